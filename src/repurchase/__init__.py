@@ -1,0 +1,48 @@
+"""Who will buy again, who is about to leave, and what each customer is worth.
+
+>>> import repurchase
+>>> sorted(repurchase.__all__)
+['RepurchaseModel', 'clean_orders', 'read_orders']
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repurchase.estimators.model import RepurchaseModel
+    from repurchase.orders.cleaning import clean_orders
+    from repurchase.orders.sources import read_orders
+
+__version__ = "0.1.0"
+
+__all__ = ["RepurchaseModel", "clean_orders", "read_orders"]
+
+_HOMES = {
+    "RepurchaseModel": "repurchase.estimators.model",
+    "clean_orders": "repurchase.orders.cleaning",
+    "read_orders": "repurchase.orders.sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use, so that ``repurchase --help`` stays quick.
+
+    Parameters
+    ----------
+    name : str
+        One of ``__all__``.
+
+    Returns
+    -------
+    object
+        The class or function of that name.
+
+    Raises
+    ------
+    AttributeError
+        If the package has no such name.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module 'repurchase' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,106 @@
+"""Everything that `repurchase` raises on purpose.
+
+The tree::
+
+    RepurchaseError
+    ├── InputError (ValueError)      the caller's input is at fault: one line, exit code 2
+    │   ├── LayoutError              the columns of an export cannot be told apart
+    │   ├── OrdersError              the rows cannot be used as orders
+    │   ├── InsufficientHistory      too few customers or too short a history for what is asked
+    │   └── LeakageError             outcomes that lie after the day that may be known
+    ├── FitError                     an estimator found no usable parameters, and no fallback applies
+    ├── BundleError                  a saved model is missing, damaged or not ours
+    ├── PromotionRefused             the gate: the new model does not beat the champion and the rules
+    └── DeliveryError                results cannot be written where they were asked for
+
+A message says what was found, what was expected, how many, the first few, and what to do.
+
+>>> raise InsufficientHistory("orders.csv: 1 customer; at least 50 are needed. Send a longer export.")
+Traceback (most recent call last):
+    ...
+repurchase.errors.InsufficientHistory: orders.csv: 1 customer; at least 50 are needed. Send a longer export.
+"""
+
+from collections.abc import Iterable
+
+__all__ = [
+    "BundleError",
+    "DeliveryError",
+    "FitError",
+    "InputError",
+    "InsufficientHistory",
+    "LayoutError",
+    "LeakageError",
+    "OrdersError",
+    "PromotionRefused",
+    "RepurchaseError",
+    "first_few",
+]
+
+SHOWN = 5
+
+
+class RepurchaseError(Exception):
+    """The root of everything raised on purpose; on the command line one line and exit code 2."""
+
+
+class InputError(RepurchaseError, ValueError):
+    """The caller's input is at fault."""
+
+
+class LayoutError(InputError):
+    """The columns of an export cannot be told apart."""
+
+
+class OrdersError(InputError):
+    """The rows cannot be used as orders."""
+
+
+class InsufficientHistory(InputError):  # noqa: N818 - the name says what is wrong, as in pandas' EmptyDataError
+    """Too few customers, or too short a history, for what is asked."""
+
+
+class LeakageError(InputError):
+    """Outcomes lie after the day that may be known."""
+
+
+class FitError(RepurchaseError):
+    """An estimator found no usable parameters, and no fallback applies."""
+
+
+class BundleError(RepurchaseError):
+    """A saved model is missing, damaged or not ours."""
+
+
+class PromotionRefused(RepurchaseError):  # noqa: N818 - a refusal is an answer, not a fault
+    """The gate: the new model does not beat the champion and the rules."""
+
+
+class DeliveryError(RepurchaseError):
+    """Results cannot be written where they were asked for."""
+
+
+def first_few(values: Iterable[object], *, shown: int = SHOWN) -> str:
+    """Join the first few offenders for a message.
+
+    Parameters
+    ----------
+    values : iterable
+        The offenders.
+    shown : int
+        How many to spell out.
+
+    Returns
+    -------
+    str
+        The values, comma-separated, and how many more there are.
+
+    Examples
+    --------
+    >>> first_few(["a", "b", "c"], shown=2)
+    'a, b, and 1 more'
+    """
+    items = [str(value) for value in values]
+    if len(items) <= shown:
+        return ", ".join(items)
+    return f"{', '.join(items[:shown])}, and {len(items) - shown:,} more"

@@ -1,0 +1,1 @@
+"""LEARN: from features to probabilities, spend and lifetime value."""

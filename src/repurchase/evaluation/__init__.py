@@ -1,0 +1,1 @@
+"""JUDGE: out-of-time backtests, metrics and a grade in words."""

@@ -1,0 +1,1 @@
+"""RUN: the jobs that people and schedulers start."""

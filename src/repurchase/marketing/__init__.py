@@ -1,0 +1,1 @@
+"""ACT: measures of repeat business, from orders and scores alone."""

@@ -1,0 +1,1 @@
+"""READ and CLEAN: from an export to orders (see ``tables.ORDERS``)."""

@@ -1,0 +1,1 @@
+"""KEEP: model bundles, MLflow, and which version is champion."""

@@ -1,0 +1,1 @@
+"""SHOW: figures and the page."""

@@ -1,0 +1,189 @@
+"""One frozen `Settings`: built-in defaults, then ``repurchase.toml``, then command-line flags.
+
+``repurchase.toml`` lies in the home folder (``--home``); every key is optional::
+
+    timezone = "Europe/Oslo"        # calendar days in this zone; without it, days as written in the export
+    currency = "NOK"
+    date_order = "day_first"        # or "month_first": what 03/04/2024 means, where the column cannot tell
+    duplicates = "set_aside"        # or "keep": rows equal in every column
+    returns = "net"                 # or "set_aside": cancellations and returns
+    horizons = [30, 90, 180, 365]
+    clv_horizon_days = 365
+    discount_rate = 0.10            # a year
+    random_state = 0
+    jobs = 2                        # parallel fits
+
+    [columns]
+    customer_id = "Kunde"
+    order_date = "Dato"
+    amount = "Beløp"
+
+    [sufficiency]
+    min_customers = 100
+    min_repeat_buyers = 30
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from repurchase.errors import InputError
+
+__all__ = ["DEFAULT_HORIZONS", "Settings"]
+
+DEFAULT_HORIZONS = (30, 90, 180, 365)
+SETTINGS_FILE = "repurchase.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run is asked to do; frozen, so no step can change it for the next.
+
+    Parameters
+    ----------
+    home : Path
+        Folder that holds ``models/``, ``mlruns/`` and ``outputs/``.
+    columns : mapping of str to str
+        Our name to the export's name, for layouts that are not recognised.
+    timezone : str, optional
+        IANA zone in which calendar days are counted. Without it the day is taken as written in the export.
+    currency : str, optional
+        The orders' currency, as shown to readers.
+    date_order : {"day_first", "month_first"}, optional
+        What ``03/04/2024`` means where the column itself does not decide.
+    duplicates : {"set_aside", "keep"}
+        Rows equal in every column to an earlier one.
+    returns : {"net", "set_aside"}
+        Cancellations and returns: netted against the sale or the day, or left out.
+    horizons : tuple of int, optional
+        Days ahead. Without it: 30, 90, 180 and 365, cut to what the history supports.
+    clv_horizon_days : int
+        Days over which lifetime value is counted.
+    discount_rate : float
+        Yearly rate at which later money counts less.
+    min_customers, min_repeat_buyers : int
+        Below these nothing is fitted.
+    random_state : int
+        Seed of everything random.
+    jobs : int
+        Fits that run side by side.
+
+    Raises
+    ------
+    InputError
+        If a value is outside its range.
+
+    Examples
+    --------
+    >>> Settings(horizons=(90, 30)).horizons
+    (30, 90)
+    >>> Settings(returns="keep")
+    Traceback (most recent call last):
+        ...
+    repurchase.errors.InputError: The setting 'returns' must be one of net, set_aside. Got 'keep' instead.
+    """
+
+    home: Path = Path()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    timezone: str | None = None
+    currency: str | None = None
+    date_order: Literal["day_first", "month_first"] | None = None
+    duplicates: Literal["set_aside", "keep"] = "set_aside"
+    returns: Literal["net", "set_aside"] = "net"
+    horizons: tuple[int, ...] | None = None
+    clv_horizon_days: int = 365
+    discount_rate: float = 0.10
+    min_customers: int = 100
+    min_repeat_buyers: int = 30
+    random_state: int = 0
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    def __post_init__(self) -> None:
+        """Put horizons in order and check every value.
+
+        Raises
+        ------
+        InputError
+            If a value is outside its range.
+        """
+        if self.horizons is not None:
+            object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
+            _require("horizons", self.horizons, all(0 < day <= 3650 for day in self.horizons), "1 to 3650 days each")
+            _require("horizons", self.horizons, bool(self.horizons), "at least one number of days")
+        for item in fields(self):
+            allowed = _literals(item.type)
+            value = getattr(self, item.name)
+            if allowed and value is not None:
+                _require(item.name, value, value in allowed, f"one of {', '.join(allowed)}")
+        _require("clv_horizon_days", self.clv_horizon_days, 0 < self.clv_horizon_days <= 3650, "1 to 3650 days")
+        _require("discount_rate", self.discount_rate, 0 <= self.discount_rate < 1, "a yearly rate from 0 up to 1")
+        _require("jobs", self.jobs, self.jobs >= 1, "1 or more")
+        _require("timezone", self.timezone, _is_zone(self.timezone), "an IANA time zone such as Europe/Oslo")
+
+    @classmethod
+    def load(cls, home: Path = Path(), **flags: Any) -> "Settings":
+        """Read the home folder's settings file and let flags override it.
+
+        Parameters
+        ----------
+        home : Path
+            Folder that may hold ``repurchase.toml``.
+        **flags
+            Fields of `Settings`; None means not given.
+
+        Returns
+        -------
+        Settings
+            Defaults, then the file, then the flags.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or names a key that does not exist.
+        """
+        given = {key: value for key, value in flags.items() if value is not None}
+        from_file = _read_toml(home / SETTINGS_FILE)
+        columns = {**from_file.pop("columns", {}), **given.pop("columns", {})}
+        settings = cls(home=home)
+        return replace(settings, **{**from_file, **given, "columns": columns})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as fault:
+        raise InputError(f"{path}: not readable as TOML ({fault}). Correct it or move it away.") from fault
+    content.update(content.pop("sufficiency", {}))
+    known = {item.name for item in fields(Settings)} - {"home"}
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
+            raise InputError(f"{path}: unknown setting '{key}'.{hint}")
+    if "horizons" in content:
+        content["horizons"] = tuple(content["horizons"])
+    return content
+
+
+def _require(name: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"The setting '{name}' must be {expected}. Got {value!r} instead.")
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    parts = [annotation, *get_args(annotation)]
+    return tuple(value for part in parts if get_origin(part) is Literal for value in get_args(part))
+
+
+def _is_zone(name: str | None) -> bool:
+    if name is None:
+        return True
+    from zoneinfo import available_timezones
+
+    return name in available_timezones()
