@@ -14,7 +14,6 @@ from repurchase.errors import InputError, OrdersError, first_few
 
 __all__ = [
     "ORDERS",
-    "PURCHASE_DAYS",
     "RFM",
     "SCORES",
     "Column",
@@ -148,26 +147,6 @@ ORDERS = Table(
         Column("quantity", pl.Float64(), "pieces; negative for a return", nullable=True, optional=True),
         Column("discount", pl.Float64(), "money taken off before `amount`", nullable=True, optional=True),
         Column("channel", pl.String(), "where it was bought", nullable=True, optional=True),
-    ),
-)
-
-PURCHASE_DAYS = Table(
-    name="purchase days",
-    grain="one row per customer and day with net sales > 0, sorted by customer and day",
-    key=("customer", "day"),
-    columns=(
-        Column("customer", pl.UInt32(), "position of the customer in the sorted ids"),
-        Column("day", pl.Int32(), "days since 1970-01-01"),
-        Column(
-            "spend",
-            pl.Int64(),
-            "net money in ten-thousandths, so that sums are exact; null without money",
-            nullable=True,
-        ),
-        Column("orders", pl.Int32(), "orders on the day"),
-        Column("lines", pl.Int32(), "order lines on the day"),
-        Column("quantity", pl.Float64(), "pieces on the day", nullable=True),
-        Column("discount", pl.Int64(), "money taken off, in ten-thousandths", nullable=True),
     ),
 )
 

@@ -1,0 +1,115 @@
+"""The peers: rules, parametric models, boosting on plain features, and the plain blend."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from benchmarks.accuracy.logs import Days, Log
+from benchmarks.accuracy.windows import window_features
+
+TREES = 200
+MAX_TRAINING_CUTOFFS = 4
+MIN_HISTORY_HORIZONS = 1.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """In the order of ``Days.customer_id``: P(a purchase day), and expected spend where there is money."""
+
+    p: np.ndarray
+    spend: np.ndarray | None = None
+
+
+Predictor = Callable[[Log, int], Prediction]
+
+
+def recency(log: Log, cutoff: int) -> Prediction:
+    days = log.history(cutoff)
+    return Prediction(1 / (1.0 + cutoff - days.last))
+
+
+def past_rate(log: Log, cutoff: int) -> Prediction:
+    """The customer's own purchases a day so far go on."""
+    days = log.history(cutoff)
+    expected = days.count / (cutoff - days.first + 1) * log.horizon_days
+    if not days.has_money:
+        return Prediction(-np.expm1(-expected))
+    total = np.bincount(days.customer, weights=days.spend, minlength=days.n)
+    return Prediction(-np.expm1(-expected), expected * total / days.count)
+
+
+def btyd(kind: str) -> Predictor:
+    def predict(log: Log, cutoff: int) -> Prediction:
+        from benchmarks.accuracy.btyd import btyd_prediction
+
+        return btyd_prediction(kind, log.history(cutoff), log.horizon_days)
+
+    return predict
+
+
+def hgb(log: Log, cutoff: int) -> Prediction:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    return _boosted(
+        log,
+        cutoff,
+        HistGradientBoostingClassifier(max_iter=TREES, learning_rate=0.05, early_stopping=False, random_state=0),
+        HistGradientBoostingRegressor(
+            loss="squared_error", max_iter=TREES, learning_rate=0.05, early_stopping=False, random_state=0
+        ),
+    )
+
+
+def lgbm(log: Log, cutoff: int) -> Prediction:
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    settings = {"n_estimators": TREES, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 50, "verbose": -1}
+    settings |= {"random_state": 0, "n_jobs": 2}
+    return _boosted(log, cutoff, LGBMClassifier(**settings), LGBMRegressor(objective="tweedie", **settings))
+
+
+def blend(log: Log, cutoff: int) -> Prediction:
+    """The mean of the logits of ``hgb`` and ``mbgnbd``, untuned."""
+    p = np.array([PEERS[name](log, cutoff).p for name in ("hgb", "mbgnbd")]).clip(1e-6, 1 - 1e-6)
+    return Prediction(1 / (1 + np.exp(-np.log(p / (1 - p)).mean(axis=0))))
+
+
+def training_rows(log: Log, cutoff: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Features and outcomes at earlier cut-offs, one horizon apart, whose outcomes were known at ``cutoff``."""
+    h = log.horizon_days
+    earlier = [cutoff - step * h for step in range(1, MAX_TRAINING_CUTOFFS + 1)]
+    usable = [day for day in earlier if day >= log.first_day + MIN_HISTORY_HORIZONS * h] or earlier[:1]
+    parts = [(log.history(day), log.outcome(log.history(day))) for day in usable]
+    features = np.concatenate([window_features(days, h) for days, _ in parts])
+    bought = np.concatenate([outcome.bought for _, outcome in parts])
+    spends = [outcome.spend for _, outcome in parts if outcome.spend is not None]
+    return features, bought, np.concatenate(spends) if spends else None
+
+
+def _boosted(log: Log, cutoff: int, classifier, regressor) -> Prediction:
+    features, bought, spend = training_rows(log, cutoff)
+    now: Days = log.history(cutoff)
+    rows = window_features(now, log.horizon_days)
+    p = classifier.fit(features, bought).predict_proba(rows)[:, 1]
+    if spend is None:
+        return Prediction(p)
+    return Prediction(p, regressor.fit(features, spend.clip(0)).predict(rows).clip(0))
+
+
+def cached(predictor: Predictor) -> Predictor:
+    """Each peer is fitted once per log and cut-off, also when the blend asks again."""
+    return lru_cache(maxsize=None)(predictor)
+
+
+PEERS: dict[str, Predictor] = {
+    "recency": cached(recency),
+    "past_rate": cached(past_rate),
+    "bgnbd": cached(btyd("bgnbd")),
+    "mbgnbd": cached(btyd("mbgnbd")),
+    "pareto": cached(btyd("pareto")),
+    "hgb": cached(hgb),
+    "lgbm": cached(lgbm),
+    "blend": cached(blend),
+}

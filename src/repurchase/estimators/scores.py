@@ -1,0 +1,168 @@
+"""Put a model's predictions into the scores table (see ``tables.SCORES``)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from repurchase.estimators.cuts import Cut
+from repurchase.estimators.reasons import reasons
+from repurchase.estimators.tiers import Tiers, label
+from repurchase.estimators.timing import days_to_next_order
+from repurchase.features.rfm import rfm
+from repurchase.features.timeline import day_number
+from repurchase.tables import scores_table
+
+__all__ = ["Prediction", "for_customers", "scores_frame"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about the customers of a cut, by horizon in days.
+
+    Parameters
+    ----------
+    p : mapping of int to array of shape (n_customers,)
+        Probability of a purchase day, rising with the horizon.
+    p_btyd, p_boosting : mappings of int to array
+        The parts; boosting only where it was learned.
+    orders : mapping of int to array
+        Expected purchase days.
+    spend : mapping of int to array
+        Expected net money; empty without money.
+    p_alive : array of shape (n_customers,)
+        BTYD's probability of still being a customer.
+    clv, clv_low, clv_high : arrays of shape (n_customers,)
+        Discounted money over the CLV horizon and its 80 % range; NaN without money.
+    """
+
+    p: Mapping[int, Floats]
+    p_btyd: Mapping[int, Floats]
+    p_boosting: Mapping[int, Floats]
+    orders: Mapping[int, Floats]
+    spend: Mapping[int, Floats]
+    p_alive: Floats
+    clv: Floats
+    clv_low: Floats
+    clv_high: Floats
+
+
+def value_of(prediction: Prediction, *, horizon_days: int) -> Floats:
+    """What a customer is expected to bring, by which customers are ranked.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of any customers.
+    horizon_days : int
+        Window of the orders that stand in where there is no money.
+
+    Returns
+    -------
+    array of shape (n_customers,)
+        ``clv``, or expected orders without money.
+    """
+    return prediction.clv if prediction.spend else prediction.orders[horizon_days]
+
+
+def scores_frame(
+    cut: Cut, ids: pl.Series, prediction: Prediction, *, tiers: Tiers, horizons: Sequence[int], model_version: str
+) -> pl.DataFrame:
+    """Write one row per customer of a cut.
+
+    Parameters
+    ----------
+    cut : Cut
+        Customers.
+    ids : Series
+        Customer ids by code.
+    prediction : Prediction
+        For the same customers.
+    tiers : Tiers
+        Learned thresholds.
+    horizons : sequence of int
+        Days ahead that are delivered.
+    model_version : str
+        Which model.
+
+    Returns
+    -------
+    DataFrame
+        See ``tables.scores_table(horizons)``, sorted by customer id.
+    """
+    risk_p = prediction.p[tiers.risk_horizon_days]
+    value = value_of(prediction, horizon_days=tiers.risk_horizon_days)
+    frequency, _, _ = cut.rfm
+    labels = label(
+        tiers,
+        p=risk_p,
+        value=value,
+        frequency=frequency,
+        days_since_last=cut.features["days_since_last"].to_numpy(),
+        gap_days=cut.features["gap_median_days"].to_numpy(),
+    )
+    low, median, high = days_to_next_order(prediction.p)
+    columns: dict[str, pl.Series] = {
+        "p_alive": pl.Series(prediction.p_alive),
+        **_per_horizon(prediction, horizons),
+        **{name: pl.Series(getattr(prediction, name)) for name in ("clv", "clv_low", "clv_high")},
+        "next_order_date": _days_after(cut, median),
+        "next_order_date_low": _days_after(cut, low),
+        "next_order_date_high": _days_after(cut, high),
+        "value_at_risk": pl.Series((1.0 - risk_p) * prediction.clv),
+    }
+    history = rfm(cut.history, ids)
+    table = scores_table(horizons)
+    frame = pl.concat([history, pl.DataFrame(columns), labels, reasons(cut.features)], how="horizontal").with_columns(
+        pl.lit(cut.as_of).alias("as_of"),
+        pl.lit(model_version, dtype=pl.String()).alias("model_version"),
+        pl.lit("scored", dtype=pl.String()).alias("status"),
+    )
+    return table.check(
+        frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()).with_columns(
+            pl.col(pl.Float64).fill_nan(None)
+        )
+    )
+
+
+def for_customers(scores: pl.DataFrame, customers: Sequence[str]) -> pl.DataFrame:
+    """Give every customer asked for exactly one row, in the order asked.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores of the customers with history.
+    customers : sequence of str
+        Ids, each once.
+
+    Returns
+    -------
+    DataFrame
+        ``status`` is ``no_history`` where there is nothing to score.
+    """
+    asked = pl.DataFrame({"customer_id": pl.Series(list(customers), dtype=pl.String())})
+    known = scores.select(pl.col("as_of", "model_version").first()) if scores.height else None
+    joined = asked.join(scores, on="customer_id", how="left", maintain_order="left").select(scores.columns)
+    filled = joined.with_columns(pl.col("status").fill_null("no_history"), pl.col("orders").fill_null(0))
+    if known is None:
+        return filled
+    return filled.with_columns(pl.col(name).fill_null(known[name][0]) for name in known.columns)
+
+
+def _per_horizon(prediction: Prediction, horizons: Sequence[int]) -> dict[str, pl.Series]:
+    nothing = np.full(len(prediction.p_alive), np.nan)
+    columns: dict[str, pl.Series] = {}
+    for h in horizons:
+        columns[f"p_repurchase_{h}d"] = pl.Series(prediction.p[h])
+        columns[f"churn_risk_{h}d"] = pl.Series(1.0 - prediction.p[h])
+        columns[f"orders_expected_{h}d"] = pl.Series(prediction.orders[h])
+        columns[f"spend_expected_{h}d"] = pl.Series(prediction.spend.get(h, nothing))
+    return columns
+
+
+def _days_after(cut: Cut, days: Floats) -> pl.Series:
+    return (pl.Series(days).fill_nan(None) + day_number(cut.as_of)).cast(pl.Int32).cast(pl.Date)

@@ -1,0 +1,412 @@
+"""The only place where time is cut: what was known on a day, and what came after it.
+
+Customers are coded as integers and rows sorted once, by customer and day; every later step is then a cheap pass
+over arrays. Money is summed as integers of a ten-thousandth, so a sum does not depend on the order of rows nor on
+which other customers are in the log: a subset of customers gets the same digits as the whole.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from repurchase.errors import InputError, InsufficientHistory, LeakageError
+from repurchase.tables import ORDERS, Frame, as_polars
+
+__all__ = ["MONEY", "History", "Ledger", "Outcomes", "day_number", "ledger", "train_cutoffs"]
+
+MONEY = 10_000
+"""Integer units of one unit of currency."""
+PIECES = 1_000
+"""Integer units of one piece."""
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+EPOCH = date(1970, 1, 1)
+
+
+def day_number(day: date) -> int:
+    """Count days since 1970-01-01.
+
+    Parameters
+    ----------
+    day : date
+        A calendar day.
+
+    Returns
+    -------
+    int
+        Days since the epoch; negative before it.
+
+    Examples
+    --------
+    >>> day_number(date(1970, 1, 31))
+    30
+    """
+    return (day - EPOCH).days
+
+
+@dataclass(frozen=True)
+class History:
+    """Purchase days known on a day, one block of rows per customer, blocks and days rising.
+
+    Parameters
+    ----------
+    as_of : date
+        Last day known, inclusive.
+    customer : array of shape (n_customers,)
+        Codes of the customers with at least one purchase day, rising.
+    start : array of shape (n_customers,)
+        Where each customer's block begins.
+    day, spend, orders, lines, quantity, discount : arrays of shape (n_days,)
+        Per purchase day: day number; net money, pieces and discount in integer units; counts.
+    net_total, returned : arrays of shape (n_customers,)
+        Net money over all days, and money given back, in integer units.
+    has_amounts : bool
+        Whether the log knows money.
+    """
+
+    as_of: date
+    customer: Ints
+    start: Ints
+    day: Ints
+    spend: Ints
+    orders: Ints
+    lines: Ints
+    quantity: Ints
+    discount: Ints
+    net_total: Ints
+    returned: Ints
+    has_amounts: bool
+
+    @cached_property
+    def count(self) -> Ints:
+        """Purchase days of each customer, >= 1."""
+        return np.diff(np.append(self.start, len(self.day)))
+
+    def total(self, values: Ints) -> Ints:
+        """Add up a per-day array for each customer.
+
+        Parameters
+        ----------
+        values : array of shape (n_days,)
+            Integers, one per purchase day.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            Exact sums.
+        """
+        if not len(self.start):
+            return np.zeros(0, dtype=np.int64)
+        return np.add.reduceat(values, self.start)
+
+    def position(self, before_or_on: int) -> Ints:
+        """Find where each customer's days after a day begin.
+
+        Parameters
+        ----------
+        before_or_on : int
+            Day number.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            Index of the first row with a later day; the end of the block where there is none.
+        """
+        return np.searchsorted(self._clock, self._block_clock + before_or_on, side="right")
+
+    @cached_property
+    def _clock(self) -> Ints:
+        blocks = np.repeat(np.arange(len(self.start), dtype=np.int64), self.count)
+        return blocks * _LIFETIME + self.day
+
+    @property
+    def _block_clock(self) -> Ints:
+        return np.arange(len(self.start), dtype=np.int64) * _LIFETIME
+
+
+_LIFETIME = np.int64(1) << 32
+"""Larger than any day number, so that customer and day fit one sortable integer."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What customers known on a day did in (``as_of``, ``as_of`` + ``horizon_days``].
+
+    Parameters
+    ----------
+    bought : bool array of shape (n_customers,)
+        Whether there was a purchase day.
+    purchase_days : int array of shape (n_customers,)
+        How many.
+    spend : float array of shape (n_customers,)
+        Net money dated in the window; NaN without money.
+    """
+
+    bought: npt.NDArray[np.bool_]
+    purchase_days: Ints
+    spend: Floats
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Orders coded, summed per customer and day, and sorted; what every cut is made from.
+
+    Parameters
+    ----------
+    ids : Series of shape (n_customers,)
+        Customer ids, sorted; a customer's position is the code.
+    entries : DataFrame
+        One row per customer, day on which the money became known (``known``), and day it counts on (``day``).
+        They differ for a return whose sale was found.
+    observed_until : date
+        Last day that was observed, inclusive.
+    has_amounts : bool
+        Whether the log knows money.
+    """
+
+    ids: pl.Series
+    entries: pl.DataFrame
+    observed_until: date
+    has_amounts: bool
+
+    @property
+    def first_day(self) -> date:
+        """First day with an order."""
+        return EPOCH + timedelta(days=_as_int(self.entries["known"].min()))
+
+    def until(self, as_of: date) -> "Ledger":
+        """Forget everything after a day.
+
+        Parameters
+        ----------
+        as_of : date
+            Last day to keep, inclusive.
+
+        Returns
+        -------
+        Ledger
+            As if the log had been exported at the end of ``as_of``.
+        """
+        kept = self.entries.filter(pl.col("known") <= day_number(as_of))
+        return Ledger(self.ids, kept, min(as_of, self.observed_until), self.has_amounts)
+
+    def history(self, as_of: date) -> History:
+        """Cut out what was known on a day.
+
+        Parameters
+        ----------
+        as_of : date
+            Last day known, inclusive.
+
+        Returns
+        -------
+        History
+            Purchase days up to ``as_of``, returns known by then taken off their sales.
+        """
+        known = self.entries.filter(pl.col("known") <= day_number(as_of))
+        days = _purchase_days(known, self.has_amounts)
+        customer = days["customer"].to_numpy().astype(np.int64)
+        start = np.flatnonzero(np.diff(customer, prepend=-1))
+        known_customers = customer[start]
+        return History(
+            as_of=as_of,
+            customer=known_customers,
+            start=start,
+            **{name: days[name].to_numpy().astype(np.int64) for name in _PER_DAY},
+            net_total=_sum_per_customer(known, "spend", known_customers),
+            returned=-_sum_per_customer(known.filter(pl.col("spend") < 0), "spend", known_customers),
+            has_amounts=self.has_amounts,
+        )
+
+    def outcomes(self, history: History, *, horizon_days: int) -> Outcomes:
+        """Look up what the customers of a history did next.
+
+        Parameters
+        ----------
+        history : History
+            Customers to look up, known on ``history.as_of``.
+        horizon_days : int
+            Length of the window, > 0.
+
+        Returns
+        -------
+        Outcomes
+            One value per customer of ``history``, in its order.
+
+        Raises
+        ------
+        InsufficientHistory
+            If the log was not observed to the end of the window.
+        """
+        end = history.as_of + timedelta(days=horizon_days)
+        if end > self.observed_until:
+            raise InsufficientHistory(
+                f"Outcomes of the {horizon_days} days after {history.as_of} are known on {end}, but orders were "
+                f"observed until {self.observed_until}. Use an earlier day or a shorter horizon."
+            )
+        opening = day_number(history.as_of)
+        window = self.entries.filter(pl.col("known").is_between(opening, day_number(end), closed="right"))
+        days = _purchase_days(window.filter(pl.col("day") > opening), self.has_amounts)
+        counted = days.group_by("customer").agg(pl.len().cast(pl.Int64).alias("days")).sort("customer")
+        purchase_days = _lookup(counted, "days", history.customer)
+        spend = _sum_per_customer(window, "spend", history.customer) / MONEY
+        if not self.has_amounts:
+            spend = np.full(len(history.customer), np.nan)
+        return Outcomes(purchase_days > 0, purchase_days, spend)
+
+
+_PER_DAY = ("day", "spend", "orders", "lines", "quantity", "discount")
+_SUMS = ("spend", "orders", "lines", "quantity", "discount")
+
+
+def ledger(orders: Frame, *, observed_until: date) -> Ledger:
+    """Code, add up and sort orders, once for all later cuts.
+
+    Parameters
+    ----------
+    orders : DataFrame of shape (n_rows, >=4)
+        Clean orders (see ``tables.ORDERS``).
+    observed_until : date
+        Last day observed, inclusive; later orders are left out, unread.
+
+    Returns
+    -------
+    Ledger
+        Sorted by customer, day known, day counted on.
+
+    Raises
+    ------
+    OrdersError
+        If the orders are not clean.
+    LeakageError
+        If a return names a sale later than itself.
+    InputError
+        If it is not a table.
+    """
+    rows = ORDERS.check(_typed(as_polars(orders)))
+    rows = rows.filter(pl.col("order_date").dt.date() <= observed_until)
+    has_amounts = not rows.height or rows["amount"].null_count() < rows.height
+    coded = _coded(rows)
+    early = coded.filter(pl.col("day") > pl.col("known"))
+    if early.height:
+        raise LeakageError(
+            f"orders: {early.height:,} returns have a sale_date later than their own order_date; a return can only "
+            "reverse an earlier sale. Leave sale_date empty where the sale is not known."
+        )
+    ids = rows["customer_id"].unique().sort()
+    codes = pl.DataFrame({"customer_id": ids, "customer": np.arange(len(ids), dtype=np.uint32)})
+    entries = (
+        coded.join(codes, on="customer_id", how="left", maintain_order="left")
+        .group_by("customer", "known", "day", "order_id")
+        .agg(
+            pl.col("spend", "quantity", "discount").sum(),
+            pl.len().cast(pl.Int64).alias("lines"),
+            (pl.col("spend") >= 0).any().cast(pl.Int64).alias("orders"),
+        )
+        .group_by("customer", "known", "day")
+        .agg(pl.col(*_SUMS).sum())
+        .sort("customer", "known", "day")
+    )
+    return Ledger(ids, entries, observed_until, has_amounts)
+
+
+def train_cutoffs(*, first_day: date, as_of: date, horizon_days: int, most: int, step_days: int) -> Sequence[date]:
+    """Choose earlier days whose outcomes were known on ``as_of``, latest first.
+
+    Parameters
+    ----------
+    first_day, as_of : date
+        First and last day observed.
+    horizon_days : int
+        Days ahead.
+    most : int
+        Upper limit of how many.
+    step_days : int
+        Days between two cut-offs, > 0.
+
+    Returns
+    -------
+    sequence of date
+        ``as_of`` - h, then steps back, as long as a third of the horizon (30 days at least) lies before; maybe none.
+
+    Raises
+    ------
+    InputError
+        If a number is not positive.
+
+    Examples
+    --------
+    >>> span = {"first_day": date(2024, 1, 1), "as_of": date(2024, 12, 31)}
+    >>> days = train_cutoffs(**span, horizon_days=90, most=2, step_days=30)
+    >>> [day.isoformat() for day in days]
+    ['2024-10-02', '2024-09-02']
+    >>> train_cutoffs(**span, horizon_days=0, most=2, step_days=30)
+    Traceback (most recent call last):
+        ...
+    repurchase.errors.InputError: horizon_days, most and step_days must be positive. Got 0, 2 and 30 instead.
+    """
+    if min(horizon_days, most, step_days) <= 0:
+        raise InputError(
+            f"horizon_days, most and step_days must be positive. Got {horizon_days}, {most} and {step_days} instead."
+        )
+    earliest = first_day + timedelta(days=max(30, horizon_days // 3))
+    latest = as_of - timedelta(days=horizon_days)
+    days = (latest - timedelta(days=step_days * number) for number in range(most))
+    return [day for day in days if day >= earliest]
+
+
+def _typed(orders: pl.DataFrame) -> pl.DataFrame:
+    casts = {name: dtype for name, dtype in ORDERS.schema.items() if name in orders.columns}
+    casts.pop("customer_id", None)
+    return orders.cast({name: dtype for name, dtype in casts.items() if orders.schema[name] != dtype})
+
+
+def _coded(rows: pl.DataFrame) -> pl.DataFrame:
+    known = pl.col("order_date").dt.date().cast(pl.Int32)
+    applied = pl.col("sale_date").cast(pl.Int32).fill_null(known) if "sale_date" in rows.columns else known
+    return rows.select(
+        "customer_id",
+        "order_id",
+        known.alias("known"),
+        applied.alias("day"),
+        _integer("amount", MONEY).alias("spend"),
+        (_integer("quantity", PIECES) if "quantity" in rows.columns else pl.lit(0, dtype=pl.Int64)).alias("quantity"),
+        (_integer("discount", MONEY) if "discount" in rows.columns else pl.lit(0, dtype=pl.Int64)).alias("discount"),
+    )
+
+
+def _integer(name: str, unit: int) -> pl.Expr:
+    return (pl.col(name).fill_null(0.0).fill_nan(0.0) * unit).round().cast(pl.Int64)
+
+
+def _purchase_days(known: pl.DataFrame, has_amounts: bool) -> pl.DataFrame:
+    days = known
+    if (known["known"] != known["day"]).any():
+        days = known.group_by("customer", "day").agg(pl.col(*_SUMS).sum()).sort("customer", "day")
+    return days.filter(pl.col("spend") > 0) if has_amounts else days.filter(pl.col("orders") > 0)
+
+
+def _sum_per_customer(entries: pl.DataFrame, name: str, customers: Ints) -> Ints:
+    sums = entries.group_by("customer").agg(pl.col(name).sum().alias(name)).sort("customer")
+    return _lookup(sums, name, customers)
+
+
+def _lookup(per_customer: pl.DataFrame, name: str, customers: Ints) -> Ints:
+    found = per_customer["customer"].to_numpy().astype(np.int64)
+    values = per_customer[name].to_numpy().astype(np.int64)
+    if not len(found):
+        return np.zeros(len(customers), dtype=np.int64)
+    place = np.minimum(np.searchsorted(found, customers), len(found) - 1)
+    return np.where(found[place] == customers, values[place], 0)
+
+
+def _as_int(value: object) -> int:
+    if isinstance(value, int):
+        return value
+    raise InputError("orders: no row is left to cut. Send orders dated up to the day asked for.")

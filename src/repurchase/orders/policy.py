@@ -1,0 +1,256 @@
+"""Which rows are sales, which are returns, and which are neither, and why.
+
+Every function here looks at the values of all rows and gives one mask or one value per row; the order of reasons is
+that of ``accounts.REASONS``.
+"""
+
+from datetime import date, time
+
+import polars as pl
+
+from repurchase.errors import OrdersError, first_few
+from repurchase.orders.accounts import REASONS
+from repurchase.orders.layouts import Layout
+from repurchase.orders.totals import spread_totals
+from repurchase.orders.values import Reading
+from repurchase.settings import Settings
+
+__all__ = ["NETTED", "duplicates_note", "exact_repeats", "judge", "one_currency"]
+
+NETTED = ("cancellation", "return", "refunded_in_full")
+_ORDER = ("customer_id", "order_id", "usable")
+
+
+def one_currency(values: pl.Series, settings: Settings, source: str) -> str | None:
+    """Settle the currency of a log.
+
+    Parameters
+    ----------
+    values : Series of str
+        Currency per row.
+    settings : Settings
+        May name the one to keep.
+    source : str
+        What a message calls the log.
+
+    Returns
+    -------
+    str or None
+        The currency, in capitals, where it is known.
+
+    Raises
+    ------
+    OrdersError
+        If there are several and the settings name none, or name one that is not there.
+    """
+    counts = values.drop_nulls().value_counts(sort=True).sort("count", values.name, descending=[True, False]).rows()
+    present = [name for name, _ in counts]
+    wanted = settings.currency.upper() if settings.currency else None
+    if wanted is not None and present and wanted not in present:
+        raise OrdersError(
+            f"{source}: no row is in {wanted}, the currency of the settings. Found: {first_few(present)}. "
+            "Correct the setting 'currency', or leave it out."
+        )
+    if wanted is None and len(present) > 1:
+        shown = first_few(f"{name} ({rows:,} rows)" for name, rows in counts)
+        raise OrdersError(
+            f"{source}: {len(present)} currencies in one log: {shown}. Money of two currencies cannot be added. "
+            f"Convert it before, or keep one: currency = '{present[0]}' in repurchase.toml sets the others aside."
+        )
+    return wanted or (present[0] if present else None)
+
+
+def judge(
+    raw: pl.DataFrame, reading: Reading, layout: Layout, *, settings: Settings, currency: str | None, today: date
+) -> pl.DataFrame:
+    """Give every row its reason, or none, and its money.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        The export's rows, for the search for duplicates.
+    reading : Reading
+        Their values.
+    layout : Layout
+        The export format.
+    settings : Settings
+        What to do with duplicates.
+    currency : str or None
+        The currency to keep.
+    today : date
+        The last day that can have orders.
+
+    Returns
+    -------
+    DataFrame
+        The reading's rows in their order, with ``order_id`` filled, ``amount``, ``reason`` (null for a plain sale) and
+        a column per reason that says whether the row shows that fault at all.
+    """
+    rows = _with_line_faults(raw, reading, layout, currency, today)
+    waived = {"duplicate_line"} if settings.duplicates == "keep" else set()
+    early = [name for name in REASONS if name in rows.columns and name not in waived]
+    usable = ~pl.any_horizontal(early)
+    rows = _with_order_ids(rows.with_columns(usable.alias("usable")), layout)
+    rows = _with_later_faults(_with_amounts(rows, layout), layout, reading.has_amounts)
+    reason = pl.coalesce(*(pl.when(name).then(pl.lit(name)) for name in REASONS if name not in waived))
+    return rows.with_columns(reason.alias("reason"))
+
+
+def _with_line_faults(
+    raw: pl.DataFrame, reading: Reading, layout: Layout, currency: str | None, today: date
+) -> pl.DataFrame:
+    money = "net_total" if layout.amount_rule == "order_total" else "amount"
+    repeats = exact_repeats(raw) if _repeats_are_faults(layout, reading.rows["order_date"]) else _none(raw.height)
+    return reading.rows.with_columns(
+        pl.col("customer_id").is_null().alias("missing_customer"),
+        pl.col("order_date").is_null().alias("unreadable_date"),
+        (pl.col("order_date").dt.date() > today).fill_null(value=False).alias("future_date"),
+        (pl.col(money).is_null() & pl.lit(reading.has_amounts)).alias("amount_not_a_number"),
+        (pl.col("currency") != pl.lit(currency, pl.String)).fill_null(value=False).alias("other_currency"),
+        repeats.alias("duplicate_line"),
+        (pl.col("copy") > 1).alias("repeated_order"),
+        (pl.col("cancelled") | _status_in(layout.dead_statuses)).alias("cancelled_order"),
+    )
+
+
+def _repeats_are_faults(layout: Layout, when: pl.Series) -> bool:
+    if layout.first_line_only:
+        return False
+    return "order_id" in layout.columns or bool((when.dt.time() != time()).any())
+
+
+def duplicates_note(raw: pl.DataFrame, layout: Layout, when: pl.Series) -> str | None:
+    """Say why equal rows were kept, where they were.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        The export's rows.
+    layout : Layout
+        The export format.
+    when : Series of datetime
+        Times of order.
+
+    Returns
+    -------
+    str or None
+        A sentence, or None if equal rows count as duplicates or there are none.
+    """
+    if _repeats_are_faults(layout, when):
+        return None
+    count = int(exact_repeats(raw).sum())
+    if not count:
+        return None
+    if layout.first_line_only:
+        return f"{count:,} rows equal an earlier row; each is a line of an order of its own and was kept."
+    return (
+        f"{count:,} rows equal an earlier row and were kept: without order ids or times of day, two equal purchases on "
+        "one day cannot be told from a row written twice."
+    )
+
+
+def exact_repeats(rows: pl.DataFrame) -> pl.Series:
+    """Mark rows equal in every column to an earlier row.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Any rows.
+
+    Returns
+    -------
+    Series of bool
+        True for the second and later copies. Hashes only narrow the search; the rows themselves are compared.
+
+    Examples
+    --------
+    >>> exact_repeats(pl.DataFrame({"a": [1, 1, 2, 1], "b": ["x", "x", "x", "y"]})).to_list()
+    [False, True, False, False]
+    """
+    suspects = rows.hash_rows(seed=0).is_duplicated().arg_true()
+    first = rows[suspects].select(pl.struct(pl.all()).is_first_distinct()).to_series()
+    return _none(rows.height).scatter(suspects.filter(~first), values=True)
+
+
+def _none(height: int) -> pl.Series:
+    return pl.Series([False]).new_from_index(0, height)
+
+
+def _status_in(statuses: tuple[str, ...]) -> pl.Expr:
+    return pl.col("status").is_in(list(statuses)).fill_null(value=False)
+
+
+def _with_order_ids(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Make order ids where there are none: the customer and the time, numbered where a row is an order of its own.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Values.
+    layout : Layout
+        Whether rows are lines or orders.
+
+    Returns
+    -------
+    DataFrame
+        With ``order_id`` wherever there are a customer and a date.
+    """
+    if rows["order_id"].null_count() == 0:
+        return rows
+    when = pl.col("order_date").dt.strftime("%Y-%m-%dT%H:%M:%S")
+    when = when.str.strip_suffix("T00:00:00")
+    made = pl.format("{}@{}", "customer_id", when)
+    if layout.grain == "orders":
+        place = ["customer_id", "order_date"]
+        rows = rows.sort(*place, "amount", "quantity", "row")
+        number = pl.int_range(1, pl.len() + 1).over(place)
+        made = pl.when(number > 1).then(pl.format("{}#{}", made, number)).otherwise(made)
+    return rows.with_columns(pl.coalesce("order_id", made)).sort("row")
+
+
+def _with_amounts(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Give every row its net money, negative where it is a return.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Values.
+    layout : Layout
+        Where money comes from.
+
+    Returns
+    -------
+    DataFrame
+        With ``amount`` and, for the order's zero test, ``gross``.
+    """
+    if layout.amount_rule == "order_total":
+        order = pl.struct(_ORDER).alias("order")
+        spread = spread_totals(rows.select(order, "line_value", "net_total"))
+        return rows.with_columns(spread, pl.col("gross_total").alias("gross"))
+    backwards = _is_cancellation(layout) | (pl.col("quantity") < 0).fill_null(value=False)
+    signed = pl.when(backwards).then(-pl.col("amount").abs()).otherwise("amount") + 0.0
+    net = pl.when(_status_in(layout.refunded_statuses)).then(0.0 * signed).otherwise(signed) + 0.0
+    return rows.with_columns(signed.alias("gross"), net.alias("amount"))
+
+
+def _is_cancellation(layout: Layout) -> pl.Expr:
+    if layout.cancellation_prefix is None:
+        return pl.lit(value=False)
+    return pl.col("order_id").str.to_uppercase().str.starts_with(layout.cancellation_prefix).fill_null(value=False)
+
+
+def _with_later_faults(rows: pl.DataFrame, layout: Layout, has_amounts: bool) -> pl.DataFrame:
+    cancellation = _is_cancellation(layout)
+    backwards = (pl.col("gross") < 0).fill_null(value=False)
+    if layout.amount_rule != "order_total":
+        backwards |= (pl.col("quantity") < 0).fill_null(value=False)
+    emptied = (pl.col("net_total") <= 0).fill_null(value=False) & ~backwards
+    nothing = (pl.col("gross") == 0).fill_null(value=False).all().over(_ORDER) & pl.lit(has_amounts)
+    return rows.with_columns(
+        nothing.alias("zero_total"),
+        cancellation.alias("cancellation"),
+        (backwards & ~cancellation).alias("return"),
+        ((emptied | _status_in(layout.refunded_statuses)) & (pl.col("gross") != 0))
+        .fill_null(value=False)
+        .alias("refunded_in_full"),
+    )

@@ -1,0 +1,87 @@
+"""Returns and the sales they reverse."""
+
+import polars as pl
+
+__all__ = ["sale_dates"]
+
+_UNITS = 10_000
+
+
+def sale_dates(lines: pl.DataFrame) -> pl.Series:
+    """Find, for each return, the day of the sale it reverses.
+
+    A return reverses the latest sale, not reversed before, of the same customer, the same product and the same amount
+    at or before it. This looks backwards only: rows that come later never change what was found for earlier ones.
+
+    Sales are pushed on a stack and returns pop it, one stack per customer, product and amount. On sorted rows that
+    needs no loop: a running sum of +1 and -1, never below zero, gives the height of the stack, and a return at a
+    height belongs to the sale before it at that same height.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        Order lines with ``customer_id``, ``product_id``, ``order_date`` and ``amount``.
+
+    Returns
+    -------
+    Series of date
+        One value per line: null for a sale, and for a return without a matching sale.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> sale_dates(pl.DataFrame({
+    ...     "customer_id": ["a", "a", "a"], "product_id": ["p", "p", "p"], "amount": [5.0, -5.0, -5.0],
+    ...     "order_date": [datetime(2024, 1, 1), datetime(2024, 1, 9), datetime(2024, 2, 1)],
+    ... })).to_list()
+    [None, datetime.date(2024, 1, 1), None]
+    """
+    key = ["customer_id", "product_id", "size"]
+    sized = lines.select(
+        "customer_id",
+        "product_id",
+        "order_date",
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("line"),
+        (pl.col("amount").abs() * _UNITS).round(0).cast(pl.Int64).alias("size"),
+        pl.col("amount").sign().cast(pl.Int8).alias("step"),
+    ).filter(pl.col("step") != 0)
+    returned = sized.filter(pl.col("step") < 0).select(key).unique()
+    stacked = _heights(sized.join(returned, on=key, how="semi", nulls_equal=True), key)
+    found = _pairs(stacked, key)
+    placed = lines.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("line"))
+    return placed.join(found, on="line", how="left", maintain_order="left")["sale_date"]
+
+
+def _heights(lines: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Give each line the height of the stack at which it pushes or pops.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        Lines of keys that have a return.
+    key : list of str
+        What must be equal.
+
+    Returns
+    -------
+    DataFrame
+        Sorted lines with ``height``; a return that finds an empty stack is left out.
+    """
+    ordered = lines.sort([*key, "order_date", "step"], descending=[False] * (len(key) + 1) + [True], nulls_last=True)
+    running = pl.col("step").cast(pl.Int64).cum_sum().over(key)
+    floor = pl.min_horizontal(running.cum_min().over(key), 0)
+    heights = ordered.with_columns((running - floor).alias("after"), floor.alias("floor"))
+    emptied = (pl.col("step") < 0) & (pl.col("floor") < pl.col("floor").shift(1, fill_value=0).over(key))
+    return heights.filter(~emptied).with_columns(
+        pl.when(pl.col("step") > 0).then("after").otherwise(pl.col("after") + 1).alias("height")
+    )
+
+
+def _pairs(stacked: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    before = pl.col("order_date").shift(1).over([*key, "height"])
+    is_return = pl.col("step") < 0
+    return (
+        stacked.select("line", is_return.alias("is_return"), before.dt.date().alias("sale_date"))
+        .filter(pl.col("is_return"))
+        .select("line", "sale_date")
+    )

@@ -1,0 +1,180 @@
+"""Writing that either happens or does not, and a lock that dies with its holder."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from repurchase.errors import BundleError, DeliveryError
+
+__all__ = ["clear_partial", "json_bytes", "locked", "partial_sibling", "sha256", "write_whole"]
+
+PARTIAL = ".partial-"
+LOCK = ".lock"
+LOCK_WAIT_SECONDS = 300.0
+
+
+def sha256(content: bytes) -> str:
+    """Digest of some bytes.
+
+    Parameters
+    ----------
+    content : bytes
+        What to digest.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> sha256(b"")[:12]
+    'e3b0c44298fc'
+    """
+    return hashlib.sha256(content).hexdigest()
+
+
+def json_bytes(value: Any, *, name: str) -> bytes:
+    r"""Write a value as JSON, in the one form that bundles use; every float comes back with the same bits.
+
+    Parameters
+    ----------
+    value : JSON-able
+        Mappings, lists, strings, finite numbers, booleans, None; numpy scalars count as numbers.
+    name : str
+        What a message calls it.
+
+    Returns
+    -------
+    bytes
+        UTF-8, indented by two, keys in their order, one line break at the end.
+
+    Raises
+    ------
+    BundleError
+        If the value holds something else, or a number that is not finite.
+
+    Examples
+    --------
+    >>> json_bytes({"r": 0.1}, name="btyd.json")
+    b'{\n  "r": 0.1\n}\n'
+    >>> json_bytes({"r": float("nan")}, name="btyd.json")
+    Traceback (most recent call last):
+        ...
+    repurchase.errors.BundleError: btyd.json cannot be written as JSON: Out of range float values are not JSON...
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_as_number)
+        return (text + "\n").encode("utf-8")
+    except (TypeError, ValueError) as fault:
+        raise BundleError(f"{name} cannot be written as JSON: {fault}.") from fault
+
+
+def _as_number(value: Any) -> Any:
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is neither number, text, list nor mapping")
+
+
+def partial_sibling(path: Path) -> Path:
+    """Name a place beside a path where it can be made ready.
+
+    Parameters
+    ----------
+    path : Path
+        What will be there in the end.
+
+    Returns
+    -------
+    Path
+        A hidden name in the same folder, so that a rename suffices; see `clear_partial`.
+    """
+    return path.parent / f"{PARTIAL}{path.name}-{secrets.token_hex(4)}"
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove what a killed process left half-written; call it with the folder `locked`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look; names made by `partial_sibling` go.
+    """
+    for left in folder.glob(f"{PARTIAL}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        Where; an earlier file is replaced.
+    content : bytes
+        What.
+
+    Raises
+    ------
+    DeliveryError
+        If the place cannot be written.
+    """
+    partial = partial_sibling(path)
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as fault:
+        partial.unlink(missing_ok=True)
+        raise DeliveryError(f"{path} cannot be written: {fault.strerror}. Nothing was changed.") from fault
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes of ours.
+
+    SQLite's file lock, because the standard library has no other one that works on every system and is let go
+    when its holder is killed. The folder and an empty file ``.lock`` in it are made if need be.
+
+    Parameters
+    ----------
+    folder : Path
+        What to hold.
+
+    Yields
+    ------
+    None
+        While the lock is held.
+
+    Raises
+    ------
+    DeliveryError
+        If the folder cannot be written, or someone else holds it for minutes.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holder = sqlite3.connect(folder / LOCK, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
+    except (OSError, sqlite3.Error) as fault:
+        raise DeliveryError(
+            f"{folder} cannot be written ({fault}). Choose another --home or mend its rights."
+        ) from fault
+    with closing(holder):
+        try:
+            holder.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as fault:
+            raise DeliveryError(
+                f"{folder} is in use by another run ({fault}). Wait for it to end, then try again."
+            ) from fault
+        yield

@@ -1,0 +1,180 @@
+"""One self-contained HTML page from a scores file and the ``run.json`` beside it.
+
+Nothing on the page leaves it: style and pictures are inside, and its content policy forbids every request.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from repurchase import __version__
+from repurchase.errors import DeliveryError
+from repurchase.report import figures, sections, words
+from repurchase.report.reading import Facts, gather, read_run, read_scores
+
+__all__ = ["build_report", "write_report"]
+
+
+def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
+    """Make the page of a scores file.
+
+    Parameters
+    ----------
+    scores_path : str or Path
+        What `repurchase score` wrote; the record of its run is read from ``<stem>.run.json`` beside it, and where
+        that is missing or belongs to other scores, the page says what it cannot show.
+    out_path : str or Path
+        Where the page goes. It appears whole or not at all.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If the scores are missing, or are not scores.
+    DeliveryError
+        If the page cannot be written there.
+    """
+    source, target = Path(scores_path), Path(out_path)
+    scores = read_scores(source)
+    run, why_not = read_run(source)
+    facts = gather(scores, run, name=str(source))
+    _write_whole(target, _render(facts, [why_not] if why_not else []))
+    return target
+
+
+def build_report(scores: pl.DataFrame, run: Mapping[str, Any] | None = None) -> str:
+    """Make the page of a scores table.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores (see ``tables.scores_table``).
+    run : mapping, optional
+        The record of the run that made them, as in ``run.json``.
+
+    Returns
+    -------
+    str
+        HTML. The same scores and run give the same bytes.
+
+    Raises
+    ------
+    InputError
+        If these are not scores.
+    """
+    return _render(gather(scores, run), [] if run else ["There is no record of the run."])
+
+
+def _render(facts: Facts, notices: Sequence[str]) -> str:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    here = files("repurchase.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        count=words.count, day=words.day, horizon=words.horizon, money=words.money, share=words.share
+    )
+    template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
+    style = here.joinpath("page.css").read_text(encoding="utf-8")
+    page = template.render(
+        facts=facts,
+        style=Markup(style),  # noqa: S704 - our own file
+        pictures={picture.name: _figure(picture) for picture in _pictures(facts)},
+        notices=[*notices, *_what_is_missing(facts, recorded=bool(facts.run))],
+        **_tables(facts),
+    )
+    return page + "\n"
+
+
+def _figure(picture: figures.Picture) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    svg = Markup(figures.to_svg(picture))  # noqa: S704 - drawn here, its texts escaped
+    return {"finding": picture.finding, "svg": svg}
+
+
+def _pictures(facts: Facts) -> list[figures.Picture]:
+    drawn = [
+        figures.intake(facts.cleaning),
+        figures.repeat_within(facts.measures),
+        figures.repeat_over_time(facts.measures),
+        figures.sales_by_month(facts.measures, facts.currency),
+        figures.cohorts(facts.measures),
+        figures.calibration(facts.evaluation),
+        figures.gains(facts.evaluation),
+        figures.rfm_map(facts.scored, horizon_days=facts.primary_days),
+        figures.risk_and_worth(facts.scored, currency=facts.currency),
+        figures.probabilities(facts.scored, horizon_days=facts.primary_days),
+        figures.lifetime_value(facts.scored, clv_days=facts.clv_days, currency=facts.currency),
+    ]
+    return [picture for picture in drawn if picture is not None]
+
+
+def _tables(facts: Facts) -> dict[str, Any]:
+    rate = facts.run.get("discount_rate")
+    return {
+        "headline": sections.headline(facts),
+        "key_figures": sections.key_figures(facts),
+        "bands": sections.band_rows(facts),
+        "segments": sections.segment_rows(facts),
+        "at_risk": sections.at_risk_rows(facts),
+        "intake": sections.intake_rows(facts.cleaning),
+        "measures": sections.measure_rows(facts),
+        "grade": sections.grade(facts.evaluation),
+        "judged": sections.evaluation_rows(facts.evaluation),
+        "provenance": sections.provenance(facts),
+        "run_notes": list(facts.run.get("notes") or []),
+        "discounted": f", later money counted less at {words.share(rate)} a year" if rate else "",
+        "horizons": sections.horizons_in_words(facts),
+        "version": __version__,
+    }
+
+
+def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
+    missing = []
+    if not recorded:
+        missing.append(
+            "What came in, repeat business in the past, and how good the predictions are cannot be shown without it. "
+            "Score again, and keep the two files together."
+        )
+    elif not facts.evaluation:
+        missing.append("The model came without an evaluation: how good its predictions are is not known.")
+    if not facts.has_money and facts.scored.height:
+        missing.append("The orders have no amounts: there is no lifetime value and no money at risk.")
+    unscored = facts.scores.height - facts.scored.height
+    if unscored:
+        missing.append(
+            f"{words.count(unscored)} of the customers asked for have no purchase up to the day, and no scores."
+        )
+    if 0 < facts.scored.height < 100:
+        missing.append(f"Only {words.count(facts.scored.height)} customers: shares and totals here are rough.")
+    return missing
+
+
+def _write_whole(target: Path, page: str) -> None:
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent or Path())
+    except OSError as fault:
+        raise DeliveryError(_not_written(target, fault)) from fault
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, target)  # noqa: PTH105 - atomic, over an existing page too
+    except OSError as fault:
+        Path(temporary).unlink(missing_ok=True)
+        raise DeliveryError(_not_written(target, fault)) from fault
+
+
+def _not_written(target: Path, fault: OSError) -> str:
+    reason = fault.strerror or type(fault).__name__
+    return f"{target}: the report cannot be written there ({reason}). Choose a writable folder that exists."

@@ -1,0 +1,219 @@
+"""What the page stands on: a scores file, and the ``run.json`` beside it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from repurchase.errors import InputError
+from repurchase.tables import scores_table
+
+__all__ = ["BANDS", "Facts", "gather", "read_run", "read_scores"]
+
+BANDS = ("high", "medium", "low")
+USUAL_HORIZON_DAYS = 90
+RUN_SCHEMA = 1
+MONEY_COLUMNS = ("spend_total", "spend_mean", "clv", "clv_low", "clv_high", "value_at_risk")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Scores and the record of their run, with what every part of the page asks of them.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One row per customer asked for (see ``tables.scores_table``).
+    run : mapping
+        The run's record; empty where there is none.
+    horizons : tuple of int
+        Days ahead, rising.
+    """
+
+    scores: pl.DataFrame
+    run: Mapping[str, Any]
+    horizons: tuple[int, ...]
+
+    @cached_property
+    def scored(self) -> pl.DataFrame:
+        """Customers with scores."""
+        return self.scores.filter(pl.col("status") == "scored")
+
+    @cached_property
+    def as_of(self) -> date | None:
+        """The last day observed."""
+        days = self.scores["as_of"].drop_nulls().unique().sort().to_list()
+        return days[-1] if days else None
+
+    @cached_property
+    def primary_days(self) -> int:
+        """The horizon shown where one must do: the evaluation's own, else the one nearest to 90 days."""
+        judged = self.evaluation.get("primary_horizon_days")
+        if isinstance(judged, int) and judged in self.horizons:
+            return judged
+        return min(self.horizons, key=lambda days: (abs(days - USUAL_HORIZON_DAYS), days))
+
+    @cached_property
+    def risk_days(self) -> int | None:
+        """The horizon whose churn risk makes the risk bands: the longest at which they do not overlap, if any."""
+        for days in reversed(self.horizons):
+            risk = pl.col(f"churn_risk_{days}d")
+            ranges = self.scored.group_by("risk_band").agg(low=risk.min(), high=risk.max())
+            spans = {band: (low, high) for band, low, high in ranges.drop_nulls().iter_rows() if band in BANDS}
+            ordered = [spans[band] for band in BANDS if band in spans]
+            if len(ordered) > 1 and all(above[0] >= below[1] for above, below in pairwise(ordered)):
+                return days
+        return None
+
+    @cached_property
+    def has_money(self) -> bool:
+        """Whether any customer has money at risk or a lifetime value."""
+        return any(bool(self.scored[name].is_not_null().any()) for name in ("clv", "value_at_risk"))
+
+    @property
+    def currency(self) -> str | None:
+        """The currency, if the run names one."""
+        named = self.run.get("currency") or self.cleaning.get("currency")
+        return str(named) if named else None
+
+    @property
+    def cleaning(self) -> Mapping[str, Any]:
+        """What came in and was set aside."""
+        return self.run.get("cleaning") or {}
+
+    @property
+    def measures(self) -> Mapping[str, Any]:
+        """Measures of repeat business."""
+        return self.run.get("measures") or {}
+
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """How good the predictions were on later orders."""
+        return self.run.get("evaluation") or {}
+
+    @property
+    def clv_days(self) -> int:
+        """Days over which lifetime value counts."""
+        return int(self.run.get("clv_horizon_days") or 365)
+
+
+def gather(scores: pl.DataFrame, run: Mapping[str, Any] | None, *, name: str = "scores") -> Facts:
+    """Hold scores against their contract and put them beside the record of their run.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores; the horizons are those of its columns. Money columns may be missing.
+    run : mapping, optional
+        The run's record.
+    name : str
+        What a message calls the scores.
+
+    Returns
+    -------
+    Facts
+        Both.
+
+    Raises
+    ------
+    InputError
+        If these are not scores.
+
+    Examples
+    --------
+    >>> gather(pl.DataFrame({"customer_id": ["1"]}), None, name="a.csv")
+    Traceback (most recent call last):
+        ...
+    repurchase.errors.InputError: a.csv is not a scores table: no column p_repurchase_<days>d. Found: customer_id. ...
+    """
+    horizons = _horizons(scores.columns)
+    if not horizons:
+        found = ", ".join(scores.columns[:12]) or "no columns"
+        raise InputError(
+            f"{name} is not a scores table: no column p_repurchase_<days>d. Found: {found}. "
+            "Send what `repurchase score` wrote."
+        )
+    money = [*MONEY_COLUMNS, *(f"spend_expected_{days}d" for days in horizons)]
+    absent = [pl.lit(None, dtype=pl.Float64).alias(column) for column in money if column not in scores.columns]
+    try:
+        checked = scores_table(horizons).check(scores.with_columns(absent))
+    except InputError as fault:
+        raise InputError(f"{name} is not a scores table: {fault} Send what `repurchase score` wrote.") from fault
+    return Facts(checked, run or {}, horizons)
+
+
+def _horizons(columns: list[str]) -> tuple[int, ...]:
+    matches = (re.fullmatch(r"p_repurchase_(\d+)d", column) for column in columns)
+    return tuple(sorted(int(match[1]) for match in matches if match))
+
+
+def read_scores(path: Path) -> pl.DataFrame:
+    """Read a scores file.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet or CSV, as `repurchase score` writes it.
+
+    Returns
+    -------
+    DataFrame
+        Its rows, in the contract's types.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is neither.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Send what `repurchase score` wrote, a .parquet or .csv file.")
+    try:
+        return _read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as fault:
+        why = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise InputError(f"{path}: not readable as scores ({why}). Send what `repurchase score` wrote.") from fault
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    with path.open(encoding="utf-8-sig") as lines:
+        header = lines.readline().strip().replace('"', "").split(",")
+    known = scores_table(_horizons(header)).schema
+    return pl.read_csv(path, schema_overrides={name: known.get(name, pl.String()) for name in header})
+
+
+def read_run(scores_path: Path) -> tuple[dict[str, Any], str | None]:
+    """Read the record beside a scores file, if it belongs to that file.
+
+    Parameters
+    ----------
+    scores_path : Path
+        The scores file; its record has the same name, ending in ``.run.json``.
+
+    Returns
+    -------
+    run : dict
+        The record; empty where it cannot be used.
+    why_not : str, optional
+        Why it cannot, as a sentence.
+    """
+    path = scores_path.with_suffix(".run.json")
+    if not path.is_file():
+        return {}, f"There is no {path.name} beside the scores."
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}, f"{path.name} cannot be read as JSON."
+    if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
+        return {}, f"{path.name} is not the record of a scoring run that this version knows."
+    written = ((run.get("outputs") or {}).get("scores") or {}).get("sha256")
+    if written != hashlib.sha256(scores_path.read_bytes()).hexdigest():
+        return {}, f"{path.name} belongs to other scores: their digest is not that of {scores_path.name}."
+    return run, None

@@ -1,0 +1,90 @@
+"""Orders for tests: CDNOW as it ships inside lifetimes, generated logs with known truth, and the shared real logs."""
+
+import importlib.util
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real logs beside the checkout; tests that need it are skipped without it."""
+    if not SHARED.is_dir():
+        pytest.skip("real logs are not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def cdnow_file() -> Path:
+    """CDNOW_master.txt inside the installed lifetimes package, found without importing it."""
+    spec = importlib.util.find_spec("lifetimes")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "datasets" / "CDNOW_master.txt"
+
+
+@pytest.fixture(scope="session")
+def cdnow_orders(cdnow_file: Path) -> pl.DataFrame:
+    """The full CDNOW log as clean orders (see ``tables.ORDERS``): 69,659 rows, read by hand, not by our own reader."""
+    rows = [line.split() for line in cdnow_file.read_text().splitlines()[1:]]
+    return pl.DataFrame(
+        {
+            "customer_id": [row[0] for row in rows],
+            "order_id": [f"cdnow-{number:06d}" for number in range(len(rows))],
+            "order_date": pl.Series([row[1] for row in rows]).str.to_datetime("%Y%m%d", time_unit="us"),
+            "amount": [float(row[3]) for row in rows],
+            "quantity": [float(row[2]) for row in rows],
+        }
+    )
+
+
+def simulate(
+    *,
+    customers: int = 500,
+    days: int = 400,
+    start: date = date(2024, 1, 1),
+    arrival_days: int = 200,
+    r: float = 0.8,
+    alpha: float = 30.0,
+    a: float = 0.8,
+    b: float = 3.0,
+    mean_spend: float = 40.0,
+    money: bool = True,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Orders from a BG/NBD world with known parameters (days), gamma-gamma spend; one order a purchase day."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, max(arrival_days, 1), customers)
+    rate = rng.gamma(r, 1 / alpha, customers)
+    dropout = rng.beta(a, b, customers)
+    level = mean_spend * rng.gamma(4.0, 1 / 4.0, customers)
+    rows: list[tuple[str, int, float]] = []
+    for number in range(customers):
+        day = float(first[number])
+        while day < days:
+            rows.append((f"c{number:06d}", int(day), level[number] * rng.gamma(3.0, 1 / 3.0)))
+            if rng.random() < dropout[number] and day > first[number]:
+                break
+            day += rng.exponential(1 / rate[number])
+    unique = {(who, day): spend for who, day, spend in rows}
+    frame = pl.DataFrame(
+        [
+            (who, f"o{i:07d}", start + timedelta(days=day), round(spend, 2) + 0.01)
+            for i, ((who, day), spend) in enumerate(sorted(unique.items()))
+        ],
+        schema=["customer_id", "order_id", "order_date", "amount"],
+        orient="row",
+    )
+    amount = pl.col("amount") if money else pl.lit(None, dtype=pl.Float64).alias("amount")
+    return frame.with_columns(pl.col("order_date").cast(pl.Datetime("us")), amount)
+
+
+@pytest.fixture(scope="session")
+def simulate_orders() -> Callable[..., pl.DataFrame]:
+    """A function that makes clean orders with known parameters (see ``simulate``)."""
+    return simulate

@@ -1,0 +1,129 @@
+"""The grade: each demand, alone, costs the grade it should."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from repurchase.evaluation.grade import (
+    LEVELS,
+    MIN_OUTCOMES,
+    RULE,
+    Standing,
+    excess_ece,
+    grade_of,
+    lead_words,
+    percent,
+    shortfalls,
+)
+
+GOOD = Standing(
+    best_rule="past_rate",
+    base_loss=0.40,
+    rule_loss=0.32,
+    model_loss=0.31,  # explains 22.5 % against 20 %: an eighth more
+    gain_low=0.01,
+    gains_by_cutoff=(0.03, 0.02, 0.04),
+    ece=0.015,
+    chance_ece=0.005,
+    n_bought=3000,
+    n_not=17000,
+)
+
+
+def test_a_good_model_gets_an_a_in_one_sentence_with_its_figures() -> None:
+    assert grade_of(GOOD).letter == "A"
+    assert grade_of(GOOD).words == (
+        "The model explains 12 % more of who buys than the best rule (the customer's own past rate), "
+        "and its probabilities are off by 0.015 on average."
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "letter"),
+    [
+        ({"model_loss": 0.3119}, "A"),
+        ({"model_loss": 0.3121}, "B"),
+        ({"model_loss": 0.3159}, "B"),
+        ({"model_loss": 0.3161}, "C"),
+        ({"ece": 0.0210}, "B"),
+        ({"ece": 0.0400}, "B"),
+        ({"ece": 0.0410}, "C"),
+        ({"gains_by_cutoff": (0.03, -0.001, 0.04)}, "B"),
+        ({"gains_by_cutoff": (0.03, 0.02)}, "B"),
+        ({"gain_low": -0.001}, "C"),
+        ({"gain_low": -0.001, "gains_by_cutoff": (0.03, 0.02)}, "D"),
+        ({"gain_low": -0.001, "gains_by_cutoff": (0.03, -0.001, 0.04)}, "D"),
+        ({"model_loss": 0.32, "gain_low": -0.01}, "D"),
+        ({"model_loss": 0.33, "gain_low": -0.05, "gains_by_cutoff": (-0.03, -0.03, 0.0)}, "D"),
+        ({"rule_loss": 0.39, "model_loss": 0.381}, "B"),
+        ({"rule_loss": 0.3985, "model_loss": 0.393}, "C"),
+        ({"rule_loss": 0.41, "model_loss": 0.37}, "A"),
+        ({"base_loss": 0.6, "rule_loss": 0.10, "model_loss": 0.0899}, "A"),
+        ({"base_loss": 0.6, "rule_loss": 0.10, "model_loss": 0.0949}, "B"),
+        ({"n_bought": MIN_OUTCOMES}, "A"),
+        ({"n_bought": MIN_OUTCOMES - 1}, "-"),
+        ({"n_not": MIN_OUTCOMES - 1}, "-"),
+    ],
+)
+def test_each_demand_decides(change: dict[str, float], letter: str) -> None:
+    assert grade_of(replace(GOOD, **change)).letter == letter
+
+
+def test_a_model_that_loses_names_the_rule_to_use() -> None:
+    lost = replace(GOOD, model_loss=0.33, gain_low=-0.05, best_rule="days_since_last")
+    assert grade_of(lost).words == "Worse than a simple rule: use days since the last order instead."
+    unsure = replace(GOOD, gain_low=-0.01, gains_by_cutoff=(0.03,))
+    assert grade_of(unsure).words == (
+        "Not shown to be better than a simple rule: the lead may be chance. Use the customer's own past rate instead."
+    )
+
+
+def test_a_c_says_what_is_missing() -> None:
+    words = grade_of(replace(GOOD, ece=0.08, model_loss=0.318)).words
+    assert words.endswith("but its probabilities are off by 0.080 beyond chance and its lead is below 5 %.")
+
+
+def test_too_few_outcomes_say_how_many_and_which() -> None:
+    assert grade_of(replace(GOOD, n_bought=3)).words == (
+        "Not judged: only 3 customers bought in the time looked at; 20 are needed."
+    )
+    assert "only 0 customers did not buy" in grade_of(replace(GOOD, n_not=0)).words
+
+
+def test_whoever_has_few_customers_is_not_blamed_for_chance() -> None:
+    assert grade_of(replace(GOOD, ece=0.045, chance_ece=0.042)).letter == "A"
+    assert grade_of(replace(GOOD, ece=0.045, chance_ece=0.005)).letter == "C"
+    assert excess_ece(0.03, 0.04) == 0
+
+
+def test_shortfalls_of_an_a_are_all_named() -> None:
+    poor = replace(GOOD, ece=0.03, model_loss=0.39, rule_loss=0.392, gain_low=-1.0, gains_by_cutoff=(0.1, -0.1))
+    assert len(shortfalls(poor, LEVELS[0])) == 5
+    assert shortfalls(GOOD, LEVELS[0]) == ()
+
+
+def test_the_lead_is_told_in_the_terms_that_carry_it() -> None:
+    assert lead_words(replace(GOOD, rule_loss=0.41, model_loss=0.3)) == (
+        "explains 25 % of who buys, where the best rule (the customer's own past rate) explains nothing"
+    )
+    nearly_all = replace(GOOD, base_loss=0.6, rule_loss=0.10, model_loss=0.089)
+    assert lead_words(nearly_all).startswith("leaves 11.0 % less of who buys unexplained")
+    both_mislead = replace(GOOD, rule_loss=0.50, model_loss=0.405)
+    assert math.isnan(both_mislead.explained_more)
+    assert lead_words(both_mislead).startswith("leaves 19.0 % less of who buys unexplained")
+    assert grade_of(both_mislead).letter == "C"
+    assert grade_of(both_mislead).words.endswith("but it explains only 0.0 % of who buys and its lead is below 5 %.")
+
+
+def test_the_rule_is_written_with_the_thresholds_that_are_used() -> None:
+    for level in LEVELS:
+        assert f"at least {percent(level.better)}" in RULE
+        assert f"within {level.ece}" in RULE
+        assert f"{percent(level.explained)}" in RULE
+
+
+def test_shares_are_written_without_minus_zero() -> None:
+    assert percent(-0.0004, 1) == "0.0 %"
+    assert percent(-0.02, signed=True) == "-2 %"
+    assert percent(0.025, 1, signed=True) == "+2.5 %"

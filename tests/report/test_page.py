@@ -1,0 +1,278 @@
+"""The page: self-contained, valid, escaped, true to its numbers, and in words where something is missing."""
+
+import hashlib
+import json
+import re
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from repurchase.errors import DeliveryError, InputError
+from repurchase.report.page import build_report, write_report
+
+VOID = {"meta", "link", "br", "img", "hr", "input", "col", "wbr"}
+
+
+class Outline(HTMLParser):
+    """Collects what a browser would see, and every fault of nesting."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+        self.faults += [f"never closed: {tag}" for tag in self.open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"line {self.getpos()[0]}: </{tag}>")
+
+    def handle_data(self, text: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(text)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).replace("\u202f", " ").split())
+
+    def attributes(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+
+
+def write_scores(folder: Path, frame: pl.DataFrame, run: dict[str, Any] | None) -> Path:
+    path = folder / "scores.parquet"
+    frame.write_parquet(path)
+    if run is not None:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        record = {**run, "outputs": {"scores": {"path": str(path), "rows": frame.height, "sha256": digest}}}
+        (folder / "scores.run.json").write_text(json.dumps(record))
+    return path
+
+
+def test_nothing_leaves_the_page(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    outline = Outline(build_report(scored, run))
+    links = [*outline.attributes("src"), *outline.attributes("href"), *outline.attributes("xlink:href")]
+    assert links
+    assert [link for link in links if not link.startswith(("#", "data:"))] == []
+    assert not {"script", "iframe", "object", "img", "base"} & {tag for tag, _ in outline.tags}
+    assert not re.search(r"@import|url\((?!#)", build_report(scored, run))
+    assert "default-src 'none'" in " ".join(outline.attributes("content"))
+
+
+def test_valid_nesting_and_unique_ids(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    outline = Outline(build_report(scored, run))
+    assert outline.faults == []
+    ids = outline.attributes("id")
+    assert len(ids) == len(set(ids))
+    targets = [link[1:] for name in ("href", "xlink:href") for link in outline.attributes(name) if link.startswith("#")]
+    assert set(targets) <= set(ids)
+    assert set(" ".join(outline.attributes("aria-labelledby")).split()) <= set(ids)
+
+
+def test_readable_without_seeing(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    outline = Outline(build_report(scored, run))
+    tags = [tag for tag, _ in outline.tags]
+    pictures = [attrs for tag, attrs in outline.tags if tag == "svg"]
+    assert len(pictures) == 11
+    assert all(attrs.get("role") == "img" and attrs.get("aria-labelledby") for attrs in pictures)
+    assert tags.count("caption") == tags.count("table") == 6
+    assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
+    assert tags.count("h1") == 1
+    assert ("html", {"lang": "en"}) in outline.tags
+
+
+def test_ids_are_text_not_markup(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    evil = "<script>alert(1)</script>"
+    spoiled = scored.with_columns(
+        pl.lit(evil).alias(name) if name != "customer_id" else pl.concat_str(pl.lit(evil), name).alias(name)
+        for name in ("customer_id", "segment", "reason_1", "action", "model_version", "risk_band")
+    )
+    record = run | {"currency": evil, "notes": [evil], "orders": {"source": evil, "digest": evil}}
+    record["cleaning"] = {
+        **run["cleaning"],
+        "reasons": [run["cleaning"]["reasons"][0] | {"reason": evil, "words": evil}],
+    }
+    outline = Outline(build_report(spoiled, record))
+    assert "script" not in {tag for tag, _ in outline.tags}
+    assert outline.faults == []
+    assert evil in outline.words
+
+
+def test_headline_and_totals_follow_the_scores(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    high = scored.filter(pl.col("risk_band") == "high")
+    page = Outline(build_report(scored, run)).words
+    assert f"Of 300 customers, {high.height} are at high risk of not buying again within a year" in page
+    assert (
+        f"£ {high['value_at_risk'].sum():,.0f} of the £ {scored['value_at_risk'].sum():,.0f} at risk is theirs" in page
+    )
+    assert "The predictions earned grade A on later orders." in page
+    fewer = Outline(build_report(scored.filter(pl.col("risk_band") != "high"), run)).words
+    assert f"Of {300 - high.height} customers, 0 are at high risk" in fewer
+
+
+def test_what_came_in_adds_up(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    page = Outline(build_report(scored, run)).words
+    assert "It adds up: 1,000 − 100 − 30 − 20 = 850." in page
+    assert "15 more show this too and are counted under another reason" in page
+    run["cleaning"]["n_kept"] = 851
+    assert "It does not add up: 1,000 − 100 − 30 − 20 = 850, but 851 rows" in Outline(build_report(scored, run)).words
+
+
+def test_the_grade_is_shown_as_it_was_given(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    page = Outline(build_report(scored, run)).words
+    given = run["evaluation"]
+    for sentence in (given["grade_words"], given["rule"], *given["reasons"], *given["limits"]):
+        assert sentence in page
+    assert "log loss 14 % lower than the best rule's" in page
+    assert "log loss 2.0 % higher than the best rule's" in page
+    assert "Not judged: the log is too short" in page
+    assert "Rule: days since last order" in page
+
+
+def test_most_at_risk_first_and_at_most_fifty(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    page = build_report(scored, run)
+    named = re.findall(r'<th role="rowheader" scope="row">(c\d+)</th>', page)
+    assert named == scored.sort("value_at_risk", descending=True)["customer_id"].head(50).to_list()
+
+
+def test_without_amounts_the_page_says_so(run: dict[str, Any], scores_without_money: pl.DataFrame) -> None:
+    run["measures"] |= {"sales_total": None, "returning_sales_share": None}
+    outline = Outline(build_report(scores_without_money, run))
+    assert outline.faults == []
+    assert "The orders have no amounts" in outline.words
+    assert "Lifetime value" not in outline.words
+    absent = scores_without_money.drop("clv", "clv_low", "clv_high", "value_at_risk", "spend_total", "spend_mean")
+    assert "The orders have no amounts" in Outline(build_report(absent, run)).words
+
+
+def test_without_evaluation_the_page_says_so(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    outline = Outline(build_report(scored, run | {"evaluation": None}))
+    assert outline.faults == []
+    assert "How good the predictions are has not been judged" in outline.words
+    assert "Treat them as unproven" in outline.words
+
+
+def test_a_grade_that_was_not_given(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    run["evaluation"] |= {
+        "grade": "-", "primary_horizon_days": None, "best_rule": None, "calibration": [], "gains": [],
+        "horizons": run["evaluation"]["horizons"][2:], "money_top_decile": None,
+    }  # fmt: skip
+    outline = Outline(build_report(scored, run))
+    assert outline.faults == []
+    assert "has not been judged" in outline.words
+
+
+@pytest.mark.parametrize("customers", [0, 1, 3])
+def test_few_customers(scored: pl.DataFrame, run: dict[str, Any], customers: int) -> None:
+    outline = Outline(build_report(scored.head(customers), run))
+    assert outline.faults == []
+    told = f"Only {customers} customers" if customers else "None of the customers asked for"
+    assert told in outline.words
+
+
+def test_customers_without_history_are_counted(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    known = ("customer_id", "as_of", "model_version", "status", "orders")
+    stranger = pl.DataFrame(
+        {
+            "customer_id": ["new"],
+            "as_of": [date(2024, 12, 31)],
+            "model_version": ["4"],
+            "status": ["no_history"],
+            "orders": [0],
+        }
+    )
+    both = pl.concat([scored, stranger.select(known)], how="diagonal")
+    assert "1 of the customers asked for" in Outline(build_report(both, run)).words
+
+
+def test_same_input_same_bytes(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    assert build_report(scored, run) == build_report(scored, run)
+
+
+def test_written_beside_its_record(tmp_path: Path, scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    out = tmp_path / "report.html"
+    out.write_text("an older page")
+    assert write_report(write_scores(tmp_path, scored, run), out) == out
+    page = Outline(out.read_text(encoding="utf-8"))
+    assert "It adds up" in page.words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "scores.parquet", "scores.run.json"]
+
+
+def test_without_its_record_the_page_says_what_is_missing(tmp_path: Path, scored: pl.DataFrame) -> None:
+    write_report(write_scores(tmp_path, scored, None), tmp_path / "report.html")
+    page = Outline((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.faults == []
+    assert "There is no scores.run.json beside the scores." in page.words
+    assert "Of 300 customers" in page.words
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "is not the record of a scoring run"),
+        ('{"schema": 9}', "is not the record of a scoring run"),
+        ('{"schema": 1, "outputs": {"scores": {"sha256": "00"}}}', "belongs to other scores"),
+    ],
+)
+def test_a_record_that_does_not_belong_is_left_out(
+    tmp_path: Path, scored: pl.DataFrame, record: str, told: str
+) -> None:
+    source = write_scores(tmp_path, scored, None)
+    (tmp_path / "scores.run.json").write_text(record)
+    write_report(source, tmp_path / "report.html")
+    assert told in Outline((tmp_path / "report.html").read_text(encoding="utf-8")).words
+
+
+def test_scores_as_csv_make_the_same_page(tmp_path: Path, scored: pl.DataFrame) -> None:
+    scored.write_csv(tmp_path / "scores.csv")
+    write_report(tmp_path / "scores.csv", tmp_path / "csv.html")
+    write_report(write_scores(tmp_path, scored, None), tmp_path / "parquet.html")
+    assert (tmp_path / "csv.html").read_text() == (tmp_path / "parquet.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("none.parquet", None, "no such file"),
+        ("orders.csv", b"customer_id,amount\n1,2\n", "is not a scores table: no column p_repurchase_<days>d"),
+        ("scores.csv", b"customer_id,p_repurchase_30d\n1,0.5\n", "needed columns are missing"),
+        ("empty.csv", b"", "empty.csv"),
+        ("torn.parquet", b"PAR1 torn", "not readable as scores"),
+        ("utf16.csv", "customer_id,p_repurchase_30d\n".encode("utf-16"), "not readable as scores"),
+    ],
+)
+def test_what_is_not_scores_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError) as fault:
+        write_report(tmp_path / name, tmp_path / "report.html")
+    assert told in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_page_that_cannot_be_written(tmp_path: Path, scored: pl.DataFrame) -> None:
+    source = write_scores(tmp_path, scored, None)
+    with pytest.raises(DeliveryError, match="cannot be written there"):
+        write_report(source, tmp_path / "nowhere" / "report.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(DeliveryError, match="cannot be written there"):
+        write_report(source, tmp_path / "folder.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "scores.parquet"]
