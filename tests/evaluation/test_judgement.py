@@ -149,6 +149,7 @@ def test_a_horizon_where_a_rule_wins_is_named_with_the_rule(evaluation: dict) ->
 def test_another_horizon_can_be_the_primary_one(predictions: pl.DataFrame) -> None:
     short = judge(predictions, primary_horizon_days=30)
     assert (short["primary_horizon_days"], short["grade"]) == (30, "D")
+    assert not _holds(short["reasons"], "What keeps it from")
     assert short["grade_words"] == "Worse than a simple rule: use the customer's own past rate instead."
     assert short["money_top_decile"]["currency"] is None
 
@@ -164,6 +165,9 @@ def test_probabilities_that_promise_too_much_cost_the_grade(make_predictions: Ma
     judged = judge(rows)
     assert judged["grade"] == "C"
     assert "its probabilities are off by" in judged["grade_words"]
+    bias = judged["horizons"][0]["buyers_total"]["bias"]
+    assert bias > 0.1
+    assert _holds(judged["reasons"], "The number of buyers", f"the model promised {100 * bias:.0f} % more than came")
     assert _holds(judged["reasons"], "What keeps it from an A", "its probabilities are off by")
 
 
@@ -182,13 +186,22 @@ def test_cutoffs_that_share_outcomes_are_said_to(make_predictions: Maker) -> Non
 
 
 def test_a_year_of_outcomes_has_seen_the_season(make_predictions: Maker) -> None:
-    assert not _holds(judge(make_predictions(customers=300, cutoffs=5))["limits"], "rest of the year")
+    for step_days, seen in ((68, False), (69, True)):  # from 1 January: 4 steps and 90 days are 362 and 366 days
+        limits = judge(make_predictions(customers=300, cutoffs=5, step_days=step_days))["limits"]
+        assert _holds(limits, "rest of the year") is not seen
 
 
 def test_a_moving_base_rate_is_a_limit(make_predictions: Maker) -> None:
     moved, still = (judge(make_predictions(moves=moves))["limits"] for moves in (0.5, 0.0))
     assert _holds(moved, "The share that bought lay between")
     assert not _holds(still, "The share that bought")
+
+
+def test_a_base_rate_that_chance_alone_may_have_moved_is_none(make_predictions: Maker) -> None:
+    rows = make_predictions(customers=60, cutoffs=2, seed=0)
+    rates = sorted(row["base_rate"] for row in judge(rows)["backtest"])
+    assert rates[-1] > 1.2 * rates[0]
+    assert not _holds(judge(rows)["limits"], "The share that bought")
 
 
 def test_without_money_only_purchases_are_judged(make_predictions: Maker) -> None:

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repurchase.orders.amounts import read_numbers
@@ -52,6 +52,7 @@ def test_numbers_stay_and_absurd_ones_go() -> None:
     assert read(1.5, float("nan"), float("inf"), 2e12) == [1.5, None, None, None]
 
 
+@settings(deadline=None)
 @given(st.lists(st.decimals(-(10**9), 10**9, places=2), min_size=1, max_size=20))
 def test_either_decimal_mark_gives_the_same_money(amounts: list[object]) -> None:
     english = [f"{amount:,.2f}" for amount in amounts]

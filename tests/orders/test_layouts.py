@@ -5,24 +5,63 @@ import pytest
 from repurchase.errors import LayoutError
 from repurchase.orders.layouts import recognise
 
-SHOPIFY = """Name,Email,Financial Status,Paid at,Fulfillment Status,Fulfilled at,Accepts Marketing,Currency,Subtotal,Shipping,
-Taxes,Total,Discount Code,Discount Amount,Shipping Method,Created at,Lineitem quantity,Lineitem name,Lineitem price,
-Lineitem compare at price,Lineitem sku,Lineitem requires shipping,Lineitem taxable,Lineitem fulfillment status,
+SHOPIFY = """Name,Email,Financial Status,Paid at,Fulfillment Status,Fulfilled at,Accepts Marketing,Currency,Subtotal,
+Shipping,Taxes,Total,Discount Code,Discount Amount,Shipping Method,Created at,Lineitem quantity,Lineitem name,
+Lineitem price,Lineitem compare at price,Lineitem sku,Lineitem requires shipping,Lineitem taxable,
+Lineitem fulfillment status,
 Billing Name,Notes,Cancelled at,Payment Method,Payment Reference,Refunded Amount,Vendor,Outstanding Balance,Employee,
 Location,Device ID,Id,Tags,Risk Level,Source,Lineitem discount,Phone""".replace("\n", "").split(",")
-WOO_PLUGIN = (
-    "order_id,order_number,order_date,paid_date,status,shipping_total,tax_total,order_total,order_subtotal,"
-    "order_currency,payment_method,customer_id,customer_user,customer_email,billing_first_name,billing_email,"
-    "line_item_1"
-).split(",")
-WOO_ADVANCED = (
-    "Order Number|Order Status|Order Date|First Name (Billing)|Email (Billing)|Payment Method Title|"
-    "Cart Discount Amount|Order Subtotal Amount|Order Shipping Amount|Order Refund Amount|Order Total Amount|SKU|"
-    "Item #|Item Name|Quantity|Item Cost|Coupon Code|Discount Amount"
-).split("|")
-WOO_ANALYTICS = (
-    "Date,Order #,N. Revenue (formatted),Status,Customer,Customer type,Product(s),Items sold,Coupon(s),N. Revenue"
-).split(",")
+WOO_PLUGIN = [
+    "order_id",
+    "order_number",
+    "order_date",
+    "paid_date",
+    "status",
+    "shipping_total",
+    "tax_total",
+    "order_total",
+    "order_subtotal",
+    "order_currency",
+    "payment_method",
+    "customer_id",
+    "customer_user",
+    "customer_email",
+    "billing_first_name",
+    "billing_email",
+    "line_item_1",
+]
+WOO_ADVANCED = [
+    "Order Number",
+    "Order Status",
+    "Order Date",
+    "First Name (Billing)",
+    "Email (Billing)",
+    "Payment Method Title",
+    "Cart Discount Amount",
+    "Order Subtotal Amount",
+    "Order Shipping Amount",
+    "Order Refund Amount",
+    "Order Total Amount",
+    "SKU",
+    "Item #",
+    "Item Name",
+    "Quantity",
+    "Item Cost",
+    "Coupon Code",
+    "Discount Amount",
+]
+WOO_ANALYTICS = [
+    "Date",
+    "Order #",
+    "N. Revenue (formatted)",
+    "Status",
+    "Customer",
+    "Customer type",
+    "Product(s)",
+    "Items sold",
+    "Coupon(s)",
+    "N. Revenue",
+]
 
 
 def refusal(columns: list[str], **told: str) -> str:
@@ -79,13 +118,13 @@ def refusal(columns: list[str], **told: str) -> str:
         ),
         (
             ["ORDER ID", "Customer-ID", "order date", "Amount"],
-            "orders by column name",
+            "orders with named columns",
             "amount",
             {"customer_id": "Customer-ID", "order_id": "ORDER ID", "order_date": "order date", "amount": "Amount"},
         ),
         (
             ["client_id", "transaction_date", "qty", "unit_price"],
-            "orders by column name",
+            "orders with named columns",
             "quantity_price",
             {"customer_id": "client_id", "order_date": "transaction_date"},
         ),
@@ -140,18 +179,24 @@ def test_one_missing_column_without_a_guess() -> None:
     [
         (
             ["customer_id", "created_at", "paid_at", "amount"],
-            "2 columns could be the date of the order (order_date) with equal right: created_at, paid_at. "
-            "Say which: --columns order_date=created_at or --columns order_date=paid_at",
+            (
+                "2 columns could be the date of the order (order_date) with equal right: created_at, paid_at. "
+                "Say which: --columns order_date=created_at or --columns order_date=paid_at"
+            ),
         ),
         (
             ["client_id", "user_id", "date", "amount"],
-            "2 columns could be the customer (customer_id) with equal right: client_id, user_id. "
-            "Say which: --columns customer_id=client_id or --columns customer_id=user_id",
+            (
+                "2 columns could be the customer (customer_id) with equal right: client_id, user_id. "
+                "Say which: --columns customer_id=client_id or --columns customer_id=user_id"
+            ),
         ),
         (
             ["customer_id", "date", "revenue", "order_total"],
-            "2 columns could be the amount (amount) with equal right: order_total, revenue. "
-            "Say which: --columns amount=order_total or --columns amount=revenue",
+            (
+                "2 columns could be the amount (amount) with equal right: order_total, revenue. "
+                "Say which: --columns amount=order_total or --columns amount=revenue"
+            ),
         ),
     ],
 )

@@ -73,6 +73,18 @@ def test_parquet_stays_typed(tmp_path: Path) -> None:
     assert read_orders(tmp_path / "orders.parquet").rows.equals(frame)
 
 
+def test_lists_in_parquet_are_left_out_and_said(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"customer_id": ["a"], "order_date": ["2024-01-01"], "amount": [2.5], "tags": [["x", "y"]]})
+    frame.write_parquet(tmp_path / "orders.parquet")
+    raw = read_orders(tmp_path / "orders.parquet")
+    assert "tags" not in raw.rows.columns
+    assert raw.notes == ("orders.parquet: columns of lists and records were left out: tags.",)
+
+
+def test_brackets_in_a_name_are_no_pattern(tmp_path: Path) -> None:
+    assert read_orders(write(tmp_path, "orders[1].csv", WHOLE)).rows.height == 3
+
+
 def test_a_folder_and_a_glob_are_one_log(tmp_path: Path) -> None:
     (tmp_path / "year=2024").mkdir()
     write(tmp_path, "b.csv", WHOLE)

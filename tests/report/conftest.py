@@ -1,5 +1,6 @@
 """Scores, measures and an evaluation to show: plausible, generated, and true to the contracts."""
 
+import copy
 from datetime import date, timedelta
 from typing import Any
 
@@ -105,20 +106,14 @@ def evaluation() -> dict[str, Any]:
                 "log_loss_gain": None,
                 "why_not_judged": "the log is too short",
             },
-        ],  # fmt: skip
+        ],
         "backtest": [],
         "calibration": [{"horizon_days": h, "predictor": name, "bins": bins} for h in (30, 90) for name in curves],
         "gains": [
-            {
-                "horizon_days": h,
-                "predictor": name,
-                "contacted_share": [0.0, 0.2, 1.0],
-                "buyers_share": list(curve),
-                "spend_share": None,
-            }
+            {"horizon_days": h, "predictor": name, "contacted_share": [0.0, 0.2, 1.0], "buyers_share": list(curve)}
             for h in (30, 90)
             for name, curve in curves.items()
-        ],  # fmt: skip
+        ],
         "money_top_decile": {"model": 41234.0, "best_rule": 35012.0, "currency": "GBP"},
     }
 
@@ -133,13 +128,19 @@ def cleaning() -> dict[str, Any]:
     return {"n_raw": 1000, "n_kept": 850, "reasons": reasons, "notes": ["read as Latin-1"], "currency": "GBP"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scored() -> pl.DataFrame:
     return scores()
 
 
 @pytest.fixture
-def run(simulate_orders: Any) -> dict[str, Any]:
+def run(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of one's own, to spoil."""
+    return copy.deepcopy(record)
+
+
+@pytest.fixture(scope="session")
+def record(simulate_orders: Any) -> dict[str, Any]:
     measures = repeat_business(simulate_orders(customers=200, days=365), as_of=AS_OF)
     return {
         "schema": 1,

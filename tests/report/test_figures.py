@@ -52,9 +52,7 @@ def test_intake_counts_every_reason(cleaned: dict[str, Any]) -> None:
 def test_the_map_holds_every_customer(scored: pl.DataFrame) -> None:
     picture = figures.rfm_map(scored, horizon_days=90)
     assert picture is not None
-    cells = re.findall(r">(\d+)\s*</text>|>(\d+)</tspan>", figures.to_svg(picture))
     texts = [text.get_text() for text in picture.figure.axes[0].texts]
-    assert cells
     assert sum(int(text.split("\n")[0].replace(",", "")) for text in texts) == scored.height
     assert all("%" in text for text in texts)
 
@@ -78,7 +76,7 @@ def test_the_map_survives_one_customer_and_long_tails(scored: pl.DataFrame) -> N
 def test_risk_and_worth_sums_the_bands(scored: pl.DataFrame) -> None:
     high = scored.filter(pl.col("risk_band") == "high")
     drawn = words(figures.risk_and_worth(scored, currency="USD"))
-    assert f"{high.height} customers are at high risk, with $ {high['value_at_risk'].sum():,.0f} of the" in drawn
+    assert f"At high risk: {high.height} customers, with $ {high['value_at_risk'].sum():,.0f} of the" in drawn
 
 
 def test_probabilities_count_everyone(scored: pl.DataFrame) -> None:
@@ -107,12 +105,14 @@ def test_nothing_known_is_no_picture(draw: Any) -> None:
 
 def test_same_data_same_bytes_and_no_trace_of_when(scored: pl.DataFrame, judged: dict[str, Any]) -> None:
     first, second = (figures.rfm_map(scored, horizon_days=90) for _ in range(2))
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     png = figures.to_png(first)
     assert png == figures.to_png(second)
     assert figures.to_svg(first) == figures.to_svg(second)
     assert png.startswith(b"\x89PNG")
-    assert b"Software" not in png and b"matplotlib" not in figures.to_svg(first).encode().lower()
+    assert b"Software" not in png
+    assert not re.search(r"dc:date|Matplotlib v\d", figures.to_svg(first))
     kept = figures.training_pictures(scored, judged, horizon_days=90)
     assert sorted(kept) == ["calibration.png", "gains.png", "rfm-map.png"]
     assert kept["rfm-map.png"] == png

@@ -224,7 +224,12 @@ class GammaGamma:
 
 
 def fit_btyd(
-    x: npt.ArrayLike, t_x: npt.ArrayLike, T: npt.ArrayLike, *, families: tuple[Family, ...] = FAMILIES
+    x: npt.ArrayLike,
+    t_x: npt.ArrayLike,
+    T: npt.ArrayLike,
+    *,
+    families: tuple[Family, ...] = FAMILIES,
+    start: Btyd | None = None,
 ) -> Btyd:
     """Fit by maximum likelihood and keep the family that explains the customers best.
 
@@ -236,6 +241,8 @@ def fit_btyd(
         Frequency, recency and age, in one time unit.
     families : tuple of str
         Families to try; both have four parameters, so likelihoods compare.
+    start : Btyd, optional
+        Parameters to search from, such as those of an earlier day; the place of the maximum does not depend on it.
 
     Returns
     -------
@@ -243,7 +250,7 @@ def fit_btyd(
         Always usable: where no family converges, a dropout-free NBD by moments, and the note says so.
     """
     rows, weights = np.unique(np.column_stack(_floats(x, t_x, T)), axis=0, return_counts=True)
-    fits = [fit for family in families if (fit := _fit_family(family, rows, weights.astype(np.float64)))]
+    fits = [fit for family in families if (fit := _fit_family(family, rows, weights.astype(np.float64), start))]
     if fits:
         return max(fits, key=lambda fit: fit.log_likelihood)
     return _nbd_by_moments(rows, weights.astype(np.float64))
@@ -280,12 +287,19 @@ def fit_gamma_gamma(x: npt.ArrayLike, mean_spend: npt.ArrayLike) -> GammaGamma:
     return GammaGamma(nan, nan, nan, fallback_mean=middle)
 
 
-def _fit_family(family: Family, rows: Floats, weights: Floats) -> Btyd | None:
+def _fit_family(family: Family, rows: Floats, weights: Floats, start: Btyd | None) -> Btyd | None:
     if weights[rows[:, 0] > 0].sum() < LEAST_REPEAT_BUYERS:
         return None
     fitter = {"bgnbd": "BetaGeoFitter", "mbgnbd": "ModifiedBetaGeoFitter"}[family]
-    for penalty in (0.0, 0.0001, 0.001):
-        found = _lifetimes_fit(fitter, penalty, rows[:, 0], rows[:, 1], rows[:, 2], weights=weights)
+    begin = _search_from(start, oldest=float(rows[:, 2].max()))
+    for penalty, tolerance, begin_here in (
+        (0.0, 1e-7, begin),
+        (0.0, 1e-5, None),
+        (0.0001, 1e-5, None),
+        (0.001, 1e-4, None),
+    ):
+        options = {"weights": weights, "tol": tolerance, "initial_params": begin_here}
+        found = _lifetimes_fit(fitter, penalty, rows[:, 0], rows[:, 1], rows[:, 2], **options)
         if found is None or not _sane(found):
             continue
         a = found["a"] + (2e-6 if abs(found["a"] - 1.0) < 1e-6 else 0.0)
@@ -293,6 +307,13 @@ def _fit_family(family: Family, rows: Floats, weights: Floats) -> Btyd | None:
         note = f"penalised by {penalty}: the plain likelihood did not converge" if penalty else ""
         return replace(fit, log_likelihood=_log_likelihood(fit, rows, weights), note=note)
     return None
+
+
+def _search_from(start: Btyd | None, *, oldest: float) -> Floats | None:
+    """Put parameters where lifetimes searches: logarithms, with time in units of the oldest customer's age."""
+    if start is None or start.family == "nbd" or oldest <= 0:
+        return None
+    return np.log([start.r, start.alpha / oldest, start.a, start.b])
 
 
 def _sane(found: dict[str, float]) -> bool:

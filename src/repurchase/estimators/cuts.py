@@ -83,16 +83,13 @@ class Cuts:
         The whole log.
     horizons : sequence of int
         Days ahead, for the windows a year ago.
-    families : tuple of str
-        BTYD families to choose from.
     """
 
-    def __init__(self, book: Ledger, *, horizons: Sequence[int], families: tuple[Family, ...] = FAMILIES) -> None:
+    def __init__(self, book: Ledger, *, horizons: Sequence[int]) -> None:
         self.book = book
         self.horizons = tuple(horizons)
-        self.families = families
         self._cuts: dict[date, Cut] = {}
-        self._btyd: dict[date, Btyd] = {}
+        self._btyd: dict[tuple[date, tuple[Family, ...]], Btyd] = {}
 
     def at(self, as_of: date) -> Cut:
         """Cut at a day.
@@ -128,22 +125,26 @@ class Cuts:
         """
         return self.book.outcomes(self.at(as_of).history, horizon_days=horizon_days)
 
-    def btyd(self, as_of: date) -> Btyd:
+    def btyd(self, as_of: date, families: tuple[Family, ...] = FAMILIES) -> Btyd:
         """Fit purchases and dropout on what was known on a day.
 
         Parameters
         ----------
         as_of : date
             Last day known, inclusive.
+        families : tuple of str
+            Families to choose from.
 
         Returns
         -------
         Btyd
             Fitted on first use.
         """
-        if as_of not in self._btyd:
-            self._btyd[as_of] = fit_btyd(*self.at(as_of).rfm, families=self.families)
-        return self._btyd[as_of]
+        key = (as_of, families)
+        if key not in self._btyd:
+            start = self._earlier_fit(as_of)
+            self._btyd[key] = fit_btyd(*self.at(as_of).rfm, families=families, start=start)
+        return self._btyd[key]
 
     def gamma_gamma(self, as_of: date) -> GammaGamma | None:
         """Fit money per purchase day on what was known on a day.
@@ -163,19 +164,31 @@ class Cuts:
         cut = self.at(as_of)
         return fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
 
-    def prepare(self, days: Iterable[date], *, jobs: int) -> None:
-        """Fit the BTYD models of several days side by side.
+    def prepare(self, days: Iterable[date], families: tuple[Family, ...], *, jobs: int) -> None:
+        """Fit the BTYD models of several days side by side, searching on from the earliest day's parameters.
 
         Parameters
         ----------
         days : iterable of date
             Days that will be asked for.
+        families : tuple of str
+            Families to choose from.
         jobs : int
             Fits at a time.
         """
-        missing = sorted({day for day in days if day not in self._btyd})
-        fits = Parallel(n_jobs=jobs)(delayed(fit_btyd)(*self.at(day).rfm, families=self.families) for day in missing)
-        self._btyd.update(zip(missing, fits, strict=True))
+        missing = sorted({day for day in days if (day, families) not in self._btyd})
+        if not missing:
+            return
+        first = self.btyd(missing[0], families)
+        fits = Parallel(n_jobs=jobs)(
+            delayed(fit_btyd)(*self.at(day).rfm, families=families, start=first) for day in missing[1:]
+        )
+        self._btyd.update({(day, families): fit for day, fit in zip(missing[1:], fits, strict=True)})
+
+    def _earlier_fit(self, as_of: date) -> Btyd | None:
+        # Only earlier days: a later day's parameters must not reach back, not even as a place to search from.
+        earlier = [(day, families) for day, families in self._btyd if day < as_of]
+        return self._btyd[max(earlier)] if earlier else None
 
     def train_days(self, as_of: date, *, horizon_days: int, most: int) -> Sequence[date]:
         """Choose earlier cut-offs on the grid whose outcomes were known on a day.

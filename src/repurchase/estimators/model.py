@@ -18,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 from repurchase.errors import InputError
 from repurchase.estimators.blend import blend, rising
 from repurchase.estimators.boosting import MEMBERS, Head, TrainingSet, design_matrix, grow, p_purchase, training_set
-from repurchase.estimators.btyd import Btyd, GammaGamma
+from repurchase.estimators.btyd import FAMILIES, Btyd, GammaGamma
 from repurchase.estimators.cuts import Cut, Cuts, make_cut
 from repurchase.estimators.scores import Prediction, for_customers, scores_frame, value_of
 from repurchase.estimators.state import ModelState
@@ -32,6 +32,7 @@ from repurchase.estimators.value import (
     total_ratio,
 )
 from repurchase.features.timeline import ledger
+from repurchase.orders.sufficiency import supported_horizons
 from repurchase.settings import Settings
 from repurchase.tables import Frame, as_polars
 
@@ -133,7 +134,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         day = _last_day(frame) if as_of is None else as_of
         book = ledger(frame, observed_until=day)
         settings = Settings(horizons=None if self.horizons is None else tuple(self.horizons))
-        from repurchase.orders.sufficiency import supported_horizons
 
         horizons = supported_horizons(first_day=book.first_day, as_of=day, settings=settings)
         return self.fit_cuts(Cuts(book, horizons=horizons), day)
@@ -159,10 +159,11 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         self.curve_days_ = tuple(sorted({*self.horizons_, self.clv_horizon_days, YEAR_DAYS}))
         self.feature_horizons_ = cuts.horizons
         days = {h: cuts.train_days(as_of, horizon_days=h, most=self.most_cutoffs) for h in self.horizons_}
-        cuts.prepare({as_of, *(day for some in days.values() for day in some)}, jobs=self.n_jobs)
         self.btyd_ = cuts.btyd(as_of)
+        self.families_ = FAMILIES if self.btyd_.family == "nbd" else (self.btyd_.family,)
+        cuts.prepare((day for some in days.values() for day in some), self.families_, jobs=self.n_jobs)
         self.gamma_gamma_ = cuts.gamma_gamma(as_of)
-        self.heads_ = self._grow_heads({h: _training_set(cuts, some, h) for h, some in days.items() if some})
+        self.heads_ = self._grow_heads({h: self._training_set(cuts, some, h) for h, some in days.items() if some})
         self.learned_ = tuple(self.heads_)
         self._learn_money(cuts, days)
         self._learn_tiers(cuts.at(as_of))
@@ -299,6 +300,12 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         }
         return model
 
+    def _training_set(self, cuts: Cuts, days: Sequence[date], horizon_days: int) -> TrainingSet:
+        designs = [
+            design_matrix(cuts.at(day), cuts.btyd(day, self.families_), horizon_days=horizon_days) for day in days
+        ]
+        return training_set(designs, [cuts.outcomes(day, horizon_days=horizon_days).bought for day in days])
+
     def _grow_heads(self, sets: Mapping[int, TrainingSet]) -> dict[int, Head]:
         tasks = [(h, member) for h, rows in sets.items() if rows.teaches for member in range(MEMBERS)]
         grown = Parallel(n_jobs=self.n_jobs)(
@@ -317,7 +324,9 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             return
         for h in self.learned_:
             latest = days[h][:2]
-            expected = [self._predict(cuts.at(day), cuts.btyd(day), self.gamma_gamma_) for day in latest]
+            expected = [
+                self._predict(cuts.at(day), cuts.btyd(day, self.families_), self.gamma_gamma_) for day in latest
+            ]
             came = [cuts.outcomes(day, horizon_days=h) for day in latest]
             self.spend_ratio_[h] = total_ratio(
                 [prediction.spend[h] for prediction in expected], [outcome.spend for outcome in came]
@@ -388,11 +397,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
 
 def _member(horizon_days: int, number: int) -> str:
     return f"purchase_{horizon_days}d_{number}"
-
-
-def _training_set(cuts: Cuts, days: Sequence[date], horizon_days: int) -> TrainingSet:
-    designs = [design_matrix(cuts.at(day), cuts.btyd(day), horizon_days=horizon_days) for day in days]
-    return training_set(designs, [cuts.outcomes(day, horizon_days=horizon_days).bought for day in days])
 
 
 def _never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:

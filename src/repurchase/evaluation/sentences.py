@@ -150,8 +150,9 @@ def _total(totals: Totals, what: str, n_cutoffs: int) -> str:
         return ""
     seen = f"{_range(totals.by_cutoff)} at {n_cutoffs} cut-offs; " if n_cutoffs > 1 else ""
     return (
-        f"{what} in total: expect an error of {percent(totals.error)}; promised was {percent(bias.value, signed=True)} "
-        f"beside what came ({seen}95 % interval {_range((bias.low, bias.high))})."
+        f"{what} in total: expect an error of {percent(totals.error)}; so far the model promised "
+        f"{percent(abs(bias.value))} {'more' if bias.value >= 0 else 'less'} than came "
+        f"({seen}95 % interval {_range((bias.low, bias.high))})."
     )
 
 

@@ -161,12 +161,14 @@ class CleaningReport:
         --------
         >>> why = Reason("missing_customer", rows=2, found=2, treatment="set_aside", words="no customer id")
         >>> CleaningReport(n_raw=5, n_kept=3, reasons=(why,), layout="CDNOW", n_customers=2, n_orders=3).words()
-        ['5 rows were read; the columns are those of CDNOW.', '3 rows are sales and are kept as they are.', \
+        ['5 rows came in, laid out as CDNOW.', '3 rows are sales and are kept as they are.', \
 '2 rows were set aside: no customer id.', 'Together: 3 kept + 2 set aside + 0 netted = 5 rows.', \
 'That leaves 2 customers with 3 orders.']
         """
-        sentences = [f"{_rows(self.n_raw)} were read; the columns are those of {self.layout}."]
-        sentences.append(f"{_rows(self.n_kept)} are sales and are kept as they are.")
+        sentences = [f"{_rows(self.n_raw)} came in, laid out as {self.layout}."]
+        one = self.n_kept == 1
+        plain = "is a sale and is kept as it is" if one else "are sales and are kept as they are"
+        sentences.append(f"{_rows(self.n_kept)} {plain}.")
         sentences.extend(_sentence(reason) for reason in self.reasons)
         aside, netted = self.count("set_aside"), self.count("netted")
         sentences.append(
@@ -174,12 +176,17 @@ class CleaningReport:
         )
         days = f", from {self.first_day} to {self.last_day}" if self.first_day else ""
         money = f", in {self.currency}" if self.currency else ""
-        sentences.append(f"That leaves {self.n_customers:,} customers with {self.n_orders:,} orders{days}{money}.")
+        who, what = _count(self.n_customers, "customer"), _count(self.n_orders, "order")
+        sentences.append(f"That leaves {who} with {what}{days}{money}.")
         return [*sentences, *self.notes]
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _rows(number: int) -> str:
+    return _count(number, "row")
 
 
 def _sentence(reason: Reason) -> str:

@@ -208,12 +208,21 @@ def _notes(rows: pl.DataFrame, log: RawOrders, has_amounts: bool) -> list[str]:
     notes = [duplicates_note(log.rows, log.layout, rows["order_date"])]
     if log.layout.amount_rule == "order_total":
         notes.append(_partly_refunded(sales))
+    notes.append(_statuses(sales, log.layout))
     staff = sales.filter(pl.col("employee"))["order_id"].n_unique()
     if staff:
         notes.append(f"{staff:,} orders are marked as employees' and were kept as orders like any other.")
     if not has_amounts and rows.select(pl.any_horizontal("cancellation", "return").any()).item():
         notes.append("Returns were set aside: the log has no money they could be taken off.")
     return [note for note in notes if note is not None]
+
+
+def _statuses(sales: pl.DataFrame, layout: Layout) -> str | None:
+    if "status" not in layout.columns:
+        return None
+    kept = sales["status"].drop_nulls().value_counts(sort=True).sort("count", "status", descending=[True, False])
+    shown = first_few(f"{status} ({rows:,} rows)" for status, rows in kept.rows())
+    return f"Order statuses that count as sales: {shown}." if kept.height else None
 
 
 def _partly_refunded(sales: pl.DataFrame) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from repurchase.errors import LayoutError, first_few
-from repurchase.orders.vocabulary import DEAD_STATUSES, EXPORTS, HINTS, ROLES, SYNONYMS, Export, plain
+from repurchase.orders.vocabulary import DEAD_STATUSES, EXPORTS, HINTS, ROLES, SYNONYMS, WHOLE_ORDER, Export, plain
 
 __all__ = ["Layout", "recognise"]
 
@@ -34,6 +34,8 @@ class Layout:
         Order statuses of sales that never came about, and of those paid back in full.
     cancellation_prefix : str or None
         Order ids that begin so are cancellations.
+    guest_ids : tuple of str
+        Customer ids that stand for nobody in particular.
     first_line_only : bool
         Order fields stand on the first line of an order only, so equal lines are lines in their own right.
     notes : tuple of str
@@ -47,6 +49,7 @@ class Layout:
     dead_statuses: tuple[str, ...] = ()
     refunded_statuses: tuple[str, ...] = ()
     cancellation_prefix: str | None = None
+    guest_ids: tuple[str, ...] = ()
     first_line_only: bool = False
     notes: tuple[str, ...] = ()
 
@@ -93,6 +96,8 @@ Found: Kunde, Dato, Beløp. Say which is which: --columns customer_id=Kunde,orde
         by_plain.setdefault(plain(_REPEATED_HEADING.sub("", column)), []).append(column)
     export = next((known for known in EXPORTS if _fits(known, by_plain)), None)
     found = _known_roles(export, by_plain) if export else _named_roles(by_plain, given, source)
+    if export is None and plain(found.get("amount", "")) in WHOLE_ORDER and "order_id" in found | given:
+        found["order_total"] = found.pop("amount")
     roles = _one_kind_of_money(found | given)
     missing = [role for role in _NEEDED if role not in roles]
     if missing:
@@ -216,13 +221,14 @@ def _layout(export: Export | None, roles: Mapping[str, str], columns: Sequence[s
         notes.append(f"Money is read from '{roles['amount']}'; '{also[0]}' could be meant: --columns amount={also[0]}")
     in_lines = rule in {"order_total", "quantity_price"} or "product_id" in roles
     return Layout(
-        name=export.name if export else "orders by column name",
+        name=export.name if export else "orders with named columns",
         columns={role: roles[role] for role in ROLES if role in roles},
         grain="lines" if in_lines else "orders",
         amount_rule=rule,
         dead_statuses=export.dead_statuses if export else DEAD_STATUSES,
         refunded_statuses=export.refunded_statuses if export else (),
         cancellation_prefix=export.cancellation_prefix if export else None,
+        guest_ids=export.guest_ids if export else (),
         first_line_only=export.first_line_only if export else False,
         notes=tuple(notes),
     )

@@ -17,7 +17,7 @@ from repurchase.orders.layouts import Layout, recognise
 from repurchase.orders.textfiles import read_text
 from repurchase.settings import Settings
 
-__all__ = ["FileRead", "RawOrders", "read_orders"]
+__all__ = ["FileRead", "RawOrders", "read_orders", "read_table"]
 
 _PARQUET = (".parquet", ".pq")
 _TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
@@ -116,6 +116,30 @@ def read_orders(source: str | Path, *, settings: Settings | None = None) -> RawO
     return RawOrders(together, layout, tuple(files), digest, (*notes, *layout.notes), str(source))
 
 
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Read any one table, with the same care for delimiters and encodings as orders.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV (also .gz) or Parquet file.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in the file: text from CSV, typed from Parquet.
+
+    Raises
+    ------
+    OrdersError
+        If there is no such file, or it cannot be read.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise OrdersError(f"{file}: no such file.{_near(file)}")
+    return _read_file(file)[0]
+
+
 def _find(source: str) -> tuple[list[Path], list[str]]:
     path = Path(source)
     if path.is_file():
@@ -187,7 +211,9 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         ) from fault
     if rows.is_empty():
         raise OrdersError(f"{path}: columns but no orders. Found the columns {first_few(rows.columns, shown=12)}.")
-    return rows, ()
+    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
+    said = (f"{path.name}: columns of lists and records were left out: {first_few(nested)}.",) if nested else ()
+    return rows.drop(nested), said
 
 
 def _stack(frames: Sequence[pl.DataFrame], paths: Sequence[Path]) -> pl.DataFrame:

@@ -303,7 +303,7 @@ def _parse(content: Path | bytes, delimiter: str, skip: int, path: Path) -> pl.D
         If a line has more fields than the heading, or the text cannot be parsed at all.
     """
     try:
-        return pl.read_csv(content, separator=delimiter, infer_schema=False, skip_rows=skip)
+        return pl.read_csv(content, separator=delimiter, infer_schema=False, skip_rows=skip, glob=False)
     except pl.exceptions.PolarsError:
         _refuse_long_line(content, delimiter, skip, path)
     try:

@@ -84,6 +84,8 @@ def read_values(rows: pl.DataFrame, layout: Layout, *, settings: Settings, sourc
             "employee": _words(rows, layout, "employee").is_in(_TRUE).fill_null(value=False),
         }
     )
+    nobody = pl.col("customer_id").is_in(list(layout.guest_ids)).fill_null(value=False)
+    values = values.with_columns(pl.when(~nobody).then("customer_id").alias("customer_id"))
     values = _with_copies(values, layout)
     if layout.first_line_only:
         values = _as_on_first_line(values)

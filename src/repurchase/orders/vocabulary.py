@@ -7,7 +7,7 @@ one. A new export format is one more `Export` in ``EXPORTS``; a new word for a c
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["EXPORTS", "HINTS", "ROLES", "SYNONYMS", "Export", "plain"]
+__all__ = ["EXPORTS", "HINTS", "ROLES", "SYNONYMS", "WHOLE_ORDER", "Export", "plain"]
 
 ROLES = (
     "customer_id",
@@ -70,6 +70,8 @@ class Export:
         Order statuses of orders that were paid back in full.
     cancellation_prefix : str or None
         Order ids that begin so are cancellations.
+    guest_ids : tuple of str
+        Customer ids that stand for nobody in particular.
     first_line_only : bool
         Order fields stand on the first line of an order only.
     """
@@ -80,6 +82,7 @@ class Export:
     dead_statuses: tuple[str, ...] = ()
     refunded_statuses: tuple[str, ...] = ()
     cancellation_prefix: str | None = None
+    guest_ids: tuple[str, ...] = ()
     first_line_only: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -168,6 +171,7 @@ EXPORTS = (
         },
         dead_statuses=_WOO_DEAD,
         refunded_statuses=("refunded",),
+        guest_ids=("0",),
     ),
     Export(
         name="WooCommerce orders",
@@ -202,6 +206,7 @@ EXPORTS = (
         },
         dead_statuses=_WOO_DEAD,
         refunded_statuses=("refunded",),
+        guest_ids=("0",),
     ),
 )
 
@@ -272,6 +277,9 @@ SYNONYMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     role: tuple(tuple(tier.split()) for tier in tiers) for role, tiers in _SYNONYMS.items()
 }
 """Role to tiers of plain names. Two names of the same tier have equal right; a name of an earlier tier wins."""
+
+WHOLE_ORDER = ("ordertotal", "ordervalue", "orderamount", "grandtotal")
+"""Names of money that is the whole order's, also where it stands on each of its lines."""
 
 _HINTS: Mapping[str, str] = {
     "customer_id": (

@@ -15,7 +15,7 @@ from repurchase.report.canvas import (
     percent_ticks,
     tick_text,
 )
-from repurchase.report.words import count, horizon, in_a_hundred, money, month, share, short_money
+from repurchase.report.words import brief, count, counted, horizon, in_a_hundred, money, month, share, short_money
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def intake(cleaning: Mapping[str, Any]) -> Picture | None:
     if not n_raw:
         return None
     reasons = [reason for reason in cleaning.get("reasons", []) if reason["rows"]]
-    names = ["used as they are", *(reason["reason"].replace("_", " ") for reason in reasons)]
+    names = ["used as they are", *(brief(reason["reason"].replace("_", " ")) for reason in reasons)]
     rows = [n_kept, *(int(reason["rows"]) for reason in reasons)]
     colours = [BLUE, *(SKY if reason.get("treatment") == "netted" else ORANGE for reason in reasons)]
     with drawing(0.9 + 0.38 * len(rows)) as (figure, axes):
@@ -82,7 +82,7 @@ def repeat_within(measures: Measures) -> Picture | None:
         return None
     longest = max(shares)
     with drawing(3.3) as (figure, axes):
-        names = [f"within {horizon(days)}\n({count(observed.get(str(days)))} customers)" for days in shares]
+        names = [f"within {horizon(days)}\n({counted(observed.get(str(days), 0), 'customer')})" for days in shares]
         bars = axes.bar(names, list(shares.values()), color=BLUE, width=0.6)
         axes.bar_label(bars, [share(part) for part in shares.values()], padding=3)
         _percent_axis(axes, max(shares.values()) * 1.15)

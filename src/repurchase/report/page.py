@@ -153,10 +153,10 @@ def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
     unscored = facts.scores.height - facts.scored.height
     if unscored:
         missing.append(
-            f"{words.count(unscored)} of the customers asked for have no purchase up to the day, and no scores."
+            f"Without a purchase up to the day, and so without scores: {words.counted(unscored, 'customer')} asked for."
         )
     if 0 < facts.scored.height < 100:
-        missing.append(f"Only {words.count(facts.scored.height)} customers: shares and totals here are rough.")
+        missing.append(f"Only {words.counted(facts.scored.height, 'customer')}: shares and totals here are rough.")
     return missing
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from repurchase.errors import InputError
 from repurchase.tables import scores_table
 
-__all__ = ["BANDS", "Facts", "gather", "read_run", "read_scores"]
+__all__ = ["BANDS", "Facts", "gather", "in_order", "read_run", "read_scores"]
 
 BANDS = ("high", "medium", "low")
 USUAL_HORIZON_DAYS = 90
@@ -103,6 +103,28 @@ class Facts:
     def clv_days(self) -> int:
         """Days over which lifetime value counts."""
         return int(self.run.get("clv_horizon_days") or 365)
+
+
+def in_order(bands: pl.Series) -> list[str]:
+    """List the risk bands there are.
+
+    Parameters
+    ----------
+    bands : Series of str
+        A band per customer; missing ones are passed over.
+
+    Returns
+    -------
+    list of str
+        Each once: high, medium, low, then any other.
+
+    Examples
+    --------
+    >>> in_order(pl.Series(["low", "high", None, "low"]))
+    ['high', 'low']
+    """
+    there = set(bands.drop_nulls())
+    return [band for band in BANDS if band in there] + sorted(there - set(BANDS))
 
 
 def gather(scores: pl.DataFrame, run: Mapping[str, Any] | None, *, name: str = "scores") -> Facts:

@@ -19,8 +19,8 @@ from repurchase.report.canvas import (
     percent_ticks,
     tick_text,
 )
-from repurchase.report.reading import BANDS
-from repurchase.report.words import count, horizon, money, share, short_money
+from repurchase.report.reading import in_order
+from repurchase.report.words import brief, count, counted, horizon, money, share, short_money
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def _map_finding(cells: pl.DataFrame, across: list[str], down: list[str], horizo
     biggest = cells.sort("customers", descending=True).row(0, named=True)
     purchases = across[biggest["x"]]
     text = (
-        f"The largest group, {count(biggest['customers'])} customers, bought on {purchases} "
+        f"The largest group, {counted(biggest['customers'], 'customer')}, bought on {purchases} "
         f"day{'' if purchases == '1' else 's'} and has been silent for {down[biggest['y']]} days"
     )
     return text if horizon_days is None else f"{text}: {share(biggest['p'])} will buy within {horizon(horizon_days)}"
@@ -121,7 +121,7 @@ def risk_and_worth(scored: pl.DataFrame, *, currency: str | None = None) -> Pict
     has_money = bool(known["value_at_risk"].is_not_null().any())
     worth = pl.col("clv").fill_null(0) if has_money else pl.lit(0.0)
     top = worth.rank("ordinal", descending=True) <= TOP_SHARE * known.height if has_money else pl.lit(value=False)
-    bands = [band for band in BANDS if band in set(known["risk_band"])]
+    bands = in_order(known["risk_band"])
     sums = (
         known.with_columns(top=top)
         .group_by("risk_band", "top")
@@ -137,10 +137,8 @@ def risk_and_worth(scored: pl.DataFrame, *, currency: str | None = None) -> Pict
             handles, labels = grid[0][0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper left", ncols=2)
     finding = _risk_finding(parts, has_money=has_money, currency=currency)
-    described = "; ".join(
-        f"{band} risk: {count(sum(parts.get((band, best), (0, 0))[0] for best in (True, False)))} customers"
-        for band in bands
-    )
+    sizes = dict(known.group_by("risk_band").len().iter_rows())
+    described = "; ".join(f"{band} risk: {counted(sizes[band], 'customer')}" for band in bands)
     return Picture("risk-and-worth", finding, f"Bars by risk band. {described}.", figure)
 
 
@@ -149,10 +147,11 @@ def _band_bars(axes: "Axes", bands: list[str], parts: dict[Any, Any], which: int
     rest = [parts.get((band, False), (0, 0))[which] for band in bands]
     totals = [a + b for a, b in zip(best, rest, strict=True)]
     if any(best):
-        axes.barh(bands, best, color=BLUE, height=0.6, label="most valuable fifth of customers")
-    axes.barh(bands, rest, left=best, color=SKY, height=0.6, label="all others")
+        axes.barh(range(len(bands)), best, color=BLUE, height=0.6, label="most valuable fifth of customers")
+    axes.barh(range(len(bands)), rest, left=best, color=SKY, height=0.6, label="all others")
     for position, total in enumerate(totals):
         label_end(axes, total, position, write(total))
+    axes.set_yticks(range(len(bands)), [brief(band) for band in bands])
     axes.set_xlim(0, (max(totals) or 1) * 1.35)
     axes.set_ylim(len(bands) - 0.5, -0.5)
     axes.xaxis.set_major_locator(_few_ticks())
@@ -168,7 +167,7 @@ def _few_ticks() -> Any:
 
 def _risk_finding(parts: dict[Any, Any], *, has_money: bool, currency: str | None) -> str:
     customers = sum(parts.get(("high", best), (0, 0))[0] for best in (True, False))
-    text = f"{count(customers)} customers are at high risk"
+    text = f"At high risk: {counted(customers, 'customer')}"
     if not has_money:
         return text
     at_risk = sum(parts.get(("high", best), (0, 0))[1] for best in (True, False))
@@ -177,8 +176,7 @@ def _risk_finding(parts: dict[Any, Any], *, has_money: bool, currency: str | Non
     text = f"{text}, with {money(at_risk, currency)} of the {money(everything, currency)} at risk"
     if not best_customers:
         return text
-    best = f"{count(best_customers)} of them are among the most valuable fifth"
-    return f"{text}; {best} and hold {money(best_at_risk, currency)}"
+    return f"{text}; {count(best_customers)} of the most valuable fifth hold {money(best_at_risk, currency)} of it"
 
 
 def probabilities(scored: pl.DataFrame, *, horizon_days: int) -> Picture | None:
@@ -203,11 +201,14 @@ def probabilities(scored: pl.DataFrame, *, horizon_days: int) -> Picture | None:
     expected = float(known["p"].sum())
     with drawing(3.3) as (figure, axes):
         below = [0] * 10
-        for band in [*(band for band in BANDS if band in set(known["band"])), None]:
-            counted = dict(tenths.filter(pl.col("band").eq_missing(band)).group_by("tenth").len().iter_rows())
-            heights = [counted.get(tenth, 0) for tenth in range(10)]
+        for band in [*in_order(known["band"]), None]:
+            by_tenth = dict(tenths.filter(pl.col("band").eq_missing(band)).group_by("tenth").len().iter_rows())
+            heights = [by_tenth.get(tenth, 0) for tenth in range(10)]
             if any(heights):
-                look = {"color": RISK_COLOURS.get(str(band), GREY), "label": f"{band} risk" if band else "no band"}
+                look = {
+                    "color": RISK_COLOURS.get(str(band), GREY),
+                    "label": f"{brief(band)} risk" if band else "no band",
+                }
                 axes.bar([t / 10 + 0.05 for t in range(10)], heights, bottom=below, width=0.094, **look)
             below = [a + b for a, b in zip(below, heights, strict=True)]
         axes.set_xlim(0, 1)
@@ -217,7 +218,7 @@ def probabilities(scored: pl.DataFrame, *, horizon_days: int) -> Picture | None:
         axes.grid(visible=False, axis="x")
         label_axes(axes, x=f"chance to buy within {horizon(horizon_days)}", y="customers")
         figure.legend(loc="outside upper left", ncols=4)
-    finding = f"Of {count(known.height)} customers, about {count(expected)} will buy within {horizon(horizon_days)}"
+    finding = f"Of {counted(known.height, 'customer')}, about {count(expected)} will buy within {horizon(horizon_days)}"
     return Picture("probabilities", finding, f"Bars: customers by chance, in steps of ten percent. {finding}.", figure)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from repurchase.report.evaluation_figures import SHOWN
-from repurchase.report.reading import BANDS, Facts
-from repurchase.report.words import count, day, decimal, horizon, listed, money, named, share
+from repurchase.report.reading import Facts, in_order
+from repurchase.report.words import count, counted, day, decimal, horizon, listed, money, named, share
 
 __all__ = [
     "at_risk_rows",
@@ -45,7 +45,9 @@ def headline(facts: Facts) -> str:
     if not customers:
         return "None of the customers asked for has a purchase to learn from, so there is nothing to predict."
     high = facts.scored.filter(pl.col("risk_band") == "high")
-    text = f"Of {count(customers)} customers, {count(high.height)} are at high risk of not buying again{_ahead(facts)}"
+    verb = "is" if high.height == 1 else "are"
+    text = f"Of {counted(customers, 'customer')}, {count(high.height)} {verb} at high risk of not buying again"
+    text += _ahead(facts)
     if facts.has_money:
         at_risk = money(float(high["value_at_risk"].sum()), facts.currency)
         everything = money(float(facts.scored["value_at_risk"].sum()), facts.currency)
@@ -105,9 +107,7 @@ def band_rows(facts: Facts) -> list[Row]:
     """
     days = facts.risk_days or facts.primary_days
     known = facts.scored.with_columns(pl.col("risk_band").fill_null("no band"))
-    bands = [band for band in (*BANDS, "no band") if band in set(known["risk_band"])]
-    others = sorted(set(known["risk_band"]) - set(bands))
-    rows = [_group(facts, known.filter(pl.col("risk_band") == band), band) for band in [*bands, *others]]
+    rows = [_group(facts, known.filter(pl.col("risk_band") == band), band) for band in in_order(known["risk_band"])]
     for row in rows:
         risks = known.filter(pl.col("risk_band") == row["name"])[f"churn_risk_{days}d"].drop_nulls().to_list()
         row["risk"] = f"{share(min(risks))} to {share(max(risks))}" if risks else share(None)
@@ -206,7 +206,7 @@ def at_risk_rows(facts: Facts) -> list[Row]:
 
 
 def _ago(days: int | None) -> str:
-    return {None: "", 0: "on the last day", 1: "1 day before"}.get(days, f"{count(days)} days before")
+    return "" if days is None else f"{counted(days, 'day')} before" if days else "on the last day"
 
 
 def intake_rows(cleaning: Mapping[str, Any]) -> Row | None:
@@ -368,7 +368,7 @@ def _lead(row: Mapping[str, Any]) -> list[str]:
     if gain is not None:
         says.append(f"log loss {share(abs(gain))} {'lower' if gain > 0 else 'higher'} than the best rule's")
     if n_cutoffs:
-        says.append(f"{n_cutoffs} cut-off{'' if n_cutoffs == 1 else 's'}")
+        says.append(counted(n_cutoffs, "cut-off"))
     return says
 
 

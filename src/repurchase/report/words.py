@@ -5,7 +5,9 @@ from datetime import date
 from typing import Any
 
 __all__ = [
+    "brief",
     "count",
+    "counted",
     "day",
     "decimal",
     "horizon",
@@ -28,6 +30,29 @@ PREDICTORS: Mapping[str, str] = {
 }
 
 
+def brief(name: str, *, longest: int = 28) -> str:
+    """Cut a name to what fits beside an axis.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+    longest : int
+        Characters.
+
+    Returns
+    -------
+    str
+        The name, or its beginning.
+
+    Examples
+    --------
+    >>> brief("an amount that is not a number", longest=20)
+    'an amount that is n…'
+    """
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def count(value: float | None) -> str:
     """Write a whole number.
 
@@ -47,6 +72,29 @@ def count(value: float | None) -> str:
     ('12,345', '–')
     """
     return NOTHING if value is None else f"{value:,.0f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Count things.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        What, in the singular.
+
+    Returns
+    -------
+    str
+        Number and noun.
+
+    Examples
+    --------
+    >>> counted(1, "customer"), counted(2345, "customer")
+    ('1 customer', '2,345 customers')
+    """
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def decimal(value: float | None, places: int = 3) -> str:
@@ -246,7 +294,7 @@ def horizon(days: int) -> str:
     >>> horizon(365), horizon(90), horizon(1)
     ('a year', '90 days', '1 day')
     """
-    return "a year" if days in {365, 366} else f"{days:,} day{'' if days == 1 else 's'}"
+    return "a year" if days in {365, 366} else counted(days, "day")
 
 
 def listed(items: list[str]) -> str:

@@ -1,0 +1,187 @@
+"""Rolling-origin backtest: what the model and the rules would have said on earlier days, beside what came."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from repurchase.estimators.cuts import Cut, Cuts
+from repurchase.estimators.model import RepurchaseModel
+from repurchase.estimators.rules import RULES, fit_rule
+from repurchase.features.timeline import Outcomes, train_cutoffs
+
+__all__ = ["Backtest", "backtest", "backtest_days", "predictions_of"]
+
+Floats = npt.NDArray[np.float64]
+
+CUTOFFS = 3
+LEAST_STEP_DAYS = 30
+JUDGED_CUSTOMERS = 50_000
+"""More than that are sampled: enough that a figure's own noise is far below a grade's step."""
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Predictions made on earlier days, and the horizons for which none could be made.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        One row per horizon, cut-off, predictor and customer; see `evaluation.judgement.judge`.
+    not_judged : mapping of int to str
+        Horizon to why.
+    """
+
+    predictions: pl.DataFrame
+    not_judged: Mapping[int, str]
+
+
+def backtest_days(cuts: Cuts, as_of: date, *, horizon_days: int, most_cutoffs: int = CUTOFFS) -> Sequence[date]:
+    """Choose days to judge a horizon on: outcomes known by ``as_of``, and earlier outcomes to learn from.
+
+    Parameters
+    ----------
+    cuts : Cuts
+        Of the log.
+    as_of : date
+        Last day that may be known.
+    horizon_days : int
+        Days ahead.
+    most_cutoffs : int
+        Upper limit of how many.
+
+    Returns
+    -------
+    sequence of date
+        Latest first; maybe none.
+    """
+    days = train_cutoffs(
+        first_day=cuts.book.first_day,
+        as_of=as_of,
+        horizon_days=horizon_days,
+        most=most_cutoffs,
+        step_days=max(LEAST_STEP_DAYS, horizon_days // 30 * 10),
+    )
+    return [day for day in days if cuts.train_days(day, horizon_days=horizon_days, most=1)]
+
+
+def backtest(
+    cuts: Cuts,
+    as_of: date,
+    *,
+    make_model: Callable[[Sequence[int]], RepurchaseModel],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Backtest:
+    """Fit on what was known on earlier days, and predict what is known by now.
+
+    Parameters
+    ----------
+    cuts : Cuts
+        Of the log; its horizons are judged.
+    as_of : date
+        Last day that may be known.
+    make_model : callable
+        Horizons to an unfitted model.
+    on_progress : callable, optional
+        Told how many of how many fits are done.
+
+    Returns
+    -------
+    Backtest
+        Each horizon on up to three cut-offs.
+    """
+    days = {h: backtest_days(cuts, as_of, horizon_days=h) for h in cuts.horizons}
+    fits = [(h, day) for h, some in days.items() for day in some]
+    frames = []
+    for done, (h, day) in enumerate(fits):
+        if on_progress:
+            on_progress(done, len(fits))
+        model = make_model((h,)).fit_cuts(cuts, day)
+        frames.append(predictions_of(model, cuts, day, horizon_days=h))
+    why = "the history is too short to hold back later orders and still learn from earlier ones"
+    not_judged = {h: why for h, some in days.items() if not some}
+    return Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
+
+
+def predictions_of(model: RepurchaseModel, cuts: Cuts, day: date, *, horizon_days: int) -> pl.DataFrame:
+    """Write down what a fitted model and the rules say on a day, and what came.
+
+    Parameters
+    ----------
+    model : RepurchaseModel
+        Fitted on what was known by ``day``.
+    cuts : Cuts
+        Of the log.
+    day : date
+        The cut-off.
+    horizon_days : int
+        Days ahead; outcomes are known to the end of the window.
+
+    Returns
+    -------
+    DataFrame
+        One row per predictor and customer.
+    """
+    cut = cuts.at(day)
+    outcome = cuts.outcomes(day, horizon_days=horizon_days)
+    shown = _sample(len(cut.features))
+    frames = [
+        _frame(name, cut, outcome, shown, p=p, spend=spend)
+        for name, p, spend in _voices(model, cuts, cut, horizon_days=horizon_days)
+    ]
+    labels = (pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"), pl.lit(day).alias("cutoff"))
+    return pl.concat(frames).select(*labels, pl.all())
+
+
+def _voices(
+    model: RepurchaseModel, cuts: Cuts, cut: Cut, *, horizon_days: int
+) -> Iterator[tuple[str, Floats, Floats | None]]:
+    prediction = model.predict_cut(cut)
+    yield "model", prediction.p[horizon_days], prediction.spend.get(horizon_days)
+    yield "btyd", prediction.p_btyd[horizon_days], None
+    if horizon_days in prediction.p_boosting:
+        yield "boosting", prediction.p_boosting[horizon_days], None
+    days = cuts.train_days(cut.as_of, horizon_days=horizon_days, most=model.most_cutoffs)
+    bought = [cuts.outcomes(day, horizon_days=horizon_days).bought for day in days]
+    for rule in RULES:
+        yield rule, fit_rule(rule, [cuts.at(day) for day in days], bought).p_purchase(cut), None
+
+
+def _frame(
+    name: str, cut: Cut, outcome: Outcomes, shown: npt.NDArray[np.int64], *, p: Floats, spend: Floats | None
+) -> pl.DataFrame:
+    nothing = np.full(len(p), np.nan)
+    return pl.DataFrame(
+        {
+            "predictor": pl.Series([name] * len(shown), dtype=pl.String()),
+            "customer": cut.history.customer[shown].astype(np.uint32),
+            "p": p[shown],
+            "spend_expected": pl.Series((nothing if spend is None else spend)[shown]).fill_nan(None),
+            "bought": outcome.bought[shown],
+            "spend": pl.Series(outcome.spend[shown]).fill_nan(None),
+        }
+    )
+
+
+def _sample(customers: int) -> npt.NDArray[np.int64]:
+    if customers <= JUDGED_CUSTOMERS:
+        return np.arange(customers)
+    return np.sort(np.random.default_rng(0).choice(customers, JUDGED_CUSTOMERS, replace=False))
+
+
+def _no_predictions() -> pl.DataFrame:
+    return pl.DataFrame(
+        schema={
+            "horizon_days": pl.Int64(),
+            "cutoff": pl.Date(),
+            "predictor": pl.String(),
+            "customer": pl.UInt32(),
+            "p": pl.Float64(),
+            "spend_expected": pl.Float64(),
+            "bought": pl.Boolean(),
+            "spend": pl.Float64(),
+        }
+    )

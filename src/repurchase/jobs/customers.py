@@ -1,0 +1,87 @@
+"""A list of customers to score, with whatever else stands in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from repurchase.errors import InputError, first_few
+from repurchase.orders.ids import clean_ids
+from repurchase.orders.sources import read_table
+from repurchase.orders.vocabulary import SYNONYMS, plain
+
+__all__ = ["CustomerList", "read_customers"]
+
+
+@dataclass(frozen=True)
+class CustomerList:
+    """Customers asked for.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``customer_id``, each once, and the list's further columns.
+    duplicates : tuple of str
+        Ids that came more than once; their first row counts.
+    without_id : int
+        Rows that name no customer.
+    """
+
+    rows: pl.DataFrame
+    duplicates: tuple[str, ...]
+    without_id: int
+
+
+def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
+    """Read a customer list.
+
+    Parameters
+    ----------
+    path : Path
+        CSV or Parquet with a column of ids.
+    told : mapping
+        ``customer_id`` to the list's own name, where it is not recognised.
+
+    Returns
+    -------
+    CustomerList
+        Ids spelled as in the orders.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, no id column, or no id in it.
+    """
+    rows = read_table(path)
+    name = _id_column(rows.columns, told, path)
+    ids = clean_ids(rows[name]).alias("customer_id")
+    further = rows.drop(name)
+    named = further.rename({column: f"list_{column}" for column in further.columns if column == "customer_id"})
+    listed = named.insert_column(0, ids)
+    known = listed.filter(pl.col("customer_id").is_not_null())
+    if not known.height:
+        raise InputError(
+            f"{path}: {listed.height:,} rows, and not one id in column '{name}'. Send a list of customer ids."
+        )
+    twice = known.filter(pl.col("customer_id").is_duplicated())["customer_id"].unique(maintain_order=True)
+    return CustomerList(
+        rows=known.unique("customer_id", keep="first", maintain_order=True),
+        duplicates=tuple(twice.to_list()),
+        without_id=listed.height - known.height,
+    )
+
+
+def _id_column(columns: list[str], told: Mapping[str, str], path: Path) -> str:
+    wanted = told.get("customer_id")
+    if wanted in columns:
+        return str(wanted)
+    by_name = {plain(column): column for column in reversed(columns)}
+    names = [name for tier in SYNONYMS["customer_id"] for name in tier]
+    for known in (*names, "id"):
+        if known in by_name:
+            return by_name[known]
+    raise InputError(
+        f"{path}: no column of customer ids. Found: {first_few(columns, shown=12)}. "
+        "Say which it is: --columns customer_id=..."
+    )

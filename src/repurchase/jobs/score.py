@@ -1,0 +1,176 @@
+"""Score a log's customers with a kept model, and deliver the table whole."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from repurchase import __version__
+from repurchase.jobs.customers import CustomerList, read_customers
+from repurchase.jobs.delivery import Delivery, deliver_to
+from repurchase.jobs.intake import Intake, settings_of, take_in
+from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.marketing.measures import repeat_business
+from repurchase.registry.bundle import LoadedBundle, load_bundle
+from repurchase.registry.champion import resolve
+from repurchase.settings import Settings
+
+__all__ = ["Scored", "score"]
+
+RUN_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scoring run came to.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See ``tables.scores_table``, with the list's further columns.
+    out : Path
+        Where they are.
+    run : dict
+        What stands in ``<stem>.run.json``.
+    """
+
+    scores: pl.DataFrame
+    out: Path
+    run: dict[str, Any]
+
+
+def score(
+    source: str,
+    *,
+    out: Path,
+    settings: Settings,
+    as_of: date | None = None,
+    customers: Path | None = None,
+    model: str = "champion",
+    steps: Steps | None = None,
+) -> Scored:
+    """Score everyone in a log, or a list of customers.
+
+    Parameters
+    ----------
+    source : str
+        File, folder or glob of orders.
+    out : Path
+        ``.parquet`` or ``.csv``; ``<stem>.run.json`` and, where rows were set aside, ``<stem>.quarantine.parquet``
+        appear beside it.
+    settings : Settings
+        What is not told here is taken from the model's training.
+    as_of : date, optional
+        Last day known; default the last order's day.
+    customers : Path, optional
+        A customer list; its further columns are carried through.
+    model : str
+        A version number, ``champion`` or ``latest``.
+    steps : Steps, optional
+        Who watches.
+
+    Returns
+    -------
+    Scored
+        The table and the record of the run.
+
+    Raises
+    ------
+    InputError
+        If orders or list cannot be used.
+    BundleError
+        If there is no such model, or it is damaged.
+    DeliveryError
+        If the output cannot be written; then nothing is.
+    """
+    steps = steps or LogSteps()
+    bundle = load_bundle(resolve(settings.home, model))
+    asked = read_customers(customers, told=settings.columns) if customers else None
+    with deliver_to(out) as delivery:
+        with steps.step("Reading and cleaning orders"):
+            told = settings_of(settings, bundle.manifest.get("settings", {}))
+            intake = take_in(source, settings=told, as_of=as_of)
+        with steps.step("Scoring"):
+            scores = _scores(bundle, intake, asked)
+        with steps.step("Measuring repeat business"):
+            measures = repeat_business(intake.clean.orders, as_of=intake.as_of)
+        with steps.step("Writing"):
+            outputs = _stage(delivery, scores, intake)
+            run = {
+                **_record(bundle, intake, scores, asked),
+                "outputs": outputs,
+                "timings_seconds": dict(steps.timings_seconds),
+                "measures": measures,
+                "evaluation": bundle.evaluation,
+            }
+            delivery.staged(delivery.beside(".run.json")).write_text(
+                json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+            delivery.publish()
+    return Scored(scores, out, run)
+
+
+def _scores(bundle: LoadedBundle, intake: Intake, asked: CustomerList | None) -> pl.DataFrame:
+    from repurchase.estimators.model import RepurchaseModel
+
+    model = RepurchaseModel.from_state(bundle.state)
+    if asked is None:
+        return model.predict(intake.clean.orders, intake.as_of)
+    scores = model.predict(intake.clean.orders, intake.as_of, asked.rows["customer_id"].to_list())
+    clashing = {name: f"list_{name}" for name in asked.rows.columns[1:] if name in scores.columns}
+    return scores.join(asked.rows.rename(clashing), on="customer_id", how="left", maintain_order="left")
+
+
+def _stage(delivery: Delivery, scores: pl.DataFrame, intake: Intake) -> dict[str, Any]:
+    main = delivery.staged(delivery.out)
+    if delivery.out.suffix == ".csv":
+        scores.write_csv(main)
+    else:
+        scores.write_parquet(main)
+    set_aside = intake.clean.set_aside
+    quarantine = delivery.beside(".quarantine.parquet")
+    if set_aside.height:
+        set_aside.write_parquet(delivery.staged(quarantine))
+    return {
+        "scores": _file(main, delivery.out, scores.height),
+        "quarantine": _file(delivery.staged(quarantine), quarantine, set_aside.height) if set_aside.height else None,
+    }
+
+
+def _file(staged: Path, target: Path, rows: int) -> dict[str, Any]:
+    with staged.open("rb") as content:
+        return {"path": target.name, "rows": rows, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: CustomerList | None) -> dict[str, Any]:
+    parameters = bundle.state.parameters
+    scored = int((scores["status"] == "scored").sum())
+    return {
+        "schema": RUN_SCHEMA,
+        "command": "score",
+        "created_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "repurchase_version": __version__,
+        "as_of": intake.as_of.isoformat(),
+        "model_version": bundle.version,
+        "model_as_of": parameters["as_of"],
+        "horizons": parameters["horizons"],
+        "clv_horizon_days": parameters["settings"]["clv_horizon_days"],
+        "discount_rate": parameters["settings"]["discount_rate"],
+        "currency": intake.clean.report.currency,
+        "orders": intake.describe(),
+        "cleaning": intake.clean.report.to_dict(),
+        "counts": {
+            "asked": scores.height,
+            "scored": scored,
+            "no_history": scores.height - scored,
+            "duplicates_in_list": len(asked.duplicates) if asked else 0,
+            "rows_without_id": asked.without_id if asked else 0,
+        },
+        "duplicates": list(asked.duplicates[:100]) if asked else [],
+        "tiers": parameters["tiers"],
+        "notes": list(parameters["notes"]),
+    }

@@ -1,0 +1,168 @@
+"""Train, judge on later orders, keep, and promote if it is better."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from repurchase.estimators.cuts import Cuts
+from repurchase.estimators.model import RepurchaseModel
+from repurchase.evaluation.backtest import backtest
+from repurchase.evaluation.judgement import judge
+from repurchase.features.timeline import ledger
+from repurchase.jobs.intake import Intake, take_in
+from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
+from repurchase.registry.bundle import load_bundle
+from repurchase.registry.champion import read_standings, resolve, settle
+from repurchase.registry.gate import Verdict, judge_evaluation
+from repurchase.registry.store import open_store
+from repurchase.registry.tracking import Training, log_training
+from repurchase.report.figures import training_pictures
+from repurchase.settings import Settings
+
+__all__ = ["Trained", "train"]
+
+TIE = 1e-9
+"""A candidate that equals the champion has seen newer orders: it passes."""
+RECIPE = ("clv_horizon_days", "discount_rate", "most_cutoffs", "random_state")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run came to.
+
+    Parameters
+    ----------
+    version : str
+        The registered version.
+    verdict : Verdict
+        Whether it was promoted, and why.
+    evaluation : dict
+        How it was judged.
+    intake : Intake
+        What it learned from.
+    model : RepurchaseModel
+        Fitted.
+    folder : Path
+        The bundle.
+    """
+
+    version: str
+    verdict: Verdict
+    evaluation: dict[str, Any]
+    intake: Intake
+    model: RepurchaseModel
+    folder: Path
+
+
+def train(source: str, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None) -> Trained:
+    """Train on a log, from file to champion.
+
+    Parameters
+    ----------
+    source : str
+        File, folder or glob of orders.
+    settings : Settings
+        How to read, clean and fit; ``settings.home`` receives ``models/`` and ``mlruns/``.
+    as_of : date, optional
+        Last day known; default the last order's day.
+    steps : Steps, optional
+        Who watches.
+
+    Returns
+    -------
+    Trained
+        The registered version, and the gate's verdict.
+
+    Raises
+    ------
+    InputError
+        If the orders cannot be used or are too few.
+    DeliveryError
+        If the home folder or MLflow cannot be written.
+    """
+    steps = steps or LogSteps()
+    with steps.step("Reading and cleaning orders"):
+        intake = take_in(source, settings=settings, as_of=as_of)
+        require_sufficient(sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings))
+        cuts = _cuts(intake, settings)
+    with steps.step("Judging on later orders"):
+        judged = backtest(
+            cuts, intake.as_of, make_model=lambda horizons: _model(settings, horizons), on_progress=steps.progress
+        )
+        evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.clean.report.currency)
+    with steps.step("Fitting the model"):
+        model = _model(settings, cuts.horizons).fit_cuts(cuts, intake.as_of)
+        evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
+    with steps.step("Keeping it"):
+        version = log_training(open_store(settings.home), _training(intake, model, cuts, evaluation, settings))
+    with steps.step("Comparing with the champion"):
+        champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
+        verdict = settle(settings.home, version, judge_evaluation(evaluation, champion, tolerance=TIE))
+    return Trained(version, verdict, evaluation, intake, model, resolve(settings.home, version))
+
+
+def _cuts(intake: Intake, settings: Settings) -> Cuts:
+    book = ledger(intake.clean.orders, observed_until=intake.as_of)
+    horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
+    return Cuts(book, horizons=horizons)
+
+
+def _model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
+    return RepurchaseModel(
+        horizons=tuple(horizons),
+        clv_horizon_days=settings.clv_horizon_days,
+        discount_rate=settings.discount_rate,
+        random_state=settings.random_state,
+        n_jobs=settings.jobs,
+    )
+
+
+def _training(
+    intake: Intake, model: RepurchaseModel, cuts: Cuts, evaluation: Mapping[str, Any], settings: Settings
+) -> Training:
+    scores = model.predict(intake.clean.orders, intake.as_of)
+    primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
+    btyd = model.btyd_
+    return Training(
+        state=model.to_state(),
+        as_of=intake.as_of,
+        horizons=model.horizons_,
+        orders=intake.describe(),
+        cleaning=intake.clean.report.to_dict(),
+        evaluation=evaluation,
+        settings=settings,
+        params={
+            "btyd_family": btyd.family,
+            **{f"btyd_{name}": getattr(btyd, name) for name in ("r", "alpha", "a", "b", "log_likelihood")},
+            "learned_horizons": list(model.learned_),
+            "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h, most=99)) for h in model.horizons_},
+        },
+        pictures=training_pictures(scores, evaluation, horizon_days=primary),
+    )
+
+
+def _champion_evaluation(
+    model: RepurchaseModel, cuts: Cuts, evaluation: Mapping[str, Any], *, home: Path
+) -> Mapping[str, Any] | None:
+    """Judge the champion's recipe on the candidate's cut-offs and customers."""
+    # The champion's own fit has seen the outcomes of these cut-offs, so it would win for being late. Compared is what
+    # its settings say when fitted on what was known at each cut-off; equal settings are the candidate itself.
+    champion = read_standings(home).aliases.get("champion")
+    days = evaluation.get("primary_horizon_days")
+    if champion is None or days is None:
+        return None
+    theirs = RepurchaseModel.from_state(load_bundle(resolve(home, champion)).state)
+    if days not in theirs.horizons_:
+        return {"backtest": []}
+    if all(getattr(theirs, name) == getattr(model, name) for name in RECIPE):
+        return evaluation
+    recipe = {name: getattr(theirs, name) for name in RECIPE}
+    again = backtest(
+        Cuts(cuts.book, horizons=(days,)),
+        model.as_of_,
+        make_model=lambda horizons: RepurchaseModel(horizons=horizons, n_jobs=model.n_jobs, **recipe),
+    )
+    return judge(again.predictions, primary_horizon_days=days)

@@ -1,0 +1,150 @@
+"""Which logs are too little, and what is said then."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from repurchase.errors import InputError, InsufficientHistory, OrdersError
+from repurchase.orders.sufficiency import require_sufficient, resolve_as_of, sufficiency, supported_horizons
+from repurchase.settings import Settings
+
+FIRST = datetime(2024, 1, 1)  # noqa: DTZ001
+AS_OF = date(2024, 6, 30)
+
+
+def log(*rows: tuple[str, int], amount: float | None = 10.0) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(who, FIRST + timedelta(days=day), amount) for who, day in rows],
+        schema={"customer_id": pl.String, "order_date": pl.Datetime("us"), "amount": pl.Float64},
+        orient="row",
+    )
+
+
+def many(customers: int, *days: int) -> list[tuple[str, int]]:
+    return [(f"c{number}", day) for number in range(customers) for day in days]
+
+
+def refusal(orders: pl.DataFrame, as_of: date = AS_OF, settings: Settings | None = None) -> str:
+    with pytest.raises(InsufficientHistory) as caught:
+        require_sufficient(sufficiency(orders, as_of=as_of, settings=settings or Settings()))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_good_log_passes(simulate_orders: Callable[..., pl.DataFrame]) -> None:
+    orders = simulate_orders(customers=300)
+    rules = sufficiency(orders, as_of=resolve_as_of(orders, as_of=None), settings=Settings())
+    require_sufficient(rules)
+    assert [rule.name for rule in rules] == ["days_with_orders", "customers", "repeat_buyers", "history", "amounts"]
+
+
+def test_one_customer() -> None:
+    orders = log(*(("a", day) for day in range(0, 180, 5)))
+    assert refusal(orders) == (
+        "Not enough orders: 1 customer, needed are at least 100; 1 customer who bought on a second day, needed are at "
+        "least 30. Send a longer export, or lower min_customers in repurchase.toml."
+    )
+
+
+def test_all_one_time_buyers() -> None:
+    orders = log(*((f"c{number}", number) for number in range(150)))
+    assert refusal(orders) == (
+        "Not enough orders: no customer who bought on a second day, needed are at least 30. "
+        "Repeat purchases are what is learned from: send a longer export."
+    )
+
+
+def test_two_orders_on_one_day_are_no_repeat_purchase() -> None:
+    assert "no customer who bought on a second day" in refusal(log(*many(150, 3, 3), ("z", 170)))
+
+
+def test_one_day_of_orders() -> None:
+    assert refusal(log(*many(150, 0)), as_of=date(2024, 1, 1)) == (
+        "Not enough orders: orders on 1 day, needed are orders on at least 2 days; no customer who bought on a second "
+        "day, needed are at least 30; 1 day of history, needed are at least 45 days to look 30 days ahead. "
+        "Send an export that covers more than one day."
+    )
+
+
+def test_history_shorter_than_the_horizon() -> None:
+    settings = Settings(horizons=(365,))
+    assert refusal(log(*many(150, 0, 20)), settings=settings) == (
+        "Not enough orders: 182 days of history, needed are at least 365 days to look 365 days ahead. "
+        "Send a longer export, or ask for a shorter horizon (--horizon)."
+    )
+    with pytest.raises(InsufficientHistory, match=r"182 days of history .* but a horizon of 365 days was asked for"):
+        supported_horizons(first_day=FIRST.date(), as_of=AS_OF, settings=settings)
+
+
+def test_orders_after_the_last_known_day_do_not_count() -> None:
+    assert "no customer who bought on a second day" in refusal(log(*many(150, 0, 170)), as_of=date(2024, 5, 1))
+
+
+def test_a_day_whose_sales_were_returned_is_no_purchase_day() -> None:
+    returned = pl.concat([log(*many(150, 0, 20)), log(*many(150, 20), amount=-10.0)])
+    assert "no customer who bought on a second day" in refusal(returned)
+
+
+def test_a_log_without_money_is_enough() -> None:
+    rules = sufficiency(log(*many(150, 0, 20), amount=None), as_of=AS_OF, settings=Settings())
+    assert all(rule.holds for rule in rules)
+    assert rules[-1].found == "no money on the orders"
+
+
+@pytest.mark.parametrize(
+    ("history_days", "horizons"),
+    [(45, (30,)), (134, (30,)), (135, (30, 90)), (270, (30, 90, 180)), (547, (30, 90, 180)), (548, (30, 90, 180, 365))],
+)
+def test_default_horizons_fit_into_two_thirds_of_the_history(history_days: int, horizons: tuple[int, ...]) -> None:
+    as_of = date(2020, 1, 1) + timedelta(days=history_days - 1)
+    assert supported_horizons(first_day=date(2020, 1, 1), as_of=as_of, settings=Settings()) == horizons
+
+
+def test_too_short_for_any_horizon() -> None:
+    with pytest.raises(InsufficientHistory, match="44 days of history"):
+        supported_horizons(first_day=date(2020, 1, 1), as_of=date(2020, 2, 13), settings=Settings())
+
+
+def test_the_last_order_is_the_default() -> None:
+    assert resolve_as_of(log(("a", 0), ("b", 9)), as_of=None) == date(2024, 1, 10)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "kind", "said"),
+    [
+        (
+            date(2023, 12, 31),
+            InsufficientHistory,
+            (
+                "--as-of 2023-12-31 is before the first order (2024-01-01): nothing is known by then. "
+                "Take a day from 2024-01-01 to 2024-01-21."
+            ),
+        ),
+        (
+            date(2024, 4, 1),
+            OrdersError,
+            (
+                "--as-of 2024-04-01 is 71 days after the last order (2024-01-21); the longest quiet spell in the log "
+                "is 20 days, so it was hardly observed that long. Take a day up to 2024-03-21, or send a newer export."
+            ),
+        ),
+        (
+            date(2024, 2, 20),
+            OrdersError,
+            "--as-of 2024-02-20 is in the future (today is 2024-02-10). Take a day up to today.",
+        ),
+    ],
+)
+def test_a_day_that_cannot_be_the_last_known(as_of: date, kind: type[InputError], said: str) -> None:
+    with pytest.raises(kind) as caught:
+        resolve_as_of(log(("a", 0), ("b", 20)), as_of=as_of, today=date(2024, 2, 10))
+    assert str(caught.value) == said
+
+
+def test_quiet_days_are_observations() -> None:
+    orders = log(("a", 0), ("b", 1))
+    assert resolve_as_of(orders, as_of=date(2024, 2, 1)) == date(2024, 2, 1)
+    with pytest.raises(OrdersError):
+        resolve_as_of(orders, as_of=date(2024, 2, 2))

@@ -1,0 +1,195 @@
+import json
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from repurchase.errors import BundleError, DeliveryError
+from repurchase.estimators.state import ModelState
+from repurchase.registry import bundle as bundle_module
+from repurchase.registry.bundle import load_bundle, read_manifest, save_bundle
+from repurchase.registry.disk import json_bytes, sha256
+
+FILES = [
+    "btyd.json",
+    "calibration.json",
+    "card.md",
+    "evaluation.json",
+    "heads.skops",
+    "manifest.json",
+    "model.json",
+    "tiers.json",
+]
+
+
+def rewrite_manifest(folder: Path, **changes: Any) -> None:
+    """What someone does who knows how digests work."""
+    path = folder / "manifest.json"
+    manifest = {**json.loads(path.read_bytes()), **changes}
+    del manifest["manifest_sha256"]
+    digest = sha256(json_bytes(manifest, name="manifest.json"))
+    path.write_bytes(json_bytes({**manifest, "manifest_sha256": digest}, name="manifest.json"))
+
+
+def test_what_was_saved_comes_back(bundle: Path, state: ModelState) -> None:
+    loaded = load_bundle(bundle)
+    assert loaded.state.parameters == {**state.parameters, "model_version": "3"}
+    assert str(loaded.state.parameters["calibration"]["knots"][0][1]) == "-0.0"
+    assert loaded.version == "3"
+    assert loaded.card == "# A card\n"
+    assert loaded.evaluation["grade"] == "B"
+    assert loaded.manifest["data_digest"] == "ab" * 32
+    assert sorted(path.name for path in bundle.iterdir()) == FILES
+
+
+def test_a_new_process_predicts_the_same_bits(
+    bundle: Path, state: ModelState, rows: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from repurchase.registry.bundle import load_bundle\n"
+        "folder, place = map(Path, sys.argv[1:])\n"
+        "state = load_bundle(folder).state\n"
+        "head = state.estimators['purchase_90d_0']\n"
+        "np.save(place / 'p.npy', head.predict_proba(np.load(place / 'rows.npy')))\n"
+        "np.save(place / 'btyd.npy', list(state.parameters['btyd'].values()))\n"
+        "assert 'mlflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(bundle), str(tmp_path)], check=True)
+    expected = state.estimators["purchase_90d_0"].predict_proba(rows)
+    assert np.load(tmp_path / "p.npy").tobytes() == expected.tobytes()
+    assert np.load(tmp_path / "btyd.npy").tolist() == list(state.parameters["btyd"].values())
+
+
+def test_a_model_without_estimators_has_no_heads(state: ModelState, tmp_path: Path) -> None:
+    folder = save_bundle(replace(state, estimators={}), tmp_path / "1", manifest={}, evaluation={}, card="")
+    assert not (folder / "heads.skops").exists()
+    assert load_bundle(folder).state.estimators == {}
+    assert load_bundle(folder).version == "unregistered"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_changed_byte_is_refused_by_name(bundle: Path, name: str) -> None:
+    path = bundle / name
+    content = path.read_bytes()
+    places = range(len(content)) if name == "manifest.json" else random.Random(1).sample(range(len(content)), 8)
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(BundleError, match=name if name != "manifest.json" else None):
+            load_bundle(bundle)
+    path.write_bytes(content)
+    load_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_appended_or_missing_byte_is_refused(bundle: Path, name: str) -> None:
+    content = (bundle / name).read_bytes()
+    for changed in (content + b" ", content[:-1], b""):
+        (bundle / name).write_bytes(changed)
+        with pytest.raises(BundleError, match=name):
+            load_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_refused_by_name(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        load_bundle(bundle)
+
+
+def test_a_file_more_is_refused(bundle: Path) -> None:
+    (bundle / "extra.py").write_text("raise SystemExit")
+    with pytest.raises(BundleError, match=r"1 files that the manifest does not list: extra\.py"):
+        load_bundle(bundle)
+
+
+def test_a_needed_file_that_is_not_even_listed_is_missed(bundle: Path) -> None:
+    listed = read_manifest(bundle)["files"]
+    (bundle / "btyd.json").unlink()
+    rewrite_manifest(bundle, files={name: digest for name, digest in listed.items() if name != "btyd.json"})
+    with pytest.raises(BundleError, match=r"1 files are missing: btyd\.json"):
+        load_bundle(bundle)
+
+
+def test_a_pickle_in_place_of_skops_is_refused_although_its_digest_fits(bundle: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "was-run"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (trace,)
+
+    content = pickle.dumps(Payload())
+    (bundle / "heads.skops").write_bytes(content)
+    rewrite_manifest(bundle, files={**read_manifest(bundle)["files"], "heads.skops": sha256(content)})
+    with pytest.raises(BundleError, match=r"heads\.skops: not readable as skops"):
+        load_bundle(bundle)
+    assert not trace.exists()
+
+
+def test_a_newer_schema_says_what_to_install(bundle: Path) -> None:
+    rewrite_manifest(bundle, schema=2, repurchase_version="9.0.0")
+    with pytest.raises(BundleError, match=r"bundle schema 2; .* Install repurchase 9\.0\.0 or train again"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("wrote", "refused"), [("1.8.2", True), ("1.10.0", True), ("unknown", True), ("1.9.99", False)]
+)
+def test_another_minor_version_of_scikit_learn_is_refused(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, wrote: str, refused: bool
+) -> None:
+    monkeypatch.setattr(bundle_module, "installed_version", lambda _: "1.9.1")
+    rewrite_manifest(bundle, dependencies={"scikit-learn": wrote})
+    if not refused:
+        load_bundle(bundle)
+        return
+    with pytest.raises(BundleError, match=rf"trained with scikit-learn {wrote}.*Install scikit-learn=={wrote}"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"schema": "1"}', b"\xff", b"{", b'{"schema": 1, "files": []}'])
+def test_a_manifest_that_is_none_is_refused(bundle: Path, content: bytes) -> None:
+    (bundle / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json: not"):
+        load_bundle(bundle)
+
+
+def test_a_version_is_written_once(bundle: Path, state: ModelState) -> None:
+    with pytest.raises(BundleError, match="exists already"):
+        save_bundle(state, bundle, manifest={}, evaluation={}, card="")
+
+
+def test_a_parameter_that_is_not_a_number_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    state = ModelState({"btyd": {"r": float("nan")}}, {})
+    with pytest.raises(BundleError, match=r"btyd\.json cannot be written"):
+        save_bundle(state, tmp_path / "models" / "1", manifest={}, evaluation={}, card="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_save_leaves_nothing_and_the_next_one_clears_up(
+    state: ModelState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".partial-1-killed").mkdir()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(DeliveryError, match="No space left"):
+            save_bundle(state, tmp_path / "1", manifest={}, evaluation={}, card="")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_bundle_may_be_copied_anywhere(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "elsewhere" / "x")
+    assert load_bundle(tmp_path / "elsewhere" / "x").version == "3"
