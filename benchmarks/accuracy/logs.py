@@ -138,7 +138,11 @@ def load_log(name: str) -> Log:
     orders = _cdnow() if name == "cdnow" else pl.read_parquet(SHARED / f"{name}.parquet")
     columns = ["customer_id", "order_id", "order_date", "amount"]
     optional = [c for c in ("product_id", "quantity") if c in orders.columns]
-    return Log(name, orders.select(columns + optional).with_columns(pl.col("order_date").cast(pl.Datetime("us"))), PROTOCOLS[name])
+    return Log(
+        name,
+        orders.select(columns + optional).with_columns(pl.col("order_date").cast(pl.Datetime("us"))),
+        PROTOCOLS[name],
+    )
 
 
 def _cdnow() -> pl.DataFrame:

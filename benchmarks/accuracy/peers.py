@@ -10,8 +10,11 @@ from benchmarks.accuracy.logs import Days, Log
 from benchmarks.accuracy.windows import window_features
 
 TREES = 200
-MAX_TRAINING_CUTOFFS = 4
-MIN_HISTORY_HORIZONS = 1.0
+LEARNING_RATE = 0.03
+LEAVES = 15
+MIN_LEAF = 50
+MAX_TRAINING_CUTOFFS = 6
+MIN_HISTORY_HORIZONS = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,32 @@ def btyd(kind: str) -> Predictor:
 def hgb(log: Log, cutoff: int) -> Prediction:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+    settings = {
+        "max_iter": TREES,
+        "learning_rate": LEARNING_RATE,
+        "max_leaf_nodes": LEAVES,
+        "min_samples_leaf": MIN_LEAF,
+    }
+    settings |= {"l2_regularization": 1.0, "early_stopping": False, "random_state": 0}
     return _boosted(
         log,
         cutoff,
-        HistGradientBoostingClassifier(max_iter=TREES, learning_rate=0.05, early_stopping=False, random_state=0),
-        HistGradientBoostingRegressor(
-            loss="squared_error", max_iter=TREES, learning_rate=0.05, early_stopping=False, random_state=0
-        ),
+        HistGradientBoostingClassifier(**settings),
+        HistGradientBoostingRegressor(loss="squared_error", **settings),
     )
 
 
 def lgbm(log: Log, cutoff: int) -> Prediction:
     from lightgbm import LGBMClassifier, LGBMRegressor
 
-    settings = {"n_estimators": TREES, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 50, "verbose": -1}
-    settings |= {"random_state": 0, "n_jobs": 2}
+    settings = {
+        "n_estimators": TREES,
+        "learning_rate": LEARNING_RATE,
+        "num_leaves": LEAVES,
+        "min_child_samples": MIN_LEAF,
+    }
+    settings |= {"subsample": 0.8, "subsample_freq": 1, "colsample_bytree": 0.8}
+    settings |= {"random_state": 0, "n_jobs": 1, "verbose": -1}
     return _boosted(log, cutoff, LGBMClassifier(**settings), LGBMRegressor(objective="tweedie", **settings))
 
 
@@ -77,14 +91,15 @@ def blend(log: Log, cutoff: int) -> Prediction:
 
 
 def training_rows(log: Log, cutoff: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Features and outcomes at earlier cut-offs, one horizon apart, whose outcomes were known at ``cutoff``."""
+    """Features and outcomes at earlier cut-offs, half a horizon apart, whose outcomes were known at ``cutoff``."""
     h = log.horizon_days
-    earlier = [cutoff - step * h for step in range(1, MAX_TRAINING_CUTOFFS + 1)]
+    earlier = [cutoff - h - round(step * h / 2) for step in range(MAX_TRAINING_CUTOFFS)]
     usable = [day for day in earlier if day >= log.first_day + MIN_HISTORY_HORIZONS * h] or earlier[:1]
-    parts = [(log.history(day), log.outcome(log.history(day))) for day in usable]
-    features = np.concatenate([window_features(days, h) for days, _ in parts])
-    bought = np.concatenate([outcome.bought for _, outcome in parts])
-    spends = [outcome.spend for _, outcome in parts if outcome.spend is not None]
+    histories = [log.history(day) for day in usable]
+    outcomes = [log.outcome(days) for days in histories]
+    features = np.concatenate([window_features(days, h) for days in histories])
+    bought = np.concatenate([outcome.bought for outcome in outcomes])
+    spends = [outcome.spend for outcome in outcomes if outcome.spend is not None]
     return features, bought, np.concatenate(spends) if spends else None
 
 

@@ -14,8 +14,7 @@ def window_features(days: Days, horizon_days: int) -> np.ndarray:
     columns = [days.count, T, since, days.last - days.first, days.count / (T + 1), *_gaps(days)]
     columns.append(since / np.where(x > 0, (days.last - days.first) / np.maximum(x, 1), np.nan))
     ages = days.cutoff - day
-    for window in (*WINDOWS, horizon_days):
-        columns.append(np.bincount(customer[ages < window], minlength=n))
+    columns.extend(np.bincount(customer[ages < window], minlength=n) for window in (*WINDOWS, horizon_days))
     previous = (ages >= horizon_days) & (ages < 2 * horizon_days)
     columns.append(np.bincount(customer[previous], minlength=n))
     if days.has_money:

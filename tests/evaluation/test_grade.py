@@ -50,6 +50,7 @@ def test_a_good_model_gets_an_a_in_one_sentence_with_its_figures() -> None:
         ({"ece": 0.0400}, "B"),
         ({"ece": 0.0410}, "C"),
         ({"gains_by_cutoff": (0.03, -0.001, 0.04)}, "B"),
+        ({"gains_by_cutoff": (0.03, 0.0, 0.04)}, "B"),
         ({"gains_by_cutoff": (0.03, 0.02)}, "B"),
         ({"gain_low": -0.001}, "C"),
         ({"gain_low": -0.001, "gains_by_cutoff": (0.03, 0.02)}, "D"),

@@ -179,6 +179,11 @@ def test_a_small_world_is_graded_with_its_limits(make_predictions: Maker) -> Non
     assert _holds(judged["limits"], "between 2024-01-02 and 2024-03-31, 90 days")
 
 
+def test_the_smallest_cutoff_sets_the_limit(make_predictions: Maker) -> None:
+    grown = make_predictions().filter((pl.col("customer") < 400) | (pl.col("cutoff") > pl.col("cutoff").min()))
+    assert _holds(judge(grown)["limits"], "Few to judge by: 400 customers")
+
+
 def test_cutoffs_that_share_outcomes_are_said_to(make_predictions: Maker) -> None:
     shared, apart = (judge(make_predictions(customers=300, step_days=days))["limits"] for days in (30, 90))
     assert _holds(shared, "30 days apart and look 90 days ahead")

@@ -10,6 +10,12 @@ from repurchase.orders.sources import read_orders
 from repurchase.tables import ORDERS
 
 
+@pytest.fixture(scope="module")
+def online_retail(shared_data: Path) -> CleanOrders:
+    """The UCI log as published, cleaned once for this module."""
+    return clean_orders(read_orders(shared_data / "raw" / "online_retail_II.csv.gz"))
+
+
 def account(result: CleanOrders) -> dict[str, tuple[int, int]]:
     return {why.reason: (why.rows, why.found) for why in result.report.reasons}
 
@@ -24,10 +30,8 @@ def test_cdnow(cdnow_file: Path, cdnow_orders: pl.DataFrame) -> None:
     assert result.orders["customer_id"].str.len_chars().unique().to_list() == [5]
 
 
-def test_online_retail(shared_data: Path) -> None:
-    raw = read_orders(shared_data / "raw" / "online_retail_II.csv.gz")
-    result = clean_orders(raw)
-    report = result.report
+def test_online_retail(online_retail: CleanOrders) -> None:
+    result, report = online_retail, online_retail.report
     assert (report.layout, report.n_raw) == ("UCI Online Retail", 1_067_371)
     found = {reason: shown for reason, (_, shown) in account(result).items()}
     assert (found["missing_customer"], found["cancellation"], found["duplicate_line"]) == (243_007, 19_494, 34_335)
@@ -43,8 +47,8 @@ def test_online_retail(shared_data: Path) -> None:
     assert "13085" in result.orders["customer_id"]
 
 
-def test_online_retail_and_its_tidied_copy_agree(shared_data: Path) -> None:
-    from_raw = clean_orders(read_orders(shared_data / "raw" / "online_retail_II.csv.gz")).orders
+def test_online_retail_and_its_tidied_copy_agree(online_retail: CleanOrders, shared_data: Path) -> None:
+    from_raw = online_retail.orders
     from_copy = clean_orders(read_orders(shared_data / "online_retail_ii.parquet")).orders
     key = ["customer_id", "order_id", "product_id", "order_date"]
     assert from_raw.join(from_copy, on=key, how="anti").is_empty()

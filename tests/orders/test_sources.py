@@ -45,6 +45,9 @@ def refusal(source: Path | str) -> str:
         ("utf16_without_mark.csv", WHOLE.encode("utf-16-le")),
         ("zipped.csv.gz", gzip.compress(WHOLE.encode())),
         ("zipped_by_content.csv", gzip.compress(WHOLE.encode())),
+        ("old_mac.csv", WHOLE.replace("\n", "\r")),
+        ("blank_lines.csv", "\n" + WHOLE.replace("\n", "\n\n") + "\n\n"),
+        ("delimiter_at_line_ends.csv", WHOLE.replace("\n", ",\n")),
         ("quoted.csv", WHOLE.replace("a,1", '"a","1"')),
     ],
 )
@@ -185,6 +188,12 @@ def test_a_spreadsheet_named_csv(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, "orders.csv", content)
     expected = "a spreadsheet or an archive, not text. Save it as CSV or Parquet and try again."
     assert refusal(path) == f"{path}: {expected}"
+
+
+@pytest.mark.parametrize("content", ["<!DOCTYPE html><html>\nLog in\n</html>", '[{"customer_id": 1},\n{}]'])
+def test_a_page_saved_as_csv(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path, "orders.csv", content)
+    assert refusal(path) == f"{path}: a web page, XML or JSON, not a table. Save the orders as CSV or Parquet."
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_when_mlflow_fails_scoring_goes_on_as_before(
 
     monkeypatch.setattr(type(store.client), "set_registered_model_alias", broken)
     before = snapshot(store.home / "models")
-    with pytest.raises(DeliveryError, match="connection reset No alias was changed for scoring") as caught:
+    with pytest.raises(DeliveryError, match=r"connection reset\. No alias was changed for scoring") as caught:
         rollback(store.home)
     assert "\n" not in str(caught.value)
     assert snapshot(store.home / "models") == before

@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,11 +8,13 @@ from repurchase.registry.scoring import Scorer, cleaning_settings, load_scorer
 from repurchase.settings import Settings
 
 
-@pytest.fixture
-def scorer(fitted: Any, tmp_path: Path) -> Scorer:
+@pytest.fixture(scope="module")
+def scorer(fitted: Any, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     settings = cleaning_settings(Settings(currency="NOK", columns={"amount": "Beløp"}))
     manifest = {"model_version": "4", "settings": settings}
-    return load_scorer(save_bundle(fitted.to_state(), tmp_path / "4", manifest=manifest, evaluation={}, card=""))
+    return load_scorer(
+        save_bundle(fitted.to_state(), tmp_path_factory.mktemp("m") / "4", manifest=manifest, evaluation={}, card="")
+    )
 
 
 def test_orders_are_cleaned_as_the_models_own_were(scorer: Scorer) -> None:

@@ -11,7 +11,7 @@ from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.champion import resolve, settle, version_numbers
 from repurchase.registry.gate import judge_evaluation
-from repurchase.registry.store import MODEL, Store
+from repurchase.registry.store import MODEL, Store, mlflow_versions
 from repurchase.registry.tracking import log_training
 
 
@@ -96,7 +96,7 @@ def test_a_failed_run_takes_its_version_back(
         log_training(store, make_training(state=broken))
     (run,) = store.client.search_runs([store.experiment_id])
     assert run.info.status == "FAILED"
-    assert not store.client.search_model_versions(f"name = '{MODEL}'")
+    assert not mlflow_versions(store)
     assert [path.name for path in (store.home / "models").iterdir()] == [".lock"]
 
     def full(*_: object, **__: object) -> None:
@@ -120,9 +120,9 @@ def test_a_killed_run_is_settled_by_the_next(store: Store, make_training, monkey
         patch.setattr("contextlib.ExitStack.callback", lambda *_, **__: None)
         with pytest.raises(Killed):
             log_training(store, make_training())
-    assert [entry.version for entry in store.client.search_model_versions(f"name = '{MODEL}'")] == ["1"]
+    assert mlflow_versions(store) == {"1"}
     assert log_training(store, make_training()) == "2"
-    assert [entry.version for entry in store.client.search_model_versions(f"name = '{MODEL}'")] == ["2"]
+    assert mlflow_versions(store) == {"2"}
     assert version_numbers(store.home) == ["2"]
     assert sorted(path.name for path in (store.home / "models").iterdir()) == [".lock", "2"]
 

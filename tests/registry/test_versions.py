@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from repurchase.errors import BundleError, DeliveryError
@@ -13,10 +14,10 @@ from repurchase.registry.versions import export, list_versions, show
 
 
 @pytest.fixture
-def models(tmp_path: Path, fitted: Any, make_evaluation) -> Path:
+def models(tmp_path: Path, state: Any, make_evaluation) -> Path:
     for version in ("1", "2"):
         save_bundle(
-            fitted.to_state(),
+            state,
             tmp_path / "models" / version,
             manifest={"model_version": version, "as_of": "1998-06-30", "grade": "B"},
             evaluation=make_evaluation(0.31, 0.33),
@@ -57,11 +58,10 @@ def test_show_checks_the_bundle(models: Path) -> None:
         show(models)
 
 
-def test_an_export_predicts_the_same_in_a_new_process(models: Path, fitted: Any, shop: Any, tmp_path: Path) -> None:
-    import polars as pl
-
+def test_an_export_predicts_the_same_in_a_new_process(fitted: Any, shop: Any, tmp_path: Path) -> None:
+    save_bundle(fitted.to_state(), tmp_path / "models" / "2", manifest={"model_version": "2"}, evaluation={}, card="")
     shop.write_parquet(tmp_path / "orders.parquet")
-    out = export(models, "champion", tmp_path / "model.joblib")
+    out = export(tmp_path, "latest", tmp_path / "model.joblib")
     code = (
         "import sys, joblib, polars as pl\n"
         "joblib.load(sys.argv[1]).predict(pl.read_parquet(sys.argv[2])).write_parquet(sys.argv[3])"
@@ -74,6 +74,7 @@ def test_an_export_predicts_the_same_in_a_new_process(models: Path, fitted: Any,
     assert b"SECRET" not in out.read_bytes()
 
 
-def test_an_export_to_nowhere_is_one_line(models: Path, tmp_path: Path) -> None:
+def test_an_export_to_nowhere_is_one_line(fitted: Any, tmp_path: Path) -> None:
+    save_bundle(fitted.to_state(), tmp_path / "models" / "2", manifest={}, evaluation={}, card="")
     with pytest.raises(DeliveryError, match="cannot be written: No such file or directory"):
-        export(models, "2", tmp_path / "nowhere" / "model.joblib")
+        export(tmp_path, "2", tmp_path / "nowhere" / "model.joblib")

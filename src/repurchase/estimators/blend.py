@@ -1,32 +1,35 @@
-"""One probability from two models, one curve from several horizons."""
+"""One probability from several models, one curve from several horizons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BOOSTING_WEIGHT", "blend", "expit", "logit", "rising"]
+__all__ = ["blend", "expit", "logit", "rising"]
 
 Floats = npt.NDArray[np.float64]
 
-BOOSTING_WEIGHT = 2.0 / 3.0
-"""Share of the boosted trees in the mean of the log odds; BTYD has the rest (see benchmarks/FINDINGS.md)."""
 
+def blend(log_odds: Sequence[Floats]) -> Floats:
+    """Average models on the scale of log odds, each with the same weight.
 
-def blend(boosting: Floats, btyd: Floats) -> Floats:
-    """Average two probabilities on the scale of log odds.
+    Weights learned from the few latest cut-offs helped where the world was steady and hurt where it moved
+    (benchmarks/FINDINGS.md).
 
     Parameters
     ----------
-    boosting, btyd : array of shape (n_customers,)
-        Probabilities of the same event.
+    log_odds : sequence of arrays of shape (n_customers,)
+        Of the same event.
 
     Returns
     -------
     array of shape (n_customers,)
         Probability.
     """
-    return expit(BOOSTING_WEIGHT * logit(boosting) + (1.0 - BOOSTING_WEIGHT) * logit(btyd))
+    total = np.zeros(len(log_odds[0]))
+    for part in log_odds:
+        total += part
+    return expit(total / len(log_odds))
 
 
 def rising(learned: Mapping[int, Floats], btyd: Mapping[int, Floats]) -> dict[int, Floats]:

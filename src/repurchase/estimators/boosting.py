@@ -1,4 +1,4 @@
-"""Gradient boosting on behaviour and BTYD outputs, one head per horizon."""
+"""Boosted trees on behaviour and BTYD outputs, one booster per horizon."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.estimators.blend import expit, logit
-from repurchase.estimators.btyd import Btyd
-from repurchase.estimators.cuts import Cut
-
-__all__ = ["MEMBERS", "Head", "TrainingSet", "design_matrix", "grow", "p_purchase", "training_set"]
+__all__ = ["BoostedHead", "TrainingSet", "fit_boosted", "training_set"]
 
 Floats = npt.NDArray[np.float64]
 
-MEMBERS = 3
-"""Boosters in a head, each grown on its own sample of rows and columns."""
-ROWS_PER_MEMBER = 50_000
 LEAST_ROWS = 200
 LEAST_OF_EACH_CLASS = 20
 
@@ -34,7 +27,7 @@ class TrainingSet:
     bought : bool array of shape (n_rows,)
         Whether there was a purchase day.
     weight : float array of shape (n_rows,)
-        How much a row counts.
+        How much a row counts; 1 on average.
     """
 
     design: pl.DataFrame
@@ -50,47 +43,43 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The boosters of one horizon.
+class BoostedHead:
+    """A booster and the features it was grown on.
 
     Parameters
     ----------
     columns : tuple of str
-        Features, in the order they were grown on.
-    members : tuple of HistGradientBoostingClassifier
-        Averaged on the scale of log odds.
+        In order.
+    booster : HistGradientBoostingClassifier
+        Fitted.
     """
 
     columns: tuple[str, ...]
-    members: tuple[Any, ...]
+    booster: Any
+
+    def log_odds(self, design: pl.DataFrame) -> Floats:
+        """Log odds of a purchase.
+
+        Parameters
+        ----------
+        design : DataFrame of shape (n_customers, n_features)
+            With at least ``columns``.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            Finite.
+        """
+        with _one_thread():
+            return np.asarray(self.booster.decision_function(design.select(self.columns).to_numpy()))
 
 
-def design_matrix(cut: Cut, btyd: Btyd, *, horizon_days: int) -> pl.DataFrame:
-    """Put behaviour and what BTYD expects side by side.
-
-    Parameters
-    ----------
-    cut : Cut
-        Customers.
-    btyd : Btyd
-        Fitted on what was known at the cut, or earlier.
-    horizon_days : int
-        Days ahead.
-
-    Returns
-    -------
-    DataFrame of shape (n_customers, n_features)
-        Float columns.
-    """
-    p = btyd.p_purchase(*cut.rfm, horizon_days=horizon_days)
-    return cut.features.with_columns(
-        pl.Series("btyd_p_alive", btyd.p_alive(*cut.rfm)),
-        pl.Series("btyd_logit", logit(p)),
-        pl.Series("btyd_orders", btyd.expected_purchases(*cut.rfm, horizon_days=horizon_days)),
-    )
-
-
-def training_set(designs: Sequence[pl.DataFrame], bought: Sequence[npt.NDArray[np.bool_]]) -> TrainingSet:
+def training_set(
+    designs: Sequence[pl.DataFrame],
+    bought: Sequence[npt.NDArray[np.bool_]],
+    ages_days: Sequence[int],
+    horizon_days: int,
+) -> TrainingSet:
     """Stack the customers of several cut-offs.
 
     Parameters
@@ -99,74 +88,53 @@ def training_set(designs: Sequence[pl.DataFrame], bought: Sequence[npt.NDArray[n
         One per cut-off, latest first.
     bought : sequence of bool arrays
         What their customers did.
+    ages_days : sequence of int
+        Days by which each cut-off is older than the latest.
+    horizon_days : int
+        A cut-off that is older by this much counts half.
 
     Returns
     -------
     TrainingSet
-        Every cut-off counts the same however many customers it has. Features that are nearly always missing, or
-        the same for all, are left out.
+        Features that are nearly always missing, or the same for all, are left out.
     """
-    most = max(len(design) for design in designs)
-    weight = np.concatenate([np.full(len(design), most / len(design)) for design in designs])
     stacked = pl.concat(designs)
-    return TrainingSet(stacked.select(_telling(stacked)), np.concatenate(bought), weight)
+    weight = np.concatenate(
+        [np.full(len(design), 2.0 ** (-age / horizon_days)) for design, age in zip(designs, ages_days, strict=True)]
+    )
+    return TrainingSet(stacked.select(_telling(stacked)), np.concatenate(bought), weight / weight.mean())
 
 
-def grow(rows: TrainingSet, *, member: int, random_state: int) -> Any:
-    """Grow one booster of a head.
+def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
+    """Grow a booster.
 
     Parameters
     ----------
     rows : TrainingSet
         Earlier cut-offs.
-    member : int
-        Which of the ``MEMBERS``; each sees its own sample of rows and columns.
     random_state : int
-        Seed.
+        Seed of the features each split may use.
 
     Returns
     -------
-    HistGradientBoostingClassifier
+    BoostedHead
         Fitted.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    rng = np.random.default_rng([random_state, member])
-    size = min(len(rows.bought), ROWS_PER_MEMBER)
-    sample = np.sort(rng.choice(len(rows.bought), size, replace=False))
     booster = HistGradientBoostingClassifier(
         learning_rate=0.05,
-        max_iter=120,
-        max_leaf_nodes=12,
-        min_samples_leaf=max(20, size // 500),
+        max_iter=150,
+        max_leaf_nodes=15,
+        min_samples_leaf=int(np.clip(len(rows.bought) / 300, 20, 100)),
         l2_regularization=10.0,
-        max_features=0.4,
+        max_features=0.5,
         early_stopping=False,
-        random_state=random_state + member,
+        random_state=random_state,
     )
-    return booster.fit(rows.design.to_numpy()[sample], rows.bought[sample], sample_weight=rows.weight[sample])
-
-
-def p_purchase(head: Head, design: pl.DataFrame) -> Floats:
-    """Average the members of a head.
-
-    Parameters
-    ----------
-    head : Head
-        Fitted.
-    design : DataFrame of shape (n_customers, n_features)
-        See `design_matrix`.
-
-    Returns
-    -------
-    array of shape (n_customers,)
-        Probability, from the mean of the logits.
-    """
-    matrix = design.select(head.columns).to_numpy()
-    logits = np.zeros(len(matrix))
-    for member in head.members:
-        logits += member.decision_function(matrix)
-    return expit(logits / len(head.members))
+    with _one_thread():
+        booster.fit(rows.design.to_numpy(), rows.bought, sample_weight=rows.weight)
+    return BoostedHead(tuple(rows.design.columns), booster)
 
 
 def _telling(design: pl.DataFrame) -> list[str]:
@@ -175,3 +143,10 @@ def _telling(design: pl.DataFrame) -> list[str]:
     return [
         name for name, share, width in zip(design.columns, known, spread, strict=True) if share > 0.01 and width > 0
     ]
+
+
+def _one_thread() -> Any:
+    # scikit-learn's OpenMP threads spin when cores are busy and get ten times slower; heads run side by side instead.
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="openmp")

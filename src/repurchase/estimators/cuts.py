@@ -1,19 +1,23 @@
-"""Cuts of one log at many days, each made once: what every fit, backtest and score starts from."""
+"""Cuts of one log at many days: what every fit, backtest and score starts from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from joblib import Parallel, delayed
 
-from repurchase.estimators.btyd import FAMILIES, Btyd, Family, GammaGamma, fit_btyd, fit_gamma_gamma
-from repurchase.features.behaviour import behaviour_table
+from repurchase.estimators.blend import logit
+from repurchase.estimators.btyd import Btyd, Family, GammaGamma, fit_btyd, fit_gamma_gamma
+from repurchase.features.behaviour import behaviour_table, window_table
 from repurchase.features.timeline import MONEY, History, Ledger, Outcomes, train_cutoffs
 
-__all__ = ["Cut", "Cuts", "make_cut"]
+__all__ = ["Cut", "Cuts", "design_matrix"]
+
+MOST_TRAIN_CUTOFFS = 10
+LEAST_STEP_DAYS = 7
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,19 +30,21 @@ class Cut:
     ----------
     history : History
         Purchase days up to the day.
-    features : DataFrame of shape (n_customers, n_features)
-        See `behaviour_table`.
     """
 
     history: History
-    features: pl.DataFrame
 
     @property
     def as_of(self) -> date:
         """Last day known, inclusive."""
         return self.history.as_of
 
-    @property
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """Behaviour of every customer (see `behaviour_table`)."""
+        return behaviour_table(self.history)
+
+    @cached_property
     def rfm(self) -> tuple[Floats, Floats, Floats]:
         """Frequency, recency and age in days, as BTYD models take them."""
         frequency, recency, age = (self.features[name].to_numpy() for name in ("frequency", "recency_days", "age_days"))
@@ -51,29 +57,38 @@ class Cut:
         return np.asarray(repeat / MONEY / np.maximum(self.history.count - 1, 1))
 
 
-def make_cut(book: Ledger, as_of: date, *, horizons: Iterable[int]) -> Cut:
-    """Cut a ledger at a day and derive the features.
+def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> pl.DataFrame:
+    """Put behaviour and what BTYD expects side by side.
 
     Parameters
     ----------
-    book : Ledger
-        Orders; later ones than ``as_of`` are not read.
-    as_of : date
-        Last day known, inclusive.
-    horizons : iterable of int
-        Days ahead, for the windows a year ago.
+    cut : Cut
+        Customers.
+    btyd, other : Btyd
+        The model of the blend, and the one of the other family: they differ most on one-time buyers.
+    horizon_days : int
+        Days ahead.
 
     Returns
     -------
-    Cut
-        One row per customer with a purchase day by then.
+    DataFrame of shape (n_customers, n_features)
+        Float columns.
     """
-    history = book.history(as_of)
-    return Cut(history, behaviour_table(history, horizons=horizons))
+    x, _, T = cut.rfm
+    outputs = pl.DataFrame(
+        {
+            "btyd_logit": logit(btyd.p_purchase(*cut.rfm, horizon_days=horizon_days)),
+            "btyd_other_logit": logit(other.p_purchase(*cut.rfm, horizon_days=horizon_days)),
+            "btyd_p_alive": btyd.p_alive(*cut.rfm),
+            "btyd_rate": (btyd.r + x) / (btyd.alpha + T),
+        }
+    )
+    window = window_table(cut.history, horizon_days=horizon_days)
+    return pl.concat([cut.features, window, outputs], how="horizontal")
 
 
 class Cuts:
-    """Cuts, outcomes and BTYD fits of one ledger, remembered.
+    """Cuts, outcomes and BTYD fits of one ledger; fits are remembered.
 
     Nothing here knows which day a model is fitted for: a model asks only for days and windows that end by then.
 
@@ -82,14 +97,13 @@ class Cuts:
     book : Ledger
         The whole log.
     horizons : sequence of int
-        Days ahead, for the windows a year ago.
+        Days ahead that are asked for.
     """
 
     def __init__(self, book: Ledger, *, horizons: Sequence[int]) -> None:
         self.book = book
         self.horizons = tuple(horizons)
-        self._cuts: dict[date, Cut] = {}
-        self._btyd: dict[tuple[date, tuple[Family, ...]], Btyd] = {}
+        self._btyd: dict[tuple[date, Family], Btyd] = {}
 
     def at(self, as_of: date) -> Cut:
         """Cut at a day.
@@ -102,19 +116,40 @@ class Cuts:
         Returns
         -------
         Cut
-            Made on first use.
+            One row per customer with a purchase day by then.
         """
-        if as_of not in self._cuts:
-            self._cuts[as_of] = make_cut(self.book, as_of, horizons=self.horizons)
-        return self._cuts[as_of]
+        return Cut(self.book.history(as_of))
 
-    def outcomes(self, as_of: date, *, horizon_days: int) -> Outcomes:
-        """Look up what the customers of a cut did next.
+    def sample(self, as_of: date, *, most: int, random_state: int) -> Cut:
+        """Cut at a day and keep some customers by chance.
 
         Parameters
         ----------
         as_of : date
-            Day of the cut.
+            Last day known, inclusive.
+        most : int
+            How many to keep at most.
+        random_state : int
+            Seed.
+
+        Returns
+        -------
+        Cut
+            Everyone where they are no more than ``most``.
+        """
+        history = self.book.history(as_of)
+        if len(history.customer) <= most:
+            return Cut(history)
+        rng = np.random.default_rng([random_state, as_of.toordinal()])
+        return Cut(history.take(np.sort(rng.choice(len(history.customer), most, replace=False))))
+
+    def outcomes(self, cut: Cut, *, horizon_days: int) -> Outcomes:
+        """Look up what the customers of a cut did next.
+
+        Parameters
+        ----------
+        cut : Cut
+            Customers.
         horizon_days : int
             Days ahead.
 
@@ -123,28 +158,27 @@ class Cuts:
         Outcomes
             One value per customer of the cut.
         """
-        return self.book.outcomes(self.at(as_of).history, horizon_days=horizon_days)
+        return self.book.outcomes(cut.history, horizon_days=horizon_days)
 
-    def btyd(self, as_of: date, families: tuple[Family, ...] = FAMILIES) -> Btyd:
+    def btyd(self, as_of: date, family: Family) -> Btyd:
         """Fit purchases and dropout on what was known on a day.
 
         Parameters
         ----------
         as_of : date
             Last day known, inclusive.
-        families : tuple of str
-            Families to choose from.
+        family : str
+            Which model.
 
         Returns
         -------
         Btyd
             Fitted on first use.
         """
-        key = (as_of, families)
-        if key not in self._btyd:
-            start = self._earlier_fit(as_of)
-            self._btyd[key] = fit_btyd(*self.at(as_of).rfm, families=families, start=start)
-        return self._btyd[key]
+        if (as_of, family) not in self._btyd:
+            start = self._earlier_fit(as_of, family)
+            self._btyd[as_of, family] = fit_btyd(*self.at(as_of).rfm, families=(family,), start=start)
+        return self._btyd[as_of, family]
 
     def gamma_gamma(self, as_of: date) -> GammaGamma | None:
         """Fit money per purchase day on what was known on a day.
@@ -164,34 +198,8 @@ class Cuts:
         cut = self.at(as_of)
         return fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
 
-    def prepare(self, days: Iterable[date], families: tuple[Family, ...], *, jobs: int) -> None:
-        """Fit the BTYD models of several days side by side, searching on from the earliest day's parameters.
-
-        Parameters
-        ----------
-        days : iterable of date
-            Days that will be asked for.
-        families : tuple of str
-            Families to choose from.
-        jobs : int
-            Fits at a time.
-        """
-        missing = sorted({day for day in days if (day, families) not in self._btyd})
-        if not missing:
-            return
-        first = self.btyd(missing[0], families)
-        fits = Parallel(n_jobs=jobs)(
-            delayed(fit_btyd)(*self.at(day).rfm, families=families, start=first) for day in missing[1:]
-        )
-        self._btyd.update({(day, families): fit for day, fit in zip(missing[1:], fits, strict=True)})
-
-    def _earlier_fit(self, as_of: date) -> Btyd | None:
-        # Only earlier days: a later day's parameters must not reach back, not even as a place to search from.
-        earlier = [(day, families) for day, families in self._btyd if day < as_of]
-        return self._btyd[max(earlier)] if earlier else None
-
-    def train_days(self, as_of: date, *, horizon_days: int, most: int) -> Sequence[date]:
-        """Choose earlier cut-offs on the grid whose outcomes were known on a day.
+    def train_days(self, as_of: date, *, horizon_days: int, most: int = MOST_TRAIN_CUTOFFS) -> Sequence[date]:
+        """Choose earlier cut-offs whose outcomes were known on a day.
 
         Parameters
         ----------
@@ -205,13 +213,17 @@ class Cuts:
         Returns
         -------
         sequence of date
-            Latest first, about a third of the horizon apart, in tens of days so that backtests meet the same days
-            again; empty where history is too short.
+            Latest first, a third of the horizon apart; empty where history is too short.
         """
         return train_cutoffs(
             first_day=self.book.first_day,
             as_of=as_of,
             horizon_days=horizon_days,
             most=most,
-            step_days=max(10, horizon_days // 30 * 10),
+            step_days=max(LEAST_STEP_DAYS, horizon_days // 3),
         )
+
+    def _earlier_fit(self, as_of: date, family: Family) -> Btyd | None:
+        # Only earlier days: a later day's parameters must not reach back, not even as a place to search from.
+        earlier = [day for day, known in self._btyd if known == family and day < as_of]
+        return self._btyd[max(earlier), family] if earlier else None

@@ -16,10 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from repurchase.errors import InputError
-from repurchase.estimators.blend import blend, rising
-from repurchase.estimators.boosting import MEMBERS, Head, TrainingSet, design_matrix, grow, p_purchase, training_set
-from repurchase.estimators.btyd import FAMILIES, Btyd, GammaGamma
-from repurchase.estimators.cuts import Cut, Cuts, make_cut
+from repurchase.estimators.additive import AdditiveHead
+from repurchase.estimators.blend import blend, expit, logit, rising
+from repurchase.estimators.boosting import BoostedHead
+from repurchase.estimators.btyd import Btyd, GammaGamma
+from repurchase.estimators.cuts import Cut, Cuts, design_matrix
+from repurchase.estimators.heads import Head, fit_head, rows_of
 from repurchase.estimators.scores import Prediction, for_customers, scores_frame, value_of
 from repurchase.estimators.state import ModelState
 from repurchase.estimators.tiers import Tiers, fit_tiers
@@ -28,6 +30,7 @@ from repurchase.estimators.value import (
     discount_factor,
     expected_orders,
     fit_spread,
+    never_falling,
     spend_range,
     total_ratio,
 )
@@ -42,14 +45,16 @@ Floats = npt.NDArray[np.float64]
 
 YEAR_DAYS = 365
 UNREGISTERED = "unregistered"
+MONEY_CUSTOMERS = 20_000
+"""Customers at a cut-off from whom totals and scatter of money are learned, at most."""
 
 
 class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
     """Repurchase probability, expected orders and money, and lifetime value of every customer.
 
-    Per horizon a BTYD model and boosted trees, averaged on the scale of log odds; trained on several earlier
-    cut-offs whose outcomes were known by ``as_of``. A horizon that the history cannot teach is answered by BTYD
-    alone, and ``notes_`` says so.
+    Per horizon three models, averaged on the scale of log odds: MBG/NBD, and a sum of curves and boosted trees that
+    learned from several earlier cut-offs whose outcomes were known by ``as_of``. A horizon that the history cannot
+    teach is answered by BTYD alone, and ``notes_`` says so.
 
     Parameters
     ----------
@@ -59,8 +64,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Days over which lifetime value is counted.
     discount_rate : float
         Yearly rate at which later money counts less.
-    most_cutoffs : int
-        Upper limit of earlier cut-offs that teach a horizon.
     random_state : int
         Seed of everything random.
     n_jobs : int
@@ -71,11 +74,11 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
     horizons_ : tuple of int
         Days ahead that are delivered.
     learned_ : tuple of int
-        Those of them that boosting learned.
+        Those of them that outcomes taught.
     as_of_ : date
         Last day the model saw.
-    btyd_ : Btyd
-        Purchases and dropout.
+    btyd_, other_btyd_ : Btyd
+        Purchases and dropout: MBG/NBD, which speaks, and BG/NBD, which the heads hear too.
     gamma_gamma_ : GammaGamma or None
         Money per purchase day; None where the log has no money.
     tiers_ : Tiers
@@ -97,14 +100,12 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         horizons: Sequence[int] | None = None,
         clv_horizon_days: int = 365,
         discount_rate: float = 0.10,
-        most_cutoffs: int = 8,
         random_state: int = 0,
         n_jobs: int = 1,
     ) -> None:
         self.horizons = horizons
         self.clv_horizon_days = clv_horizon_days
         self.discount_rate = discount_rate
-        self.most_cutoffs = most_cutoffs
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -156,16 +157,12 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         self.as_of_ = as_of
         self.version_ = UNREGISTERED
         self.horizons_ = tuple(sorted(self.horizons or cuts.horizons))
-        self.curve_days_ = tuple(sorted({*self.horizons_, self.clv_horizon_days, YEAR_DAYS}))
-        self.feature_horizons_ = cuts.horizons
-        days = {h: cuts.train_days(as_of, horizon_days=h, most=self.most_cutoffs) for h in self.horizons_}
-        self.btyd_ = cuts.btyd(as_of)
-        self.families_ = FAMILIES if self.btyd_.family == "nbd" else (self.btyd_.family,)
-        cuts.prepare((day for some in days.values() for day in some), self.families_, jobs=self.n_jobs)
+        self.btyd_ = cuts.btyd(as_of, "mbgnbd")
+        self.other_btyd_ = cuts.btyd(as_of, "bgnbd")
         self.gamma_gamma_ = cuts.gamma_gamma(as_of)
-        self.heads_ = self._grow_heads({h: self._training_set(cuts, some, h) for h, some in days.items() if some})
+        self.heads_ = self._fit_heads(cuts)
         self.learned_ = tuple(self.heads_)
-        self._learn_money(cuts, days)
+        self._learn_money(cuts)
         self._learn_tiers(cuts.at(as_of))
         self.notes_ = self._notes()
         return self
@@ -201,7 +198,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         if customers is not None:
             frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
         book = ledger(frame, observed_until=day)
-        cut = make_cut(book, day, horizons=self.feature_horizons_)
+        cut = Cut(book.history(day))
         scores = scores_frame(
             cut,
             book.ids,
@@ -229,7 +226,24 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Prediction
             By horizon, the longer ones of lifetime value and the year included.
         """
-        return self._predict(cut, self.btyd_, self.gamma_gamma_)
+        curve_days = sorted({*self.horizons_, self.clv_horizon_days, YEAR_DAYS})
+        p_btyd = {h: self.btyd_.p_purchase(*cut.rfm, horizon_days=h) for h in curve_days}
+        heads = self._head_log_odds(cut)
+        learned = {h: blend([*parts, logit(p_btyd[h])]) for h, parts in heads.items()}
+        p = rising(learned, p_btyd)
+        orders_btyd = {h: self.btyd_.expected_purchases(*cut.rfm, horizon_days=h) for h in curve_days}
+        orders = never_falling({h: expected_orders(p[h], p_btyd[h], orders_btyd[h]) for h in curve_days})
+        return Prediction(
+            p=p,
+            p_parts={
+                "btyd": p_btyd,
+                "additive": {h: expit(parts[0]) for h, parts in heads.items()},
+                "boosting": {h: expit(parts[1]) for h, parts in heads.items()},
+            },
+            p_alive=self.btyd_.p_alive(*cut.rfm),
+            orders=orders,
+            **self._money(cut, p, orders),
+        )
 
     def to_state(self) -> ModelState:
         """Take the fitted model apart.
@@ -239,22 +253,18 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         ModelState
             Plain numbers and scikit-learn estimators.
         """
-        estimators = {
-            _member(h, number): booster
-            for h, head in self.heads_.items()
-            for number, booster in enumerate(head.members)
-        }
         parameters = {
             "settings": {**self.get_params(), "horizons": self.horizons and list(self.horizons)},
             "as_of": self.as_of_.isoformat(),
             "horizons": list(self.horizons_),
-            "feature_horizons": list(self.feature_horizons_),
             "learned": list(self.learned_),
-            "features": [[h, list(head.columns)] for h, head in self.heads_.items()],
+            "features": [[h, list(head.trees.columns)] for h, head in self.heads_.items()],
+            "curves": [[h, head.additive.to_dict()] for h, head in self.heads_.items()],
             "notes": list(self.notes_),
             "btyd": {
-                "purchases": self.btyd_.to_dict(),
-                "money": self.gamma_gamma_ and self.gamma_gamma_.to_dict(),
+                "mbgnbd": self.btyd_.to_dict(),
+                "bgnbd": self.other_btyd_.to_dict(),
+                "gamma_gamma": self.gamma_gamma_ and self.gamma_gamma_.to_dict(),
             },
             "calibration": {
                 "spend_ratio": [[h, ratio] for h, ratio in self.spend_ratio_.items()],
@@ -262,7 +272,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             },
             "tiers": self.tiers_.to_dict(),
         }
-        return ModelState(parameters, estimators)
+        return ModelState(parameters, {_head_name(h): head.trees.booster for h, head in self.heads_.items()})
 
     @classmethod
     def from_state(cls, state: ModelState) -> "RepurchaseModel":
@@ -279,64 +289,77 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             Predicts the same numbers.
         """
         known = state.parameters
+        money, spread = known["btyd"]["gamma_gamma"], known["calibration"]["spend_spread"]
+        curves, features = dict(known["curves"]), dict(known["features"])
         model = cls(**known["settings"])
         model.as_of_ = date.fromisoformat(known["as_of"])
         model.version_ = known.get("model_version", UNREGISTERED)
-        model.horizons_ = tuple(known["horizons"])
-        model.feature_horizons_ = tuple(known["feature_horizons"])
-        model.curve_days_ = tuple(sorted({*model.horizons_, model.clv_horizon_days, YEAR_DAYS}))
-        model.learned_ = tuple(known["learned"])
+        model.horizons_, model.learned_ = tuple(known["horizons"]), tuple(known["learned"])
         model.notes_ = tuple(known["notes"])
-        model.btyd_ = Btyd.from_dict(known["btyd"]["purchases"])
-        money = known["btyd"]["money"]
+        model.btyd_ = Btyd.from_dict(known["btyd"]["mbgnbd"])
+        model.other_btyd_ = Btyd.from_dict(known["btyd"]["bgnbd"])
         model.gamma_gamma_ = GammaGamma.from_dict(money) if money else None
         model.spend_ratio_ = dict(known["calibration"]["spend_ratio"])
-        spread = known["calibration"]["spend_spread"]
         model.spread_ = SpendSpread(tuple(spread["orders"]), tuple(spread["sigma"]))
         model.tiers_ = Tiers.from_dict(known["tiers"])
         model.heads_ = {
-            h: Head(tuple(columns), tuple(state.estimators[_member(h, number)] for number in range(MEMBERS)))
-            for h, columns in known["features"]
+            h: Head(
+                AdditiveHead.from_dict(curves[h]),
+                BoostedHead(tuple(features[h]), state.estimators[_head_name(h)]),
+            )
+            for h in model.learned_
         }
         return model
 
-    def _training_set(self, cuts: Cuts, days: Sequence[date], horizon_days: int) -> TrainingSet:
-        designs = [
-            design_matrix(cuts.at(day), cuts.btyd(day, self.families_), horizon_days=horizon_days) for day in days
-        ]
-        return training_set(designs, [cuts.outcomes(day, horizon_days=horizon_days).bought for day in days])
-
-    def _grow_heads(self, sets: Mapping[int, TrainingSet]) -> dict[int, Head]:
-        tasks = [(h, member) for h, rows in sets.items() if rows.teaches for member in range(MEMBERS)]
-        grown = Parallel(n_jobs=self.n_jobs)(
-            delayed(grow)(sets[h], member=member, random_state=self.random_state) for h, member in tasks
+    def _fit_heads(self, cuts: Cuts) -> dict[int, Head]:
+        btyd = (self.btyd_, self.other_btyd_)
+        rows = {
+            h: rows_of(cuts, self.as_of_, *btyd, horizon_days=h, random_state=self.random_state) for h in self.horizons_
+        }
+        teaching = [h for h, some in rows.items() if some is not None]
+        fitted = Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_head)(rows[h], random_state=self.random_state) for h in teaching
         )
-        members: dict[int, list[Any]] = {}
-        for (h, _), booster in zip(tasks, grown, strict=True):
-            members.setdefault(h, []).append(booster)
-        return {h: Head(tuple(sets[h].design.columns), tuple(members[h])) for h in members}
+        return dict(zip(teaching, fitted, strict=True))
 
-    def _learn_money(self, cuts: Cuts, days: Mapping[int, Sequence[date]]) -> None:
+    def _head_log_odds(self, cut: Cut) -> dict[int, tuple[Floats, Floats]]:
+        parts: dict[int, tuple[Floats, Floats]] = {}
+        for h, head in self.heads_.items():
+            design = design_matrix(cut, self.btyd_, self.other_btyd_, horizon_days=h)
+            parts[h] = (head.additive.log_odds(design), head.trees.log_odds(design))
+        return parts
+
+    def _money(self, cut: Cut, p: Mapping[int, Floats], orders: Mapping[int, Floats]) -> dict[str, Any]:
+        if self.gamma_gamma_ is None:
+            nothing = np.full(len(cut.features), np.nan)
+            return {"spend": {}, "clv": nothing, "clv_low": nothing, "clv_high": nothing}
+        per_order = self.gamma_gamma_.expected_value(cut.rfm[0], cut.repeat_spend_mean)
+        spend = never_falling({h: orders[h] * per_order * self._ratio(h) for h in orders})
+        h = self.clv_horizon_days
+        clv = spend[h] * discount_factor(self.btyd_, cut.rfm, horizon_days=h, yearly_rate=self.discount_rate)
+        low, high = spend_range(p[h], clv, orders[h], self.spread_)
+        return {"spend": spend, "clv": clv, "clv_low": low, "clv_high": high}
+
+    def _learn_money(self, cuts: Cuts) -> None:
         """Hold expected money to the totals of the two latest known windows, and learn how far customers scatter."""
         self.spend_ratio_: dict[int, float] = {}
         self.spread_ = SpendSpread((1.0,), (1.0,))
         if self.gamma_gamma_ is None:
             return
+        ratios: dict[int, float] = {}
         for h in self.learned_:
-            latest = days[h][:2]
-            expected = [
-                self._predict(cuts.at(day), cuts.btyd(day, self.families_), self.gamma_gamma_) for day in latest
-            ]
-            came = [cuts.outcomes(day, horizon_days=h) for day in latest]
-            self.spend_ratio_[h] = total_ratio(
-                [prediction.spend[h] for prediction in expected], [outcome.spend for outcome in came]
-            )
+            days = cuts.train_days(self.as_of_, horizon_days=h, most=2)
+            known = [cuts.sample(day, most=MONEY_CUSTOMERS, random_state=self.random_state) for day in days]
+            expected = [self.predict_cut(cut) for cut in known]
+            came = [cuts.outcomes(cut, horizon_days=h) for cut in known]
+            ratios[h] = total_ratio([one.spend[h] for one in expected], [one.spend for one in came])
             bought = came[0].bought
             self.spread_ = fit_spread(
                 expected[0].orders[h][bought],
-                (self.spend_ratio_[h] * expected[0].spend[h] / expected[0].p[h])[bought],
+                (ratios[h] * expected[0].spend[h] / expected[0].p[h])[bought],
                 came[0].spend[bought],
             )
+        self.spend_ratio_ = ratios
 
     def _learn_tiers(self, cut: Cut) -> None:
         prediction = self.predict_cut(cut)
@@ -349,34 +372,10 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             risk_horizon_days=risk_days,
         )
 
-    def _predict(self, cut: Cut, btyd: Btyd, money: GammaGamma | None) -> Prediction:
-        p_btyd = {h: btyd.p_purchase(*cut.rfm, horizon_days=h) for h in self.curve_days_}
-        boosting = {h: p_purchase(head, design_matrix(cut, btyd, horizon_days=h)) for h, head in self.heads_.items()}
-        p = rising({h: blend(boosting[h], p_btyd[h]) for h in boosting}, p_btyd)
-        orders = {
-            h: expected_orders(p[h], p_btyd[h], btyd.expected_purchases(*cut.rfm, horizon_days=h))
-            for h in self.curve_days_
-        }
-        orders = _never_falling(orders)
-        nothing = np.full(len(cut.features), np.nan)
-        spend: dict[int, Floats] = {}
-        clv = low = high = nothing
-        if money is not None:
-            per_order = money.expected_value(cut.rfm[0], cut.repeat_spend_mean)
-            spend = _never_falling({h: orders[h] * per_order * self._ratio(h) for h in self.curve_days_})
-            h = self.clv_horizon_days
-            worth = discount_factor(btyd, cut.rfm, horizon_days=h, yearly_rate=self.discount_rate)
-            clv = spend[h] * worth
-            low, high = spend_range(p[h], clv, orders[h], self.spread_)
-        return Prediction(p, p_btyd, boosting, orders, spend, btyd.p_alive(*cut.rfm), clv, low, high)
-
     def _ratio(self, horizon_days: int) -> float:
         """Spend ratio of the nearest horizon that learned one."""
-        ratios = getattr(self, "spend_ratio_", {})
-        if not ratios:
-            return 1.0
-        nearest = min(ratios, key=lambda h: abs(h - horizon_days))
-        return float(ratios[nearest])
+        nearest = min(self.spend_ratio_, key=lambda h: abs(h - horizon_days), default=None)
+        return 1.0 if nearest is None else self.spend_ratio_[nearest]
 
     def _notes(self) -> tuple[str, ...]:
         notes = [
@@ -395,17 +394,8 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         return tuple(notes)
 
 
-def _member(horizon_days: int, number: int) -> str:
-    return f"purchase_{horizon_days}d_{number}"
-
-
-def _never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:
-    raised: dict[int, Floats] = {}
-    floor: Floats | None = None
-    for h in sorted(by_horizon):
-        floor = by_horizon[h] if floor is None else np.maximum(floor, by_horizon[h])
-        raised[h] = floor
-    return raised
+def _head_name(horizon_days: int) -> str:
+    return f"purchase_{horizon_days}d"
 
 
 def _last_day(orders: pl.DataFrame) -> date:

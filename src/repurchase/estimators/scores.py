@@ -28,24 +28,23 @@ class Prediction:
     ----------
     p : mapping of int to array of shape (n_customers,)
         Probability of a purchase day, rising with the horizon.
-    p_btyd, p_boosting : mappings of int to array
-        The parts; boosting only where it was learned.
+    p_parts : mapping of str to such mappings
+        ``btyd``, and what outcomes taught where they did: ``additive`` and ``boosting``.
+    p_alive : array of shape (n_customers,)
+        BTYD's probability of still being a customer.
     orders : mapping of int to array
         Expected purchase days.
     spend : mapping of int to array
         Expected net money; empty without money.
-    p_alive : array of shape (n_customers,)
-        BTYD's probability of still being a customer.
     clv, clv_low, clv_high : arrays of shape (n_customers,)
         Discounted money over the CLV horizon and its 80 % range; NaN without money.
     """
 
     p: Mapping[int, Floats]
-    p_btyd: Mapping[int, Floats]
-    p_boosting: Mapping[int, Floats]
+    p_parts: Mapping[str, Mapping[int, Floats]]
+    p_alive: Floats
     orders: Mapping[int, Floats]
     spend: Mapping[int, Floats]
-    p_alive: Floats
     clv: Floats
     clv_low: Floats
     clv_high: Floats

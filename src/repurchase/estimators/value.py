@@ -1,6 +1,6 @@
 """Orders and money to expect, and the range in which a customer's own money will fall."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,15 @@ import numpy.typing as npt
 
 from repurchase.estimators.btyd import Btyd
 
-__all__ = ["SpendSpread", "discount_factor", "expected_orders", "fit_spread", "spend_range"]
+__all__ = [
+    "SpendSpread",
+    "discount_factor",
+    "expected_orders",
+    "fit_spread",
+    "never_falling",
+    "spend_range",
+    "total_ratio",
+]
 
 Floats = npt.NDArray[np.float64]
 Rfm = tuple[Floats, Floats, Floats]
@@ -169,3 +177,24 @@ def total_ratio(expected: Sequence[Floats], came: Sequence[Floats]) -> float:
     """
     ratios = [float(np.log(max(c.sum(), 1e-9) / max(e.sum(), 1e-9))) for e, c in zip(expected, came, strict=True)]
     return float(np.clip(np.exp(np.mean(ratios)), 0.5, 2.0)) if ratios else 1.0
+
+
+def never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:
+    """Raise what a longer horizon expects to what a shorter one does.
+
+    Parameters
+    ----------
+    by_horizon : mapping of int to array of shape (n_customers,)
+        Horizon to an amount.
+
+    Returns
+    -------
+    dict of int to array
+        Rising with the horizon for each customer.
+    """
+    raised: dict[int, Floats] = {}
+    floor: Floats | None = None
+    for h in sorted(by_horizon):
+        floor = by_horizon[h] if floor is None else np.maximum(floor, by_horizon[h])
+        raised[h] = floor
+    return raised

@@ -125,11 +125,10 @@ def predictions_of(model: RepurchaseModel, cuts: Cuts, day: date, *, horizon_day
     DataFrame
         One row per predictor and customer.
     """
-    cut = cuts.at(day)
-    outcome = cuts.outcomes(day, horizon_days=horizon_days)
-    shown = _sample(len(cut.features))
+    cut = cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0)
+    outcome = cuts.outcomes(cut, horizon_days=horizon_days)
     frames = [
-        _frame(name, cut, outcome, shown, p=p, spend=spend)
+        _frame(name, cut, outcome, p=p, spend=spend)
         for name, p, spend in _voices(model, cuts, cut, horizon_days=horizon_days)
     ]
     labels = (pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"), pl.lit(day).alias("cutoff"))
@@ -141,35 +140,28 @@ def _voices(
 ) -> Iterator[tuple[str, Floats, Floats | None]]:
     prediction = model.predict_cut(cut)
     yield "model", prediction.p[horizon_days], prediction.spend.get(horizon_days)
-    yield "btyd", prediction.p_btyd[horizon_days], None
-    if horizon_days in prediction.p_boosting:
-        yield "boosting", prediction.p_boosting[horizon_days], None
-    days = cuts.train_days(cut.as_of, horizon_days=horizon_days, most=model.most_cutoffs)
-    bought = [cuts.outcomes(day, horizon_days=horizon_days).bought for day in days]
+    for part, by_horizon in prediction.p_parts.items():
+        if horizon_days in by_horizon:
+            yield part, by_horizon[horizon_days], None
+    days = cuts.train_days(cut.as_of, horizon_days=horizon_days)
+    earlier = [cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0) for day in days]
+    bought = [cuts.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
     for rule in RULES:
-        yield rule, fit_rule(rule, [cuts.at(day) for day in days], bought).p_purchase(cut), None
+        yield rule, fit_rule(rule, earlier, bought).p_purchase(cut), None
 
 
-def _frame(
-    name: str, cut: Cut, outcome: Outcomes, shown: npt.NDArray[np.int64], *, p: Floats, spend: Floats | None
-) -> pl.DataFrame:
+def _frame(name: str, cut: Cut, outcome: Outcomes, *, p: Floats, spend: Floats | None) -> pl.DataFrame:
     nothing = np.full(len(p), np.nan)
     return pl.DataFrame(
         {
-            "predictor": pl.Series([name] * len(shown), dtype=pl.String()),
-            "customer": cut.history.customer[shown].astype(np.uint32),
-            "p": p[shown],
-            "spend_expected": pl.Series((nothing if spend is None else spend)[shown]).fill_nan(None),
-            "bought": outcome.bought[shown],
-            "spend": pl.Series(outcome.spend[shown]).fill_nan(None),
+            "predictor": pl.Series([name] * len(p), dtype=pl.String()),
+            "customer": cut.history.customer.astype(np.uint32),
+            "p": p,
+            "spend_expected": pl.Series(nothing if spend is None else spend).fill_nan(None),
+            "bought": outcome.bought,
+            "spend": pl.Series(outcome.spend).fill_nan(None),
         }
     )
-
-
-def _sample(customers: int) -> npt.NDArray[np.int64]:
-    if customers <= JUDGED_CUSTOMERS:
-        return np.arange(customers)
-    return np.sort(np.random.default_rng(0).choice(customers, JUDGED_CUSTOMERS, replace=False))
 
 
 def _no_predictions() -> pl.DataFrame:

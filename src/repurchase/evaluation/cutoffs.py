@@ -16,7 +16,7 @@ __all__ = ["MODEL", "PARTS", "RULES", "Cutoff", "Prediction", "cutoffs_at", "rul
 MODEL = "model"
 RULES = {"days_since_last": "days since the last order", "past_rate": "the customer's own past rate"}
 """Rules a shop could follow without a model, calibrated on earlier outcomes, and their names in sentences."""
-PARTS = ("btyd", "boosting")
+PARTS = ("btyd", "additive", "boosting")
 
 _COLUMNS = ("horizon_days", "cutoff", "predictor", "customer", "p", "spend_expected", "bought", "spend")
 

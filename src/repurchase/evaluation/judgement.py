@@ -59,6 +59,24 @@ def judge(
     ------
     InputError
         If the predictions do not fit together.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> bought = [number % 4 == 0 for number in range(200)]
+    >>> sure = pl.DataFrame({"p": [0.9 if yes else 0.05 for yes in bought], "predictor": "model"})
+    >>> vague = pl.DataFrame({"p": [0.25] * 200, "predictor": "past_rate"})
+    >>> rows = pl.concat([sure, vague]).with_columns(
+    ...     horizon_days=90, cutoff=date(2024, 1, 1), spend=None, spend_expected=None,
+    ...     customer=pl.Series([*range(200)] * 2), bought=pl.Series(bought * 2),
+    ... )
+    >>> evaluation = judge(rows)
+    >>> evaluation["grade"], round(evaluation["horizons"][0]["log_loss_gain"], 2)
+    ('B', 0.88)
+    >>> judge(rows.drop("bought"))
+    Traceback (most recent call last):
+        ...
+    repurchase.errors.InputError: predictions: 1 of 8 columns are missing: bought.
     """
     days = sorted(predictions["horizon_days"].unique().to_list())
     verdicts = {h: verdict_on(cutoffs_at(predictions, horizon_days=h)) for h in days}

@@ -2,10 +2,8 @@
 
 Every feature is computed from that customer's own days up to the cut, so a customer's row is the same in any list.
 A feature that does not apply (a rhythm without a second purchase, a year-ago window before the first one) is NaN,
-which the boosted trees treat as a case of its own.
+and the models treat that as a case of its own.
 """
-
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +11,23 @@ import polars as pl
 
 from repurchase.features.timeline import MONEY, PIECES, Floats, History, Ints, day_number
 
-__all__ = ["behaviour_table"]
+__all__ = ["behaviour_table", "window_table"]
 
 WINDOWS_DAYS = (7, 14, 30, 60, 90, 180, 365)
-HALF_LIVES_DAYS = (14, 30, 90, 365)
-YEAR_DAYS = 364
-"""52 weeks, so that weekdays match."""
+HALF_LIVES_DAYS = (7, 15, 30, 60, 120, 240, 480)
+SPEND_HALF_LIVES_DAYS = (30, 120, 480)
+YEAR_DAYS = 365
+USUAL_LOG_GAP, USUAL_SPREAD = 3.4, 1.0
+"""A month between purchases, give or take a factor e: what a customer with few gaps is shrunk toward."""
 
 
-def behaviour_table(history: History, *, horizons: Iterable[int]) -> pl.DataFrame:
+def behaviour_table(history: History) -> pl.DataFrame:
     """Describe the behaviour of every customer in a history.
 
     Parameters
     ----------
     history : History
         Purchase days up to ``history.as_of``.
-    horizons : iterable of int
-        Days ahead: each adds what happened in the same window a year ago.
 
     Returns
     -------
@@ -37,17 +35,55 @@ def behaviour_table(history: History, *, horizons: Iterable[int]) -> pl.DataFram
         Float columns, one row per customer in the order of ``history.customer``. Money columns are absent where
         the log has none.
     """
-    columns = {
-        **_tenure(history),
-        **_rhythm(history),
-        **_windows(history),
-        **_fading_rates(history),
-        **_same_window_a_year_ago(history, horizons),
-        **_basket(history),
-    }
+    columns = {**_tenure(history), **_rhythm(history), **_windows(history), **_fading(history), **_basket(history)}
     if history.has_amounts:
         columns |= _value(history)
-    return pl.DataFrame({name: np.asarray(values, dtype=np.float64) for name, values in columns.items()})
+    return _frame(columns)
+
+
+def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
+    """Describe what customers did in windows as long as the one to be predicted.
+
+    Parameters
+    ----------
+    history : History
+        Purchase days up to ``history.as_of``.
+    horizon_days : int
+        Length of the windows, in days.
+
+    Returns
+    -------
+    DataFrame of shape (n_customers, n_features)
+        Purchase days in the last such window, in the one before and in the same one a year ago; the share of such
+        windows with a purchase; and how often, after a silence as long as the present one, the customer came back
+        in time.
+    """
+    now, first, last = _ends(history)
+    silence, age = now - last, now - first
+    last_window = _bought_between(history, now - horizon_days, now)
+    before = _bought_between(history, now - 2 * horizon_days, now - horizon_days)
+    then = now - YEAR_DAYS
+    seen = first <= then
+    gap = _gaps(history)
+    present = np.repeat(silence, history.count)
+    longer = gap > present
+    came_back = longer & (gap <= present + horizon_days)
+    block = (now - history.day) // horizon_days
+    new_block = np.diff(block, prepend=-1) != 0
+    new_block[history.start] = True
+    blocks_seen = age // horizon_days + 1
+    return _frame(
+        {
+            "bought_last_window": last_window,
+            "bought_window_before": before,
+            "bought_year_ago": _where(seen, _bought_between(history, then, then + horizon_days)),
+            "bought_about_year_ago": _where(seen, _bought_between(history, then - 15, then + horizon_days + 15)),
+            "silences_as_long": history.total(longer.astype(np.int64)),
+            "came_back_in_time": (history.total(came_back.astype(np.int64)) + 0.5)
+            / (history.total(longer.astype(np.int64)) + 1.5),
+            "active_windows_share": history.total(new_block.astype(np.int64)) / blocks_seen,
+        }
+    )
 
 
 def _tenure(history: History) -> dict[str, npt.ArrayLike]:
@@ -57,77 +93,69 @@ def _tenure(history: History) -> dict[str, npt.ArrayLike]:
         "recency_days": last - first,
         "age_days": now - first,
         "days_since_last": now - last,
-        "recency_share": _ratio(last - first, now - first),
-        "rate_per_year": 365.0 * (history.count - 1) / (now - first + 30.0),
+        "rate": history.count / (now - first + 30.0),
     }
 
 
 def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
     """Gaps between purchase days, and how long the present silence is beside them."""
     now, first, last = _ends(history)
+    silence = (now - last).astype(np.float64)
     repeats = history.count - 1
     gap = _gaps(history)
-    gap_mean = _ratio(last - first, repeats)
-    gap_spread = np.sqrt(np.maximum(_ratio(history.total(gap * gap), repeats) - gap_mean**2, 0.0))
+    mean = _ratio(last - first, repeats)
+    spread = np.sqrt(np.maximum(_ratio(history.total(gap * gap), repeats) - mean**2, 0.0))
     longest = _where(repeats > 0, np.maximum.reduceat(gap, history.start))
-    typical = _median_gap(history, gap)
-    silence = (now - last).astype(np.float64)
+    log_gap = np.log1p(gap)
+    log_mean = (np.add.reduceat(log_gap, history.start) + USUAL_LOG_GAP) / (repeats + 1)
+    square = np.add.reduceat(log_gap * log_gap, history.start)
+    log_variance = np.maximum(
+        _ratio(square, repeats) - _ratio(np.add.reduceat(log_gap, history.start), repeats) ** 2, 0
+    )
+    usual_spread = np.sqrt((np.nan_to_num(log_variance) * repeats + 2 * USUAL_SPREAD**2) / (repeats + 2))
+    row = _last_row(history)
     return {
-        "gap_mean_days": gap_mean,
-        "gap_median_days": typical,
-        "gap_spread_days": gap_spread,
+        "gap_mean_days": mean,
+        "gap_median_days": _median_gap(history, gap),
+        "gap_irregularity": np.where(repeats > 1, spread / np.maximum(mean, 1.0), np.nan),
         "gap_longest_days": longest,
-        "gap_last_days": _where(repeats > 0, gap[_last_row(history)]),
-        "gap_recent_days": _recent_gap(history, most=3),
-        "silence_to_gap": silence / (typical + 1.0),
-        "silence_to_longest_gap": silence / (longest + 1.0),
-        "silence_in_spreads": (silence - gap_mean) / (gap_spread + 0.25 * gap_mean + 1.0),
-        "rhythm_irregularity": gap_spread / (gap_mean + 1.0),
+        "gap_last_days": _where(repeats > 0, gap[row]),
+        "gap_before_last_days": _where(repeats > 1, gap[np.maximum(row - 1, 0)]),
+        "gap_third_last_days": _where(repeats > 2, gap[np.maximum(row - 2, 0)]),
+        "usual_log_gap": log_mean,
+        "silence_in_spreads": (np.log1p(silence) - log_mean) / usual_spread,
+        "silence_to_gap": silence / np.maximum(mean, 1.0),
+        "silence_to_longest_gap": silence / np.maximum(longest, 1.0),
     }
 
 
 def _windows(history: History) -> dict[str, npt.ArrayLike]:
-    now = day_number(history.as_of)
-    columns: dict[str, npt.ArrayLike] = {}
-    ends = history.position(now)
-    for window in WINDOWS_DAYS:
-        columns[f"days_bought_{window}d"] = ends - history.position(now - window)
-    for window in (30, 90, 180):
-        before = history.position(now - window) - history.position(now - 2 * window)
-        columns[f"trend_{window}d"] = (ends - history.position(now - window) + 0.5) / (before + 0.5)
-    if history.has_amounts:
-        running = _running(history.spend)
-        for window in (30, 90, 180, 365):
-            spent = running[ends] - running[history.position(now - window)]
-            columns[f"spend_{window}d"] = spent / MONEY
+    now, first, _ = _ends(history)
+    columns: dict[str, npt.ArrayLike] = {
+        f"days_bought_{window}d": _bought_between(history, now - window, now) for window in WINDOWS_DAYS
+    }
+    columns["days_bought_90d_before"] = _bought_between(history, now - 180, now - 90)
+    month = (now - history.day) // 30
+    new_month = np.diff(month, prepend=-1) != 0
+    new_month[history.start] = True
+    columns["active_months_share"] = history.total(new_month.astype(np.int64)) / ((now - first) // 30 + 1)
     return columns
 
 
-def _fading_rates(history: History) -> dict[str, npt.ArrayLike]:
-    """Purchase days and spend weighted by exp(-ln 2 · age / half-life)."""
-    age = day_number(history.as_of) - history.day
+def _fading(history: History) -> dict[str, npt.ArrayLike]:
+    """Purchase days and spend weighted by 2^(-age / half-life), and the rate that weight stands for."""
+    now, first, _ = _ends(history)
+    age, tenure = now - history.day, now - first
     columns: dict[str, npt.ArrayLike] = {}
     for half_life in HALF_LIVES_DAYS:
-        weight = _decay(age, half_life)
-        columns[f"fading_days_{half_life}d"] = np.add.reduceat(weight, history.start)
-        if history.has_amounts and half_life >= 90:
-            columns[f"fading_spend_{half_life}d"] = np.add.reduceat(weight * (history.spend / MONEY), history.start)
-    return columns
-
-
-def _same_window_a_year_ago(history: History, horizons: Iterable[int]) -> dict[str, npt.ArrayLike]:
-    now, first, _ = _ends(history)
-    then = now - YEAR_DAYS
-    seen = first <= then
-    running = _running(history.spend)
-    columns: dict[str, npt.ArrayLike] = {}
-    for horizon in horizons:
-        if horizon > YEAR_DAYS:
-            continue
-        opening, closing = history.position(then), history.position(then + horizon)
-        columns[f"year_ago_days_{horizon}d"] = _where(seen, closing - opening)
-        if history.has_amounts:
-            columns[f"year_ago_spend_{horizon}d"] = _where(seen, (running[closing] - running[opening]) / MONEY)
+        weight = np.add.reduceat(_decay(age, half_life), history.start)
+        columns[f"fading_days_{half_life}d"] = weight
+        observed = half_life / np.log(2.0) * (1.0 - np.exp2(-(tenure + half_life / 4.0) / half_life))
+        columns[f"fading_rate_{half_life}d"] = weight / observed
+    if history.has_amounts:
+        for half_life in SPEND_HALF_LIVES_DAYS:
+            faded = _decay(age, half_life) * (history.spend / MONEY)
+            columns[f"fading_spend_{half_life}d"] = np.add.reduceat(faded, history.start)
     return columns
 
 
@@ -149,20 +177,25 @@ def _basket(history: History) -> dict[str, npt.ArrayLike]:
 def _value(history: History) -> dict[str, npt.ArrayLike]:
     days = history.count
     spend = history.spend / MONEY
-    log_spend = np.log1p(spend)
+    log_spend = np.log(spend)
     log_mean = np.add.reduceat(log_spend, history.start) / days
     log_square = np.add.reduceat(log_spend * log_spend, history.start) / days
-    mean = history.total(history.spend) / MONEY / days
+    last = spend[_last_row(history)]
     return {
-        "spend_total": history.net_total / MONEY,
-        "spend_per_day": mean,
-        "spend_typical": np.expm1(log_mean),
-        "spend_first": spend[history.start],
-        "spend_last": spend[_last_row(history)],
-        "spend_largest": np.maximum.reduceat(spend, history.start),
+        "spend_days_total": history.total(history.spend) / MONEY,
+        "spend_per_day": history.total(history.spend) / MONEY / days,
+        "spend_typical": np.exp(log_mean),
         "spend_irregularity": np.sqrt(np.maximum(log_square - log_mean**2, 0.0)),
-        "spend_last_to_mean": spend[_last_row(history)] / mean,
+        "spend_first": spend[history.start],
+        "spend_last": last,
+        "spend_largest": np.maximum.reduceat(spend, history.start),
+        "spend_smallest": np.minimum.reduceat(spend, history.start),
+        "spend_last_to_typical": last / np.exp(log_mean),
     }
+
+
+def _frame(columns: dict[str, npt.ArrayLike]) -> pl.DataFrame:
+    return pl.DataFrame({name: np.asarray(values, dtype=np.float64) for name, values in columns.items()})
 
 
 def _ends(history: History) -> tuple[int, Ints, Ints]:
@@ -171,6 +204,11 @@ def _ends(history: History) -> tuple[int, Ints, Ints]:
 
 def _last_row(history: History) -> Ints:
     return history.start + history.count - 1
+
+
+def _bought_between(history: History, after: int, until: int) -> Ints:
+    """Purchase days in (after, until]."""
+    return history.position(until) - history.position(after)
 
 
 def _gaps(history: History) -> Ints:
@@ -191,28 +229,18 @@ def _median_gap(history: History, gap: Ints) -> Floats:
     return _where(repeats > 0, (ordered[np.minimum(lower, end)] + ordered[np.minimum(upper, end)]) / 2.0)
 
 
-def _recent_gap(history: History, *, most: int) -> Floats:
-    """Mean of the customer's last few gaps."""
-    taken = np.minimum(history.count - 1, most)
-    last = _last_row(history)
-    return _ratio(history.day[last] - history.day[last - taken], taken)
-
-
 def _decay(age_days: Ints, half_life_days: int) -> Floats:
     oldest = int(age_days.max(initial=0))
-    table = np.exp2(-np.arange(oldest + 1) / half_life_days)
-    decayed: Floats = table[age_days]
-    return decayed
-
-
-def _running(values: Ints) -> Ints:
-    return np.concatenate([[0], np.cumsum(values)])
+    table: Floats = np.exp2(-np.arange(oldest + 1) / half_life_days)
+    faded: Floats = table[age_days]
+    return faded
 
 
 def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
     below = np.asarray(denominator, dtype=np.float64)
     out = np.full(below.shape, np.nan)
-    return np.divide(np.asarray(numerator, dtype=np.float64), below, out=out, where=below > 0)
+    np.divide(np.asarray(numerator, dtype=np.float64), below, out=out, where=below > 0)
+    return out
 
 
 def _where(applies: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Floats:

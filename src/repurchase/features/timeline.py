@@ -88,6 +88,32 @@ class History:
         """Purchase days of each customer, >= 1."""
         return np.diff(np.append(self.start, len(self.day)))
 
+    def take(self, places: Ints) -> "History":
+        """Keep some customers.
+
+        Parameters
+        ----------
+        places : int array of shape (n_kept,)
+            Positions in ``customer``, rising.
+
+        Returns
+        -------
+        History
+            Their rows, as if no one else were in the log.
+        """
+        count = self.count[places]
+        start = np.cumsum(count) - count
+        rows = np.repeat(self.start[places] - start, count) + np.arange(count.sum())
+        return History(
+            as_of=self.as_of,
+            customer=self.customer[places],
+            start=start,
+            **{name: getattr(self, name)[rows] for name in _PER_DAY},
+            net_total=self.net_total[places],
+            returned=self.returned[places],
+            has_amounts=self.has_amounts,
+        )
+
     def total(self, values: Ints) -> Ints:
         """Add up a per-day array for each customer.
 
@@ -333,7 +359,7 @@ def train_cutoffs(*, first_day: date, as_of: date, horizon_days: int, most: int,
     Returns
     -------
     sequence of date
-        ``as_of`` - h, then steps back, as long as a third of the horizon (30 days at least) lies before; maybe none.
+        ``as_of`` - h, then steps back, as long as half the horizon (14 days at least) lies before; maybe none.
 
     Raises
     ------
@@ -355,7 +381,7 @@ def train_cutoffs(*, first_day: date, as_of: date, horizon_days: int, most: int,
         raise InputError(
             f"horizon_days, most and step_days must be positive. Got {horizon_days}, {most} and {step_days} instead."
         )
-    earliest = first_day + timedelta(days=max(30, horizon_days // 3))
+    earliest = first_day + timedelta(days=max(14, horizon_days // 2))
     latest = as_of - timedelta(days=horizon_days)
     days = (latest - timedelta(days=step_days * number) for number in range(most))
     return [day for day in days if day >= earliest]

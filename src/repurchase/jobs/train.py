@@ -26,7 +26,7 @@ __all__ = ["Trained", "train"]
 
 TIE = 1e-9
 """A candidate that equals the champion has seen newer orders: it passes."""
-RECIPE = ("clv_horizon_days", "discount_rate", "most_cutoffs", "random_state")
+RECIPE = ("clv_horizon_days", "discount_rate", "random_state")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _training(
             "btyd_family": btyd.family,
             **{f"btyd_{name}": getattr(btyd, name) for name in ("r", "alpha", "a", "b", "log_likelihood")},
             "learned_horizons": list(model.learned_),
-            "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h, most=99)) for h in model.horizons_},
+            "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
         pictures=training_pictures(scores, evaluation, horizon_days=primary),
     )

@@ -14,8 +14,9 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
     at or before it. This looks backwards only: rows that come later never change what was found for earlier ones.
 
     Sales are pushed on a stack and returns pop it, one stack per customer, product and amount. On sorted rows that
-    needs no loop: a running sum of +1 and -1, never below zero, gives the height of the stack, and a return at a
-    height belongs to the sale before it at that same height.
+    needs no loop: a running sum of +1 and -1 is the height of the stack, at one height sales and returns take turns,
+    and a return belongs to the sale before it at its height. A return that finds the stack empty reaches a height at
+    which nothing was before.
 
     Parameters
     ----------
@@ -46,42 +47,29 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
         pl.col("amount").sign().cast(pl.Int8).alias("step"),
     ).filter(pl.col("step") != 0)
     returned = sized.filter(pl.col("step") < 0).select(key).unique()
-    stacked = _heights(sized.join(returned, on=key, how="semi", nulls_equal=True), key)
-    found = _pairs(stacked, key)
+    pairs = _pairs(sized.join(returned, on=key, how="semi", nulls_equal=True), key)
     placed = lines.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("line"))
-    return placed.join(found, on="line", how="left", maintain_order="left")["sale_date"]
+    return placed.join(pairs, on="line", how="left", maintain_order="left")["sale_date"]
 
 
-def _heights(lines: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Give each line the height of the stack at which it pushes or pops.
+def _pairs(lines: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Pair each return with the sale before it at its height of the stack.
 
     Parameters
     ----------
     lines : DataFrame
-        Lines of keys that have a return.
+        Lines of keys that have a return, with ``step``: +1 for a sale, -1 for a return.
     key : list of str
         What must be equal.
 
     Returns
     -------
     DataFrame
-        Sorted lines with ``height``; a return that finds an empty stack is left out.
+        ``line`` and ``sale_date`` of the returns.
     """
     ordered = lines.sort([*key, "order_date", "step"], descending=[False] * (len(key) + 1) + [True], nulls_last=True)
     running = pl.col("step").cast(pl.Int64).cum_sum().over(key)
-    floor = pl.min_horizontal(running.cum_min().over(key), 0)
-    heights = ordered.with_columns((running - floor).alias("after"), floor.alias("floor"))
-    emptied = (pl.col("step") < 0) & (pl.col("floor") < pl.col("floor").shift(1, fill_value=0).over(key))
-    return heights.filter(~emptied).with_columns(
-        pl.when(pl.col("step") > 0).then("after").otherwise(pl.col("after") + 1).alias("height")
-    )
-
-
-def _pairs(stacked: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    before = pl.col("order_date").shift(1).over([*key, "height"])
-    is_return = pl.col("step") < 0
-    return (
-        stacked.select("line", is_return.alias("is_return"), before.dt.date().alias("sale_date"))
-        .filter(pl.col("is_return"))
-        .select("line", "sale_date")
-    )
+    height = pl.when(pl.col("step") > 0).then(running).otherwise(running + 1)
+    before = pl.col("order_date").shift(1).over([*key, "height"]).dt.date()
+    paired = ordered.with_columns(height.alias("height")).with_columns(before.alias("sale_date"))
+    return paired.filter(pl.col("step") < 0).select("line", "sale_date")

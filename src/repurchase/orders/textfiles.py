@@ -75,6 +75,9 @@ def read_text(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     content, survey, notes = _as_utf8(path)
     if not survey.head.strip():
         raise OrdersError(f"{path}: the file is empty. Expected a heading line and one line per order.")
+    if survey.lines == 0 and b"\r" in survey.head:
+        content = _all_bytes(content).replace(b"\r", b"\n")
+        survey = _survey(iter([content]))
     skip = 1 if survey.head.lower().startswith(b"sep=") else 0
     delimiter = _delimiter(_first_lines(survey.head)[skip:])
     if delimiter == " ":
@@ -82,7 +85,7 @@ def read_text(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         survey = _survey(iter([content]))
     heading = _heading(survey.head, delimiter, skip, path)
     _refuse_cut_off(content, survey, delimiter if delimiter != " " else "\t", len(heading), path)
-    rows = _parse(content, delimiter if delimiter != " " else "\t", skip, path)
+    rows = _without_blanks(_parse(content, delimiter if delimiter != " " else "\t", skip, path))
     if rows.is_empty():
         raise OrdersError(
             f"{path}: a heading but no orders below it. Found the columns {first_few(heading, shown=12)}."
@@ -164,6 +167,8 @@ def _western(stored: bytes) -> tuple[str, str]:
 def _refuse_binary(head: bytes, path: Path) -> None:
     if head.startswith((_ZIP, _OLD_EXCEL)):
         raise OrdersError(f"{path}: a spreadsheet or an archive, not text. Save it as CSV or Parquet and try again.")
+    if head.lstrip().startswith((b"<", b"{", b"[")):
+        raise OrdersError(f"{path}: a web page, XML or JSON, not a table. Save the orders as CSV or Parquet.")
     if b"\0" in head:
         raise OrdersError(f"{path}: neither text nor Parquet. Expected CSV (also .gz), TSV or Parquet.")
 
@@ -311,6 +316,23 @@ def _parse(content: Path | bytes, delimiter: str, skip: int, path: Path) -> pl.D
     except pl.exceptions.PolarsError as fault:
         why = str(fault).splitlines()[0]
         raise OrdersError(f"{path}: not readable as delimited text ({why}). Export it again as CSV.") from fault
+
+
+def _without_blanks(rows: pl.DataFrame) -> pl.DataFrame:
+    """Leave out lines with nothing on them, and columns with neither a name nor a value (a delimiter at line ends).
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As parsed.
+
+    Returns
+    -------
+    DataFrame
+        Lines that say something.
+    """
+    nameless = [name for name in rows.columns if not name.strip() and rows[name].null_count() == rows.height]
+    return rows.drop(nameless).filter(~pl.all_horizontal(pl.all().is_null()))
 
 
 def _requoted(content: Path | bytes, delimiter: str) -> bytes:

@@ -151,6 +151,8 @@ def _numbers(rows: pl.DataFrame, layout: Layout, source: str) -> tuple[dict[str,
 
 
 def _refuse_text(written: pl.Series, read: pl.Series, source: str, role: str) -> None:
+    if read.null_count() == written.null_count():
+        return
     filled = _filled(written)
     unread = written.filter(filled & read.is_null())
     if len(unread) * 2 > int(filled.sum()):

@@ -1,7 +1,8 @@
 """The scikit-learn parts of a model as one skops file, read under our own list of types.
 
 skops runs nothing that it does not know, but it knows hundreds of types and every function of scipy and numpy. A
-bundle needs a few dozen; anything else in the file is foreign, whether skops would trust it or not.
+bundle needs a few dozen; anything else that the file names is foreign, whether skops would trust it or not, and is
+refused before skops reads the file. What is left, skops audits once more.
 """
 
 import io
@@ -95,30 +96,29 @@ def load_heads(content: bytes, *, name: str) -> dict[str, Any]:
     try:
         heads = skops.io.loads(content, trusted=sorted(UNKNOWN_TO_SKOPS))
     except Exception as fault:  # skops raises whatever a damaged tree leads it to
-        raise BundleError(
-            f"{name}: not readable as skops ({fault}). Train again, or fetch the bundle again."
-        ) from fault
+        raise BundleError(_unreadable(name, fault)) from fault
     if not isinstance(heads, dict):
         raise BundleError(f"{name}: holds one {type(heads).__name__}; estimators by name were expected.")
     return heads
 
 
 def _refuse_foreign(content: bytes, *, name: str) -> None:
-    import skops.io
-
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             named = set(_types(json.loads(archive.read("schema.json"))))
-        foreign = sorted(named - ALLOWED) or sorted(set(skops.io.get_untrusted_types(data=content)) - UNKNOWN_TO_SKOPS)
+        foreign = sorted(named - ALLOWED)
     except Exception as fault:
-        raise BundleError(
-            f"{name}: not readable as skops ({fault}). Train again, or fetch the bundle again."
-        ) from fault
+        raise BundleError(_unreadable(name, fault)) from fault
     if foreign:
         raise BundleError(
             f"{name}: {len(foreign)} foreign {'type' if len(foreign) == 1 else 'types'}: {first_few(foreign)}. "
             "Only histogram gradient boosting without categorical columns belongs here; nothing was run."
         )
+
+
+def _unreadable(name: str, fault: Exception) -> str:
+    first = next(iter(str(fault).splitlines()), type(fault).__name__)
+    return f"{name}: not readable as skops ({first}). Train again, or fetch the bundle again."
 
 
 def _types(node: Any) -> Iterator[str]:

@@ -266,7 +266,8 @@ def mlflow_faults(uri: str, outcome: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         first = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise DeliveryError(
-            f"MLflow at {_without_password(uri)} failed: {first} {outcome} Mend the store, or set {URI} to another one."
+            f"MLflow at {_without_password(uri)} failed: {first.rstrip('.')}. {outcome} "
+            f"Mend the store, or set {URI} to another one."
         ) from fault
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError
-from repurchase.report import figures, sections, words
+from repurchase.report import customer_sections, figures, run_sections, words
 from repurchase.report.reading import Facts, gather, read_run, read_scores
 
 __all__ = ["build_report", "write_report"]
@@ -122,19 +122,20 @@ def _pictures(facts: Facts) -> list[figures.Picture]:
 def _tables(facts: Facts) -> dict[str, Any]:
     rate = facts.run.get("discount_rate")
     return {
-        "headline": sections.headline(facts),
-        "key_figures": sections.key_figures(facts),
-        "bands": sections.band_rows(facts),
-        "segments": sections.segment_rows(facts),
-        "at_risk": sections.at_risk_rows(facts),
-        "intake": sections.intake_rows(facts.cleaning),
-        "measures": sections.measure_rows(facts),
-        "grade": sections.grade(facts.evaluation),
-        "judged": sections.evaluation_rows(facts.evaluation),
-        "provenance": sections.provenance(facts),
+        "headline": customer_sections.headline(facts),
+        "key_figures": customer_sections.key_figures(facts),
+        "bands": customer_sections.band_rows(facts),
+        "segments": customer_sections.segment_rows(facts),
+        "at_risk": customer_sections.at_risk_rows(facts),
+        "intake": run_sections.intake_rows(facts.cleaning),
+        "measures": run_sections.measure_rows(facts),
+        "grade": run_sections.grade(facts.evaluation),
+        "judged": run_sections.evaluation_rows(facts.evaluation),
+        "provenance": run_sections.provenance(facts),
         "run_notes": list(facts.run.get("notes") or []),
         "discounted": f", later money counted less at {words.share(rate)} a year" if rate else "",
-        "horizons": sections.horizons_in_words(facts),
+        "horizons": customer_sections.horizons_in_words(facts),
+        "risk_within": words.horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
         "version": __version__,
     }
 

@@ -1,5 +1,6 @@
 """What the page stands on: a scores file, and the ``run.json`` beside it."""
 
+import csv
 import hashlib
 import json
 import re
@@ -62,8 +63,17 @@ class Facts:
         return min(self.horizons, key=lambda days: (abs(days - USUAL_HORIZON_DAYS), days))
 
     @cached_property
+    def risk_column(self) -> str:
+        """The churn risk shown beside the bands."""
+        days = self.risk_days if self.risk_days in self.horizons else self.primary_days
+        return f"churn_risk_{days}d"
+
+    @cached_property
     def risk_days(self) -> int | None:
-        """The horizon whose churn risk makes the risk bands: the longest at which they do not overlap, if any."""
+        """The horizon whose churn risk makes the bands: as recorded, else the longest at which they do not overlap."""
+        told = (self.run.get("tiers") or {}).get("risk_horizon_days")
+        if told is not None:
+            return int(told)
         for days in reversed(self.horizons):
             risk = pl.col(f"churn_risk_{days}d")
             ranges = self.scored.group_by("risk_band").agg(low=risk.min(), high=risk.max())
@@ -205,8 +215,8 @@ def read_scores(path: Path) -> pl.DataFrame:
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    with path.open(encoding="utf-8-sig") as lines:
-        header = lines.readline().strip().replace('"', "").split(",")
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        header = next(csv.reader(lines), [])
     known = scores_table(_horizons(header)).schema
     return pl.read_csv(path, schema_overrides={name: known.get(name, pl.String()) for name in header})
 
