@@ -10,9 +10,85 @@ STAMP := $(VENV)/.installed
 $(STAMP): requirements-dev.lock pyproject.toml
 	@echo "Making $(VENV) from requirements-dev.lock (a few minutes, once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+HOME_DIR ?= .
+ORDERS ?=
+OUT ?= $(HOME_DIR)/outputs/scores.parquet
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET [ORDERS=orders.csv] [HOME_DIR=folder] [OUT=scores.parquet]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
 .PHONY: install
 install: $(STAMP) ## make .venv with the locked dependencies
+
+.PHONY: demo
+demo: $(STAMP) ## the main job on the CDNOW orders that ship inside lifetimes
+	@$(BIN)/repurchase demo --home $(HOME_DIR)
+
+.PHONY: check
+check: $(STAMP) orders-given ## what an export holds, and whether it is enough; writes nothing
+	@$(BIN)/repurchase check $(ORDERS) --home $(HOME_DIR)
+
+.PHONY: train
+train: $(STAMP) orders-given ## train on ORDERS, judge, keep, promote what is better
+	@$(BIN)/repurchase train $(ORDERS) --home $(HOME_DIR)
+
+.PHONY: score
+score: $(STAMP) orders-given ## score the customers of ORDERS into OUT
+	@$(BIN)/repurchase score $(ORDERS) --home $(HOME_DIR) --out $(OUT)
+
+.PHONY: report
+report: $(STAMP) ## make outputs/report.html from OUT
+	@$(BIN)/repurchase report $(OUT) --out $(HOME_DIR)/outputs/report.html
+
+.PHONY: mlflow
+mlflow: $(STAMP) ## open the MLflow pages of the runs on http://127.0.0.1:5000
+	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 \
+		--workers 1 --backend-store-uri sqlite:///$(abspath $(HOME_DIR))/mlruns/mlflow.db
+
+.PHONY: notebooks
+notebooks: $(STAMP) ## run the notebooks as they are
+	@$(BIN)/python -m pytest --quiet --nbmake --nbmake-timeout=600 -p no:doctest notebooks
+
+.PHONY: test
+test: $(STAMP) ## run every test
+	@$(BIN)/python -m pytest --quiet -n 2 --dist worksteal
+	@$(MAKE) --no-print-directory notebooks
+
+.PHONY: lint
+lint: $(STAMP) ## check style
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(STAMP) ## check types
+	@$(BIN)/mypy
+
+.PHONY: bench-accuracy
+bench-accuracy: $(STAMP) ## accuracy beside the peers, on CDNOW and on the real logs where they lie beside the checkout
+	@$(BIN)/python -m benchmarks.accuracy
+
+.PHONY: bench-start
+bench-start: $(STAMP) ## how long --help and a score of CDNOW take
+	@$(BIN)/python -m benchmarks.start
+
+.PHONY: lock
+lock: $(STAMP) ## resolve the dependencies anew, with hashes
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+		--no-annotate --no-header --quiet -o requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+		--no-annotate --no-header --quiet --constraint requirements-dev.lock -o requirements.lock
+
+.PHONY: clean
+clean: ## remove caches and outputs; models and runs stay
+	@rm -rf outputs build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: orders-given
+orders-given:
+	@test -n "$(ORDERS)" || { echo "Say which orders: make $(MAKECMDGOALS) ORDERS=orders.csv"; exit 2; }

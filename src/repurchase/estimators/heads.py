@@ -10,7 +10,7 @@ from repurchase.estimators.cuts import Cuts, design_matrix
 
 __all__ = ["Head", "fit_head", "rows_of"]
 
-MOST_ROWS = 100_000
+MOST_ROWS = 60_000
 LEAST_PER_CUTOFF = 3_000
 
 

@@ -88,19 +88,21 @@ def resolve(home: Path, wanted: str = "champion") -> Path:
     >>> resolve(Path("/nowhere"))
     Traceback (most recent call last):
         ...
-    repurchase.errors.BundleError: /nowhere: no champion yet, no model was trained. Run `repurchase train ORDERS` first.
+    repurchase.errors.BundleError: /nowhere/models: no champion yet, no model was trained. Run `repurchase train ORDERS` first.
     """
     there = version_numbers(home)
     if not there and not wanted.isdecimal():
-        raise BundleError(f"{home}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first.")
+        raise BundleError(
+            f"{home / 'models'}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first."
+        )
     version = there[-1] if wanted == "latest" else read_standings(home).aliases.get(wanted, wanted)
     if wanted == version == "champion":
         raise BundleError(
-            f"{home}: no champion yet; {_versions(there)} did not pass the gate. Train on a longer history, see why "
+            f"{home / 'models'}: no champion yet; {_versions(there)} did not pass the gate. Train on a longer history, see why "
             "with `repurchase models list`, or take one with `repurchase models promote VERSION --force`."
         )
     if version not in there:
-        raise BundleError(f"{home}: no model version '{wanted}'. {_what_is_there(there)}")
+        raise BundleError(f"{home / 'models'}: no model version '{wanted}'. {_what_is_there(there)}")
     return home / "models" / version
 
 
@@ -275,7 +277,7 @@ def rollback(home: Path) -> str:
 def _require_previous(standings: Standings, home: Path) -> None:
     if not {"champion", "previous"} <= standings.aliases.keys():
         raise PromotionRefused(
-            f"{home}: no previous champion to go back to. See `repurchase models list`; "
+            f"{home / 'models'}: no previous champion to go back to. See `repurchase models list`; "
             "`repurchase models promote VERSION` takes any other version."
         )
 
@@ -298,7 +300,7 @@ def _publish(home: Path, standings: Standings, tags: Mapping[str, Mapping[str, s
 
     store = open_existing(home)
     if store is None:
-        logger.warning("%s has no MLflow store; only models/ was changed.", home)
+        logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
     else:
         with mlflow_faults(store.uri, "No alias was changed for scoring."):
             _tell_mlflow(store, standings.aliases, tags)

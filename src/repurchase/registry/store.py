@@ -176,7 +176,7 @@ def relocate(home: Path) -> Path | None:
     """
     database = database_of(store_uri(home))
     if database is None or not database.is_file():
-        raise DeliveryError(f"{home}: no mlruns/{DATABASE} there to relocate. Give its folder with --home.")
+        raise DeliveryError(f"{home / 'mlruns'}: no {DATABASE} there to relocate. Give its folder with --home.")
     with locked(database.parent):
         return follow_move(database, experiment=EXPERIMENT, force=True)
 
