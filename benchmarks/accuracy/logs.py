@@ -15,7 +15,7 @@ EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Protocol:
-    """Horizon of a log, and its cut-offs: the last lies one horizon before the log's end, the others ``step_days`` apart."""
+    """Horizon and cut-offs of a log: the last lies one horizon before its end, the others ``step_days`` apart."""
 
     horizon_days: int
     step_days: int

@@ -163,4 +163,4 @@ def fitted(shop: pl.DataFrame) -> Iterator[RepurchaseModel]:
     assert isinstance(day, date)
     cuts = Cuts(ledger(shop, observed_until=day), horizons=(30,))
     with threadpool_limits(1):
-        yield RepurchaseModel(horizons=(30,), most_cutoffs=2).fit_cuts(cuts, day)
+        yield RepurchaseModel(horizons=(30,)).fit_cuts(cuts, day)

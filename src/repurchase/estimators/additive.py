@@ -1,6 +1,6 @@
-"""A regularised logistic regression on bent features: a sum of piecewise linear curves, one per feature.
+"""Regularised regressions on bent features: a sum of piecewise linear curves, one per feature.
 
-On few data it is steadier than trees, and a customer's log odds are, exactly, the sum of one contribution per feature.
+On few data they are steadier than trees, and what a customer gets is, exactly, the sum of one contribution per feature.
 Once fitted, every curve is a handful of points, so a saved head is plain numbers.
 """
 
@@ -12,32 +12,55 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["AdditiveHead", "fit_additive"]
+__all__ = ["AdditiveHead", "fit_additive", "fit_log_spend"]
 
 Floats = npt.NDArray[np.float64]
 
-STRENGTH = 0.001
-"""Inverse penalty of the standardised coefficients (scikit-learn's C); small, so that no single bend counts much."""
+PENALTY = 1000.0
+"""Of the squared standardised slopes; large, so that no single bend counts much."""
 QUARTILES = (0.25, 0.5, 0.75)
 AS_THEY_ARE = ("usual_log_gap", "silence_in_spreads", "came_back_in_time", "btyd_logit", "btyd_other_logit")
 SHARES = ("active_windows_share", "active_months_share", "discount_share", "returned_share")
+PURCHASE_FEATURES = (
+    *("frequency", "age_days", "days_since_last", "recency_days"),
+    *(f"fading_days_{days}d" for days in (7, 15, 30, 60, 120, 240, 480)),
+    *(f"fading_rate_{days}d" for days in (30, 120, 480)),
+    *("bought_last_window", "bought_window_before", "came_back_in_time"),
+    *("active_windows_share", "active_months_share"),
+    *("usual_log_gap", "silence_in_spreads", "silence_to_gap", "gap_irregularity"),
+    *("gap_last_days", "gap_before_last_days", "gap_longest_days"),
+    *("spend_typical", "spend_last_to_typical", "spend_last", "spend_largest", "spend_irregularity"),
+    *("fading_spend_30d", "fading_spend_120d"),
+    *("btyd_logit", "btyd_other_logit", "btyd_rate"),
+)
+SPEND_FEATURES = (
+    *("frequency", "age_days", "days_since_last"),
+    *(f"fading_days_{days}d" for days in (30, 120, 480)),
+    *(f"fading_rate_{days}d" for days in (30, 120, 480)),
+    *("bought_last_window", "bought_window_before", "came_back_in_time", "active_windows_share", "usual_log_gap"),
+    *("spend_typical", "spend_last_to_typical", "spend_last", "spend_largest", "spend_irregularity", "spend_per_day"),
+    *(f"fading_spend_{days}d" for days in (15, 30, 60, 120, 240, 480)),
+    *(f"fading_spend_rate_{days}d" for days in (30, 120, 480)),
+    *("spend_last_window", "spend_window_before", "fading_value", "bought_year_ago"),
+    *("btyd_logit", "btyd_rate"),
+)
 RATES = ("rate", "btyd_rate", "spend_last_to_typical")
 
 
 @dataclass(frozen=True)
 class AdditiveHead:
-    """Log odds as an intercept and one curve per feature.
+    """Log odds, or the logarithm of money, as an intercept and one curve per feature.
 
     Parameters
     ----------
     columns : tuple of str
         Features.
     knots, heights : tuple of tuple of float
-        Each curve: values of the bent feature, rising, and the log odds there; flat beyond the ends.
+        Each curve: values of the bent feature, rising, and its height there; flat beyond the ends.
     missing : tuple of float
-        Log odds where the feature does not apply.
+        Height where the feature does not apply.
     intercept : float
-        Log odds of all curves at 0.
+        With all curves at 0.
     """
 
     columns: tuple[str, ...]
@@ -47,7 +70,7 @@ class AdditiveHead:
     intercept: float
 
     def contributions(self, design: pl.DataFrame) -> dict[str, Floats]:
-        """Split log odds over the features.
+        """Split the total over the features.
 
         Parameters
         ----------
@@ -57,7 +80,7 @@ class AdditiveHead:
         Returns
         -------
         dict of str to array of shape (n_customers,)
-            Their sum and ``intercept`` are the log odds.
+            Their sum and ``intercept`` are the `total`.
         """
         parts: dict[str, Floats] = {}
         for name, knots, heights, missing in zip(self.columns, self.knots, self.heights, self.missing, strict=True):
@@ -65,8 +88,8 @@ class AdditiveHead:
             parts[name] = np.where(np.isnan(bent), missing, np.interp(bent, knots, heights))
         return parts
 
-    def log_odds(self, design: pl.DataFrame) -> Floats:
-        """Log odds of a purchase.
+    def total(self, design: pl.DataFrame) -> Floats:
+        """Add up the curves.
 
         Parameters
         ----------
@@ -123,15 +146,15 @@ class AdditiveHead:
 
 
 def fit_additive(design: pl.DataFrame, bought: npt.NDArray[np.bool_], weight: Floats) -> AdditiveHead:
-    """Fit the curves.
+    """Fit log odds of a purchase: a logistic regression with one ridge penalty.
 
     Each feature is bent (logarithms of counts, days and money), set to its median where missing, and enters as
-    itself, as three hinges at its quartiles, and as a flag of being missing; all standardised, with one ridge penalty.
+    itself, as three hinges at its quartiles, and as a flag of being missing; all standardised.
 
     Parameters
     ----------
     design : DataFrame of shape (n_rows, n_features)
-        Customers at earlier cut-offs.
+        Customers at earlier cut-offs; ``PURCHASE_FEATURES`` are used.
     bought : bool array of shape (n_rows,)
         What they did.
     weight : float array of shape (n_rows,)
@@ -144,23 +167,59 @@ def fit_additive(design: pl.DataFrame, bought: npt.NDArray[np.bool_], weight: Fl
     """
     from sklearn.linear_model import LogisticRegression
 
-    bases = [_Basis.of(name, design[name].to_numpy()) for name in usable_columns(design.columns)]
-    blocks = [basis.terms(design[basis.name].to_numpy()) for basis in bases]
-    sizes = [block.shape[1] for block in blocks]
-    matrix = np.hstack(blocks)
+    bases = _bases(design, PURCHASE_FEATURES)
+    matrix, middle, spread = _standardised(bases, design)
+    fitted = LogisticRegression(C=1.0 / PENALTY, max_iter=300, tol=1e-4).fit(matrix, bought, sample_weight=weight)
+    return _head(bases, fitted.coef_[0] / spread, float(fitted.intercept_[0]), middle)
+
+
+def fit_log_spend(design: pl.DataFrame, spend: Floats, weight: Floats) -> AdditiveHead:
+    """Fit the logarithm of a buyer's money: a ridge regression on the same kind of curves.
+
+    Parameters
+    ----------
+    design : DataFrame of shape (n_buyers, n_features)
+        Buyers at earlier cut-offs; ``SPEND_FEATURES`` are used.
+    spend : float array of shape (n_buyers,)
+        Their net money in the window, > 0.
+    weight : float array of shape (n_buyers,)
+        How much a row counts.
+
+    Returns
+    -------
+    AdditiveHead
+        Flat outside the range it was fitted on.
+    """
+    from sklearn.linear_model import Ridge
+
+    bases = _bases(design, SPEND_FEATURES)
+    matrix, middle, spread = _standardised(bases, design)
+    floor = np.quantile(spend, 0.002)
+    fitted = Ridge(alpha=PENALTY).fit(matrix, np.log(np.maximum(spend, floor)), sample_weight=weight)
+    return _head(bases, fitted.coef_ / spread, float(fitted.intercept_), middle)
+
+
+def _bases(design: pl.DataFrame, features: Sequence[str]) -> list["_Basis"]:
+    there = [name for name in features if name in design.columns and design[name].is_not_nan().any()]
+    return [_Basis.of(name, design[name].to_numpy()) for name in there]
+
+
+def _standardised(bases: Sequence["_Basis"], design: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
+    matrix = np.hstack([basis.terms(design[basis.name].to_numpy()) for basis in bases])
     middle, spread = matrix.mean(axis=0), matrix.std(axis=0)
     spread = np.where(spread > 1e-4, spread, np.inf)
-    fitted = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-4)
-    fitted.fit((matrix - middle) / spread, bought, sample_weight=weight)
-    slopes = fitted.coef_[0] / spread
-    shift = float(fitted.intercept_[0] - slopes @ middle)
-    curves = [basis.curve(part) for basis, part in zip(bases, np.split(slopes, np.cumsum(sizes)[:-1]), strict=True)]
+    return (matrix - middle) / spread, middle, spread
+
+
+def _head(bases: Sequence["_Basis"], slopes: Floats, intercept: float, middle: Floats) -> AdditiveHead:
+    ends = np.cumsum([len(basis.bends) + 2 for basis in bases])[:-1]
+    curves = [basis.curve(part) for basis, part in zip(bases, np.split(slopes, ends), strict=True)]
     return AdditiveHead(
         tuple(basis.name for basis in bases),
         tuple(curve[0] for curve in curves),
         tuple(curve[1] for curve in curves),
         tuple(curve[2] for curve in curves),
-        shift,
+        intercept - float(slopes @ middle),
     )
 
 
@@ -205,53 +264,6 @@ class _Basis:
 def _bend(name: str, values: Floats) -> Floats:
     if name in AS_THEY_ARE or name in SHARES:
         return np.ascontiguousarray(values)
-    if name in RATES or name.startswith("fading_rate"):
+    if name in RATES or name.startswith(("fading_rate", "fading_spend_rate")):
         return np.asarray(np.log(np.maximum(values, 0.0) + 1e-3))
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
-
-
-def usable_columns(names: Sequence[str]) -> list[str]:
-    """Choose the features that a sum of curves can use: those that are not near copies of others.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Features at hand.
-
-    Returns
-    -------
-    list of str
-        In the order given.
-    """
-    return [name for name in names if name not in LEFT_TO_TREES]
-
-
-LEFT_TO_TREES = (
-    *(f"days_bought_{window}d" for window in (7, 14, 30, 60, 90, 180, 365)),
-    "days_bought_90d_before",
-    "gap_mean_days",
-    "gap_median_days",
-    "gap_third_last_days",
-    "silence_to_longest_gap",
-    "silences_as_long",
-    "bought_year_ago",
-    "bought_about_year_ago",
-    "fading_rate_7d",
-    "fading_rate_15d",
-    "fading_rate_60d",
-    "fading_rate_240d",
-    "rate",
-    "orders_per_day",
-    "lines_per_day",
-    "lines_last",
-    "pieces_per_day",
-    "discount_share",
-    "returned_share",
-    "spend_days_total",
-    "spend_per_day",
-    "spend_first",
-    "spend_smallest",
-    "fading_spend_480d",
-    "btyd_p_alive",
-    "btyd_orders",
-)

@@ -12,6 +12,15 @@ __all__ = ["BoostedHead", "TrainingSet", "fit_boosted", "training_set"]
 
 Floats = npt.NDArray[np.float64]
 
+ONLY_FOR_SPEND = (
+    "fading_spend_15d",
+    "fading_spend_60d",
+    "fading_spend_240d",
+    "fading_spend_rate",
+    "fading_value",
+    "spend_last_window",
+    "spend_window",
+)
 LEAST_ROWS = 200
 LEAST_OF_EACH_CLASS = 20
 
@@ -96,13 +105,13 @@ def training_set(
     Returns
     -------
     TrainingSet
-        Features that are nearly always missing, or the same for all, are left out.
+        One row per customer and cut-off.
     """
     stacked = pl.concat(designs)
     weight = np.concatenate(
         [np.full(len(design), 2.0 ** (-age / horizon_days)) for design, age in zip(designs, ages_days, strict=True)]
     )
-    return TrainingSet(stacked.select(_telling(stacked)), np.concatenate(bought), weight / weight.mean())
+    return TrainingSet(stacked, np.concatenate(bought), weight / weight.mean())
 
 
 def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
@@ -122,6 +131,7 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    columns = _telling(rows.design)
     booster = HistGradientBoostingClassifier(
         learning_rate=0.07,
         max_iter=100,
@@ -134,11 +144,13 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
         random_state=random_state,
     )
     with _one_thread():
-        booster.fit(rows.design.to_numpy(), rows.bought, sample_weight=rows.weight)
-    return BoostedHead(tuple(rows.design.columns), booster)
+        booster.fit(rows.design.select(columns).to_numpy(), rows.bought, sample_weight=rows.weight)
+    return BoostedHead(tuple(columns), booster)
 
 
 def _telling(design: pl.DataFrame) -> list[str]:
+    """Features to grow on: not only about money, not nearly always missing, not the same for all."""
+    design = design.drop(name for name in design.columns if name.startswith(ONLY_FOR_SPEND))
     known = design.select(pl.all().is_not_nan().mean()).row(0)
     spread = design.select((pl.all().fill_nan(None).max() - pl.all().fill_nan(None).min()).fill_null(0.0)).row(0)
     return [

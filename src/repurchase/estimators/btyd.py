@@ -337,7 +337,7 @@ def _lifetimes_fit(fitter: str, penalty: float, *columns: Floats, **options: Any
 def _nbd_by_moments(rows: Floats, weights: Floats) -> Btyd:
     """Match mean and spread of the purchase rate; half a purchase in hand keeps an all-one-time log finite."""
     x, age = rows[:, 0], np.maximum(rows[:, 2], 1.0)
-    total_age = float(weights @ age)
+    total_age = max(float(weights @ age), 1.0)
     rate = (float(weights @ x) + 0.5) / total_age
     spread = float(weights @ (x - rate * age) ** 2) - rate * total_age
     r = min(max(rate**2 * float(weights @ age**2) / spread if spread > 0 else 10.0, 0.05), 10.0)
@@ -366,8 +366,22 @@ def _expected_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float) -> 
     z = horizon_days / (fit.alpha + T + horizon_days)
     # Euler's transformation of 2F1(r+x, b+x+shift; c; z): what is left of the power cancels, and large x stays finite.
     leftover = np.exp((fit.a - 1.0) * np.log1p(-z))
-    series = hyp2f1(c - fit.r - x, c - fit.b - x - shift, c, z)
+    series = _gauss(c - fit.r - x, c - fit.b - x - shift, c, z)
     return np.asarray(np.maximum(c / (fit.a - 1.0) * (1.0 - leftover * series), 0.0))
+
+
+def _gauss(a: Floats, b: Floats, c: Floats, z: Floats) -> Floats:
+    """2F1(a, b; c; z), summed term by term where scipy overflows: a large c, for which the terms soon vanish."""
+    found = np.asarray(hyp2f1(a, b, c, z))
+    lost = ~np.isfinite(found)
+    if lost.any():
+        al, bl, cl, zl = a[lost], b[lost], c[lost], z[lost]
+        term, total = np.ones_like(zl), np.ones_like(zl)
+        for n in range(500):
+            term = term * (al + n) * (bl + n) / ((cl + n) * (n + 1)) * zl
+            total += term
+        found[lost] = total
+    return found
 
 
 def _log_likelihood(fit: Btyd, rows: Floats, weights: Floats) -> float:

@@ -1,17 +1,33 @@
-"""What earlier outcomes teach about one horizon: a sum of curves and a booster, from the same customers."""
+"""What earlier outcomes teach about one horizon, from the same customers: curves, trees, money, level and season."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 
 from repurchase.estimators.additive import AdditiveHead, fit_additive
+from repurchase.estimators.blend import blend, expit
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
 from repurchase.estimators.btyd import Btyd
-from repurchase.estimators.cuts import Cuts, design_matrix
+from repurchase.estimators.cuts import Cut, Cuts, design_matrix
+from repurchase.estimators.level import Season, learn_season, level_shift, shift_to_mean
+from repurchase.estimators.spend import SpendHead, fit_spend
 
-__all__ = ["Head", "fit_head", "rows_of"]
+__all__ = ["Head", "Lessons", "fit_head", "gather", "place"]
+
+Floats = npt.NDArray[np.float64]
 
 MOST_ROWS = 60_000
 LEAST_PER_CUTOFF = 3_000
+SPEND_CUTOFFS = 6
+MOST_BUYERS = 60_000
+LEVEL_CUSTOMERS = 20_000
+MOST_SHIFT = 2.0
+NO_SEASON = Season()
 
 
 @dataclass(frozen=True)
@@ -24,15 +40,102 @@ class Head:
         A curve per feature.
     trees : BoostedHead
         Boosted trees.
+    spend : SpendHead or None
+        Money of a buyer.
+    level : float
+        What all customers' log odds are moved by.
+    season : Season
+        What the time of the year adds.
     """
 
     additive: AdditiveHead
     trees: BoostedHead
+    spend: SpendHead | None
+    level: float = 0.0
+    season: Season = NO_SEASON
+
+    def log_odds(self, design: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
+        """Log odds of the curves, of the trees, and of both with BTYD at the learned level, without season.
+
+        Parameters
+        ----------
+        design : DataFrame of shape (n_customers, n_features)
+            See `design_matrix`.
+
+        Returns
+        -------
+        additive, trees, blended : arrays of shape (n_customers,)
+            Log odds.
+        """
+        additive, trees = self.additive.total(design), self.trees.log_odds(design)
+        return additive, trees, blend(additive, trees, design["btyd_logit"].to_numpy()) + self.level
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn all but the trees into plain JSON values.
+
+        Returns
+        -------
+        dict
+            The fields, and the features of the trees.
+        """
+        return {
+            "additive": self.additive.to_dict(),
+            "trees_features": list(self.trees.columns),
+            "spend": self.spend and self.spend.to_dict(),
+            "level": self.level,
+            "season": {
+                "days_ahead": list(self.season.days_ahead),
+                "purchase": list(self.season.purchase),
+                "spend": list(self.season.spend),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], booster: Any) -> "Head":
+        """Restore from `to_dict` and the trees.
+
+        Parameters
+        ----------
+        fields : dict
+            What `to_dict` gave.
+        booster : HistGradientBoostingClassifier
+            The trees.
+
+        Returns
+        -------
+        Head
+            Predicts the same numbers.
+        """
+        return cls(
+            additive=AdditiveHead.from_dict(fields["additive"]),
+            trees=BoostedHead(tuple(fields["trees_features"]), booster),
+            spend=SpendHead.from_dict(fields["spend"]) if fields["spend"] else None,
+            level=fields["level"],
+            season=Season(**{name: tuple(values) for name, values in fields["season"].items()}),
+        )
 
 
-def rows_of(
-    cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int
-) -> TrainingSet | None:
+@dataclass(frozen=True)
+class Lessons:
+    """Earlier customers to learn one horizon from.
+
+    Parameters
+    ----------
+    rows : TrainingSet
+        Everyone, sampled.
+    buyers : DataFrame
+        Design of those who bought.
+    spend, weight : arrays of shape (n_buyers,)
+        Their money (NaN without money), and how much each counts.
+    """
+
+    rows: TrainingSet
+    buyers: pl.DataFrame
+    spend: Floats
+    weight: Floats
+
+
+def gather(cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int) -> Lessons | None:
     """Gather customers at earlier cut-offs and what they did.
 
     BTYD keeps the parameters of ``as_of`` at every cut-off: parameters refitted at each would tell the heads of
@@ -49,11 +152,11 @@ def rows_of(
     horizon_days : int
         Days ahead.
     random_state : int
-        Seed of the sample.
+        Seed of the samples.
 
     Returns
     -------
-    TrainingSet or None
+    Lessons or None
         None where there are too few cut-offs or outcomes to learn from.
     """
     days = cuts.train_days(as_of, horizon_days=horizon_days)
@@ -67,16 +170,18 @@ def rows_of(
         [(days[0] - day).days for day in days],
         horizon_days,
     )
-    return rows if rows.teaches else None
+    if not rows.teaches:
+        return None
+    return Lessons(rows, *_buyers(cuts, days[:SPEND_CUTOFFS], btyd, other, horizon_days))
 
 
-def fit_head(rows: TrainingSet, *, random_state: int) -> Head:
-    """Learn one horizon.
+def fit_head(lessons: Lessons, *, random_state: int) -> Head:
+    """Learn one horizon, level and season left out.
 
     Parameters
     ----------
-    rows : TrainingSet
-        Earlier cut-offs.
+    lessons : Lessons
+        Earlier customers.
     random_state : int
         Seed.
 
@@ -85,4 +190,72 @@ def fit_head(rows: TrainingSet, *, random_state: int) -> Head:
     Head
         Fitted.
     """
-    return Head(fit_additive(rows.design, rows.bought, rows.weight), fit_boosted(rows, random_state=random_state))
+    rows = lessons.rows
+    return Head(
+        fit_additive(rows.design, rows.bought, rows.weight),
+        fit_boosted(rows, random_state=random_state),
+        fit_spend(lessons.buyers, lessons.spend, lessons.weight),
+    )
+
+
+def place(
+    head: Head, cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int
+) -> Head:
+    """Learn the level and the season of a fitted head.
+
+    Parameters
+    ----------
+    head : Head
+        From `fit_head`.
+    cuts : Cuts
+        Of a log that may reach beyond ``as_of``.
+    as_of : date
+        Last day that may be known.
+    btyd, other : Btyd
+        As for `gather`.
+    horizon_days : int
+        Days ahead.
+    random_state : int
+        Seed of the samples.
+
+    Returns
+    -------
+    Head
+        With both.
+    """
+
+    def miss(cut: Cut) -> tuple[float, float]:
+        return _miss(head, design_matrix(cut, btyd, other, horizon_days=horizon_days), cuts, cut, horizon_days)
+
+    now = cuts.sample(as_of, most=LEVEL_CUSTOMERS, random_state=random_state)
+    design = design_matrix(now, btyd, other, horizon_days=horizon_days)
+    additive, trees, blended = head.log_odds(design)
+    level = level_shift(blended, learned=expit((additive + trees) / 2.0), btyd=expit(design["btyd_logit"].to_numpy()))
+    season = learn_season(cuts, as_of, horizon_days=horizon_days, miss=miss, random_state=random_state)
+    return replace(head, level=level, season=season)
+
+
+def _miss(head: Head, design: pl.DataFrame, cuts: Cuts, cut: Cut, horizon_days: int) -> tuple[float, float]:
+    """Shifts of log odds and of log money that would have been right at a cut."""
+    outcome = cuts.outcomes(cut, horizon_days=horizon_days)
+    share = float(np.clip(outcome.bought.mean(), 0.5 / len(outcome.bought), 1.0 - 0.5 / len(outcome.bought)))
+    purchase = float(np.clip(shift_to_mean(head.additive.total(design), share), -MOST_SHIFT, MOST_SHIFT))
+    bought = np.flatnonzero(outcome.bought & (np.nan_to_num(outcome.spend) > 0))
+    if head.spend is None or not len(bought):
+        return purchase, 0.0
+    return purchase, float(np.mean(np.log(outcome.spend[bought]) - head.spend.curves.total(design[bought])))
+
+
+def _buyers(
+    cuts: Cuts, days: Sequence[date], btyd: Btyd, other: Btyd, horizon_days: int
+) -> tuple[pl.DataFrame, Floats, Floats]:
+    designs, spends, weights = [], [], []
+    for day in days:
+        everyone = cuts.at(day)
+        outcome = cuts.outcomes(everyone, horizon_days=horizon_days)
+        bought = np.flatnonzero(outcome.bought)
+        kept = bought[np.linspace(0, len(bought) - 1, min(len(bought), MOST_BUYERS // len(days))).astype(np.int64)]
+        designs.append(design_matrix(Cut(everyone.history.take(kept)), btyd, other, horizon_days=horizon_days))
+        spends.append(outcome.spend[kept])
+        weights.append(np.full(len(kept), 2.0 ** (-(days[0] - day).days / (2.0 * horizon_days))))
+    return pl.concat(designs), np.concatenate(spends), np.concatenate(weights)

@@ -16,13 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from repurchase.errors import InputError
-from repurchase.estimators.additive import AdditiveHead
-from repurchase.estimators.blend import blend, expit, logit, rising
-from repurchase.estimators.boosting import BoostedHead
+from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
-from repurchase.estimators.heads import Head, fit_head, rows_of
+from repurchase.estimators.heads import Head, fit_head, gather, place
 from repurchase.estimators.scores import Prediction, for_customers, scores_frame, value_of
+from repurchase.estimators.spend import mix_with_gamma_gamma
 from repurchase.estimators.state import ModelState
 from repurchase.estimators.tiers import Tiers, fit_tiers
 from repurchase.estimators.value import (
@@ -32,7 +31,6 @@ from repurchase.estimators.value import (
     fit_spread,
     never_falling,
     spend_range,
-    total_ratio,
 )
 from repurchase.features.timeline import ledger
 from repurchase.orders.sufficiency import supported_horizons
@@ -45,8 +43,8 @@ Floats = npt.NDArray[np.float64]
 
 YEAR_DAYS = 365
 UNREGISTERED = "unregistered"
-MONEY_CUSTOMERS = 20_000
-"""Customers at a cut-off from whom totals and scatter of money are learned, at most."""
+SPREAD_CUSTOMERS = 20_000
+"""Customers from whom the scatter of money is learned, at most."""
 
 
 class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
@@ -162,7 +160,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         self.gamma_gamma_ = cuts.gamma_gamma(as_of)
         self.heads_ = self._fit_heads(cuts)
         self.learned_ = tuple(self.heads_)
-        self._learn_money(cuts)
+        self.spread_ = self._learn_spread(cuts)
         self._learn_tiers(cuts.at(as_of))
         self.notes_ = self._notes()
         return self
@@ -228,21 +226,21 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         """
         curve_days = sorted({*self.horizons_, self.clv_horizon_days, YEAR_DAYS})
         p_btyd = {h: self.btyd_.p_purchase(*cut.rfm, horizon_days=h) for h in curve_days}
-        heads = self._head_log_odds(cut)
-        learned = {h: blend([*parts, logit(p_btyd[h])]) for h, parts in heads.items()}
-        p = rising(learned, p_btyd)
         orders_btyd = {h: self.btyd_.expected_purchases(*cut.rfm, horizon_days=h) for h in curve_days}
+        designs = {h: design_matrix(cut, self.btyd_, self.other_btyd_, horizon_days=h) for h in self.heads_}
+        log_odds = {h: head.log_odds(designs[h]) for h, head in self.heads_.items()}
+        p = rising({h: expit(parts[2] + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
         orders = never_falling({h: expected_orders(p[h], p_btyd[h], orders_btyd[h]) for h in curve_days})
         return Prediction(
             p=p,
             p_parts={
                 "btyd": p_btyd,
-                "additive": {h: expit(parts[0]) for h, parts in heads.items()},
-                "boosting": {h: expit(parts[1]) for h, parts in heads.items()},
+                "additive": {h: expit(parts[0]) for h, parts in log_odds.items()},
+                "boosting": {h: expit(parts[1]) for h, parts in log_odds.items()},
             },
             p_alive=self.btyd_.p_alive(*cut.rfm),
             orders=orders,
-            **self._money(cut, p, orders),
+            **self._money(cut, designs, p, orders),
         )
 
     def to_state(self) -> ModelState:
@@ -258,8 +256,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             "as_of": self.as_of_.isoformat(),
             "horizons": list(self.horizons_),
             "learned": list(self.learned_),
-            "features": [[h, list(head.trees.columns)] for h, head in self.heads_.items()],
-            "curves": [[h, head.additive.to_dict()] for h, head in self.heads_.items()],
             "notes": list(self.notes_),
             "btyd": {
                 "mbgnbd": self.btyd_.to_dict(),
@@ -267,7 +263,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
                 "gamma_gamma": self.gamma_gamma_ and self.gamma_gamma_.to_dict(),
             },
             "calibration": {
-                "spend_ratio": [[h, ratio] for h, ratio in self.spend_ratio_.items()],
+                "heads": [[h, head.to_dict()] for h, head in self.heads_.items()],
                 "spend_spread": {"orders": list(self.spread_.orders), "sigma": list(self.spread_.sigma)},
             },
             "tiers": self.tiers_.to_dict(),
@@ -290,7 +286,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         """
         known = state.parameters
         money, spread = known["btyd"]["gamma_gamma"], known["calibration"]["spend_spread"]
-        curves, features = dict(known["curves"]), dict(known["features"])
         model = cls(**known["settings"])
         model.as_of_ = date.fromisoformat(known["as_of"])
         model.version_ = known.get("model_version", UNREGISTERED)
@@ -299,67 +294,72 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         model.btyd_ = Btyd.from_dict(known["btyd"]["mbgnbd"])
         model.other_btyd_ = Btyd.from_dict(known["btyd"]["bgnbd"])
         model.gamma_gamma_ = GammaGamma.from_dict(money) if money else None
-        model.spend_ratio_ = dict(known["calibration"]["spend_ratio"])
         model.spread_ = SpendSpread(tuple(spread["orders"]), tuple(spread["sigma"]))
         model.tiers_ = Tiers.from_dict(known["tiers"])
         model.heads_ = {
-            h: Head(
-                AdditiveHead.from_dict(curves[h]),
-                BoostedHead(tuple(features[h]), state.estimators[_head_name(h)]),
-            )
-            for h in model.learned_
+            h: Head.from_dict(head, state.estimators[_head_name(h)]) for h, head in known["calibration"]["heads"]
         }
         return model
 
     def _fit_heads(self, cuts: Cuts) -> dict[int, Head]:
-        btyd = (self.btyd_, self.other_btyd_)
-        rows = {
-            h: rows_of(cuts, self.as_of_, *btyd, horizon_days=h, random_state=self.random_state) for h in self.horizons_
+        models = (self.btyd_, self.other_btyd_)
+        lessons = {
+            h: gather(cuts, self.as_of_, *models, horizon_days=h, random_state=self.random_state)
+            for h in self.horizons_
         }
-        teaching = [h for h, some in rows.items() if some is not None]
+        teaching = {h: some for h, some in lessons.items() if some is not None}
         fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_head)(rows[h], random_state=self.random_state) for h in teaching
+            delayed(fit_head)(some, random_state=self.random_state) for some in teaching.values()
         )
-        return dict(zip(teaching, fitted, strict=True))
+        return {
+            h: place(head, cuts, self.as_of_, *models, horizon_days=h, random_state=self.random_state)
+            for h, head in zip(teaching, fitted, strict=True)
+        }
 
-    def _head_log_odds(self, cut: Cut) -> dict[int, tuple[Floats, Floats]]:
-        parts: dict[int, tuple[Floats, Floats]] = {}
-        for h, head in self.heads_.items():
-            design = design_matrix(cut, self.btyd_, self.other_btyd_, horizon_days=h)
-            parts[h] = (head.additive.log_odds(design), head.trees.log_odds(design))
-        return parts
+    def _season(self, cut: Cut, horizon_days: int) -> tuple[float, float]:
+        return self.heads_[horizon_days].season.at((cut.as_of - self.as_of_).days)
 
-    def _money(self, cut: Cut, p: Mapping[int, Floats], orders: Mapping[int, Floats]) -> dict[str, Any]:
+    def _money(
+        self,
+        cut: Cut,
+        designs: Mapping[int, pl.DataFrame],
+        p: Mapping[int, Floats],
+        orders: Mapping[int, Floats],
+    ) -> dict[str, Any]:
         if self.gamma_gamma_ is None:
             nothing = np.full(len(cut.features), np.nan)
             return {"spend": {}, "clv": nothing, "clv_low": nothing, "clv_high": nothing}
         per_order = self.gamma_gamma_.expected_value(cut.rfm[0], cut.repeat_spend_mean)
-        spend = never_falling({h: orders[h] * per_order * self._ratio(h) for h in orders})
+        learned = {h: p[h] * self._if_bought(cut, designs[h], per_order, h) for h in self._spend_days()}
+        spend = never_falling({h: _expected_spend(h, learned, orders, per_order) for h in orders})
         h = self.clv_horizon_days
         clv = spend[h] * discount_factor(self.btyd_, cut.rfm, horizon_days=h, yearly_rate=self.discount_rate)
         low, high = spend_range(p[h], clv, orders[h], self.spread_)
         return {"spend": spend, "clv": clv, "clv_low": low, "clv_high": high}
 
-    def _learn_money(self, cuts: Cuts) -> None:
-        """Hold expected money to the totals of the two latest known windows, and learn how far customers scatter."""
-        self.spend_ratio_: dict[int, float] = {}
+    def _spend_days(self) -> list[int]:
+        return [h for h, head in self.heads_.items() if head.spend is not None]
+
+    def _if_bought(self, cut: Cut, design: pl.DataFrame, per_order: Floats, horizon_days: int) -> Floats:
+        head = self.heads_[horizon_days].spend
+        if head is None:
+            return per_order
+        season = float(np.exp(self._season(cut, horizon_days)[1]))
+        rate = design["btyd_rate"].to_numpy()
+        learned = head.if_bought(design)
+        return season * mix_with_gamma_gamma(learned, per_order=per_order, rate=rate, horizon_days=horizon_days)
+
+    def _learn_spread(self, cuts: Cuts) -> SpendSpread:
+        """Learn from the latest known window how far buyers' money scatters around what was expected of them."""
         self.spread_ = SpendSpread((1.0,), (1.0,))
-        if self.gamma_gamma_ is None:
-            return
-        ratios: dict[int, float] = {}
-        for h in self.learned_:
-            days = cuts.train_days(self.as_of_, horizon_days=h, most=2)
-            known = [cuts.sample(day, most=MONEY_CUSTOMERS, random_state=self.random_state) for day in days]
-            expected = [self.predict_cut(cut) for cut in known]
-            came = [cuts.outcomes(cut, horizon_days=h) for cut in known]
-            ratios[h] = total_ratio([one.spend[h] for one in expected], [one.spend for one in came])
-            bought = came[0].bought
-            self.spread_ = fit_spread(
-                expected[0].orders[h][bought],
-                (ratios[h] * expected[0].spend[h] / expected[0].p[h])[bought],
-                came[0].spend[bought],
-            )
-        self.spend_ratio_ = ratios
+        if not self._spend_days():
+            return self.spread_
+        h = max(self._spend_days())
+        day = cuts.train_days(self.as_of_, horizon_days=h, most=1)[0]
+        cut = cuts.sample(day, most=SPREAD_CUSTOMERS, random_state=self.random_state)
+        expected, came = self.predict_cut(cut), cuts.outcomes(cut, horizon_days=h)
+        if_bought = expected.spend[h] / np.maximum(expected.p[h], 1e-9)
+        return fit_spread(expected.orders[h][came.bought], if_bought[came.bought], came.spend[came.bought])
 
     def _learn_tiers(self, cut: Cut) -> None:
         prediction = self.predict_cut(cut)
@@ -371,11 +371,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             first_gap_days=(cut.history.day[second] - cut.history.day[second - 1]).astype(np.float64),
             risk_horizon_days=risk_days,
         )
-
-    def _ratio(self, horizon_days: int) -> float:
-        """Spend ratio of the nearest horizon that learned one."""
-        nearest = min(self.spend_ratio_, key=lambda h: abs(h - horizon_days), default=None)
-        return 1.0 if nearest is None else self.spend_ratio_[nearest]
 
     def _notes(self) -> tuple[str, ...]:
         notes = [
@@ -396,6 +391,18 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
 
 def _head_name(horizon_days: int) -> str:
     return f"purchase_{horizon_days}d"
+
+
+def _expected_spend(
+    horizon_days: int, learned: Mapping[int, Floats], orders: Mapping[int, Floats], per_order: Floats
+) -> Floats:
+    """Learned money, or, beyond what was learned, the nearest learned one carried on by the expected orders."""
+    if horizon_days in learned:
+        return learned[horizon_days]
+    nearest = min(learned, key=lambda h: abs(h - horizon_days), default=None)
+    if nearest is None:
+        return orders[horizon_days] * per_order
+    return learned[nearest] * orders[horizon_days] / np.maximum(orders[nearest], 1e-12)
 
 
 def _last_day(orders: pl.DataFrame) -> date:

@@ -30,7 +30,9 @@ def reasons(features: pl.DataFrame) -> pl.DataFrame:
         ``reason_1`` to ``reason_3``; null where fewer stand out.
     """
     statements = _statements()
-    strengths = features.select(strength.fill_nan(0.0).fill_null(0.0) for strength, _ in statements).to_numpy()
+    strengths = features.select(
+        strength.fill_nan(0.0).fill_null(0.0).alias(f"{number}") for number, (strength, _) in enumerate(statements)
+    ).to_numpy()
     ranked = np.argsort(-strengths, axis=1, kind="stable")[:, :MOST_REASONS]
     told = np.take_along_axis(strengths, ranked, axis=1) > 0
     words = features.select(text.alias(f"{number}") for number, (_, text) in enumerate(statements))
@@ -52,7 +54,8 @@ def _statements() -> Sequence[tuple[pl.Expr, pl.Expr]]:
     silence, gap = pl.col("days_since_last"), pl.col("gap_median_days")
     repeat = pl.col("frequency") > 0
     overdue = (silence + 1.0).log() - (gap + 1.0).log()
-    trend = (pl.col("trend_90d") + 1e-9).log()
+    recent, before = pl.col("days_bought_90d"), pl.col("days_bought_90d_before")
+    trend = ((recent + 0.5) / (before + 0.5)).log()
     return [
         (
             pl.when(repeat & (silence > 1.5 * gap)).then(overdue),
@@ -70,16 +73,16 @@ def _statements() -> Sequence[tuple[pl.Expr, pl.Expr]]:
             pl.when((pl.col("frequency") >= 3) & (trend < -0.3)).then(-trend),
             pl.format(
                 "bought on {} days in the last 90, {} in the 90 before",
-                _whole(pl.col("days_bought_90d")),
-                _whole((pl.col("days_bought_90d") + 0.5) / pl.col("trend_90d") - 0.5),
+                _whole(recent),
+                _whole(before),
             ),
         ),
         (
             pl.when((pl.col("frequency") >= 3) & (trend > 0.3)).then(trend),
             pl.format(
                 "buying more: {} days in the last 90, {} in the 90 before",
-                _whole(pl.col("days_bought_90d")),
-                _whole((pl.col("days_bought_90d") + 0.5) / pl.col("trend_90d") - 0.5),
+                _whole(recent),
+                _whole(before),
             ),
         ),
         (

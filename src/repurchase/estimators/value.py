@@ -1,6 +1,6 @@
 """Orders and money to expect, and the range in which a customer's own money will fall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ __all__ = [
     "fit_spread",
     "never_falling",
     "spend_range",
-    "total_ratio",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -160,23 +159,6 @@ def _robust_spread(values: Floats) -> float:
     """Half the range between the 10 % and 90 % quantiles, in standard deviations of a normal."""
     low, high = np.quantile(values, [LOW, HIGH])
     return float(high - low) / 2.563
-
-
-def total_ratio(expected: Sequence[Floats], came: Sequence[Floats]) -> float:
-    """Ratio by which expected money missed the total at earlier cut-offs, kept between a half and two.
-
-    Parameters
-    ----------
-    expected, came : sequences of arrays
-        One pair per cut-off.
-
-    Returns
-    -------
-    float
-        Geometric mean over the cut-offs of came / expected.
-    """
-    ratios = [float(np.log(max(c.sum(), 1e-9) / max(e.sum(), 1e-9))) for e, c in zip(expected, came, strict=True)]
-    return float(np.clip(np.exp(np.mean(ratios)), 0.5, 2.0)) if ratios else 1.0
 
 
 def never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:

@@ -7,7 +7,9 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from joblib import Parallel, delayed
 
+from repurchase.estimators.btyd import FAMILIES
 from repurchase.estimators.cuts import Cut, Cuts
 from repurchase.estimators.model import RepurchaseModel
 from repurchase.estimators.rules import RULES, fit_rule
@@ -73,6 +75,7 @@ def backtest(
     as_of: date,
     *,
     make_model: Callable[[Sequence[int]], RepurchaseModel],
+    jobs: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Backtest:
     """Fit on what was known on earlier days, and predict what is known by now.
@@ -85,6 +88,8 @@ def backtest(
         Last day that may be known.
     make_model : callable
         Horizons to an unfitted model.
+    jobs : int
+        Fits side by side.
     on_progress : callable, optional
         Told how many of how many fits are done.
 
@@ -95,15 +100,26 @@ def backtest(
     """
     days = {h: backtest_days(cuts, as_of, horizon_days=h) for h in cuts.horizons}
     fits = [(h, day) for h, some in days.items() for day in some]
+    for family in FAMILIES if fits else ():
+        cuts.btyd(min(day for _, day in fits), family)  # the later days' fits search on from here
     frames = []
-    for done, (h, day) in enumerate(fits):
+    judging = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_fit_and_predict)(cuts, day, horizon_days=h, make_model=make_model) for h, day in fits
+    )
+    for frame in judging:
+        frames.append(frame)
         if on_progress:
-            on_progress(done, len(fits))
-        model = make_model((h,)).fit_cuts(cuts, day)
-        frames.append(predictions_of(model, cuts, day, horizon_days=h))
+            on_progress(len(frames), len(fits))
     why = "the history is too short to hold back later orders and still learn from earlier ones"
     not_judged = {h: why for h, some in days.items() if not some}
     return Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
+
+
+def _fit_and_predict(
+    cuts: Cuts, day: date, *, horizon_days: int, make_model: Callable[[Sequence[int]], RepurchaseModel]
+) -> pl.DataFrame:
+    model = make_model((horizon_days,)).fit_cuts(cuts, day)
+    return predictions_of(model, cuts, day, horizon_days=horizon_days)
 
 
 def predictions_of(model: RepurchaseModel, cuts: Cuts, day: date, *, horizon_days: int) -> pl.DataFrame:

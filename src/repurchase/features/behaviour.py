@@ -15,7 +15,7 @@ __all__ = ["behaviour_table", "window_table"]
 
 WINDOWS_DAYS = (7, 14, 30, 60, 90, 180, 365)
 HALF_LIVES_DAYS = (7, 15, 30, 60, 120, 240, 480)
-SPEND_HALF_LIVES_DAYS = (30, 120, 480)
+SPEND_HALF_LIVES_DAYS = (15, 30, 60, 120, 240, 480)
 YEAR_DAYS = 365
 USUAL_LOG_GAP, USUAL_SPREAD = 3.4, 1.0
 """A month between purchases, give or take a factor e: what a customer with few gaps is shrunk toward."""
@@ -72,18 +72,20 @@ def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
     new_block = np.diff(block, prepend=-1) != 0
     new_block[history.start] = True
     blocks_seen = age // horizon_days + 1
-    return _frame(
-        {
-            "bought_last_window": last_window,
-            "bought_window_before": before,
-            "bought_year_ago": _where(seen, _bought_between(history, then, then + horizon_days)),
-            "bought_about_year_ago": _where(seen, _bought_between(history, then - 15, then + horizon_days + 15)),
-            "silences_as_long": history.total(longer.astype(np.int64)),
-            "came_back_in_time": (history.total(came_back.astype(np.int64)) + 0.5)
-            / (history.total(longer.astype(np.int64)) + 1.5),
-            "active_windows_share": history.total(new_block.astype(np.int64)) / blocks_seen,
-        }
-    )
+    columns: dict[str, npt.ArrayLike] = {
+        "bought_last_window": last_window,
+        "bought_window_before": before,
+        "bought_year_ago": _where(seen, _bought_between(history, then, then + horizon_days)),
+        "bought_about_year_ago": _where(seen, _bought_between(history, then - 15, then + horizon_days + 15)),
+        "silences_as_long": history.total(longer.astype(np.int64)),
+        "came_back_in_time": (history.total(came_back.astype(np.int64)) + 0.5)
+        / (history.total(longer.astype(np.int64)) + 1.5),
+        "active_windows_share": history.total(new_block.astype(np.int64)) / blocks_seen,
+    }
+    if history.has_amounts:
+        columns["spend_last_window"] = _spent_between(history, now - horizon_days, now)
+        columns["spend_window_before"] = _spent_between(history, now - 2 * horizon_days, now - horizon_days)
+    return _frame(columns)
 
 
 def _tenure(history: History) -> dict[str, npt.ArrayLike]:
@@ -142,20 +144,21 @@ def _windows(history: History) -> dict[str, npt.ArrayLike]:
     return columns
 
 
-def _fading(history: History) -> dict[str, npt.ArrayLike]:
+def _fading(history: History) -> dict[str, Floats]:
     """Purchase days and spend weighted by 2^(-age / half-life), and the rate that weight stands for."""
     now, first, _ = _ends(history)
     age, tenure = now - history.day, now - first
-    columns: dict[str, npt.ArrayLike] = {}
+    columns: dict[str, Floats] = {}
     for half_life in HALF_LIVES_DAYS:
         weight = np.add.reduceat(_decay(age, half_life), history.start)
         columns[f"fading_days_{half_life}d"] = weight
-        observed = half_life / np.log(2.0) * (1.0 - np.exp2(-(tenure + half_life / 4.0) / half_life))
-        columns[f"fading_rate_{half_life}d"] = weight / observed
+        columns[f"fading_rate_{half_life}d"] = weight / _observed(tenure, half_life)
     if history.has_amounts:
         for half_life in SPEND_HALF_LIVES_DAYS:
-            faded = _decay(age, half_life) * (history.spend / MONEY)
-            columns[f"fading_spend_{half_life}d"] = np.add.reduceat(faded, history.start)
+            faded = np.add.reduceat(_decay(age, half_life) * (history.spend / MONEY), history.start)
+            columns[f"fading_spend_{half_life}d"] = faded
+            columns[f"fading_spend_rate_{half_life}d"] = faded / _observed(tenure, half_life)
+        columns["fading_value"] = columns["fading_spend_240d"] / columns["fading_days_240d"]
     return columns
 
 
@@ -211,6 +214,12 @@ def _bought_between(history: History, after: int, until: int) -> Ints:
     return history.position(until) - history.position(after)
 
 
+def _spent_between(history: History, after: int, until: int) -> Floats:
+    """Net money on purchase days in (after, until]."""
+    running = np.concatenate([[0], np.cumsum(history.spend)])
+    return np.asarray((running[history.position(until)] - running[history.position(after)]) / MONEY)
+
+
 def _gaps(history: History) -> Ints:
     """Days since the customer's previous purchase day; 0 on the first."""
     gap = np.diff(history.day, prepend=history.day[:1])
@@ -234,6 +243,12 @@ def _decay(age_days: Ints, half_life_days: int) -> Floats:
     table: Floats = np.exp2(-np.arange(oldest + 1) / half_life_days)
     faded: Floats = table[age_days]
     return faded
+
+
+def _observed(tenure_days: Ints, half_life_days: int) -> Floats:
+    """Days of observation that count, as weights fade."""
+    share = 1.0 - np.exp2(-(tenure_days + half_life_days / 4.0) / half_life_days)
+    return np.asarray(half_life_days / np.log(2.0) * share)
 
 
 def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:

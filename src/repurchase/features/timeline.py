@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.errors import InputError, InsufficientHistory, LeakageError
+from repurchase.errors import InputError, InsufficientHistory, LeakageError, OrdersError, first_few
 from repurchase.tables import ORDERS, Frame, as_polars
 
 __all__ = ["MONEY", "History", "Ledger", "Outcomes", "day_number", "ledger", "train_cutoffs"]
@@ -388,9 +388,20 @@ def train_cutoffs(*, first_day: date, as_of: date, horizon_days: int, most: int,
 
 
 def _typed(orders: pl.DataFrame) -> pl.DataFrame:
-    casts = {name: dtype for name, dtype in ORDERS.schema.items() if name in orders.columns}
-    casts.pop("customer_id", None)
-    return orders.cast({name: dtype for name, dtype in casts.items() if orders.schema[name] != dtype})
+    for name, dtype in ORDERS.schema.items():
+        if name in orders.columns and name != "customer_id" and orders.schema[name] != dtype:
+            orders = orders.with_columns(_cast(orders[name], dtype))
+    return orders
+
+
+def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    try:
+        return column.cast(dtype)
+    except pl.exceptions.PolarsError as fault:
+        raise OrdersError(
+            f"orders: column '{column.name}' must be {dtype}. Got {column.dtype} that does not convert, such as "
+            f"{first_few(column.drop_nulls().unique(maintain_order=True))}. Run clean_orders first."
+        ) from fault
 
 
 def _coded(rows: pl.DataFrame) -> pl.DataFrame:

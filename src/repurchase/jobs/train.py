@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,15 @@ def train(source: str, *, settings: Settings, as_of: date | None = None, steps: 
         cuts = _cuts(intake, settings)
     with steps.step("Judging on later orders"):
         judged = backtest(
-            cuts, intake.as_of, make_model=lambda horizons: _model(settings, horizons), on_progress=steps.progress
+            cuts,
+            intake.as_of,
+            make_model=partial(_model, settings, jobs=1),
+            jobs=settings.jobs,
+            on_progress=steps.progress,
         )
         evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.clean.report.currency)
     with steps.step("Fitting the model"):
-        model = _model(settings, cuts.horizons).fit_cuts(cuts, intake.as_of)
+        model = _model(settings, cuts.horizons, jobs=settings.jobs).fit_cuts(cuts, intake.as_of)
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
         version = log_training(open_store(settings.home), _training(intake, model, cuts, evaluation, settings))
@@ -110,13 +115,13 @@ def _cuts(intake: Intake, settings: Settings) -> Cuts:
     return Cuts(book, horizons=horizons)
 
 
-def _model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
+def _model(settings: Settings, horizons: Sequence[int], *, jobs: int) -> RepurchaseModel:
     return RepurchaseModel(
         horizons=tuple(horizons),
         clv_horizon_days=settings.clv_horizon_days,
         discount_rate=settings.discount_rate,
         random_state=settings.random_state,
-        n_jobs=settings.jobs,
+        n_jobs=jobs,
     )
 
 
@@ -163,6 +168,7 @@ def _champion_evaluation(
     again = backtest(
         Cuts(cuts.book, horizons=(days,)),
         model.as_of_,
-        make_model=lambda horizons: RepurchaseModel(horizons=horizons, n_jobs=model.n_jobs, **recipe),
+        make_model=lambda horizons: RepurchaseModel(horizons=horizons, **recipe),
+        jobs=model.n_jobs,
     )
     return judge(again.predictions, primary_horizon_days=days)

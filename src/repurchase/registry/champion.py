@@ -88,22 +88,20 @@ def resolve(home: Path, wanted: str = "champion") -> Path:
     >>> resolve(Path("/nowhere"))
     Traceback (most recent call last):
         ...
-    repurchase.errors.BundleError: /nowhere/models: no champion yet, no model was trained. Run `repurchase train ORDERS` first.
+    repurchase.errors.BundleError: /nowhere/models: no champion yet, no model was trained. ...
     """
-    there = version_numbers(home)
+    models, there = home / "models", version_numbers(home)
     if not there and not wanted.isdecimal():
-        raise BundleError(
-            f"{home / 'models'}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first."
-        )
+        raise BundleError(f"{models}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first.")
     version = there[-1] if wanted == "latest" else read_standings(home).aliases.get(wanted, wanted)
     if wanted == version == "champion":
         raise BundleError(
-            f"{home / 'models'}: no champion yet; {_versions(there)} did not pass the gate. Train on a longer history, see why "
-            "with `repurchase models list`, or take one with `repurchase models promote VERSION --force`."
+            f"{models}: no champion yet; {_versions(there)} did not pass the gate. See why with "
+            "`repurchase models list`; take one all the same with `repurchase models promote VERSION --force`."
         )
     if version not in there:
-        raise BundleError(f"{home / 'models'}: no model version '{wanted}'. {_what_is_there(there)}")
-    return home / "models" / version
+        raise BundleError(f"{models}: no model version '{wanted}'. {_what_is_there(there)}")
+    return models / version
 
 
 def version_numbers(home: Path) -> list[str]:

@@ -1,0 +1,287 @@
+"""The house rules that no linter holds: who imports whom, what is documented, and that the papers tell the truth."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import repurchase
+import repurchase.cli
+import repurchase.settings
+from repurchase.tables import scores_table
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "repurchase"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAPERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+ROOMS = (
+    "errors",
+    "settings",
+    "tables",
+    "orders",
+    "features",
+    "estimators",
+    "evaluation",
+    "registry",
+    "marketing",
+    "report",
+    "jobs",
+    "cli",
+)
+"""A room may import those before it."""
+HEAVY = {
+    "jinja2",
+    "joblib",
+    "lifetimes",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "skops",
+}
+
+Definition = ast.FunctionDef | ast.ClassDef
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def paper(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module imported anywhere in a file, lazy imports and those for type checkers included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "."
+
+
+# Who imports whom
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.parent != PACKAGE or path.stem in ROOMS], ids=name_of
+)
+def test_imports_point_one_way(path: Path) -> None:
+    own = ROOMS.index(path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
+    rooms = {name.split(".")[1] for name in imported(tree_of(path)) if name.startswith("repurchase.")}
+    assert [room for room in rooms if ROOMS.index(room) > own] == []
+
+
+def test_every_room_has_its_place() -> None:
+    inside = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert inside - {"__init__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize(("library", "home"), [("lifetimes", "estimators/btyd.py"), ("mlflow", "registry/")])
+def test_a_library_that_may_be_replaced_lives_in_one_place(library: str, home: str) -> None:
+    users = {name_of(path) for path in MODULES if library in {name.split(".")[0] for name in imported(tree_of(path))}}
+    assert users
+    assert [user for user in users if not user.startswith(home)] == []
+
+
+def test_the_command_line_starts_light() -> None:
+    code = f"import sys, repurchase.cli; print(*sorted(set(sys.modules) & {HEAVY!r}))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == []
+
+
+# What is written, and how
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_print_and_no_assert(path: Path) -> None:
+    nodes = list(ast.walk(tree_of(path)))
+    assert [node.lineno for node in nodes if isinstance(node, ast.Assert)] == []
+    assert [node.lineno for node in nodes if isinstance(node, ast.Name) and node.id == "print"] == []
+
+
+def test_public_names() -> None:
+    assert sorted(repurchase.__all__) == ["RepurchaseModel", "clean_orders", "read_orders"]
+    assert all(callable(getattr(repurchase, name)) for name in repurchase.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'predict'"):
+        repurchase.predict  # noqa: B018
+
+
+def public_definitions() -> Iterator[tuple[str, Definition]]:
+    for path in MODULES:
+        tree = tree_of(path)
+        public = public_names(tree)
+        for node in tree.body:
+            if isinstance(node, Definition) and node.name in public:
+                yield f"{name_of(path)}:{node.name}", node
+
+
+def public_names(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def parameters(node: Definition) -> list[str]:
+    """Names that a caller gives; a data class takes its fields."""
+    if isinstance(node, ast.FunctionDef):
+        a = node.args
+        given = [
+            *a.posonlyargs,
+            *a.args,
+            *a.kwonlyargs,
+            *([a.vararg] if a.vararg else []),
+            *([a.kwarg] if a.kwarg else []),
+        ]
+        return [one.arg for one in given if one.arg not in {"self", "cls"}]
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return [ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign)]
+    makers = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+    return [name for maker in makers for name in parameters(maker)]
+
+
+def sections(docstring: str) -> dict[str, str]:
+    """A numpydoc docstring's sections, by their underlined headings."""
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", docstring, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def documented_parameters(text: str) -> set[str]:
+    heads = re.findall(r"^(\S[^:\n]*?)(?: :.*)?$", text, flags=re.MULTILINE)
+    return {name.strip().lstrip("*") for head in heads for name in head.split(",")}
+
+
+@pytest.mark.parametrize(("name", "node"), [pytest.param(*pair, id=pair[0]) for pair in public_definitions()])
+def test_public_things_are_documented(name: str, node: Definition) -> None:
+    told = sections(ast.get_docstring(node) or "")
+    assert ast.get_docstring(node), f"{name} has no docstring"
+    assert set(parameters(node)) <= documented_parameters(told.get("Parameters", "")), f"{name}: parameters"
+    if isinstance(node, ast.FunctionDef) and node.returns is not None and ast.unparse(node.returns) != "None":
+        assert {"Returns", "Yields"} & set(told), f"{name}: what it returns"
+
+
+def test_every_module_says_what_it_is_and_what_is_public() -> None:
+    trees = {name_of(path): tree_of(path) for path in MODULES}
+    assert [name for name, tree in trees.items() if not ast.get_docstring(tree)] == []
+    script_of_mlflow = {"registry/pyfunc_model.py"}
+    defining = {name for name, tree in trees.items() if any(isinstance(node, Definition) for node in tree.body)}
+    assert {name for name in defining if not public_names(trees[name])} - script_of_mlflow == set()
+
+
+# The command line and its papers
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(repurchase.cli.app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    assert COMMANDS[name].help
+    assert [one.name for one in COMMANDS[name].params if not one.help and one.name != "help"] == []
+
+
+def test_readme_names_commands_and_options_that_exist() -> None:
+    known = {option for command in COMMANDS.values() for one in command.params for option in one.opts}
+    blocks = "\n".join(re.findall(r"```(?:bash|sh|console)\n(.*?)```", paper("README.md"), flags=re.DOTALL))
+    named = re.findall(r"^\s*\$?\s*repurchase ((?:models )?[a-z]+)", blocks, flags=re.MULTILINE)
+    assert set(named) >= {"check", "train", "score", "report"}
+    assert set(named) <= set(COMMANDS)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", paper("README.md"))) <= known | {"--help"}
+
+
+def test_papers_name_make_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", paper("Makefile"), flags=re.MULTILINE))
+    named = {target for name in PAPERS for target in re.findall(r"`?make ([a-z-]+)", code_of(paper(name)))}
+    assert {"demo", "test"} <= named
+    assert named <= targets
+
+
+def code_of(text: str) -> str:
+    """What stands between backticks, in lines or in blocks."""
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+
+
+def test_every_make_target_says_what_it_does() -> None:
+    phony = set(re.findall(r"^\.PHONY: (\S+)", paper("Makefile"), flags=re.MULTILINE))
+    said = set(re.findall(r"^([a-z-]+):.*## ", paper("Makefile"), flags=re.MULTILINE))
+    assert phony - said <= {"orders-given"}
+
+
+def test_readme_explains_every_column_of_the_scores() -> None:
+    text = code_of(paper("README.md"))
+    unexplained = [name for name in scores_table([90]).names if f"`{name.replace('90d', '{h}d')}`" not in text]
+    assert unexplained == []
+
+
+def test_every_setting_is_described() -> None:
+    described = f"{repurchase.settings.__doc__}\n{paper('README.md')}"
+    names = [item.name for item in fields(repurchase.settings.Settings)]
+    assert [name for name in names if not re.search(rf"\b{name}\b", described)] == []
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_links_inside_the_repository_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", paper(name))
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+# Dependencies, versions, notebooks
+
+
+def requirement_names() -> list[str]:
+    project = tomllib.loads(paper("pyproject.toml"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    return [re.split(r"[<>=!~\[; ]", requirement, maxsplit=1)[0].lower() for requirement in needed]
+
+
+@pytest.mark.parametrize("name", requirement_names())
+def test_every_dependency_has_a_reason_and_a_lock(name: str) -> None:
+    assert re.search(rf"\b{name}\b", paper("CONTRIBUTING.md"), flags=re.IGNORECASE)
+    locked = re.search(rf"^{name}==\S+(.*?)(?=^\S|\Z)", paper("requirements-dev.lock"), flags=re.MULTILINE | re.DOTALL)
+    assert locked is not None
+    assert "--hash=sha256:" in locked[1]
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads(paper("pyproject.toml"))["project"]["version"]
+    assert repurchase.__version__ == version
+    assert f"## [{version}]" in paper("CHANGELOG.md")
+
+
+def test_there_are_three_notebooks() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["01_look_at_orders", "02_train_and_compare", "03_read_the_scores"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_kept_without_outputs(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert notebook["cells"][0]["cell_type"] == "markdown"
+    assert [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
