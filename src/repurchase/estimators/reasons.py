@@ -56,48 +56,43 @@ def _statements() -> Sequence[tuple[pl.Expr, pl.Expr]]:
     overdue = (silence + 1.0).log() - (gap + 1.0).log()
     recent, before = pl.col("days_bought_90d"), pl.col("days_bought_90d_before")
     trend = ((recent + 0.5) / (before + 0.5)).log()
+    rhythm = pl.format("usually every {}", _days(gap))
+    last = pl.format("last order {} ago", _days(silence))
     return [
-        (
-            pl.when(repeat & (silence > 1.5 * gap)).then(overdue),
-            pl.format("last order {} days ago; usually every {}", _whole(silence), _whole(gap)),
-        ),
-        (
-            pl.when(repeat & (silence <= gap)).then(-overdue + 0.2),
-            pl.format("on rhythm: last order {} days ago, usually every {}", _whole(silence), _whole(gap)),
-        ),
-        (
-            pl.when(~repeat).then((silence + 1.0).log() / 4.0),
-            pl.format("one purchase only, {} days ago", _whole(silence)),
-        ),
+        (pl.when(repeat & (silence > 1.5 * gap)).then(overdue), pl.format("{}; {}", last, rhythm)),
+        (pl.when(repeat & (silence <= gap)).then(-overdue + 0.2), pl.format("on rhythm: {}, {}", last, rhythm)),
+        (pl.when(~repeat).then((silence + 1.0).log() / 4.0), pl.format("one purchase only, {} ago", _days(silence))),
         (
             pl.when((pl.col("frequency") >= 3) & (trend < -0.3)).then(-trend),
-            pl.format(
-                "bought on {} days in the last 90, {} in the 90 before",
-                _whole(recent),
-                _whole(before),
-            ),
+            pl.format("buying less: {} in the last 90 days, {} in the 90 before", _times(recent), _whole(before)),
         ),
         (
             pl.when((pl.col("frequency") >= 3) & (trend > 0.3)).then(trend),
-            pl.format(
-                "buying more: {} days in the last 90, {} in the 90 before",
-                _whole(recent),
-                _whole(before),
-            ),
+            pl.format("buying more: {} in the last 90 days, {} in the 90 before", _times(recent), _whole(before)),
         ),
         (
             pl.when(pl.col("days_bought_365d") >= 5).then((pl.col("days_bought_365d") / 4.0).log()),
-            pl.format("bought on {} days in the last year", _whole(pl.col("days_bought_365d"))),
+            pl.format("bought on {} in the last year", _days(pl.col("days_bought_365d"))),
         ),
         (
             pl.when(repeat & (pl.col("age_days") >= 365)).then((pl.col("age_days") / 365.0).log() / 2.0 + 0.1),
             pl.format("customer for {} months", _whole(pl.col("age_days") / 30.44)),
         ),
-        (
-            pl.when(repeat & (pl.col("days_bought_365d") == 0)).then(1.0),
-            pl.lit("no purchase in the last year"),
-        ),
+        (pl.when(repeat & (pl.col("days_bought_365d") == 0)).then(1.0), pl.lit("no purchase in the last year")),
     ]
+
+
+def _days(column: pl.Expr) -> pl.Expr:
+    return _counted(column, "day", "days")
+
+
+def _times(column: pl.Expr) -> pl.Expr:
+    return _counted(column, "purchase", "purchases")
+
+
+def _counted(column: pl.Expr, one: str, many: str) -> pl.Expr:
+    number = _whole(column)
+    return pl.format("{} {}", number, pl.when(number == 1).then(pl.lit(one)).otherwise(pl.lit(many)))
 
 
 def _whole(column: pl.Expr) -> pl.Expr:

@@ -42,7 +42,7 @@ class Tiers:
     second_purchase_days : float
         Days within which 80 % of second purchases came.
     worth_winning : float
-        Probability of buying below which a silent customer counts as lost.
+        Probability of buying below which a silent customer counts as lost: half the shop's average.
     """
 
     risk_horizon_days: int
@@ -101,7 +101,7 @@ def fit_tiers(*, p: Floats, value: Floats, first_gap_days: Floats, risk_horizon_
         risk_horizon_days=risk_horizon_days,
         high_value=float(np.quantile(value, 0.8)),
         second_purchase_days=max(usual, 7.0),
-        worth_winning=float(np.clip(np.mean(p) / 4.0, 0.02, 0.20)),
+        worth_winning=float(np.clip(np.mean(p) / 2.0, 0.02, 0.20)),
     )
 
 

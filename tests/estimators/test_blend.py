@@ -1,0 +1,54 @@
+"""One curve of probabilities over the horizons."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from repurchase.estimators.blend import expit, logit, rising
+
+HORIZONS = (30, 90, 180, 365)
+shares = arrays.arrays(np.float64, (4, 5), elements=st.floats(0.0, 1.0))
+
+
+def test_btyd_continues_where_nothing_was_learned() -> None:
+    curve = rising({30: np.array([0.5])}, {30: np.array([0.2]), 90: np.array([0.4])})
+    assert curve[30].tolist() == [0.5]
+    assert curve[90] == pytest.approx(1 - 0.5 * 0.6 / 0.8)  # 1 - (1 - p) (1 - btyd now) / (1 - btyd before)
+
+
+def test_btyd_alone_is_left_as_it_is() -> None:
+    btyd = {h: np.array([share, share / 2]) for h, share in zip(HORIZONS, (0.1, 0.3, 0.4, 0.9), strict=True)}
+    curve = rising({}, btyd)
+    for h in HORIZONS:
+        np.testing.assert_allclose(curve[h], btyd[h], rtol=1e-12)
+
+
+def test_a_longer_horizon_that_says_less_is_held_up() -> None:
+    btyd = {h: np.array([0.1]) for h in (30, 90)}
+    assert rising({30: np.array([0.6]), 90: np.array([0.4])}, btyd)[90].tolist() == [0.6]
+
+
+def test_btyd_starts_the_curve_where_the_shortest_horizon_was_not_learned() -> None:
+    curve = rising({90: np.array([0.5])}, {30: np.array([0.2]), 90: np.array([0.4])})
+    assert curve[30] == pytest.approx(0.2)
+    assert curve[90].tolist() == [0.5]
+
+
+@settings(deadline=None)
+@given(learned=shares, steps=shares, taught=st.sets(st.sampled_from(HORIZONS)))
+def test_never_falls_and_stays_a_probability(learned: np.ndarray, steps: np.ndarray, taught: set[int]) -> None:
+    btyd = dict(zip(HORIZONS, np.maximum.accumulate(steps, axis=0), strict=True))
+    curve = rising({h: p for h, p in zip(HORIZONS, learned, strict=True) if h in taught}, btyd)
+    found = np.array([curve[h] for h in HORIZONS])
+    assert list(curve) == list(HORIZONS)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (np.diff(found, axis=0) >= 0).all()
+
+
+def test_log_odds_and_back() -> None:
+    p = np.array([0.0, 1e-9, 0.2, 0.5, 1.0])
+    assert np.isfinite(logit(p)).all()
+    np.testing.assert_allclose(expit(logit(p)), [1e-6, 1e-6, 0.2, 0.5, 1 - 1e-6], rtol=1e-9)
+    assert expit([-1e4, 1e4]).tolist() == [0.0, 1.0]

@@ -1,0 +1,80 @@
+"""Segments, risk bands and actions."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from repurchase.estimators.tiers import ACTIONS, SEGMENTS, Tiers, fit_tiers, label
+
+TIERS = Tiers(risk_horizon_days=365, high_value=100.0, second_purchase_days=60.0, worth_winning=0.10)
+
+
+def labelled(
+    p: float, *, value: float = 10.0, frequency: float = 4, silence: float = 10, gap: float = 30
+) -> dict[str, str]:
+    columns = {"p": p, "value": value, "frequency": frequency, "days_since_last": silence, "gap_days": gap}
+    return label(TIERS, **{name: np.array([number], dtype=float) for name, number in columns.items()}).row(
+        0, named=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("segment", "who"),
+    [
+        ("lost", {"p": 0.05, "silence": 400}),
+        ("lost", {"p": 0.05, "silence": 400, "value": 500}),
+        ("lost", {"p": 0.05, "silence": 400, "frequency": 0, "gap": np.nan}),
+        ("first-time buyer", {"p": 0.05, "silence": 60, "frequency": 0, "gap": np.nan}),
+        ("first-time buyer", {"p": 0.95, "silence": 1, "frequency": 0, "gap": np.nan, "value": 500}),
+        ("win back", {"p": 0.20, "silence": 61, "frequency": 0, "gap": np.nan}),
+        ("valuable and slipping", {"p": 0.60, "silence": 46, "value": 100}),
+        ("valuable and slipping", {"p": 0.15, "silence": 46, "value": 100}),
+        ("best and most loyal", {"p": 0.75, "silence": 46, "value": 100}),
+        ("best and most loyal", {"p": 0.60, "silence": 45, "value": 100}),
+        ("win back", {"p": 0.20, "silence": 10}),
+        ("win back", {"p": 0.60, "silence": 46}),
+        ("regular", {"p": 0.60, "silence": 45}),
+    ],
+)
+def test_segment(segment: str, who: dict[str, float]) -> None:
+    found = labelled(**who)
+    assert found["segment"] == segment
+    assert found["action"] == ACTIONS[segment]
+
+
+@pytest.mark.parametrize(
+    ("p", "band"), [(0.0, "high"), (0.30, "high"), (0.31, "medium"), (0.70, "medium"), (0.71, "low"), (1.0, "low")]
+)
+def test_risk_band(p: float, band: str) -> None:
+    assert labelled(p)["risk_band"] == band
+
+
+def test_everyone_has_one_segment_one_band_and_its_action() -> None:
+    rng = np.random.default_rng(0)
+    n = 3_000
+    frequency = np.floor(rng.gamma(0.5, 3, n))
+    found = label(
+        TIERS,
+        p=rng.random(n),
+        value=rng.gamma(1, 70, n),
+        frequency=frequency,
+        days_since_last=rng.gamma(1, 100, n),
+        gap_days=np.where(frequency > 0, rng.gamma(1, 60, n), np.nan),
+    )
+    assert found.null_count().row(0) == (0, 0, 0)
+    assert set(found["segment"]) == set(SEGMENTS)
+    assert set(found["risk_band"]) == {"high", "medium", "low"}
+    assert found.select((pl.col("segment").replace_strict(ACTIONS) == pl.col("action")).all()).item()
+
+
+def test_thresholds_are_the_shops_own() -> None:
+    value, gaps = np.arange(1.0, 101.0), np.arange(1.0, 101.0)
+    tiers = fit_tiers(p=np.full(100, 0.4), value=value, first_gap_days=gaps, risk_horizon_days=90)
+    assert (tiers.risk_horizon_days, tiers.high_value) == (90, pytest.approx(80.2))
+    assert tiers.second_purchase_days == pytest.approx(80.2)
+    quiet = fit_tiers(p=np.zeros(9), value=np.ones(9), first_gap_days=np.array([]), risk_horizon_days=90)
+    assert 0 < quiet.worth_winning < tiers.worth_winning < 0.4  # below what is usual in the shop
+    assert quiet.second_purchase_days > 0
+    assert Tiers.from_dict(json.loads(json.dumps(tiers.to_dict()))) == tiers
