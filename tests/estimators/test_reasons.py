@@ -74,4 +74,4 @@ def test_by_hand(days: list[int], figures: list[str]) -> None:
     )
     as_of = start + timedelta(days=180)
     told = reasons(behaviour_table(ledger(orders, observed_until=as_of).history(as_of)))
-    assert re.findall(r"\d+", told["reason_1"][0]) == figures
+    assert figures in [re.findall(r"\d+", words) for words in told.row(0) if words]
