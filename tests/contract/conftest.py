@@ -23,7 +23,7 @@ def with_returns(orders: pl.DataFrame) -> pl.DataFrame:
     known = pl.when(pl.col("number") % 27 > 0).then(pl.col("order_date").dt.date())
     back = sold.select(
         "customer_id",
-        "R-" + pl.col("order_id"),
+        pl.concat_str(pl.lit("R-"), "order_id").alias("order_id"),
         pl.col("order_date") + pl.duration(days=20),
         -pl.col("amount"),
         known.alias("sale_date"),
@@ -31,8 +31,8 @@ def with_returns(orders: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([orders.with_columns(pl.lit(None, pl.Date()).alias("sale_date")), back])
 
 
-def heavy_customer(*, orders: int = 1_000, days: int = 500) -> pl.DataFrame:
-    """One customer who orders twice a day."""
+def heavy_customer(*, orders: int = 1_000, days: int = 521) -> pl.DataFrame:
+    """One customer who orders every day, often twice, up to ``DAY`` itself."""
     when = [START + timedelta(days=number % days) for number in range(orders)]
     return pl.DataFrame(
         {

@@ -14,10 +14,6 @@ Simulate = Callable[..., pl.DataFrame]
 Honest = Callable[..., None]
 
 
-def first_days(orders: pl.DataFrame) -> pl.DataFrame:
-    return orders.group_by("customer_id").agg(pl.col("order_date").min().alias("first")).sort("customer_id")
-
-
 def mostly_one_time(simulate_orders: Simulate) -> pl.DataFrame:
     """Four fifths bought once."""
     orders = simulate_orders(customers=500, days=300, arrival_days=250, r=2.0)
@@ -29,8 +25,8 @@ def mostly_one_time(simulate_orders: Simulate) -> pl.DataFrame:
 def exploding(simulate_orders: Simulate) -> pl.DataFrame:
     """New customers double every month: most have been there for weeks only."""
     orders = simulate_orders(customers=4_000, days=300, arrival_days=299, seed=2)
-    first = first_days(orders)
-    age = (pl.lit(START + timedelta(days=299)).cast(pl.Datetime("us")) - first["first"]).dt.total_days().to_numpy()
+    first = orders.group_by("customer_id").agg(pl.col("order_date").dt.date().min()).sort("customer_id")
+    age = (pl.Series([START + timedelta(days=299)]) - first["order_date"]).dt.total_days().to_numpy()
     kept = first.filter(pl.Series(np.random.default_rng(0).random(len(age)) < 2.0 ** (-age / 30)))["customer_id"]
     return orders.filter(pl.col("customer_id").is_in(kept.implode()))
 
@@ -67,7 +63,9 @@ WORLDS = (mostly_one_time, exploding, closed, closed_at_the_end, one_price, one_
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)
-def test_scores_are_honest(world: Callable[[Simulate], pl.DataFrame], simulate_orders: Simulate, honest: Honest) -> None:
+def test_scores_are_honest(
+    world: Callable[[Simulate], pl.DataFrame], simulate_orders: Simulate, honest: Honest
+) -> None:
     orders = world(simulate_orders)
     model = RepurchaseModel(horizons=(30, 200)).fit(orders)
     assert 200 not in model.learned_  # no outcome of 200 days is known to whom was seen long enough before

@@ -61,9 +61,7 @@ class Peer:
         for name, bend in BENT.items():
             known, asked = bend(self.known[name].to_numpy()), bend(design[name].to_numpy())
             filled = np.where(np.isnan(known), np.nanmedian(known), known)
-            inside = np.clip(
-                np.where(np.isnan(asked), np.nanmedian(known), asked), np.nanmin(known), np.nanmax(known)
-            )
+            inside = np.clip(np.where(np.isnan(asked), np.nanmedian(known), asked), np.nanmin(known), np.nanmax(known))
             hinges = [np.maximum(inside - bend, 0) for bend in np.unique(np.quantile(filled, [0.25, 0.5, 0.75]))]
             columns += [inside, *hinges, np.isnan(asked) * 1.0]
         return np.column_stack(columns)

@@ -74,7 +74,9 @@ class TestAnswers:
     def test_customers_do_not_change_each_others_digits(self, name: str) -> None:
         fit, who = MODELS[name], customers()
         whole = fit.expected_purchases(*who, horizon_days=90)
-        alone = [fit.expected_purchases(*(column[[place]] for column in who), horizon_days=90)[0] for place in range(40)]
+        alone = [
+            fit.expected_purchases(*(column[[place]] for column in who), horizon_days=90)[0] for place in range(40)
+        ]
         assert whole[:40].tolist() == alone
 
     def test_come_through_json_exactly(self, name: str) -> None:
@@ -101,7 +103,9 @@ def test_one_time_buyers_fade_in_mbgnbd_only() -> None:
 
 def test_nothing_jumps_where_a_passes_1() -> None:
     def orders(a: float) -> Floats:
-        return Btyd("mbgnbd", 0.8, 30.0, a, 2.5).expected_purchases([0, 3, 40], [0, 50, 390], [90, 90, 400], horizon_days=90)
+        return Btyd("mbgnbd", 0.8, 30.0, a, 2.5).expected_purchases(
+            [0, 3, 40], [0, 50, 390], [90, 90, 400], horizon_days=90
+        )
 
     np.testing.assert_allclose(orders(1 + 2e-6), (orders(1 - 1e-3) + orders(1 + 1e-3)) / 2, rtol=1e-5)
 
@@ -166,7 +170,9 @@ class TestFit:
     ) -> None:
         again = fit_btyd(*shop, families=("bgnbd",), start=start)
         assert again.log_likelihood == pytest.approx(fitted.log_likelihood, abs=0.01)
-        np.testing.assert_allclose([again.r, again.alpha, again.a, again.b], [fitted.r, fitted.alpha, fitted.a, fitted.b], rtol=0.02)
+        np.testing.assert_allclose(
+            [again.r, again.alpha, again.a, again.b], [fitted.r, fitted.alpha, fitted.a, fitted.b], rtol=0.02
+        )
 
     def test_the_order_of_customers_does_not_matter(self, shop: tuple[Floats, Floats, Floats], fitted: Btyd) -> None:
         mixed = np.random.default_rng(0).permutation(len(shop[0]))
@@ -222,7 +228,9 @@ def test_customers_who_never_leave_are_not_said_to() -> None:
     rng = np.random.default_rng(1)
     age = rng.uniform(200, 700, 2_000)
     x = rng.poisson(rng.gamma(3.0, 1 / 60, 2_000) * age).astype(float)
-    t_x = np.where(x > 0, age * rng.beta(np.maximum(x, 1), 1), 0.0)  # the last of x purchases spread evenly over the age
+    t_x = np.where(
+        x > 0, age * rng.beta(np.maximum(x, 1), 1), 0.0
+    )  # the last of x purchases spread evenly over the age
     fit = fit_btyd(x, t_x, age)
     assert fit.family == "nbd" or fit.a / (fit.a + fit.b) < 0.02
     assert fit.r / fit.alpha == pytest.approx(3.0 / 60, rel=0.1)
@@ -269,7 +277,15 @@ class TestGammaGamma:
             np.r_[np.full(299, 20.0), 1e9],
             np.full(0, 1.0),
         ],
-        ids=["constant", "constant and small", "nearly constant", "pareto", "nine repeat buyers", "one giant", "nobody"],
+        ids=[
+            "constant",
+            "constant and small",
+            "nearly constant",
+            "pareto",
+            "nine repeat buyers",
+            "one giant",
+            "nobody",
+        ],
     )
     def test_money_that_does_not_fit_still_gives_money(self, means: Floats) -> None:
         x = np.where(means > 0, 1.0 + np.arange(len(means)) % 5, 0.0)

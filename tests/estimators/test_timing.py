@@ -32,9 +32,7 @@ def test_low_median_and_high_are_in_order_and_within_the_window() -> None:
     p = np.sort(rng.random((3, 400)), axis=0)
     p[:, :50] = p[0, :50]  # nothing to gain from waiting longer
     p[:, 50:60] = 1.0
-    low, median, high = (
-        days[~np.isnan(days)] for days in days_to_next_order(dict(zip((30, 90, 365), p, strict=True)))
-    )
+    low, median, high = (days[~np.isnan(days)] for days in days_to_next_order(dict(zip((30, 90, 365), p, strict=True))))
     assert len(low) == (p[2] > 0.5).sum()
     assert (low >= 1).all()
     assert (low <= median).all()

@@ -117,7 +117,9 @@ def test_a_rhythm_or_a_year_that_never_was_is_missing_not_zero(make_orders: Make
     found = features(make_orders([("a", "2024-01-10", 30.0)]), date(2024, 3, 1)).row(0, named=True)
     missing = {name for name, value in found.items() if isinstance(value, float) and np.isnan(value)}
     assert missing >= {"gap_mean_days", "gap_median_days", "gap_last_days", "silence_to_gap", "bought_year_ago/30"}
-    assert np.isfinite([found[name] for name in ("silence_in_spreads", "rate", "days_bought_90d", "spend_typical")]).all()
+    assert np.isfinite(
+        [found[name] for name in ("silence_in_spreads", "rate", "days_bought_90d", "spend_typical")]
+    ).all()
 
 
 def test_without_amounts_money_columns_are_absent(make_orders: Make) -> None:
@@ -142,11 +144,20 @@ def test_orders_after_the_day_change_no_feature(logs: Logs, data: st.DataObject)
     assert_same_bits(features(pl.concat([known, later]), MIDDLE), features(known, MIDDLE, observed_until=MIDDLE))
 
 
-NEVER_RAISED = ("spend_days_total", "spend_largest", "spend_last_window", "spend_window_before", "fading_spend", "days_bought")
+NEVER_RAISED = (
+    "spend_days_total",
+    "spend_largest",
+    "spend_last_window",
+    "spend_window_before",
+    "fading_spend",
+    "days_bought",
+)
 
 
 @few
-@given(data=st.data(), sale=st.integers(0, 29), part=st.floats(0.01, 1.0), days=st.integers(0, 200), found=st.booleans())
+@given(
+    data=st.data(), sale=st.integers(0, 29), part=st.floats(0.01, 1.0), days=st.integers(0, 200), found=st.booleans()
+)
 def test_a_return_never_raises_spend(
     logs: Logs, data: st.DataObject, sale: int, part: float, days: int, found: bool
 ) -> None:
@@ -167,7 +178,8 @@ def test_a_return_never_raises_spend(
     names = [
         name
         for name in features(orders, END).columns
-        if name.startswith(NEVER_RAISED) and not name.startswith("fading_spend_rate")  # a shorter tenure can raise a rate
+        if name.startswith(NEVER_RAISED)
+        and not name.startswith("fading_spend_rate")  # a shorter tenure can raise a rate
     ]
     assert {"spend_days_total", "spend_largest", "days_bought_90d", "fading_spend_120d"} <= set(names)
     for after in features(returned, END).iter_rows(named=True):
@@ -184,9 +196,7 @@ def test_the_order_of_rows_does_not_matter(logs: Logs, data: st.DataObject, seed
 
 @few
 @given(data=st.data(), kept=st.sets(st.sampled_from("abcde"), min_size=1))
-def test_some_customers_have_the_features_they_have_among_all(
-    logs: Logs, data: st.DataObject, kept: set[str]
-) -> None:
+def test_some_customers_have_the_features_they_have_among_all(logs: Logs, data: st.DataObject, kept: set[str]) -> None:
     orders = data.draw(logs)
     chosen = pl.col("customer_id").is_in(sorted(kept))
     assert_same_bits(features(orders.filter(chosen), END), features(orders, END).filter(chosen))

@@ -77,9 +77,7 @@ def test_equals_lifetimes_on_cdnow(cdnow_orders: pl.DataFrame, as_of: date, n_cu
     ours = found.select(
         pl.col("frequency", "recency_days", "age_days").cast(pl.Float64), pl.col("spend_mean").fill_null(0.0)
     )
-    named = theirs.select(
-        frequency="frequency", recency_days="recency", age_days="T", spend_mean="monetary_value"
-    )
+    named = theirs.select(frequency="frequency", recency_days="recency", age_days="T", spend_mean="monetary_value")
     assert_frame_equal(ours, named, rel_tol=1e-12)
 
 

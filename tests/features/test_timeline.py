@@ -111,7 +111,9 @@ class TestOutcomes:
         book = ledger(make_orders([("a", "2024-01-01", 1.0)]), observed_until=date(2024, 4, 29))
         history = book.history(DAY)
         assert not book.outcomes(history, horizon_days=29).bought.any()
-        with pytest.raises(InsufficientHistory, match=r"known on 2024-04-30, but orders were observed until 2024-04-29"):
+        with pytest.raises(
+            InsufficientHistory, match=r"known on 2024-04-30, but orders were observed until 2024-04-29"
+        ):
             book.outcomes(history, horizon_days=30)
 
     def test_know_no_money_where_the_log_knows_none(self, make_orders: Make) -> None:

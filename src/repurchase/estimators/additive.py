@@ -169,7 +169,7 @@ def fit_additive(design: pl.DataFrame, bought: npt.NDArray[np.bool_], weight: Fl
 
     bases = _bases(design, PURCHASE_FEATURES)
     matrix, middle, spread = _standardised(bases, design)
-    fitted = LogisticRegression(C=1.0 / PENALTY, max_iter=300, tol=1e-4).fit(matrix, bought, sample_weight=weight)
+    fitted = LogisticRegression(C=1.0 / PENALTY, solver="newton-cholesky").fit(matrix, bought, sample_weight=weight)
     return _head(bases, fitted.coef_[0] / spread, float(fitted.intercept_[0]), middle)
 
 

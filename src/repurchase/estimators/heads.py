@@ -164,6 +164,8 @@ def gather(cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: in
         return None
     most = max(LEAST_PER_CUTOFF, MOST_ROWS // len(days))
     known = [cuts.sample(day, most=most, random_state=random_state) for day in days]
+    if not any(len(cut.history.customer) for cut in known):
+        return None
     rows = training_set(
         [design_matrix(cut, btyd, other, horizon_days=horizon_days) for cut in known],
         [cuts.outcomes(cut, horizon_days=horizon_days).bought for cut in known],

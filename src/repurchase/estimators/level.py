@@ -148,6 +148,8 @@ def learn_season(
         now, last, earlier = (
             cuts.sample(day, most=SEASON_CUSTOMERS, random_state=random_state) for day in (as_of, then, before)
         )
+        if not len(earlier.history.customer):
+            continue
         trust = min(1.0, known / 90.0) * min(1.0, 2.0 * len(earlier.history.customer) / len(now.history.customer))
         swing = [KEPT_OF_LAST_YEAR * trust * (b - a) for a, b in zip(miss(earlier), miss(last), strict=True)]
         days.append(ahead)

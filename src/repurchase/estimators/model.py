@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from repurchase.errors import InputError
+from repurchase.errors import InputError, InsufficientHistory, OrdersError
 from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
@@ -125,7 +125,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InsufficientHistory
-            If a horizon that was asked for is longer than the history.
+            If a horizon that was asked for is longer than the history, or no one has bought yet.
         InputError
             If it is not a table of orders, or there is none up to ``as_of``.
         """
@@ -151,17 +151,28 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         -------
         RepurchaseModel
             Itself, fitted.
+
+        Raises
+        ------
+        InsufficientHistory
+            If no one has bought yet.
         """
+        now = cuts.at(as_of)
+        if not len(now.history.customer):
+            raise InsufficientHistory(
+                f"orders: no customer has a day with net sales above zero up to {as_of}, so there is nothing to learn "
+                "from. Send orders with sales, or a later day."
+            )
         self.as_of_ = as_of
         self.version_ = UNREGISTERED
-        self.horizons_ = tuple(sorted(self.horizons or cuts.horizons))
+        self.horizons_ = tuple(sorted(set(self.horizons or cuts.horizons)))
         self.btyd_ = cuts.btyd(as_of, "mbgnbd")
         self.other_btyd_ = cuts.btyd(as_of, "bgnbd")
         self.gamma_gamma_ = cuts.gamma_gamma(as_of)
         self.heads_ = self._fit_heads(cuts)
         self.learned_ = tuple(self.heads_)
         self.spread_ = self._learn_spread(cuts)
-        self._learn_tiers(cuts.at(as_of))
+        self._learn_tiers(now)
         self.notes_ = self._notes()
         return self
 
@@ -186,6 +197,8 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         ------
         NotFittedError
             Before `fit`.
+        OrdersError
+            If the orders are not clean, or carry no amounts while the model learned from amounts.
         InputError
             If it is not a table of orders, or there is none up to ``as_of``.
         """
@@ -193,9 +206,14 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             raise NotFittedError("This RepurchaseModel is not fitted yet. Call fit(orders, as_of) first.")
         frame = as_polars(orders)
         day = _last_day(frame) if as_of is None else as_of
-        if customers is not None:
+        if customers is not None and frame.schema.get("customer_id") == pl.String():
             frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
         book = ledger(frame, observed_until=day)
+        if self.gamma_gamma_ is not None and not book.has_amounts:
+            raise OrdersError(
+                f"orders: no amount in any of {frame.height:,} rows, but the model learned from amounts. Send orders "
+                "with amounts, or train on orders without."
+            )
         cut = Cut(book.history(day))
         scores = scores_frame(
             cut,
