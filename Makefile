@@ -53,11 +53,11 @@ mlflow: $(STAMP) ## open the MLflow pages of the runs on http://127.0.0.1:5000
 
 .PHONY: notebooks
 notebooks: $(STAMP) ## run the notebooks as they are
-	@$(BIN)/python -m pytest --quiet --nbmake --nbmake-timeout=600 -p no:doctest notebooks
+	@$(BIN)/python -m pytest --quiet --nbmake --nbmake-timeout=600 notebooks
 
 .PHONY: test
 test: $(STAMP) ## run every test
-	@$(BIN)/python -m pytest --quiet -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory notebooks
 
 .PHONY: lint

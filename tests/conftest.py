@@ -24,7 +24,8 @@ def shared_data() -> Path:
 def cdnow_file() -> Path:
     """CDNOW_master.txt inside the installed lifetimes package, found without importing it."""
     spec = importlib.util.find_spec("lifetimes")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "datasets" / "CDNOW_master.txt"
 
 

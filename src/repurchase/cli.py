@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="repurchase",
     help="From an order export to scored customers: who will buy again, who is about to leave, what each is worth.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="Kept models: list, show, promote, roll back, export.", no_args_is_help=True)
+models_app = typer.Typer(help="Kept models: list, show, promote, roll back, export.")
 app.add_typer(models_app, name="models")
 
 Home = Annotated[Path, typer.Option(help="Folder that holds models/, mlruns/ and outputs/.")]
@@ -49,34 +50,47 @@ Version = Annotated[str, typer.Argument(help="A version number, champion, previo
 def main() -> None:
     """Run the command line and turn what went wrong into an exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except RepurchaseError as fault:
-        _stop(" ".join(str(fault).split()))
-    except typer.Abort:
-        _stop("stopped", code=130)
-    except KeyboardInterrupt:
-        _stop("interrupted; nothing was changed", code=130)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        _stop(str(fault))
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except Exception as fault:
-        message = getattr(fault, "format_message", None)
-        if message is None:
+        words = _misuse(fault)
+        if words is None:
             raise
-        _stop(f"{message()} See repurchase --help.")
+        _stop(words)
+    if code == INTERRUPTED:
+        _stop("interrupted; no half-written output was left.", code=INTERRUPTED)
+    sys.exit(code)
 
 
-def _stop(words: str, *, code: int = 2) -> None:
-    sys.stderr.write(f"repurchase: {words}\n")
+def _misuse(fault: Exception) -> str | None:
+    """Say in words how the command line was misused, if that is what went wrong."""
+    message = getattr(fault, "format_message", None)
+    if message is None:
+        return None
+    command = getattr(getattr(fault, "ctx", None), "command_path", "repurchase")
+    words = message().rstrip(". ")
+    return f"{words}{'' if words.endswith('?') else '.'} See `{command} --help`."
+
+
+def _stop(words: str, *, code: int = 2) -> NoReturn:
+    sys.stderr.write(f"repurchase: {' '.join(words.split())}\n")
     sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
 def _start(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
 ) -> None:
     if version:
         typer.echo(f"repurchase {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise InputError("no command was given. Choose one of those above.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("repurchase").setLevel(logging.INFO)
@@ -109,6 +123,7 @@ def check(
 ) -> None:
     """Say which layout was found, what cleaning will do, and whether it is enough. Writes nothing."""
     from repurchase.jobs.intake import check_orders
+    from repurchase.orders.sufficiency import require_sufficient
 
     settings = _settings(home, columns, horizons=horizon, timezone=timezone, currency=currency, date_order=date_order)
     checked = check_orders(orders, settings=settings, as_of=_day(as_of))
@@ -121,8 +136,7 @@ def check(
             typer.echo(f"         {rule.advice}")
     if checked.horizons:
         typer.echo(f"Days ahead that this history supports: {', '.join(map(str, checked.horizons))}.")
-    if not checked.enough:
-        raise typer.Exit(2)
+    require_sufficient(checked.rules)
 
 
 @app.command()

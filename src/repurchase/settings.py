@@ -111,17 +111,23 @@ class Settings:
             If a value is outside its range.
         """
         if self.horizons is not None:
+            _require(
+                "horizons", self.horizons, all(_is_whole(day, 1, 3650) for day in self.horizons), "1 to 3650 days each"
+            )
             object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
-            _require("horizons", self.horizons, all(0 < day <= 3650 for day in self.horizons), "1 to 3650 days each")
             _require("horizons", self.horizons, bool(self.horizons), "at least one number of days")
         for item in fields(self):
             allowed = _literals(item.type)
             value = getattr(self, item.name)
             if allowed and value is not None:
                 _require(item.name, value, value in allowed, f"one of {', '.join(allowed)}")
-        _require("clv_horizon_days", self.clv_horizon_days, 0 < self.clv_horizon_days <= 3650, "1 to 3650 days")
-        _require("discount_rate", self.discount_rate, 0 <= self.discount_rate < 1, "a yearly rate from 0 up to 1")
-        _require("jobs", self.jobs, self.jobs >= 1, "1 or more")
+        _require("clv_horizon_days", self.clv_horizon_days, _is_whole(self.clv_horizon_days, 1, 3650), "1 to 3650 days")
+        rate = self.discount_rate
+        _require("discount_rate", rate, isinstance(rate, int | float) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
+        for name in ("jobs", "min_customers", "min_repeat_buyers"):
+            _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
+        _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
+        _require("currency", self.currency, isinstance(self.currency, str | None), "a name such as NOK")
         _require("timezone", self.timezone, _is_zone(self.timezone), "an IANA time zone such as Europe/Oslo")
 
     @classmethod
@@ -159,6 +165,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as fault:
         raise InputError(f"{path}: not readable as TOML ({fault}). Correct it or move it away.") from fault
+    for table in ("sufficiency", "columns"):
+        _require(table, content.get(table, {}), isinstance(content.get(table, {}), dict), f"a table: [{table}]")
     content.update(content.pop("sufficiency", {}))
     known = {item.name for item in fields(Settings)} - {"home"}
     for key in content:
@@ -167,6 +175,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
             raise InputError(f"{path}: unknown setting '{key}'.{hint}")
     if "horizons" in content:
+        _require("horizons", content["horizons"], isinstance(content["horizons"], list), "a list such as [30, 90]")
         content["horizons"] = tuple(content["horizons"])
     return content
 
@@ -174,6 +183,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"The setting '{name}' must be {expected}. Got {value!r} instead.")
+
+
+def _is_whole(value: object, least: int, most: int | None = None) -> bool:
+    return isinstance(value, int) and value >= least and (most is None or value <= most)
 
 
 def _literals(annotation: Any) -> tuple[str, ...]:

@@ -23,6 +23,10 @@ class TestExpectedOrders:
         assert (np.diff(found) >= 0).all()
         assert (found >= p).all()
 
+    def test_are_at_least_the_probability_where_btyd_expects_next_to_nothing(self) -> None:
+        found = expected_orders(np.array([0.9]), np.array([0.01]), np.array([0.01]))
+        assert found.tolist() == [0.9]
+
 
 class TestDiscountFactor:
     def test_is_one_without_a_rate(self) -> None:

@@ -128,3 +128,10 @@ def test_shares_are_written_without_minus_zero() -> None:
     assert percent(-0.0004, 1) == "0.0 %"
     assert percent(-0.02, signed=True) == "-2 %"
     assert percent(0.025, 1, signed=True) == "+2.5 %"
+
+
+def test_a_lead_of_more_than_the_whole_is_told_in_times() -> None:
+    standing = Standing("past_rate", 0.40, 0.39, 0.36, 0.08, (0.08,), 0.01, 0.005, 500, 4500)
+    assert (
+        lead_words(standing) == "explains 4.0 times as much of who buys as the best rule (the customer's own past rate)"
+    )

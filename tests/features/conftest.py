@@ -14,7 +14,7 @@ START = date(2024, 1, 1)
 
 
 def orders_of(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-    """Clean orders from (customer, day, amount), then maybe the day of the sale a return reverses, then the order id."""
+    """Clean orders from (customer, day, amount), then maybe the day of a return's sale, then maybe the order id."""
     return pl.DataFrame(
         {
             "customer_id": [row[0] for row in rows],

@@ -64,6 +64,17 @@ def test_by_hand_tenure_and_rhythm(customer: dict[str, float]) -> None:
     assert customer["silence_to_longest_gap"] == pytest.approx(5 / 360)
 
 
+@pytest.mark.parametrize(
+    ("gaps", "median"), [([7], 7), ([40, 10], 25), ([3, 50, 20], 20), ([9, 1, 30, 4], 6.5), ([5, 4, 3, 2, 1], 3)]
+)
+def test_by_hand_the_median_gap(make_orders: Make, gaps: list[int], median: float) -> None:
+    days = np.concatenate([[0], np.cumsum(gaps)]).tolist()
+    rows = [("b", (date(2024, 1, 1) + timedelta(days=day)).isoformat(), 1.0) for day in days]
+    neighbours = [("a", "2024-01-03", 1.0), ("c", "2024-01-01", 1.0), ("c", "2024-04-01", 1.0)]
+    found = features(make_orders([*neighbours, *rows]), date(2025, 1, 1))["gap_median_days"].to_list()
+    assert found == [pytest.approx(np.nan, nan_ok=True), median, 91]
+
+
 def test_by_hand_windows(customer: dict[str, float]) -> None:
     counts = {window: customer[f"days_bought_{window}d"] for window in (7, 14, 30, 60, 90, 180, 365)}
     assert counts == {7: 1, 14: 1, 30: 2, 60: 2, 90: 2, 180: 2, 365: 2}

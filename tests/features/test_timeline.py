@@ -1,7 +1,7 @@
 """What was known on a day, and what came after it."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -230,4 +230,4 @@ def test_cutoffs_leave_their_windows_known_and_some_history_before() -> None:
     assert days[0] == date(2024, 11, 1)
     assert {(earlier - later).days for later, earlier in zip(days[1:], days, strict=False)} == {20}
     assert (days[-1] - first).days >= 30
-    assert train_cutoffs(first_day=first, as_of=datetime(2024, 2, 1).date(), horizon_days=30, most=9, step_days=7) == []
+    assert train_cutoffs(first_day=first, as_of=date(2024, 2, 1), horizon_days=30, most=9, step_days=7) == []

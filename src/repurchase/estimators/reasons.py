@@ -56,7 +56,9 @@ def _statements() -> Sequence[tuple[pl.Expr, pl.Expr]]:
     overdue = (silence + 1.0).log() - (gap + 1.0).log()
     recent, before = pl.col("days_bought_90d"), pl.col("days_bought_90d_before")
     trend = ((recent + 0.5) / (before + 0.5)).log()
-    rhythm = pl.format("usually every {}", _days(gap))
+    rhythm = (
+        pl.when(_whole(gap) <= 1).then(pl.lit("usually every day")).otherwise(pl.format("usually every {}", _days(gap)))
+    )
     last = pl.format("last order {} ago", _days(silence))
     return [
         (pl.when(repeat & (silence > 1.5 * gap)).then(overdue), pl.format("{}; {}", last, rhythm)),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from repurchase.estimators.cuts import Cut
 
-__all__ = ["RULES", "CalibratedRule", "fit_rule"]
+__all__ = ["RULES", "CalibratedRule", "fit_rule", "recency_weight"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -75,27 +75,61 @@ class CalibratedRule:
         return {"name": self.name, "knots": list(self.knots), "shares": list(self.shares)}
 
 
-def fit_rule(name: str, cuts: Sequence[Cut], bought: Sequence[Bools]) -> CalibratedRule:
+def fit_rule(name: str, cuts: Sequence[Cut], bought: Sequence[Bools], *, horizon_days: int) -> CalibratedRule:
     """Learn what a rule's number meant at earlier cut-offs.
+
+    Cut-offs count as they do for the model, less the older they are. Each group of equal shares is moved toward the
+    overall share as by one more customer, so that a rule never swears on a small group.
 
     Parameters
     ----------
     name : str
         Key of ``RULES``.
     cuts : sequence of Cut
-        Earlier cut-offs, at least one.
+        Earlier cut-offs, latest first, at least one.
     bought : sequence of bool arrays
         What their customers did.
+    horizon_days : int
+        Days ahead.
 
     Returns
     -------
     CalibratedRule
-        Shares are kept off 0 and 1 by half a customer, so that no log loss is infinite.
+        Shares rise with the rule's number and lie inside (0, 1).
     """
     from sklearn.isotonic import IsotonicRegression
 
     rank = np.concatenate([RULES[name](cut) for cut in cuts])
     outcome = np.concatenate(bought).astype(np.float64)
-    margin = 0.5 / len(outcome)
-    fitted = IsotonicRegression(y_min=margin, y_max=1.0 - margin).fit(rank, outcome)
-    return CalibratedRule(name, tuple(map(float, fitted.X_thresholds_)), tuple(map(float, fitted.y_thresholds_)))
+    weight = np.concatenate([np.full(len(cut.features), recency_weight(cuts[0], cut, horizon_days)) for cut in cuts])
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(rank, outcome, sample_weight=weight)
+    shares = _toward_base(fitted.predict(rank), outcome, weight)
+    knots = fitted.X_thresholds_
+    return CalibratedRule(name, tuple(map(float, knots)), tuple(shares(level) for level in fitted.y_thresholds_))
+
+
+def recency_weight(latest: Cut, cut: Cut, horizon_days: int) -> float:
+    """How much a cut-off counts beside the latest one: half for every horizon that it is older.
+
+    Parameters
+    ----------
+    latest, cut : Cut
+        The latest cut-off, and the one to weigh.
+    horizon_days : int
+        Days ahead.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+    """
+    return float(2.0 ** (-(latest.as_of - cut.as_of).days / horizon_days))
+
+
+def _toward_base(levels: Floats, outcome: Floats, weight: Floats) -> Callable[[float], float]:
+    blocks, member = np.unique(levels, return_inverse=True)
+    size = np.bincount(member, weights=weight)
+    base = float(np.average(outcome, weights=weight))
+    moved = (np.bincount(member, weights=weight * outcome) + base) / (size + 1.0)
+    rising = np.maximum.accumulate(np.clip(moved, 1e-6, 1.0 - 1e-6))
+    return lambda level: float(rising[np.abs(blocks - level).argmin()])

@@ -163,7 +163,7 @@ def _voices(
     earlier = [cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0) for day in days]
     bought = [cuts.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
     for rule in RULES:
-        yield rule, fit_rule(rule, earlier, bought).p_purchase(cut), None
+        yield rule, fit_rule(rule, earlier, bought, horizon_days=horizon_days).p_purchase(cut), None
 
 
 def _frame(name: str, cut: Cut, outcome: Outcomes, *, p: Floats, spend: Floats | None) -> pl.DataFrame:

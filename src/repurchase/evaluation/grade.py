@@ -330,4 +330,6 @@ def lead_words(standing: Standing) -> str:
         return f"explains {percent(standing.explained)} of who buys, where the best rule ({rule}) explains nothing"
     if math.isnan(more) or more < standing.gain:
         return f"leaves {percent(standing.gain, 1)} less of who buys unexplained than the best rule ({rule})"
+    if more >= 1:
+        return f"explains {1 + more:.1f} times as much of who buys as the best rule ({rule})"
     return f"explains {percent(more)} more of who buys than the best rule ({rule})"

@@ -1,6 +1,6 @@
 """A list of customers to score, with whatever else stands in it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from repurchase.orders.ids import clean_ids
 from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import SYNONYMS, plain
 
-__all__ = ["CustomerList", "read_customers"]
+__all__ = ["CustomerList", "free_names", "read_customers"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
     path : Path
         CSV or Parquet with a column of ids.
     told : mapping
-        ``customer_id`` to the list's own name, where it is not recognised.
+        ``customer_id`` to the name it has among the orders; a list may use that name too.
 
     Returns
     -------
@@ -57,8 +57,7 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
     name = _id_column(rows.columns, told, path)
     ids = clean_ids(rows[name]).alias("customer_id")
     further = rows.drop(name)
-    named = further.rename({column: f"list_{column}" for column in further.columns if column == "customer_id"})
-    listed = named.insert_column(0, ids)
+    listed = further.rename(free_names(further.columns, taken=["customer_id"])).insert_column(0, ids)
     known = listed.filter(pl.col("customer_id").is_not_null())
     if not known.height:
         raise InputError(
@@ -72,6 +71,37 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
     )
 
 
+def free_names(names: Iterable[str], *, taken: Iterable[str]) -> dict[str, str]:
+    """Find names for a list's columns beside columns that bear the same.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The list's columns.
+    taken : iterable of str
+        Names that others have.
+
+    Returns
+    -------
+    dict of str to str
+        ``list_`` put before each name that is taken, more than once if that is taken too (scores sent as a list).
+
+    Examples
+    --------
+    >>> free_names(["segment", "list_segment", "city"], taken=["segment"])
+    {'segment': 'list_list_segment', 'list_segment': 'list_segment', 'city': 'city'}
+    """
+    names = list(names)
+    others = {*taken}
+    free: dict[str, str] = {}
+    for name in names:
+        new = name
+        while new in others or (new != name and new in names):
+            new = f"list_{new}"
+        free[name] = new
+    return free
+
+
 def _id_column(columns: list[str], told: Mapping[str, str], path: Path) -> str:
     wanted = told.get("customer_id")
     if wanted in columns:
@@ -83,5 +113,5 @@ def _id_column(columns: list[str], told: Mapping[str, str], path: Path) -> str:
             return by_name[known]
     raise InputError(
         f"{path}: no column of customer ids. Found: {first_few(columns, shown=12)}. "
-        "Say which it is: --columns customer_id=..."
+        "Give the column of ids the name customer_id."
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from repurchase.errors import DeliveryError, InputError
 
-__all__ = ["FORMATS", "Delivery", "deliver_to"]
+__all__ = ["FORMATS", "Delivery", "deliver_to", "require_writable"]
 
 FORMATS = (".parquet", ".csv")
 
@@ -104,7 +104,8 @@ def deliver_to(out: Path) -> Iterator[Delivery]:
     made = _make_folders(out.parent)
     try:
         with _only_one(out), _refusals(out):
-            staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+            _clear_leftovers(out)
+            staging = Path(tempfile.mkdtemp(prefix=_partial(out), dir=out.parent))
             try:
                 yield Delivery(out, staging)
             finally:
@@ -112,6 +113,40 @@ def deliver_to(out: Path) -> Iterator[Delivery]:
     finally:
         for folder in reversed(made):
             _remove_if_empty(folder)
+
+
+def require_writable(folder: Path) -> None:
+    """Find out whether a folder can be written, or made, before long work is done for it.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not exist; it is not made.
+
+    Raises
+    ------
+    DeliveryError
+        If it cannot be written.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".repurchase-", dir=nearest):
+            return
+    except OSError as fault:
+        raise DeliveryError(
+            f"{folder} cannot be written: {fault.strerror or fault}. Mend it or choose another folder."
+        ) from fault
+
+
+def _partial(out: Path) -> str:
+    return f".{out.name}.partial-"
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove what a killed run left half-written; the lock is ours, so nobody is at work on it."""
+    for left in out.parent.iterdir():
+        if left.name.startswith(_partial(out)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

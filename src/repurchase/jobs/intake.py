@@ -73,11 +73,6 @@ class Checked:
     rules: tuple[Rule, ...]
     horizons: tuple[int, ...]
 
-    @property
-    def enough(self) -> bool:
-        """Whether a model can be trained."""
-        return all(rule.holds for rule in self.rules)
-
 
 def take_in(source: str, *, settings: Settings, as_of: date | None = None) -> Intake:
     """Read and clean orders, and settle the last day known.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import polars as pl
 
 from repurchase import __version__
-from repurchase.jobs.customers import CustomerList, read_customers
+from repurchase.errors import InputError
+from repurchase.jobs.customers import CustomerList, free_names, read_customers
 from repurchase.jobs.delivery import Delivery, deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
 from repurchase.jobs.steps import LogSteps, Steps
@@ -89,11 +91,13 @@ def score(
     """
     steps = steps or LogSteps()
     bundle = load_bundle(resolve(settings.home, model))
-    asked = read_customers(customers, told=settings.columns) if customers else None
+    told = settings_of(settings, bundle.manifest.get("settings", {}))
+    _require_apart(out, [Path(source), *([customers] if customers else [])])
+    asked = read_customers(customers, told=told.columns) if customers else None
     with deliver_to(out) as delivery:
         with steps.step("Reading and cleaning orders"):
-            told = settings_of(settings, bundle.manifest.get("settings", {}))
             intake = take_in(source, settings=told, as_of=as_of)
+            _require_apart(out, [Path(file.path) for file in intake.raw.files])
         with steps.step("Scoring"):
             scores = _scores(bundle, intake, asked)
         with steps.step("Measuring repeat business"):
@@ -114,6 +118,12 @@ def score(
     return Scored(scores, out, run)
 
 
+def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
+    for path in inputs:
+        if path.is_file() and path.resolve() == out.resolve():
+            raise InputError(f"--out {out}: that is one of the inputs and would be overwritten. Choose another name.")
+
+
 def _scores(bundle: LoadedBundle, intake: Intake, asked: CustomerList | None) -> pl.DataFrame:
     from repurchase.estimators.model import RepurchaseModel
 
@@ -121,8 +131,8 @@ def _scores(bundle: LoadedBundle, intake: Intake, asked: CustomerList | None) ->
     if asked is None:
         return model.predict(intake.clean.orders, intake.as_of)
     scores = model.predict(intake.clean.orders, intake.as_of, asked.rows["customer_id"].to_list())
-    clashing = {name: f"list_{name}" for name in asked.rows.columns[1:] if name in scores.columns}
-    return scores.join(asked.rows.rename(clashing), on="customer_id", how="left", maintain_order="left")
+    carried = asked.rows.rename(free_names(asked.rows.columns[1:], taken=scores.columns))
+    return scores.join(carried, on="customer_id", how="left", maintain_order="left")
 
 
 def _stage(delivery: Delivery, scores: pl.DataFrame, intake: Intake) -> dict[str, Any]:

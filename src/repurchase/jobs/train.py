@@ -12,6 +12,7 @@ from repurchase.estimators.model import RepurchaseModel
 from repurchase.evaluation.backtest import backtest
 from repurchase.evaluation.judgement import judge
 from repurchase.features.timeline import ledger
+from repurchase.jobs.delivery import require_writable
 from repurchase.jobs.intake import Intake, take_in
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
@@ -85,6 +86,7 @@ def train(source: str, *, settings: Settings, as_of: date | None = None, steps: 
         If the home folder or MLflow cannot be written.
     """
     steps = steps or LogSteps()
+    require_writable(settings.home)
     with steps.step("Reading and cleaning orders"):
         intake = take_in(source, settings=settings, as_of=as_of)
         require_sufficient(sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings))

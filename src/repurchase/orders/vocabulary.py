@@ -74,6 +74,8 @@ class Export:
         Customer ids that stand for nobody in particular.
     first_line_only : bool
         Order fields stand on the first line of an order only.
+    notes : tuple of str
+        What a reader of such a log should know, in words.
     """
 
     name: str

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from repurchase.report.words import THIN
 
 if TYPE_CHECKING:
@@ -282,18 +284,37 @@ def to_png(picture: Picture) -> bytes:
     bytes
         The file's content; it names no date and no software.
     """
-    engine: Any = picture.figure.get_layout_engine()
-    lines = textwrap.wrap(picture.finding, 70)
-    top = 1 - (0.24 * len(lines) + 0.1) / picture.figure.get_figheight()
-    title = picture.figure.text(
-        0.015, 0.985, "\n".join(lines), va="top", fontsize=11.5, fontweight="bold", linespacing=1.35
-    )
-    engine.set(rect=(0, 0, 1, top))
-    try:
-        return _saved(picture.figure, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    finally:
-        title.remove()
-        engine.set(rect=(0, 0, 1, 1))
+    from matplotlib import rc_context
+    from matplotlib.image import imsave
+
+    target = io.BytesIO()
+    with rc_context(STYLE):
+        pixels = np.vstack([_pixels(_heading(picture.finding)), _pixels(picture.figure)])
+    imsave(target, pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    return target.getvalue()
+
+
+def _heading(finding: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    lines = [line.replace("$", r"\$") for line in textwrap.wrap(finding, 64)]
+    height = 0.25 * len(lines) + 0.15
+    heading = Figure(figsize=(WIDTH_INCHES, height))
+    style: dict[str, Any] = {"va": "top", "fontsize": 11.5, "fontweight": "bold", "linespacing": 1.35}
+    heading.text(0.015, 1 - 0.08 / height, "\n".join(lines), **style)
+    return heading
+
+
+def _pixels(figure: "Figure") -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    before = figure.dpi
+    figure.set_dpi(PNG_DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba()).copy()
+    figure.set_dpi(before)
+    return drawn
 
 
 def _saved(figure: "Figure", **how: Any) -> bytes:

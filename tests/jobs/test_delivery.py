@@ -1,0 +1,155 @@
+"""All of a job's files appear whole or none does, and one job at a time makes them."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from repurchase.errors import DeliveryError, InputError
+from repurchase.jobs.delivery import deliver_to, require_writable
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from repurchase.jobs.delivery import deliver_to
+with deliver_to(Path(sys.argv[1])) as delivery:
+    delivery.staged(delivery.out).write_text("half a ta")
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def held_by_another_process(out: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestPublishing:
+    def test_files_appear_whole_under_their_names(self, tmp_path):
+        out = tmp_path / "scores.csv"
+
+        with deliver_to(out) as delivery:
+            delivery.staged(out).write_text("table")
+            delivery.staged(delivery.beside(".run.json")).write_text("{}")
+            assert not out.exists()
+            delivery.publish()
+
+        assert out.read_text() == "table"
+        assert names(tmp_path) == ["scores.csv", "scores.run.json"]
+
+    def test_an_earlier_file_stays_until_the_new_one_is_whole(self, tmp_path):
+        out = tmp_path / "scores.csv"
+        out.write_text("last night's")
+
+        with pytest.raises(InputError), deliver_to(out) as delivery:  # noqa: PT012 - the fault comes in the middle
+            delivery.staged(out).write_text("half a ta")
+            raise InputError("no")
+
+        assert out.read_text() == "last night's"
+        assert names(tmp_path) == ["scores.csv"]
+
+    def test_the_main_file_comes_last(self, tmp_path, monkeypatch):
+        moved = []
+        replace = Path.replace
+        monkeypatch.setattr(Path, "replace", lambda self, target: (moved.append(self.name), replace(self, target)))
+
+        with deliver_to(tmp_path / "a.csv") as delivery:
+            for name in ("a.csv", "a.run.json", "a.quarantine.parquet"):
+                (delivery.staging / name).touch()
+            delivery.publish()
+
+        assert moved[-1] == "a.csv"
+
+    def test_folders_are_made_and_kept_if_something_was_published(self, tmp_path):
+        out = tmp_path / "new" / "newer" / "scores.csv"
+
+        with deliver_to(out) as delivery:
+            delivery.staged(out).touch()
+            delivery.publish()
+
+        assert names(out.parent) == ["scores.csv"]
+
+    def test_folders_made_for_a_failed_run_are_removed(self, tmp_path):
+        with pytest.raises(InputError), deliver_to(tmp_path / "new" / "newer" / "scores.csv"):
+            raise InputError("no")
+
+        assert names(tmp_path) == []
+
+    def test_a_folder_that_was_there_stays(self, tmp_path):
+        (tmp_path / "there").mkdir()
+
+        with pytest.raises(InputError), deliver_to(tmp_path / "there" / "scores.csv"):
+            raise InputError("no")
+
+        assert names(tmp_path) == ["there"]
+
+    def test_a_full_disk_is_said_in_a_line(self, tmp_path):
+        with pytest.raises(DeliveryError, match=r"scores\.csv cannot be written: No space left"):  # noqa: SIM117
+            with deliver_to(tmp_path / "scores.csv"):
+                raise OSError(28, "No space left on device")
+
+        assert names(tmp_path) == []
+
+
+class TestOneAtATime:
+    def test_a_second_run_is_told_who_is_at_work(self, tmp_path):
+        out = tmp_path / "scores.csv"
+
+        with (
+            held_by_another_process(out) as holder,
+            pytest.raises(DeliveryError, match=rf"being written by another run \(process {holder.pid}, since"),
+            deliver_to(out),
+        ):
+            pytest.fail("both were let in")
+
+    def test_another_file_in_the_same_folder_is_free(self, tmp_path):
+        with held_by_another_process(tmp_path / "scores.csv"), deliver_to(tmp_path / "others.csv") as delivery:
+            delivery.staged(delivery.out).touch()
+            delivery.publish()
+
+        assert (tmp_path / "others.csv").exists()
+
+    def test_a_killed_run_lets_go_and_its_half_is_cleared_away(self, tmp_path):
+        out = tmp_path / "scores.csv"
+        out.write_text("last night's")
+        with held_by_another_process(out) as holder:
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+        assert out.read_text() == "last night's"
+
+        with deliver_to(out) as delivery:
+            delivery.staged(out).write_text("whole")
+            delivery.publish()
+
+        assert out.read_text() == "whole"
+        assert names(tmp_path) == ["scores.csv"]
+
+
+class TestRequireWritable:
+    def test_says_nothing_and_leaves_nothing_where_it_can_be_written(self, tmp_path):
+        require_writable(tmp_path)
+        require_writable(tmp_path / "not" / "yet" / "there")
+
+        assert names(tmp_path) == []
+
+    def test_refuses_a_file_in_the_place_of_the_folder(self, tmp_path):
+        (tmp_path / "home").touch()
+
+        with pytest.raises(DeliveryError, match="home cannot be written: Not a directory"):
+            require_writable(tmp_path / "home")
+        with pytest.raises(DeliveryError, match="inner cannot be written"):
+            require_writable(tmp_path / "home" / "inner")
