@@ -50,7 +50,7 @@ Version = Annotated[str, typer.Argument(help="A version number, champion, previo
 def main() -> None:
     """Run the command line and turn what went wrong into an exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="repurchase", standalone_mode=False)
     except RepurchaseError as fault:
         _stop(str(fault))
     except (typer.Abort, KeyboardInterrupt):

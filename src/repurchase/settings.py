@@ -127,6 +127,8 @@ class Settings:
         for name in ("jobs", "min_customers", "min_repeat_buyers"):
             _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
         _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
+        named = all(isinstance(column, str) for column in self.columns.values())
+        _require("columns", dict(self.columns), named, "names of columns, such as customer_id = 'Kunde'")
         _require("currency", self.currency, isinstance(self.currency, str | None), "a name such as NOK")
         _require("timezone", self.timezone, _is_zone(self.timezone), "an IANA time zone such as Europe/Oslo")
 

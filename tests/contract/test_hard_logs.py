@@ -108,7 +108,9 @@ class TestWithoutAmounts:
         same_bits(model.predict(orders.filter(who), day), scores.filter(who))
 
     def test_comes_back_from_its_state(self, model: RepurchaseModel, orders: pl.DataFrame) -> None:
-        assert RepurchaseModel.from_state(model.to_state()).predict(orders).equals(model.predict(orders))
+        again = RepurchaseModel.from_state(model.to_state())
+        assert again.predict(orders).equals(model.predict(orders))
+        assert again.notes_ == model.notes_ != ()
 
 
 class TestTooShortToLearn:

@@ -193,7 +193,6 @@ class TestSaved:
         same_bits(again.predict(shop, DAY), scores)
         assert again.to_state().parameters == model.to_state().parameters
         assert again.get_params()["random_state"] == model.random_state
-        assert again.notes_ == model.notes_
 
     def test_as_a_bundle_gives_the_same_bits_in_a_new_process(
         self, model: RepurchaseModel, shop: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits, tmp_path: Path

@@ -141,10 +141,13 @@ UNUSABLE: dict[str, tuple[Arrange, str]] = {
         lambda desk: desk.log(cells(lines(), 2, lambda number: f"0{number % 9 + 1}/0{number % 7 + 1}/2023")),
         r"day_first.*month_first",
     ),
-    "every_customer_null": (lambda desk: desk.log(cells(lines(), 0, lambda _: "")), r"customer.*450"),
+    "every_customer_null": (
+        lambda desk: desk.log(cells(lines(), 0, lambda _: "")),
+        r"all 450 rows lack a customer in column 'customer_id'",
+    ),
     "amounts_as_text": (
         lambda desk: desk.log(cells(lines(), 3, lambda _: "some")),
-        r"450 of 450 amounts.*'amount'.*'some'",
+        r"450 of 450 values in the amount column 'amount' are not numbers: 'some'",
     ),
     "two_currencies": (
         lambda desk: desk.log(
@@ -432,7 +435,6 @@ def test_an_output_that_another_run_is_writing(desk, home, refused):
 
 def test_a_report_that_cannot_be_written(desk, scored, refused):
     refused(["report", scored, "--out", desk.folder / "no" / "report.html"], "the report cannot be written there")
-    refused(["report", scored, "--out", folder(desk, "page")], "cannot be written there")
 
 
 def test_a_report_over_its_own_scores(desk, scored, refused):

@@ -290,7 +290,8 @@ def to_png(picture: Picture) -> bytes:
     target = io.BytesIO()
     with rc_context(STYLE):
         pixels = np.vstack([_pixels(_heading(picture.finding)), _pixels(picture.figure)])
-    imsave(target, pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    unsigned: dict[str, Any] = {"Software": None}
+    imsave(target, pixels, format="png", dpi=PNG_DPI, metadata=unsigned)
     return target.getvalue()
 
 

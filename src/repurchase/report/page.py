@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from repurchase import __version__
-from repurchase.errors import DeliveryError
+from repurchase.errors import DeliveryError, InputError
 from repurchase.report import customer_sections, figures, run_sections, words
 from repurchase.report.reading import Facts, gather, read_run, read_scores
 
@@ -39,11 +39,15 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the scores are missing, or are not scores.
+        If the scores are missing, are not scores, or would be overwritten.
     DeliveryError
         If the page cannot be written there.
     """
     source, target = Path(scores_path), Path(out_path)
+    if target.exists() and target.resolve() == source.resolve():
+        raise InputError(
+            f"{target}: these are the scores, which would be overwritten. Choose another name for the page."
+        )
     scores = read_scores(source)
     run, why_not = read_run(source)
     facts = gather(scores, run, name=str(source))

@@ -1,0 +1,1 @@
+"""Accuracy and speed, measured beside what else there is."""

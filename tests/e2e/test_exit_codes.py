@@ -1,0 +1,54 @@
+"""0 done, 1 a defect with its traceback, 2 the caller's input, 130 interrupted."""
+
+import pytest
+
+from repurchase import __version__
+
+
+def test_version_and_help_are_no_faults(repurchase):
+    for words in (["--version"], ["--help"], ["score", "--help"], ["models", "--help"]):
+        outcome = repurchase(*words)
+        assert (outcome.code, outcome.err) == (0, "")
+
+    assert repurchase("--version").out == f"repurchase {__version__}\n"
+
+
+def test_without_a_command_help_is_shown(repurchase):
+    outcome = repurchase()
+
+    assert outcome.code == 2
+    assert "Commands:" in outcome.out
+
+
+def test_an_interruption_is_said_in_a_line(repurchase, monkeypatch, tmp_path):
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("repurchase.jobs.intake.check_orders", interrupted)
+
+    outcome = repurchase("check", "orders.csv", "--home", tmp_path)
+
+    assert outcome.code == 130
+    assert outcome.err.startswith("repurchase: interrupted")
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_defect_keeps_its_traceback(repurchase, monkeypatch, tmp_path):
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("repurchase.jobs.intake.check_orders", broken)
+
+    with pytest.raises(ZeroDivisionError):
+        repurchase("check", "orders.csv", "--home", tmp_path)
+
+
+def test_findings_are_printed_before_the_reason_why_it_is_not_enough(repurchase, tmp_path):
+    (tmp_path / "orders.csv").write_text("customer_id,order_date,amount\na,2023-01-01,5\na,2023-03-01,5\n")
+
+    outcome = repurchase("check", tmp_path / "orders.csv", "--home", tmp_path)
+
+    assert outcome.code == 2
+    assert "2 rows came in" in outcome.out
+    assert "MISSING  1 customer (needed: at least 100)" in outcome.out
+    assert outcome.err.startswith("repurchase: Not enough orders: 1 customer")
