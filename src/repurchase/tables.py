@@ -238,7 +238,12 @@ def scores_table(horizons: Iterable[int]) -> Table:
             Column("next_order_date_high", pl.Date(), "90 % quantile of that day", nullable=True),
             Column("segment", pl.String(), "what kind of customer this is now", nullable=True),
             Column("risk_band", pl.String(), "high, medium or low churn risk", nullable=True),
-            Column("value_at_risk", pl.Float64(), "churn risk times what the customer would spend", nullable=True),
+            Column(
+                "value_at_risk",
+                pl.Float64(),
+                "churn risk times `clv`; ranks whom to reach, is no loss to book",
+                nullable=True,
+            ),
             Column("reason_1", pl.String(), "a fact about this customer that stands out", nullable=True),
             Column("reason_2", pl.String(), "another", nullable=True),
             Column("reason_3", pl.String(), "and another", nullable=True),

@@ -31,7 +31,7 @@ def labelled(
         ("win back", {"p": 0.20, "silence": 61, "frequency": 0, "gap": np.nan}),
         ("valuable and slipping", {"p": 0.60, "silence": 46, "value": 100}),
         ("valuable and slipping", {"p": 0.15, "silence": 46, "value": 100}),
-        ("best and most loyal", {"p": 0.75, "silence": 46, "value": 100}),
+        ("valuable and slipping", {"p": 0.75, "silence": 46, "value": 100}),
         ("best and most loyal", {"p": 0.60, "silence": 45, "value": 100}),
         ("win back", {"p": 0.20, "silence": 10}),
         ("win back", {"p": 0.60, "silence": 46}),

@@ -88,3 +88,14 @@ def test_a_rule_that_was_silent_at_a_cutoff_is_left_out(make_evaluation) -> None
     evaluation = make_evaluation(0.34, 0.33)
     evaluation["backtest"].remove(next(row for row in evaluation["backtest"] if row["predictor"] == "past_rate"))
     assert "days since last order" in judge_evaluation(evaluation).words
+
+
+@pytest.mark.parametrize("grade", ["D", "-"])
+def test_a_grade_that_shows_no_lead_is_refused_though_the_mean_is_lower(grade: str) -> None:
+    rows = [
+        {"horizon_days": 90, "cutoff": "2024-01-01", "predictor": who, "log_loss": loss, "n_customers": 900}
+        for who, loss in (("model", 0.3999), ("days_since_last", 0.4), ("past_rate", 0.41))
+    ]
+    evaluation = {"primary_horizon_days": 90, "backtest": rows, "grade": grade, "grade_words": "Not shown."}
+    assert judge_evaluation(evaluation).words == f"Refused: grade {grade}. Not shown."
+    assert judge_evaluation({**evaluation, "grade": "C"}).passed

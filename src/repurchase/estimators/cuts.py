@@ -224,6 +224,7 @@ class Cuts:
         )
 
     def _earlier_fit(self, as_of: date, family: Family) -> Btyd | None:
-        # Only earlier days: a later day's parameters must not reach back, not even as a place to search from.
+        # Only earlier days: a later day's parameters must not reach back, not even as a place to search from. The
+        # earliest one, which every process has: the digits must not depend on how many fits run side by side.
         earlier = [day for day, known in self._btyd if known == family and day < as_of]
-        return self._btyd[max(earlier), family] if earlier else None
+        return self._btyd[min(earlier), family] if earlier else None

@@ -138,11 +138,15 @@ def learn_season(
     Season
         No shift where the log does not reach back that far.
     """
-    days, purchase, spend = [], [], []
+    days: list[int] = []
+    purchase: list[float] = []
+    spend: list[float] = []
     for ahead in LOOK_AHEAD_DAYS:
         then = as_of + timedelta(days=ahead - YEAR_DAYS)
         before = then - timedelta(days=horizon_days)
         known = (before - cuts.book.first_day).days - LEAST_DAYS_BEFORE
+        if ahead and not days:
+            break  # without the swing that comes next, a later one would be mistaken for it
         if known < 0 or then + timedelta(days=horizon_days) > as_of:
             continue
         now, last, earlier = (

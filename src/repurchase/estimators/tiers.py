@@ -111,9 +111,9 @@ def label(
     """Name each customer's segment, risk band and action.
 
     The first rule that holds decides: *lost* (p below ``worth_winning`` and silent beyond the usual rhythm);
-    *first-time buyer* (one purchase day, within ``second_purchase_days``); *valuable and slipping* (high value, not
-    at low risk, silent longer than the own rhythm); *best and most loyal* (high value); *win back* (high risk);
-    *regular*.
+    *first-time buyer* (one purchase day, within ``second_purchase_days``); *valuable and slipping* (high value,
+    bought more than once, silent for half again the own rhythm); *best and most loyal* (high value, three purchase
+    days or more, on rhythm, not at high risk); *win back* (high risk, or silent); *regular*.
 
     Parameters
     ----------
@@ -137,8 +137,8 @@ def label(
         [
             (p < tiers.worth_winning) & silent,
             (frequency == 0) & (days_since_last <= tiers.second_purchase_days),
-            high_value & silent & (risk >= LOW_RISK),
-            high_value & (risk < HIGH_RISK),
+            high_value & silent & (frequency >= 1),
+            high_value & ~silent & (risk < HIGH_RISK) & (frequency >= 2),
             (risk >= HIGH_RISK) | silent,
         ],
         [LOST, FIRST_TIME, SLIPPING, BEST, WIN_BACK],

@@ -135,7 +135,7 @@ def settings_of(settings: Settings, remembered: Mapping[str, Any]) -> Settings:
     Returns
     -------
     Settings
-        What is told now wins.
+        What is told now and differs from the default wins.
     """
     default = Settings()
     untold = {

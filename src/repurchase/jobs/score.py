@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from repurchase import __version__
-from repurchase.errors import InputError
+from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
 from repurchase.jobs.delivery import Delivery, deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
@@ -95,6 +95,7 @@ def score(
     _require_apart(out, [Path(source), *([customers] if customers else [])])
     asked = read_customers(customers, told=told.columns) if customers else None
     with deliver_to(out) as delivery:
+        _require_own_record(delivery)
         with steps.step("Reading and cleaning orders"):
             intake = take_in(source, settings=told, as_of=as_of)
             _require_apart(out, [Path(file.path) for file in intake.raw.files])
@@ -115,6 +116,8 @@ def score(
                 json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
             delivery.publish()
+            if outputs["quarantine"] is None:
+                delivery.beside(".quarantine.parquet").unlink(missing_ok=True)
     return Scored(scores, out, run)
 
 
@@ -133,6 +136,20 @@ def _scores(bundle: LoadedBundle, intake: Intake, asked: CustomerList | None) ->
     scores = model.predict(intake.clean.orders, intake.as_of, asked.rows["customer_id"].to_list())
     carried = asked.rows.rename(free_names(asked.rows.columns[1:], taken=scores.columns))
     return scores.join(carried, on="customer_id", how="left", maintain_order="left")
+
+
+def _require_own_record(delivery: Delivery) -> None:
+    """Refuse to overwrite the record of other scores, such as those of scores.csv beside scores.parquet."""
+    record = delivery.beside(".run.json")
+    try:
+        theirs = json.loads(record.read_text(encoding="utf-8"))["outputs"]["scores"]["path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if theirs != delivery.out.name and (delivery.out.parent / str(theirs)).exists():
+        raise DeliveryError(
+            f"{record} is the record of {theirs}, which lies beside it. Choose another name than {delivery.out.name}, "
+            "or another folder."
+        )
 
 
 def _stage(delivery: Delivery, scores: pl.DataFrame, intake: Intake) -> dict[str, Any]:
@@ -182,5 +199,11 @@ def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: C
         },
         "duplicates": list(asked.duplicates[:100]) if asked else [],
         "tiers": parameters["tiers"],
-        "notes": list(parameters["notes"]),
+        "notes": [*parameters["notes"], *_age_note(intake.as_of, date.fromisoformat(parameters["as_of"]))],
     }
+
+
+def _age_note(as_of: date, model_as_of: date) -> list[str]:
+    if as_of >= model_as_of:
+        return []
+    return [f"the model has seen orders up to {model_as_of}, later than {as_of}: these scores are no test of it"]

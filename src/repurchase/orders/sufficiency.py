@@ -15,6 +15,7 @@ __all__ = ["Rule", "require_sufficient", "resolve_as_of", "sufficiency", "suppor
 
 _QUIET_DAYS = 30
 _QUIET_SPELLS = 3
+LEAST_DAYS_FOR_A_RHYTHM = 10
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def resolve_as_of(orders: pl.DataFrame, *, as_of: date | None, today: date | Non
     InsufficientHistory
         If the day is before the first order.
     OrdersError
-        If it is in the future, or so long after the last order that the log cannot have been observed until then.
+        If it is in the future, or so long after the last order that the log cannot have been observed until then; or,
+        where no day was asked for, if the last order itself is that long after all others.
 
     Examples
     --------
@@ -197,6 +199,7 @@ spell in the log is 14 days, so it was hardly observed that long. Take a day up 
     days: list[date] = orders["order_date"].dt.date().unique().sort().to_list()
     first, last = days[0], days[-1]
     if as_of is None:
+        _require_no_stray_day(days)
         return last
     if as_of < first:
         raise InsufficientHistory(
@@ -215,6 +218,18 @@ spell in the log is 14 days, so it was hardly observed that long. Take a day up 
     if as_of > present:
         raise OrdersError(f"--as-of {as_of} is in the future (today is {present}). Take a day up to today.")
     return as_of
+
+
+def _require_no_stray_day(days: list[date]) -> None:
+    """Refuse a last day so long after all others that it is rather a slip of the pen than an observation."""
+    gaps = [(after - before).days for before, after in pairwise(days)]
+    if len(gaps) < LEAST_DAYS_FOR_A_RHYTHM or gaps[-1] <= max(_QUIET_DAYS, _QUIET_SPELLS * max(gaps[:-1])):
+        return
+    raise OrdersError(
+        f"The last day with orders ({days[-1]}) is {_count(gaps[-1], 'day')} after the one before it ({days[-2]}); the "
+        f"longest quiet spell until then is {_count(max(gaps[:-1]), 'day')}. A mistyped date would make every customer "
+        f"look lost. Say which day was the last one observed: --as-of {days[-2]}, or --as-of {days[-1]} if it is right."
+    )
 
 
 def _purchase_days(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:

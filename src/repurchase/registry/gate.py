@@ -16,6 +16,9 @@ MODEL = "model"
 RULES = {"days_since_last": "days since last order", "past_rate": "own past rate"}
 
 
+REFUSED_GRADES = ("D", "-")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the gate says.
@@ -62,7 +65,7 @@ def judge_evaluation(
     Returns
     -------
     Verdict
-        Refused as well if nothing could be judged.
+        Refused as well if nothing could be judged, or the lead over the rules may be chance (grade D).
 
     Examples
     --------
@@ -76,6 +79,8 @@ def judge_evaluation(
         return Verdict(False, f"Not judged: {why}, so nothing shows that it beats the rules.")
     rules = {name: losses_of(evaluation, predictor=name, horizon_days=days) for name in RULES}
     theirs = None if champion is None else losses_of(champion, predictor=MODEL, horizon_days=days)
+    if evaluation.get("grade") in REFUSED_GRADES:
+        return Verdict(False, f"Refused: grade {evaluation['grade']}. {evaluation.get('grade_words', '')}".strip())
     if champion is not None and not theirs:
         return Verdict(False, f"Not compared: the champion was not judged at {days} days. --force if that is meant.")
     return judge_candidate(
