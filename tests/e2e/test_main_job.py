@@ -303,6 +303,26 @@ class TestRecord:
 
         assert sorted(snapshot(out.parent)) == ["scores.parquet", "scores.quarantine.parquet", "scores.run.json"]
 
+    def test_a_clean_export_takes_the_old_quarantine_away(self, score, soiled, sample, tmp_path):
+        clean = tmp_path / "clean.csv"
+        sample.filter(pl.col("amount") != 0).write_csv(clean)
+        out = score(tmp_path / "out" / "scores.parquet", orders=soiled[0])
+
+        score(out, orders=clean)
+
+        assert record(out)["outputs"]["quarantine"] is None
+        assert not out.with_suffix(".quarantine.parquet").exists()
+
+    def test_two_forms_in_one_folder_do_not_share_a_record(self, repurchase, trained, score, tmp_path, snapshot):
+        out = score(tmp_path / "out" / "scores.parquet")
+        before = snapshot(tmp_path)
+
+        again = repurchase("score", trained.orders, "--home", trained.home, "--out", out.with_suffix(".csv"))
+
+        assert again.code == 2
+        assert "scores.run.json is the record of scores.parquet" in again.err
+        assert snapshot(tmp_path) == before
+
 
 class TestReport:
     @pytest.mark.parametrize("ending", ["parquet", "csv"])

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import strategies as st
 
-from repurchase.features.timeline import History
+from repurchase.features.history import History
 
 START = date(2024, 1, 1)
 

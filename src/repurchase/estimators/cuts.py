@@ -12,7 +12,8 @@ import polars as pl
 from repurchase.estimators.blend import logit
 from repurchase.estimators.btyd import Btyd, Family, GammaGamma, fit_btyd, fit_gamma_gamma
 from repurchase.features.behaviour import behaviour_table, window_table
-from repurchase.features.timeline import MONEY, History, Ledger, Outcomes, train_cutoffs
+from repurchase.features.history import MONEY, History, Outcomes
+from repurchase.features.timeline import Ledger, train_cutoffs
 
 __all__ = ["Cut", "Cuts", "design_matrix"]
 

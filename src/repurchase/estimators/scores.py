@@ -11,8 +11,8 @@ from repurchase.estimators.cuts import Cut
 from repurchase.estimators.reasons import reasons
 from repurchase.estimators.tiers import Tiers, label
 from repurchase.estimators.timing import days_to_next_order
+from repurchase.features.history import day_number
 from repurchase.features.rfm import rfm
-from repurchase.features.timeline import day_number
 from repurchase.tables import scores_table
 
 __all__ = ["Prediction", "for_customers", "scores_frame"]

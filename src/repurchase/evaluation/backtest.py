@@ -13,7 +13,8 @@ from repurchase.estimators.btyd import FAMILIES
 from repurchase.estimators.cuts import Cut, Cuts
 from repurchase.estimators.model import RepurchaseModel
 from repurchase.estimators.rules import RULES, fit_rule
-from repurchase.features.timeline import Outcomes, train_cutoffs
+from repurchase.features.history import Outcomes
+from repurchase.features.timeline import train_cutoffs
 
 __all__ = ["Backtest", "backtest", "backtest_days", "predictions_of"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.features.timeline import MONEY, PIECES, Floats, History, Ints, day_number
+from repurchase.features.history import MONEY, PIECES, Floats, History, Ints, day_number
 
 __all__ = ["behaviour_table", "window_table"]
 

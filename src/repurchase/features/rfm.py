@@ -11,7 +11,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from repurchase.features.timeline import MONEY, History, Ints, day_number, ledger
+from repurchase.features.history import MONEY, History, Ints, day_number
+from repurchase.features.timeline import ledger
 from repurchase.tables import RFM, Frame
 
 __all__ = ["rfm", "rfm_table"]
