@@ -107,6 +107,7 @@ def demo(home: Home = Path()) -> None:
     out = home / "outputs" / "scores.parquet"
     score(orders, out=out, home=home)
     report(out, out=home / "outputs" / "report.html")
+    typer.echo(f"Models: {home / 'models'}. Runs: {home / 'mlruns'} (make mlflow). Open the report in a browser.")
 
 
 @app.command()
