@@ -133,7 +133,8 @@ def test_headline_and_totals_follow_the_scores(scored: pl.DataFrame, run: dict[s
     page = Outline(build_report(scored, run)).words
     assert f"Of 300 customers, {high.height} are at high risk of not buying again within a year" in page
     assert (
-        f"£ {high['value_at_risk'].sum():,.0f} of the £ {scored['value_at_risk'].sum():,.0f} at risk is theirs" in page
+        f"£ {high['value_at_risk'].sum():,.0f} of the £ {scored['value_at_risk'].sum():,.0f} of expected spending at risk is theirs"
+        in page
     )
     assert "The predictions earned grade A on later orders." in page
     fewer = Outline(build_report(scored.filter(pl.col("risk_band") != "high"), run)).words

@@ -36,7 +36,7 @@ def headline(facts: Facts) -> str:
     if facts.has_money:
         at_risk = money(float(high["value_at_risk"].sum()), facts.currency)
         everything = money(float(facts.scored["value_at_risk"].sum()), facts.currency)
-        text += f"; {at_risk} of the {everything} at risk is theirs"
+        text += f"; {at_risk} of the {everything} of expected spending at risk is theirs"
     mark = facts.evaluation.get("grade")
     if not mark or mark == "-":
         return f"{text}. How good the predictions are has not been judged."
