@@ -203,7 +203,7 @@ class GammaGamma:
         dict
             The fields.
         """
-        return {key: None if value != value else value for key, value in asdict(self).items()}  # noqa: PLR0124
+        return {key: None if value is None or np.isnan(value) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "GammaGamma":

@@ -103,7 +103,8 @@ class Season:
         purchase, spend : float
             Shifts.
         """
-        return tuple(float(np.interp(days_ahead, self.days_ahead, shift)) for shift in (self.purchase, self.spend))  # type: ignore[return-value]
+        purchase = np.interp(days_ahead, self.days_ahead, self.purchase)
+        return float(purchase), float(np.interp(days_ahead, self.days_ahead, self.spend))
 
 
 def learn_season(
