@@ -8,10 +8,12 @@ from pathlib import Path
 
 from benchmarks.accuracy.logs import PROTOCOLS, available_logs, load_log
 from benchmarks.accuracy.ours import NAME, repurchase
+from benchmarks.accuracy.outlook import judge_dates, judge_ranges
 from benchmarks.accuracy.peers import PEERS
 from benchmarks.accuracy.run import Row, judge, summarise
-from benchmarks.accuracy.table import about_this_run, markdown
+from benchmarks.accuracy.table import about_this_run, document
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
 PREDICTORS = PEERS | {NAME: repurchase}
 
@@ -21,19 +23,25 @@ def main() -> None:
     warnings.simplefilter("ignore")  # the peers' own: lifetimes and LightGBM warn at every fit
     predictors = {name: PREDICTORS[name] for name in arguments.model or PREDICTORS}
     rows: list[Row] = []
+    ranges: list[Row] = []
+    dates: list[Row] = []
     for name in arguments.log or available_logs():
-        for row in judge(load_log(name), predictors):
+        log = load_log(name)
+        for row in judge(log, predictors):
             rows.append(row)
             print(f"{row['log']} {row['cutoff']} {row['model']}: log loss {row['log_loss']:.4f}", file=sys.stderr)
-    summary, about = summarise(rows), about_this_run()
-    text = markdown(summary, about)
+        if NAME in predictors:
+            ranges.extend(judge_ranges(log))
+            dates.extend(judge_dates(log))
+    about = about_this_run()
+    text = document(summarise(rows), ranges, dates, about)
     print(text)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "accuracy.md").write_text(text, encoding="utf-8")
-    content = about | {"summary": summary, "cutoffs": rows}
+    content = about | {"summary": summarise(rows), "cutoffs": rows, "ranges": ranges, "dates": dates}
     (arguments.out / "accuracy.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     if arguments.mlflow:
-        _log_to_mlflow(arguments.mlflow, summary, about, arguments.out)
+        _log_to_mlflow(arguments.mlflow, summarise(rows), about, arguments.out)
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,7 +49,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log", action="append", choices=sorted(PROTOCOLS), help="default: all that are there")
     parser.add_argument("--model", action="append", choices=sorted(PREDICTORS), help="default: the peers and ours")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for accuracy.md and accuracy.json")
-    parser.add_argument("--mlflow", metavar="URI", help="also log the means to this tracking store")
+    store = f"sqlite:///{CHECKOUT / 'mlruns' / 'mlflow.db'}"
+    parser.add_argument("--mlflow", metavar="URI", default=store, help="tracking store; '' for none")
     return parser.parse_args()
 
 

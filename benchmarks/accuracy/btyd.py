@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy.logs import Days
-from benchmarks.accuracy.peers import Prediction
+from benchmarks.accuracy.prediction import Prediction
 
 PENALIZERS = (0.0, 0.001, 0.01, 0.1)
 
@@ -23,7 +23,7 @@ def btyd_prediction(kind: str, days: Days, horizon_days: int) -> Prediction:
 
 def _prediction(kind: str, days: Days, horizon_days: int) -> Prediction:
     x, t_x, T = (v.astype(float) for v in (days.count - 1, days.last - days.first, days.cutoff - days.first))
-    fitter = _fit(kind, x, t_x, T)
+    fitter = fit_family(kind, x, t_x, T)
     with np.errstate(all="ignore"):
         expected = np.asarray(fitter.conditional_expected_number_of_purchases_up_to_time(horizon_days, x, t_x, T))
         if kind == "pareto":
@@ -38,7 +38,7 @@ def _prediction(kind: str, days: Days, horizon_days: int) -> Prediction:
     return Prediction(p.clip(0, 1), expected * _mean_value(days) if days.has_money else None)
 
 
-def _fit(kind: str, x: np.ndarray, t_x: np.ndarray, T: np.ndarray):
+def fit_family(kind: str, x: np.ndarray, t_x: np.ndarray, T: np.ndarray):
     from lifetimes import BetaGeoFitter, ModifiedBetaGeoFitter, ParetoNBDFitter
     from lifetimes.utils import ConvergenceError
 
@@ -54,12 +54,23 @@ def _fit(kind: str, x: np.ndarray, t_x: np.ndarray, T: np.ndarray):
 
 
 def _mean_value(days: Days) -> np.ndarray:
+    x = days.count - 1
+    params, mean = fit_money(days)
+    if params:
+        p, q, v = (params[name] for name in "pqv")
+        return np.asarray(p * (v + x * mean) / (p * x + q - 1))
+    repeat = (x > 0) & (mean > 0)
+    return np.where(repeat, mean, mean[repeat].mean())
+
+
+def fit_money(days: Days) -> tuple[dict[str, float], np.ndarray]:
+    """Gamma-Gamma's parameters, empty where no fit has a mean (q > 1), and each customer's mean repeat spend."""
     from lifetimes import GammaGammaFitter
     from lifetimes.utils import ConvergenceError
 
     x = days.count - 1
     total = np.bincount(days.customer, weights=days.spend, minlength=days.n)
-    mean = np.where(x > 0, (total - days.spend[days.starts]) / np.maximum(x, 1), 0.0)
+    mean = np.where(x > 0, (total - days.spend[days.starts]) / np.maximum(x, 1), 0.0).clip(0)
     repeat = (x > 0) & (mean > 0)
     for penalizer in PENALIZERS:
         try:
@@ -68,5 +79,5 @@ def _mean_value(days: Days) -> np.ndarray:
         except ConvergenceError:
             continue
         if fitter.params_["q"] > 1:
-            return np.asarray(fitter.conditional_expected_average_profit(x, mean.clip(0)))
-    return np.where(repeat, mean, mean[repeat].mean())
+            return dict(fitter.params_), mean
+    return {}, mean

@@ -1,12 +1,12 @@
 """The peers: rules, parametric models, boosting on plain features, and the plain blend."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from benchmarks.accuracy.btyd import btyd_prediction
 from benchmarks.accuracy.logs import Days, Log
+from benchmarks.accuracy.prediction import Prediction, Predictor
 from benchmarks.accuracy.windows import window_features
 
 TREES = 200
@@ -15,17 +15,6 @@ LEAVES = 15
 MIN_LEAF = 50
 MAX_TRAINING_CUTOFFS = 6
 MIN_HISTORY_HORIZONS = 1 / 3
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """In the order of ``Days.customer_id``: P(a purchase day), and expected spend where there is money."""
-
-    p: np.ndarray
-    spend: np.ndarray | None = None
-
-
-Predictor = Callable[[Log, int], Prediction]
 
 
 def recency(log: Log, cutoff: int) -> Prediction:
@@ -45,8 +34,6 @@ def past_rate(log: Log, cutoff: int) -> Prediction:
 
 def btyd(kind: str) -> Predictor:
     def predict(log: Log, cutoff: int) -> Prediction:
-        from benchmarks.accuracy.btyd import btyd_prediction
-
         return btyd_prediction(kind, log.history(cutoff), log.horizon_days)
 
     return predict

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.accuracy.logs import Log, as_date
 from benchmarks.accuracy.metrics import PROBABILITY, SPEND, probability_metrics, spend_metrics
-from benchmarks.accuracy.peers import Prediction, Predictor
+from benchmarks.accuracy.prediction import Prediction, Predictor
 
 Row = dict[str, object]
 

@@ -62,7 +62,13 @@ def assert_honest(scores: pl.DataFrame, horizons: tuple[int, ...], *, money: boo
     assert (scores["status"] == "scored").all()
     floats = scores.select(pl.col(pl.Float64))
     assert not floats.select(pl.any_horizontal(pl.all().is_nan() | pl.all().is_infinite()).any()).item()
-    one_time_or_moneyless = {"spend_mean", "next_order_date", "next_order_date_low", "next_order_date_high"}
+    one_time_or_moneyless = {
+        "spend_mean",
+        "next_order_date",
+        "next_order_date_low",
+        "next_order_date_high",
+        "next_order_note",
+    }
     without_money = {"spend_total", "clv", "clv_low", "clv_high", "value_at_risk"}
     without_money |= {f"spend_expected_{h}d" for h in horizons}
     may_be_null = one_time_or_moneyless | {"reason_1", "reason_2", "reason_3"} | (set() if money else without_money)
@@ -84,6 +90,7 @@ def assert_honest(scores: pl.DataFrame, horizons: tuple[int, ...], *, money: boo
         assert (scores["clv"] >= 0).all()
     else:
         assert all(scores[name].null_count() == scores.height for name in without_money)
+    assert (scores["next_order_note"].is_null() == scores["next_order_date"].is_not_null()).all()
     likely = scores.filter(pl.col("next_order_date").is_not_null())
     assert (likely["next_order_date_low"] > likely["as_of"]).all()
     assert (likely["next_order_date_low"] <= likely["next_order_date"]).all()

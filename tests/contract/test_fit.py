@@ -80,7 +80,7 @@ def test_an_object_fitted_before_learns_afresh(small: pl.DataFrame, fitted: Repu
 def test_the_seed_is_heard_and_everything_else_stays(small: pl.DataFrame, fitted: RepurchaseModel) -> None:
     other = RepurchaseModel(horizons=(30,), random_state=1).fit(small, DAY)
     assert trees_say(other.to_state()) != trees_say(fitted.to_state())
-    assert other.btyd_ == fitted.btyd_
+    assert other.forecaster_.btyd == fitted.forecaster_.btyd
     p, others = (one.predict(small, DAY)["p_repurchase_30d"] for one in (fitted, other))
     assert (p - others).abs().max() > 0
     assert (p - others).abs().mean() < 0.03

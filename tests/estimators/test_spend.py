@@ -69,7 +69,14 @@ def test_comes_through_json_exactly(head: SpendHead) -> None:
 
 def test_the_mix_lies_between_its_parts() -> None:
     learned, per_order, rate = np.array([50.0, 50.0]), np.array([20.0, 20.0]), np.array([1e-6, 0.1])
-    mixed = mix_with_gamma_gamma(learned, per_order=per_order, rate=rate, horizon_days=30)
+    seen = np.array([0.0, 0.0])
+    mixed = mix_with_gamma_gamma(learned, per_order=per_order, rate=rate, frequency=seen, horizon_days=30)
     days = 0.1 * 30 / -np.expm1(-0.1 * 30)
     assert 20 < mixed[0] < 50  # hardly more than one purchase day, at 20
     assert 50 < mixed[1] < 20 * days
+
+
+def test_gamma_gamma_has_less_of_a_say_about_a_well_known_customer() -> None:
+    learned, rate, seen = np.full(3, 50.0), np.full(3, 1e-6), np.array([0.0, 10.0, 1e6])
+    mixed = mix_with_gamma_gamma(learned, per_order=np.full(3, 20.0), rate=rate, frequency=seen, horizon_days=30)
+    np.testing.assert_allclose(mixed, [50**0.5 * 20**0.5, 50**0.75 * 20**0.25, 50.0], rtol=1e-3)

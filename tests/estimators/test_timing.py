@@ -1,9 +1,10 @@
 """Days until the next order."""
 
 import numpy as np
+import polars as pl
 import pytest
 
-from repurchase.estimators.timing import days_to_next_order
+from repurchase.estimators.timing import Waits, days_to_next_order, fit_waits
 
 RATES = np.array([0.02, 0.004, 0.0018, 1.0])
 
@@ -16,7 +17,7 @@ def steady(*horizons: int) -> dict[int, np.ndarray]:
 def test_by_hand_for_a_steady_buyer(horizons: tuple[int, ...]) -> None:
     """A constant rate: the quantile q of those who order within the year is -log(1 - q p(365)) / rate."""
     within = 1 - np.exp(-RATES * 365)
-    for found, share in zip(days_to_next_order(steady(*horizons)), (0.1, 0.5, 0.9), strict=True):
+    for found, share in zip(days_to_next_order(steady(*horizons)), (0.11, 0.5, 0.91), strict=True):
         wanted = np.maximum(np.ceil(-np.log1p(-share * within) / RATES), 1)
         np.testing.assert_allclose(found[:2], wanted[:2], atol=1)
 
@@ -42,3 +43,60 @@ def test_low_median_and_high_are_in_order_and_within_the_window() -> None:
 
 def test_only_windows_beyond_a_year_give_no_day() -> None:
     assert np.isnan(days_to_next_order({730: np.array([0.9, 0.99])})).all()
+
+
+def test_a_range_that_begins_tomorrow_leaves_out_only_what_is_late() -> None:
+    daily = {365: np.array([1 - 1e-9])}
+    low, _, high = days_to_next_order({1: np.array([0.3]), **daily})
+    assert low[0] == 1
+    assert high[0] < days_to_next_order({1: np.array([0.1]), **daily})[2][0]
+
+
+def customers(rng: np.random.Generator, n: int = 4_000) -> tuple[pl.DataFrame, np.ndarray]:
+    gap = np.exp(rng.uniform(np.log(20), np.log(80), n))
+    wait = np.ceil(gap * np.exp(rng.normal(0, 0.2, n)))
+    return pl.DataFrame({"gap_last_days": gap, "frequency": np.full(n, 5.0)}), np.where(wait <= 90, wait, np.nan)
+
+
+@pytest.fixture(scope="module")
+def waits() -> Waits:
+    design, wait = customers(np.random.default_rng(0))
+    fitted = fit_waits(design, wait, horizon_days=90)
+    assert fitted is not None
+    return fitted
+
+
+class TestWaits:
+    """Customers with a rhythm of their own: the wait is what is left of it, give or take a fifth."""
+
+    def test_hold_four_fifths_of_who_comes_in_time_and_are_much_narrower_than_the_curve_alone(
+        self, waits: Waits
+    ) -> None:
+        design, wait = customers(np.random.default_rng(1))
+        p = {90: np.full(4_000, 0.95), 365: np.full(4_000, 0.96)}
+        low, median, high = days_to_next_order(p, waits=waits, design=design)
+        came = np.isfinite(wait)
+        assert ((wait >= low) & (wait <= high))[came].mean() == pytest.approx(0.82, abs=0.03)
+        assert (wait <= median)[came].mean() == pytest.approx(0.5, abs=0.06)
+        by_curve = days_to_next_order(p)
+        assert (high - low)[came].mean() < 0.5 * (by_curve[2] - by_curve[0])[came].mean()
+
+    def test_low_median_and_high_are_in_order(self, waits: Waits) -> None:
+        design, _ = customers(np.random.default_rng(2))
+        rng = np.random.default_rng(3)
+        p = dict(zip((90, 365), np.sort(rng.random((2, 4_000)), axis=0), strict=True))
+        low, median, high = (days[p[365] > 0.5] for days in days_to_next_order(p, waits=waits, design=design))
+        assert (low >= 1).all()
+        assert (low <= median).all()
+        assert (median <= high).all()
+        assert (high <= 365).all()
+
+    def test_survive_json(self, waits: Waits) -> None:
+        import json
+
+        assert Waits.from_dict(json.loads(json.dumps(waits.to_dict()))) == waits
+
+    def test_a_few_buyers_teach_none(self) -> None:
+        design, wait = customers(np.random.default_rng(0), n=150)
+        wait[99:] = np.nan
+        assert fit_waits(design, wait, horizon_days=90) is None

@@ -1,10 +1,9 @@
-"""Expected orders, the worth of later money, and the range of what a customer brings."""
+"""Expected orders, and the worth of later money."""
 
 import numpy as np
-import pytest
 
 from repurchase.estimators.btyd import Btyd
-from repurchase.estimators.value import discount_factor, expected_orders, fit_spread, never_falling, spend_range
+from repurchase.estimators.value import discount_factor, expected_orders, expected_spend, never_falling
 
 BTYD = Btyd("mbgnbd", 0.6, 30.0, 0.8, 3.0)
 WHO = (np.array([0.0, 0, 1, 5, 40, 3]), np.array([0.0, 0, 30, 200, 399, 10]), np.array([0.0, 300, 60, 210, 400, 2_000]))
@@ -55,44 +54,15 @@ class TestDiscountFactor:
         assert 1 / 1.1 <= discount_factor(BTYD, gone, horizon_days=365, yearly_rate=0.1)[0] <= 1
 
 
-class TestSpendRange:
-    @pytest.mark.parametrize("p_buy", [0.95, 0.7, 0.3])
-    def test_holds_four_fifths_of_outcomes(self, p_buy: float) -> None:
-        """Learned from one draw of 6,000 customers, held against another: 80 %, give or take two points."""
-        rng = np.random.default_rng(8)
-        n, sigma = 6_000, 0.8
-
-        def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-            mean_of_buyer, orders = rng.gamma(3.0, 30.0, n), rng.gamma(2.0, 1.0, n)
-            spend = mean_of_buyer * np.exp(rng.normal(-(sigma**2) / 2, sigma, n)) * (rng.random(n) < p_buy)
-            return mean_of_buyer, orders, spend, np.full(n, p_buy)
-
-        mean_of_buyer, orders, spend, _ = draw()
-        bought = spend > 0
-        spread = fit_spread(orders[bought], mean_of_buyer[bought], spend[bought])
-        mean_of_buyer, orders, spend, p = draw()
-        low, high = spend_range(p, p * mean_of_buyer, orders, spread)
-        assert (spend > high).mean() == pytest.approx(0.10, abs=0.02)
-        assert (spend < low).mean() == pytest.approx(0.10 if p_buy > 0.9 else 0.0, abs=0.02)
-
-    def test_is_in_order_and_grows_with_what_is_expected(self) -> None:
-        p = np.array([0.0, 0.05, 0.1, 0.5, 0.9, 0.95, 1.0, 1.0])
-        expected = np.array([0.0, 1.0, 1.0, 20.0, 20.0, 20.0, 20.0, 40.0])
-        low, high = spend_range(p, expected, np.full(8, 1.0), fit_spread(np.ones(3), np.ones(3), np.ones(3)))
-        assert np.isfinite([low, high]).all()
-        assert (low >= 0).all()
-        assert (low <= high).all()
-        assert low[:4].tolist() == [0.0] * 4  # not buying alone covers the lowest tenth
-        assert high[:2].tolist() == [0.0, 0.0]
-        assert 0 < low[6] < 20 < high[6]
-        assert (low[7], high[7]) == (pytest.approx(2 * low[6]), pytest.approx(2 * high[6]))
-
-    def test_a_few_buyers_teach_no_spread(self) -> None:
-        rng = np.random.default_rng(0)
-        assert set(fit_spread(np.ones(49), np.ones(49), rng.gamma(1, 1, 49)).sigma) == {1.0}
-        assert set(fit_spread(np.ones(50), np.ones(50), rng.lognormal(0, 0.2, 50)).sigma) != {1.0}
-
-
 def test_a_longer_horizon_never_holds_less() -> None:
     raised = never_falling({90: np.array([1.0, 5.0]), 30: np.array([2.0, 3.0]), 365: np.array([1.5, 9.0])})
     assert {h: values.tolist() for h, values in raised.items()} == {30: [2.0, 3.0], 90: [2.0, 5.0], 365: [2.0, 9.0]}
+
+
+def test_money_beyond_what_was_learned_grows_with_the_expected_orders() -> None:
+    orders = {30: np.array([1.0, 0.5]), 90: np.array([2.0, 1.0]), 365: np.array([6.0, 1.5])}
+    per_order = np.array([10.0, 20.0])
+    learned = {30: np.array([9.0, 9.0]), 90: np.array([18.0, 30.0])}
+    assert expected_spend(90, learned, orders, per_order).tolist() == [18.0, 30.0]
+    assert expected_spend(365, learned, orders, per_order).tolist() == [54.0, 45.0]
+    assert expected_spend(365, {}, orders, per_order).tolist() == [60.0, 30.0]

@@ -131,8 +131,9 @@ def test_the_same_predictions_in_any_row_order_give_the_same_digits(
 def test_reasons_tell_lead_cutoffs_calibration_buyers_money_and_totals(evaluation: dict) -> None:
     reasons = evaluation["reasons"]
     money = evaluation["money_top_decile"]
-    assert len(reasons) == 7
+    assert len(reasons) == 8
     assert _holds(reasons, "within 90 days", "the customer's own past rate", "95 % interval", "lower")
+    assert _holds(reasons, "The purchase-rate model alone (MBG/NBD) explains", "log loss")
     assert _holds(reasons, "beat every rule at 3 of 3 cut-offs")
     assert _holds(reasons, "Promised and actual share")
     assert _holds(reasons, "times the buyers of a random list")

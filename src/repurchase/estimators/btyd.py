@@ -1,7 +1,7 @@
-"""Buy-till-you-die models: the only module that knows lifetimes.
+"""Buy-till-you-die models: what they say of a customer.
 
-lifetimes fits; everything a fitted model answers is computed here from its few parameters, in closed form, so that a
-saved model is a handful of numbers and carries no customer. All times are in one unit, days in this project.
+Everything a fitted model answers is computed here from its few parameters, in closed form, so that a saved model is a
+handful of numbers and carries no customer. `btyd_fit` finds them. All times are in one unit, days in this project.
 
 Symbols, as in the papers: x ``frequency``, t_x ``recency_days``, T ``age_days``; purchases of a living customer are
 Poisson with rate ~ Gamma(r, alpha); after a purchase a customer leaves with probability ~ Beta(a, b).
@@ -14,25 +14,21 @@ References
 .. [3] Fader & Hardie (2013), The Gamma-Gamma Model of Monetary Value.
 """
 
-import contextlib
-import io
-import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, gammaln, hyp2f1
+from scipy.special import hyp2f1
 
-__all__ = ["FAMILIES", "Btyd", "Family", "GammaGamma", "fit_btyd", "fit_gamma_gamma"]
+from repurchase.estimators.btyd_rows import distinct_pairs
+
+__all__ = ["FAMILIES", "Btyd", "Family", "GammaGamma"]
 
 Floats = npt.NDArray[np.float64]
 Family = Literal["bgnbd", "mbgnbd", "nbd"]
 
 FAMILIES: tuple[Family, ...] = ("mbgnbd", "bgnbd")
-LEAST_REPEAT_BUYERS = 10
-ABSURD = 1e4
-"""No parameter of a real log comes near this; a fit that ends there ran away."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Btyd:
     Parameters
     ----------
     family : {"bgnbd", "mbgnbd", "nbd"}
-        ``nbd`` knows no dropout: the named fallback where neither of the others converges.
+        ``nbd`` knows no dropout: the named fallback where neither of the others can be fitted.
     r, alpha : float
         Purchase rates ~ Gamma(r, alpha); ``alpha`` in days.
     a, b : float
@@ -147,9 +143,9 @@ class Btyd:
             >= 0. Equation 10 of [1]_; the hypergeometric term once for each distinct pair (x, T).
         """
         xs, ts, ages = _floats(x, t_x, T)
-        pairs, place = np.unique(np.column_stack([xs, ages]), axis=0, return_inverse=True)
-        living = _expected_if_alive(self, pairs[:, 0], pairs[:, 1], horizon_days)
-        return _alive(self, xs, ts, ages) * living[place.ravel()]
+        some_x, some_age, place = distinct_pairs(xs, ages)
+        living = _expected_if_alive(self, some_x, some_age, horizon_days)
+        return _alive(self, xs, ts, ages) * living[place]
 
 
 @dataclass(frozen=True)
@@ -223,129 +219,6 @@ class GammaGamma:
         return cls(**{**numbers, "fallback_mean": fields["fallback_mean"]})
 
 
-def fit_btyd(
-    x: npt.ArrayLike,
-    t_x: npt.ArrayLike,
-    T: npt.ArrayLike,
-    *,
-    families: tuple[Family, ...] = FAMILIES,
-    start: Btyd | None = None,
-) -> Btyd:
-    """Fit by maximum likelihood and keep the family that explains the customers best.
-
-    Equal rows are collapsed into weights first: the same parameters in a fraction of the time.
-
-    Parameters
-    ----------
-    x, t_x, T : array-like of shape (n_customers,)
-        Frequency, recency and age, in one time unit.
-    families : tuple of str
-        Families to try; both have four parameters, so likelihoods compare.
-    start : Btyd, optional
-        Parameters to search from, such as those of an earlier day; the place of the maximum does not depend on it.
-
-    Returns
-    -------
-    Btyd
-        Always usable: where no family converges, a dropout-free NBD by moments, and the note says so.
-    """
-    rows, weights = np.unique(np.column_stack(_floats(x, t_x, T)), axis=0, return_counts=True)
-    fits = [fit for family in families if (fit := _fit_family(family, rows, weights.astype(np.float64), start))]
-    if fits:
-        return max(fits, key=lambda fit: fit.log_likelihood)
-    return _nbd_by_moments(rows, weights.astype(np.float64))
-
-
-def fit_gamma_gamma(x: npt.ArrayLike, mean_spend: npt.ArrayLike) -> GammaGamma:
-    """Fit money per purchase day to the repeat buyers.
-
-    Parameters
-    ----------
-    x : array-like of shape (n_customers,)
-        Repeat purchase days.
-    mean_spend : array-like of shape (n_customers,)
-        Mean money over them; customers without a positive one are left out.
-
-    Returns
-    -------
-    GammaGamma
-        Always usable: absurd parameters (FitError inside, p > 1000, q close to 1) give way to a shrunken median.
-    """
-    xs, means = _floats(x, mean_spend)
-    usable = (xs > 0) & np.isfinite(means) & (means > 0)
-    xs, means = xs[usable], means[usable]
-    if len(xs) >= LEAST_REPEAT_BUYERS:
-        rows, weights = np.unique(np.column_stack([xs, means]), axis=0, return_counts=True)
-        found = _lifetimes_fit(
-            "GammaGammaFitter", 0.0, rows[:, 0], rows[:, 1], weights=weights.astype(np.float64), q_constraint=True
-        )
-        if found and found["p"] <= 1e3 and found["q"] > 1.05 and np.isfinite(found["v"]):
-            fit = GammaGamma(found["p"], found["q"], found["v"])
-            return replace(fit, log_likelihood=_gamma_gamma_log_likelihood(fit, xs, means))
-    middle = float(np.median(means)) if len(means) else 0.0
-    nan = float("nan")
-    return GammaGamma(nan, nan, nan, fallback_mean=middle)
-
-
-def _fit_family(family: Family, rows: Floats, weights: Floats, start: Btyd | None) -> Btyd | None:
-    if weights[rows[:, 0] > 0].sum() < LEAST_REPEAT_BUYERS:
-        return None
-    fitter = {"bgnbd": "BetaGeoFitter", "mbgnbd": "ModifiedBetaGeoFitter"}[family]
-    begin = _search_from(start, oldest=float(rows[:, 2].max()))
-    for penalty, tolerance, begin_here in (
-        (0.0, 1e-7, begin),
-        (0.0, 1e-5, None),
-        (0.0001, 1e-5, None),
-        (0.001, 1e-4, None),
-    ):
-        options = {"weights": weights, "tol": tolerance, "initial_params": begin_here}
-        found = _lifetimes_fit(fitter, penalty, rows[:, 0], rows[:, 1], rows[:, 2], **options)
-        if found is None or not _sane(found):
-            continue
-        a = found["a"] + (2e-6 if abs(found["a"] - 1.0) < 1e-6 else 0.0)
-        fit = Btyd(family, found["r"], found["alpha"], a, found["b"])
-        note = f"penalised by {penalty}: the plain likelihood did not converge" if penalty else ""
-        return replace(fit, log_likelihood=_log_likelihood(fit, rows, weights), note=note)
-    return None
-
-
-def _search_from(start: Btyd | None, *, oldest: float) -> Floats | None:
-    """Put parameters where lifetimes searches: logarithms, with time in units of the oldest customer's age."""
-    if start is None or start.family == "nbd" or oldest <= 0:
-        return None
-    return np.log([start.r, start.alpha / oldest, start.a, start.b])
-
-
-def _sane(found: dict[str, float]) -> bool:
-    return all(np.isfinite(value) and 1e-6 < value < ABSURD for value in found.values())
-
-
-def _lifetimes_fit(fitter: str, penalty: float, *columns: Floats, **options: Any) -> dict[str, float] | None:
-    """Run one fit, shielding the process from the warning filters that lifetimes sets and from what it prints."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        import lifetimes
-        from lifetimes.utils import ConvergenceError
-
-        try:
-            fitted = getattr(lifetimes, fitter)(penalizer_coef=penalty).fit(*columns, **options)
-        except (ConvergenceError, FloatingPointError, ValueError):
-            return None
-        return {name: float(value) for name, value in fitted.params_.items()}
-
-
-def _nbd_by_moments(rows: Floats, weights: Floats) -> Btyd:
-    """Match mean and spread of the purchase rate; half a purchase in hand keeps an all-one-time log finite."""
-    x, age = rows[:, 0], np.maximum(rows[:, 2], 1.0)
-    total_age = max(float(weights @ age), 1.0)
-    rate = (float(weights @ x) + 0.5) / total_age
-    spread = float(weights @ (x - rate * age) ** 2) - rate * total_age
-    r = min(max(rate**2 * float(weights @ age**2) / spread if spread > 0 else 10.0, 0.05), 10.0)
-    return Btyd(
-        "nbd", r, r / rate, 0.0, 1.0, note="no dropout: neither BG/NBD nor MBG/NBD converged on these customers"
-    )
-
-
 def _alive(fit: Btyd, x: Floats, t_x: Floats, T: Floats) -> Floats:
     if fit.family == "nbd":
         return np.ones_like(x)
@@ -382,34 +255,6 @@ def _gauss(a: Floats, b: Floats, c: Floats, z: Floats) -> Floats:
             total += term
         found[lost] = total
     return found
-
-
-def _log_likelihood(fit: Btyd, rows: Floats, weights: Floats) -> float:
-    """Equation 6 of [1]_ for BG/NBD; MBG/NBD counts the dropout chance after the first purchase too."""
-    x, t_x, T = rows.T
-    shift = 0.0 if fit.family == "bgnbd" else 1.0
-    r, alpha, a, b = fit.r, fit.alpha, fit.a, fit.b
-    rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
-    stayed = betaln(a, b + x + shift) - betaln(a, b) - (r + x) * np.log(alpha + T)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        left = betaln(a + 1, b + x - 1.0 + shift) - betaln(a, b) - (r + x) * np.log(alpha + t_x)
-    left = np.where((x > 0) | (fit.family == "mbgnbd"), left, -np.inf)
-    return float(weights @ (rate + np.logaddexp(stayed, left)))
-
-
-def _gamma_gamma_log_likelihood(fit: GammaGamma, x: Floats, m: Floats) -> float:
-    """Equation 1a of [3]_."""
-    p, q, v = fit.p, fit.q, fit.v
-    terms = (
-        gammaln(p * x + q)
-        - gammaln(p * x)
-        - gammaln(q)
-        + q * np.log(v)
-        + (p * x - 1) * np.log(m)
-        + p * x * np.log(x)
-        - (p * x + q) * np.log(x * m + v)
-    )
-    return float(terms.sum())
 
 
 def _floats(*columns: npt.ArrayLike) -> tuple[Floats, ...]:

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import polars as pl
 
 from repurchase.estimators.blend import logit
-from repurchase.estimators.btyd import Btyd, Family, GammaGamma, fit_btyd, fit_gamma_gamma
+from repurchase.estimators.btyd import Btyd, Family, GammaGamma
+from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
 from repurchase.features.behaviour import behaviour_table, window_table
 from repurchase.features.history import MONEY, History, Outcomes
 from repurchase.features.timeline import Ledger, train_cutoffs
 
-__all__ = ["Cut", "Cuts", "design_matrix"]
+__all__ = ["Cut", "Cuts", "design_matrix", "purchase_rate"]
 
 MOST_TRAIN_CUTOFFS = 10
 LEAST_STEP_DAYS = 7
@@ -75,17 +76,35 @@ def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> pl
     DataFrame of shape (n_customers, n_features)
         Float columns.
     """
-    x, _, T = cut.rfm
     outputs = pl.DataFrame(
         {
             "btyd_logit": logit(btyd.p_purchase(*cut.rfm, horizon_days=horizon_days)),
             "btyd_other_logit": logit(other.p_purchase(*cut.rfm, horizon_days=horizon_days)),
             "btyd_p_alive": btyd.p_alive(*cut.rfm),
-            "btyd_rate": (btyd.r + x) / (btyd.alpha + T),
+            "btyd_rate": purchase_rate(cut, btyd),
         }
     )
     window = window_table(cut.history, horizon_days=horizon_days)
     return pl.concat([cut.features, window, outputs], how="horizontal")
+
+
+def purchase_rate(cut: Cut, btyd: Btyd) -> Floats:
+    """Expect how often customers buy while they are customers.
+
+    Parameters
+    ----------
+    cut : Cut
+        Customers.
+    btyd : Btyd
+        Fitted.
+
+    Returns
+    -------
+    array of shape (n_customers,)
+        Purchase days a day, (r + x) / (alpha + T).
+    """
+    x, _, T = cut.rfm
+    return np.asarray((btyd.r + x) / (btyd.alpha + T))
 
 
 class Cuts:
@@ -177,8 +196,7 @@ class Cuts:
             Fitted on first use.
         """
         if (as_of, family) not in self._btyd:
-            start = self._earlier_fit(as_of, family)
-            self._btyd[as_of, family] = fit_btyd(*self.at(as_of).rfm, families=(family,), start=start)
+            self._btyd[as_of, family] = fit_btyd(*self.at(as_of).rfm, families=(family,))
         return self._btyd[as_of, family]
 
     def gamma_gamma(self, as_of: date) -> GammaGamma | None:
@@ -223,9 +241,3 @@ class Cuts:
             most=most,
             step_days=max(LEAST_STEP_DAYS, horizon_days // 3),
         )
-
-    def _earlier_fit(self, as_of: date, family: Family) -> Btyd | None:
-        # Only earlier days: a later day's parameters must not reach back, not even as a place to search from. The
-        # earliest one, which every process has: the digits must not depend on how many fits run side by side.
-        earlier = [day for day, known in self._btyd if known == family and day < as_of]
-        return self._btyd[min(earlier), family] if earlier else None

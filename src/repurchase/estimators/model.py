@@ -4,34 +4,29 @@ Training and scoring share every step, since the model owns its features: they c
 depends on that customer's orders, the model and ``as_of``, on nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from repurchase.errors import InputError, InsufficientHistory, OrdersError
-from repurchase.estimators.blend import expit, rising
-from repurchase.estimators.btyd import Btyd, GammaGamma
-from repurchase.estimators.cuts import Cut, Cuts, design_matrix
-from repurchase.estimators.heads import Head, fit_head, gather, place
+from repurchase.errors import InputError, OrdersError
+from repurchase.estimators.blend import logit
+from repurchase.estimators.cuts import Cut, Cuts, purchase_rate
+from repurchase.estimators.explain import Explanation
+from repurchase.estimators.forecaster import Forecast, Forecaster, fit_forecaster
+from repurchase.estimators.ranges import KnownWindow, SpendSpread, fit_spread, spend_range
 from repurchase.estimators.scores import Prediction, for_customers, scores_frame, value_of
-from repurchase.estimators.spend import mix_with_gamma_gamma
+from repurchase.estimators.spend import orders_if_bought
 from repurchase.estimators.state import ModelState
 from repurchase.estimators.tiers import Tiers, fit_tiers
-from repurchase.estimators.value import (
-    SpendSpread,
-    discount_factor,
-    expected_orders,
-    fit_spread,
-    never_falling,
-    spend_range,
-)
+from repurchase.estimators.timing import Waits, days_to_next_order, fit_waits
+from repurchase.estimators.trials import learn_reasons
+from repurchase.estimators.value import discount_factor
 from repurchase.features.timeline import ledger
 from repurchase.orders.sufficiency import supported_horizons
 from repurchase.settings import Settings
@@ -43,8 +38,11 @@ Floats = npt.NDArray[np.float64]
 
 YEAR_DAYS = 365
 UNREGISTERED = "unregistered"
-SPREAD_CUSTOMERS = 20_000
-"""Customers from whom the scatter of money is learned, at most."""
+WELL_EXPLAINED = 0.9
+"""Share of the differences in risk that reasons must hold, or a note says so."""
+RANGE_CUTOFFS = 6
+RANGE_CUSTOMERS = 8_000
+"""Customers of a cut-off from whom the scatter of money and waits is learned, at most."""
 
 
 class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
@@ -75,12 +73,16 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Those of them that outcomes taught.
     as_of_ : date
         Last day the model saw.
-    btyd_, other_btyd_ : Btyd
-        Purchases and dropout: MBG/NBD, which speaks, and BG/NBD, which the heads hear too.
-    gamma_gamma_ : GammaGamma or None
-        Money per purchase day; None where the log has no money.
+    forecaster_ : Forecaster
+        Purchases and money.
+    spread_ : SpendSpread
+        How far a customer's money lies around what is expected.
+    waits_ : Waits or None
+        How long those who come back wait; None where no outcome taught it.
     tiers_ : Tiers
         Thresholds of segments and risk bands.
+    explanation_ : Explanation
+        What moves the risk, by facts that can be told.
     notes_ : tuple of str
         What the reader of the scores must know, in words.
 
@@ -133,7 +135,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         day = _last_day(frame) if as_of is None else as_of
         book = ledger(frame, observed_until=day)
         settings = Settings(horizons=None if self.horizons is None else tuple(self.horizons))
-
         horizons = supported_horizons(first_day=book.first_day, as_of=day, settings=settings)
         return self.fit_cuts(Cuts(book, horizons=horizons), day)
 
@@ -157,22 +158,20 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         InsufficientHistory
             If no one has bought yet.
         """
-        now = cuts.at(as_of)
-        if not len(now.history.customer):
-            raise InsufficientHistory(
-                f"orders: no customer has a day with net sales above zero up to {as_of}, so there is nothing to learn "
-                "from. Send orders with sales, or a later day."
-            )
         self.as_of_ = as_of
         self.version_ = UNREGISTERED
         self.horizons_ = tuple(sorted(set(self.horizons or cuts.horizons)))
-        self.btyd_ = cuts.btyd(as_of, "mbgnbd")
-        self.other_btyd_ = cuts.btyd(as_of, "bgnbd")
-        self.gamma_gamma_ = cuts.gamma_gamma(as_of)
-        self.heads_ = self._fit_heads(cuts)
-        self.learned_ = tuple(self.heads_)
-        self.spread_ = self._learn_spread(cuts)
+        self.forecaster_ = fit_forecaster(
+            cuts, as_of, horizons=self.horizons_, random_state=self.random_state, n_jobs=self.n_jobs
+        )
+        self.learned_ = tuple(self.forecaster_.heads)
+        self.spread_ = SpendSpread.unknown()
+        self.waits_: Waits | None = None
+        if self.learned_:
+            self._learn_ranges(cuts)
+        now = cuts.at(as_of)
         self._learn_tiers(now)
+        self.explanation_ = learn_reasons(now, self._risk_log_odds, random_state=self.random_state)
         self.notes_ = self._notes()
         return self
 
@@ -209,7 +208,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         if customers is not None and frame.schema.get("customer_id") == pl.String():
             frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
         book = ledger(frame, observed_until=day)
-        if self.gamma_gamma_ is not None and not book.has_amounts:
+        if self.forecaster_.gamma_gamma is not None and not book.has_amounts:
             raise OrdersError(
                 f"orders: no amount in any of {frame.height:,} rows, but the model learned from amounts. Send orders "
                 "with amounts, or train on orders without."
@@ -220,6 +219,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             book.ids,
             self.predict_cut(cut),
             tiers=self.tiers_,
+            explanation=self.explanation_,
             horizons=self.horizons_,
             model_version=self.version_,
         )
@@ -242,23 +242,15 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Prediction
             By horizon, the longer ones of lifetime value and the year included.
         """
-        curve_days = sorted({*self.horizons_, self.clv_horizon_days, YEAR_DAYS})
-        p_btyd = {h: self.btyd_.p_purchase(*cut.rfm, horizon_days=h) for h in curve_days}
-        orders_btyd = {h: self.btyd_.expected_purchases(*cut.rfm, horizon_days=h) for h in curve_days}
-        designs = {h: design_matrix(cut, self.btyd_, self.other_btyd_, horizon_days=h) for h in self.heads_}
-        log_odds = {h: head.log_odds(designs[h]) for h, head in self.heads_.items()}
-        p = rising({h: expit(parts[2] + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
-        orders = never_falling({h: expected_orders(p[h], p_btyd[h], orders_btyd[h]) for h in curve_days})
+        forecast = self.forecaster_.forecast(cut, days=(*self.horizons_, self.clv_horizon_days, YEAR_DAYS))
+        design = forecast.designs[self.waits_.horizon_days] if self.waits_ else None
         return Prediction(
-            p=p,
-            p_parts={
-                "btyd": p_btyd,
-                "additive": {h: expit(parts[0]) for h, parts in log_odds.items()},
-                "boosting": {h: expit(parts[1]) for h, parts in log_odds.items()},
-            },
-            p_alive=self.btyd_.p_alive(*cut.rfm),
-            orders=orders,
-            **self._money(cut, designs, p, orders),
+            p=forecast.p,
+            p_alive=self.forecaster_.btyd.p_alive(*cut.rfm),
+            next_order_days=days_to_next_order(forecast.p, waits=self.waits_, design=design),
+            orders=forecast.orders,
+            spend=forecast.spend,
+            **self._lifetime_value(cut, forecast),
         )
 
     def to_state(self) -> ModelState:
@@ -269,24 +261,22 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         ModelState
             Plain numbers and scikit-learn estimators.
         """
+        forecaster = self.forecaster_.to_dict()
         parameters = {
             "settings": {**self.get_params(), "horizons": self.horizons and list(self.horizons)},
-            "as_of": self.as_of_.isoformat(),
             "horizons": list(self.horizons_),
-            "learned": list(self.learned_),
             "notes": list(self.notes_),
-            "btyd": {
-                "mbgnbd": self.btyd_.to_dict(),
-                "bgnbd": self.other_btyd_.to_dict(),
-                "gamma_gamma": self.gamma_gamma_ and self.gamma_gamma_.to_dict(),
-            },
+            "btyd": forecaster["btyd"],
             "calibration": {
-                "heads": [[h, head.to_dict()] for h, head in self.heads_.items()],
-                "spend_spread": {"orders": list(self.spread_.orders), "sigma": list(self.spread_.sigma)},
+                "heads": forecaster["heads"],
+                "spend_spread": self.spread_.to_dict(),
+                "waits": self.waits_.to_dict() if self.waits_ else None,
+                "reasons": self.explanation_.to_dict(),
             },
             "tiers": self.tiers_.to_dict(),
         }
-        return ModelState(parameters, {_head_name(h): head.trees.booster for h, head in self.heads_.items()})
+        heads = self.forecaster_.heads
+        return ModelState(parameters, {_head_name(h): head.trees.booster for h, head in heads.items()})
 
     @classmethod
     def from_state(cls, state: ModelState) -> "RepurchaseModel":
@@ -302,82 +292,52 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         RepurchaseModel
             Predicts the same numbers.
         """
-        known = state.parameters
-        money, spread = known["btyd"]["gamma_gamma"], known["calibration"]["spend_spread"]
+        known, learned = state.parameters, state.parameters["calibration"]
         model = cls(**known["settings"])
-        model.as_of_ = date.fromisoformat(known["as_of"])
         model.version_ = known.get("model_version", UNREGISTERED)
-        model.horizons_, model.learned_ = tuple(known["horizons"]), tuple(known["learned"])
-        model.notes_ = tuple(known["notes"])
-        model.btyd_ = Btyd.from_dict(known["btyd"]["mbgnbd"])
-        model.other_btyd_ = Btyd.from_dict(known["btyd"]["bgnbd"])
-        model.gamma_gamma_ = GammaGamma.from_dict(money) if money else None
-        model.spread_ = SpendSpread(tuple(spread["orders"]), tuple(spread["sigma"]))
+        model.horizons_, model.notes_ = tuple(known["horizons"]), tuple(known["notes"])
+        boosters = {h: state.estimators[_head_name(h)] for h, _ in learned["heads"]}
+        model.forecaster_ = Forecaster.from_dict({"btyd": known["btyd"], "heads": learned["heads"]}, boosters)
+        model.as_of_, model.learned_ = model.forecaster_.as_of, tuple(model.forecaster_.heads)
+        model.spread_ = SpendSpread.from_dict(learned["spend_spread"])
+        model.waits_ = Waits.from_dict(learned["waits"]) if learned["waits"] else None
         model.tiers_ = Tiers.from_dict(known["tiers"])
-        model.heads_ = {
-            h: Head.from_dict(head, state.estimators[_head_name(h)]) for h, head in known["calibration"]["heads"]
-        }
+        model.explanation_ = Explanation.from_dict(learned["reasons"])
         return model
 
-    def _fit_heads(self, cuts: Cuts) -> dict[int, Head]:
-        models = (self.btyd_, self.other_btyd_)
-        lessons = {
-            h: gather(cuts, self.as_of_, *models, horizon_days=h, random_state=self.random_state)
-            for h in self.horizons_
-        }
-        teaching = {h: some for h, some in lessons.items() if some is not None}
-        fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_head)(some, random_state=self.random_state) for some in teaching.values()
-        )
-        return {
-            h: place(head, cuts, self.as_of_, *models, horizon_days=h, random_state=self.random_state)
-            for h, head in zip(teaching, fitted, strict=True)
-        }
-
-    def _season(self, cut: Cut, horizon_days: int) -> tuple[float, float]:
-        return self.heads_[horizon_days].season.at((cut.as_of - self.as_of_).days)
-
-    def _money(
-        self,
-        cut: Cut,
-        designs: Mapping[int, pl.DataFrame],
-        p: Mapping[int, Floats],
-        orders: Mapping[int, Floats],
-    ) -> dict[str, Any]:
-        if self.gamma_gamma_ is None:
+    def _lifetime_value(self, cut: Cut, forecast: Forecast) -> dict[str, Floats]:
+        if not forecast.spend:
             nothing = np.full(len(cut.features), np.nan)
-            return {"spend": {}, "clv": nothing, "clv_low": nothing, "clv_high": nothing}
-        per_order = self.gamma_gamma_.expected_value(cut.rfm[0], cut.repeat_spend_mean)
-        learned = {h: p[h] * self._if_bought(cut, designs[h], per_order, h) for h in self._spend_days()}
-        spend = never_falling({h: _expected_spend(h, learned, orders, per_order) for h in orders})
-        h = self.clv_horizon_days
-        clv = spend[h] * discount_factor(self.btyd_, cut.rfm, horizon_days=h, yearly_rate=self.discount_rate)
-        low, high = spend_range(p[h], clv, orders[h], self.spread_)
-        return {"spend": spend, "clv": clv, "clv_low": low, "clv_high": high}
+            return {"clv": nothing, "clv_low": nothing, "clv_high": nothing}
+        h, btyd = self.clv_horizon_days, self.forecaster_.btyd
+        p = forecast.p[h]
+        clv = forecast.spend[h] * discount_factor(btyd, cut.rfm, horizon_days=h, yearly_rate=self.discount_rate)
+        days = orders_if_bought(purchase_rate(cut, btyd), horizon_days=h)
+        low, high = spend_range(p, clv / np.maximum(p, 1e-9), days, self.spread_)
+        return {"clv": clv, "clv_low": low, "clv_high": high}
 
-    def _spend_days(self) -> list[int]:
-        return [h for h, head in self.heads_.items() if head.spend is not None]
-
-    def _if_bought(self, cut: Cut, design: pl.DataFrame, per_order: Floats, horizon_days: int) -> Floats:
-        head = self.heads_[horizon_days].spend
-        if head is None:
-            return per_order
-        season = float(np.exp(self._season(cut, horizon_days)[1]))
-        rate = design["btyd_rate"].to_numpy()
-        learned = head.if_bought(design)
-        return season * mix_with_gamma_gamma(learned, per_order=per_order, rate=rate, horizon_days=horizon_days)
-
-    def _learn_spread(self, cuts: Cuts) -> SpendSpread:
-        """Learn from the latest known window how far buyers' money scatters around what was expected of them."""
-        self.spread_ = SpendSpread((1.0,), (1.0,))
-        if not self._spend_days():
-            return self.spread_
-        h = max(self._spend_days())
-        day = cuts.train_days(self.as_of_, horizon_days=h, most=1)[0]
-        cut = cuts.sample(day, most=SPREAD_CUSTOMERS, random_state=self.random_state)
-        expected, came = self.predict_cut(cut), cuts.outcomes(cut, horizon_days=h)
-        if_bought = expected.spend[h] / np.maximum(expected.p[h], 1e-9)
-        return fit_spread(expected.orders[h][came.bought], if_bought[came.bought], came.spend[came.bought])
+    def _learn_ranges(self, cuts: Cuts) -> None:
+        """Learn from earlier windows how buyers' money scatters and how long they wait."""
+        forecaster = self.forecaster_
+        h = max(h for h in self.learned_ if h <= YEAR_DAYS or h == self.learned_[0])
+        windows, designs, waits = [], [], []
+        for day in cuts.train_days(self.as_of_, horizon_days=h, most=RANGE_CUTOFFS):
+            cut = cuts.sample(day, most=RANGE_CUSTOMERS, random_state=self.random_state)
+            outcome, design = cuts.outcomes(cut, horizon_days=h), forecaster.design(cut, horizon_days=h)
+            designs.append(design)
+            waits.append(outcome.wait_days)
+            windows.append(
+                KnownWindow(
+                    log_odds=design["btyd_logit"].to_numpy(),
+                    bought=outcome.bought,
+                    orders_if_bought=orders_if_bought(design["btyd_rate"].to_numpy(), horizon_days=h),
+                    spend_if_bought=forecaster.spend_if_bought(cut, design, horizon_days=h),
+                    spend=outcome.spend,
+                )
+            )
+        self.waits_ = fit_waits(pl.concat(designs), np.concatenate(waits), horizon_days=h)
+        if forecaster.heads[h].spend is not None:
+            self.spread_ = fit_spread(windows)
 
     def _learn_tiers(self, cut: Cut) -> None:
         prediction = self.predict_cut(cut)
@@ -390,17 +350,26 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             risk_horizon_days=risk_days,
         )
 
+    def _risk_log_odds(self, cut: Cut) -> Floats:
+        days = self.tiers_.risk_horizon_days
+        return logit(self.forecaster_.forecast(cut, days=(days,)).p[days])
+
     def _notes(self) -> tuple[str, ...]:
         notes = [
             f"{h} days ahead: answered by BTYD alone, since the history is too short to learn from outcomes"
             for h in self.horizons_
             if h not in self.learned_
         ]
-        if self.btyd_.note:
-            notes.append(f"BTYD: {self.btyd_.note}")
-        if self.gamma_gamma_ is None:
+        if self.forecaster_.btyd.note:
+            notes.append(f"BTYD: {self.forecaster_.btyd.note}")
+        explained = self.explanation_.explained
+        if explained is not None and explained < WELL_EXPLAINED:
+            notes.append(
+                f"reasons hold {max(explained, 0.0):.0%} of what the model's risk differs by between customers"
+            )
+        if self.forecaster_.gamma_gamma is None:
             notes.append("the orders carry no amounts: expected spend and lifetime value are absent")
-        elif self.gamma_gamma_.fallback_mean is not None:
+        elif self.forecaster_.gamma_gamma.fallback_mean is not None:
             notes.append(
                 "money per purchase: Gamma-Gamma did not fit; the shop's median stands in, shrunk to own means"
             )
@@ -409,18 +378,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
 
 def _head_name(horizon_days: int) -> str:
     return f"purchase_{horizon_days}d"
-
-
-def _expected_spend(
-    horizon_days: int, learned: Mapping[int, Floats], orders: Mapping[int, Floats], per_order: Floats
-) -> Floats:
-    """Learned money, or, beyond what was learned, the nearest learned one carried on by the expected orders."""
-    if horizon_days in learned:
-        return learned[horizon_days]
-    nearest = min(learned, key=lambda h: abs(h - horizon_days), default=None)
-    if nearest is None:
-        return orders[horizon_days] * per_order
-    return learned[nearest] * orders[horizon_days] / np.maximum(orders[nearest], 1e-12)
 
 
 def _last_day(orders: pl.DataFrame) -> date:

@@ -1,101 +1,232 @@
-"""Up to three reasons per customer, in words and with the customer's own figures.
+"""Up to three reasons per customer: what raises or lowers the risk most, in words, with the customer's own figures.
 
-Each candidate reason is a statement that is true of the customer, with a strength that says how far it lies from
-where it would start to matter; the strongest three are told.
+How much each fact moves the risk comes from the model (see `explain`); here is decided what may be said of it. A part
+is told only in words that bear out its direction: where the figures do not, it is counted with the fact that it is
+another form of, or not told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["MOST_REASONS", "reasons"]
+from repurchase.estimators.explain import SIDES, Explanation
+
+__all__ = ["LEAST_TOLD", "MOST_REASONS", "reasons", "told_parts"]
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 MOST_REASONS = 3
-Floats = npt.NDArray[np.float64]
+LEAST_TOLD = 0.15
+"""Of log odds; what moves less is not worth a marketer's glance."""
+FIGURES = (
+    *("frequency", "age_days", "days_since_last", "rate"),
+    *("gap_median_days", "gap_longest_days", "gap_irregularity"),
+    *("days_bought_90d", "days_bought_90d_before", "days_bought_365d"),
+)
+MONEY = "spend_typical"
+YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
 
 
-def reasons(features: pl.DataFrame) -> pl.DataFrame:
-    """Tell what stands out about each customer's risk.
+def reasons(features: pl.DataFrame, explanation: Explanation) -> pl.DataFrame:
+    """Tell what moves each customer's risk most.
 
     Parameters
     ----------
     features : DataFrame of shape (n_customers, n_features)
         See `behaviour_table`.
+    explanation : Explanation
+        Of the model that scored them.
 
     Returns
     -------
     DataFrame of shape (n_customers, 3)
-        ``reason_1`` to ``reason_3``; null where fewer stand out.
+        ``reason_1`` to ``reason_3``, strongest first, each beginning with its direction; null where fewer move the
+        risk by ``LEAST_TOLD``.
     """
-    statements = _statements()
-    strengths = features.select(
-        strength.fill_nan(0.0).fill_null(0.0).alias(f"{number}") for number, (strength, _) in enumerate(statements)
-    ).to_numpy()
-    ranked = np.argsort(-strengths, axis=1, kind="stable")[:, :MOST_REASONS]
-    told = np.take_along_axis(strengths, ranked, axis=1) > 0
-    words = features.select(text.alias(f"{number}") for number, (_, text) in enumerate(statements))
-    return pl.DataFrame({f"reason_{place + 1}": _pick(words, ranked[:, place], told[:, place]) for place in range(3)})
+    parts = told_parts(features, explanation)
+    strength = np.abs(np.column_stack(list(parts.values())))
+    strength[strength < LEAST_TOLD] = 0.0
+    ranked = np.argsort(-strength, axis=1, kind="stable")[:, :MOST_REASONS]
+    ranked[np.take_along_axis(strength, ranked, axis=1) == 0.0] = -1
+    figures = features.select(name for name in (*FIGURES, MONEY) if name in features.columns)
+    texts = _texts(explanation)
+    place = np.full(ranked.shape, -1)
+    said: list[pl.Series] = []
+    for number, fact in enumerate(parts):
+        for side, text in zip(SIDES, texts[fact], strict=True):
+            row, column = np.nonzero((ranked == number) & ((parts[fact] < 0.0) == (side == "raises"))[:, None])
+            if len(row):
+                place[row, column] = sum(map(len, said)) + np.arange(len(row))
+                said.append(figures[row].select(pl.format("{} risk: {}", pl.lit(side), text).alias("words"))["words"])
+    words = pl.concat([*said, pl.Series("words", [None], dtype=pl.String())])
+    return pl.DataFrame({f"reason_{number + 1}": words.gather(at % len(words)) for number, at in enumerate(place.T)})
 
 
-def _pick(words: pl.DataFrame, choice: npt.NDArray[np.int64], told: npt.NDArray[np.bool_]) -> pl.Series:
-    chosen = pl.Series("choice", np.where(told, choice, -1))
-    branches = words.with_columns(chosen).select(
-        pl.coalesce(
-            *[pl.when(pl.col("choice") == number).then(pl.col(name)) for number, name in enumerate(words.columns)],
-            pl.lit(None, dtype=pl.String()),
-        ).alias("reason")
+def told_parts(features: pl.DataFrame, explanation: Explanation) -> dict[str, Floats]:
+    """Split each customer's distance from the base over what may be told of that customer.
+
+    Of a one-time buyer there is one thing to tell beside money: one purchase, so many days ago. A trend without two
+    purchases to show it is counted with the silence or with how often; a rhythm with them too, unless it shows and
+    the customer still keeps it; and few purchases with the silence of those who are long overdue.
+
+    Parameters
+    ----------
+    features : DataFrame of shape (n_customers, n_features)
+        See `behaviour_table`.
+    explanation : Explanation
+        Of the model that scored them.
+
+    Returns
+    -------
+    dict of str to array of shape (n_customers,)
+        Log odds of a purchase above the base; below 0 raises the risk; 0 where the words would not bear it out.
+    """
+    who = {name: features[name].to_numpy() for name in FIGURES}
+    silence, often, lately, rhythm, money = explanation.parts(features).values()
+    repeat, quiet = who["frequency"] > 0, who["days_bought_90d"] + who["days_bought_90d_before"] <= 1
+    overdue = who["days_since_last"] > np.fmax(who["gap_longest_days"], 2.0 * who["gap_median_days"])
+    once = silence + often + lately + rhythm
+    trend = _shows_trend(who, lately) & explanation.trusts("lately", lately)
+    steps = _shows_rhythm(who, rhythm) & ~overdue & explanation.trusts("rhythm", rhythm)
+    silence = silence + np.where(~trend & quiet, lately, 0.0) + np.where(~steps & overdue, rhythm, 0.0)
+    often = often + np.where(~trend & ~quiet, lately, 0.0) + np.where(~steps & ~overdue, rhythm, 0.0)
+    shows = _shows_silence(who, silence, explanation.usual)
+    often = often + np.where(shows, 0.0, silence)
+    gone = shows & overdue & (silence < 0.0) & (often < 0.0)
+    silence, often = silence + np.where(gone, often, 0.0), np.where(gone, 0.0, often)
+    told = {
+        "once": (once, ~repeat & ((once < 0.0) | (who["days_since_last"] <= explanation.usual["days_since_last"]))),
+        "silence": (silence, repeat & shows),
+        "often": (often, repeat & _shows_count(who, often, explanation.usual)),
+        "lately": (lately, repeat & trend),
+        "rhythm": (rhythm, repeat & steps),
+        "money": (money, _shows_money(features, money, explanation)),
+    }
+    return {fact: np.where(shown & explanation.trusts(fact, part), part, 0.0) for fact, (part, shown) in told.items()}
+
+
+def _shows_trend(who: dict[str, Floats], part: Floats) -> Flags:
+    recent, before = who["days_bought_90d"], who["days_bought_90d_before"]
+    more = (recent > before) & (recent >= 2) & ((before > 0) | (who["age_days"] >= 180))
+    return np.where(part < 0.0, (recent < before) & (before >= 2), more)
+
+
+def _shows_rhythm(who: dict[str, Floats], part: Floats) -> Flags:
+    uneven = (who["gap_irregularity"] > 0.8) & (who["gap_longest_days"] > 2.5 * who["gap_median_days"])
+    return np.where(part < 0.0, uneven, who["gap_irregularity"] < 0.6) & (who["frequency"] >= 3)
+
+
+def _shows_silence(who: dict[str, Floats], part: Floats, usual: Mapping[str, float]) -> Flags:
+    days, gap, elsewhere = who["days_since_last"], who["gap_median_days"], usual["days_since_last"]
+    return np.where(part < 0.0, (days > gap) | (days > elsewhere), (days <= gap) | (days <= elsewhere))
+
+
+def _shows_count(who: dict[str, Floats], part: Floats, usual: Mapping[str, float]) -> Flags:
+    above = [who[name] - usual[name] for name in ("frequency", "rate", "days_bought_365d")]
+    return np.asarray(np.where(part < 0.0, np.minimum.reduce(above) <= 0.0, np.maximum.reduce(above) >= 0.0))
+
+
+def _shows_money(features: pl.DataFrame, part: Floats, explanation: Explanation) -> Flags:
+    if MONEY not in explanation.usual or MONEY not in features.columns:
+        return np.zeros(len(part), dtype=np.bool_)
+    times = features[MONEY].to_numpy() / explanation.usual[MONEY]
+    return np.asarray(np.where((part > 0.0) == explanation.dearer_stays, times > 1.1, times < 0.9))
+
+
+def _texts(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl.Expr]]:
+    """Words that raise and words that lower the risk, by fact."""
+    silent, gap, days = pl.col("days_since_last"), pl.col("gap_median_days"), pl.col("frequency") + 1
+    ago = pl.when(_whole(silent) == 0).then(pl.lit("today")).otherwise(pl.format("{} ago", _span(silent)))
+    last = pl.format("last order {}", ago)
+    usually = pl.format("usually every {}", _every(gap))
+    own = pl.when(days == 2).then(pl.format("{} after the first", _span(gap))).otherwise(usually)
+    beside = pl.format("{}, {}", last, own)
+    late = pl.when((days == 2) & (silent > 2 * gap)).then(pl.format("only 2 purchases, the last {}", ago))
+    usual = explanation.usual.get(MONEY)
+    money = pl.lit(None, pl.String())
+    if usual is not None:
+        money = pl.format("about {} per purchase, usual here {}", _money(pl.col(MONEY)), _money(pl.lit(usual)))
+    return {
+        "once": (pl.format("one purchase only, {}", ago), pl.format("first purchase {}", ago)),
+        "silence": (
+            late.when(silent > gap).then(beside).otherwise(last),
+            pl.when((silent <= gap) & (days > 2)).then(beside).otherwise(last),
+        ),
+        "often": _often(explanation.usual["rate"]),
+        "lately": (pl.format("buying less: {}", _two_windows()), pl.format("buying more: {}", _two_windows())),
+        "rhythm": (
+            pl.format("uneven rhythm, usually every {} but once {}", _every(gap), _span(pl.col("gap_longest_days"))),
+            pl.format("steady rhythm, about every {}", _every(gap)),
+        ),
+        "money": (money, money),
+    }
+
+
+def _often(usual_rate: float) -> tuple[pl.Expr, pl.Expr]:
+    """The one of two counts, of the last year and of all time, that bears the direction out better."""
+    days, age, year = pl.col("frequency") + 1, pl.col("age_days"), pl.col("days_bought_365d")
+    in_all = pl.format("{} in {}", _purchases(days), _span(age))
+    last_year = pl.format("{} in the last year", _purchases(year))
+    slower = year * age <= 365.0 * days
+    apart = _span(pl.col("gap_median_days"))
+    few = (
+        pl.when(days == 2)
+        .then(pl.format("only 2 purchases, {} apart", apart))
+        .when((age > 365) & (year >= 1) & slower)
+        .then(pl.format("only {}", last_year))
+        .when(pl.col("rate") > usual_rate)
+        .then(pl.format("only {} so far", _purchases(days)))
+        .otherwise(pl.format("only {}", in_all))
     )
-    return branches["reason"]
+    many = (
+        pl.when(days == 2)
+        .then(pl.format("came back once, after {}", apart))
+        .when((age > 365) & ~slower)
+        .then(last_year)
+        .otherwise(in_all)
+    )
+    return few, many
 
 
-def _statements() -> Sequence[tuple[pl.Expr, pl.Expr]]:
-    silence, gap = pl.col("days_since_last"), pl.col("gap_median_days")
-    repeat = pl.col("frequency") > 0
-    overdue = (silence + 1.0).log() - (gap + 1.0).log()
+def _two_windows() -> pl.Expr:
     recent, before = pl.col("days_bought_90d"), pl.col("days_bought_90d_before")
-    trend = ((recent + 0.5) / (before + 0.5)).log()
-    rhythm = (
-        pl.when(_whole(gap) <= 1).then(pl.lit("usually every day")).otherwise(pl.format("usually every {}", _days(gap)))
+    now = pl.when(_whole(recent) == 0).then(pl.lit("no purchase")).otherwise(_purchases(recent))
+    then = pl.when(_whole(before) == 0).then(pl.lit("none")).otherwise(_whole(before).cast(pl.String()))
+    return pl.format("{} in the last 90 days, {} in the 90 before", now, then)
+
+
+def _every(days: pl.Expr) -> pl.Expr:
+    return pl.when(_whole(days) <= 1).then(pl.lit("day")).otherwise(_span(days))
+
+
+def _span(days: pl.Expr) -> pl.Expr:
+    """Days up to a year, months up to three, then years."""
+    return (
+        pl.when(_whole(days) <= 365)
+        .then(_counted(days, "day"))
+        .when(_whole(days / MONTH_DAYS) <= 36)
+        .then(_counted(days / MONTH_DAYS, "month"))
+        .otherwise(_counted(days / YEAR_DAYS, "year"))
     )
-    last = pl.format("last order {} ago", _days(silence))
-    return [
-        (pl.when(repeat & (silence > 1.5 * gap)).then(overdue), pl.format("{}; {}", last, rhythm)),
-        (pl.when(repeat & (silence <= gap)).then(-overdue + 0.2), pl.format("on rhythm: {}, {}", last, rhythm)),
-        (pl.when(~repeat).then((silence + 1.0).log() / 4.0), pl.format("one purchase only, {} ago", _days(silence))),
-        (
-            pl.when((pl.col("frequency") >= 3) & (trend < -0.3)).then(-trend),
-            pl.format("buying less: {} in the last 90 days, {} in the 90 before", _times(recent), _whole(before)),
-        ),
-        (
-            pl.when((pl.col("frequency") >= 3) & (trend > 0.3)).then(trend),
-            pl.format("buying more: {} in the last 90 days, {} in the 90 before", _times(recent), _whole(before)),
-        ),
-        (
-            pl.when(pl.col("days_bought_365d") >= 5).then((pl.col("days_bought_365d") / 4.0).log()),
-            pl.format("bought on {} in the last year", _days(pl.col("days_bought_365d"))),
-        ),
-        (
-            pl.when(repeat & (pl.col("age_days") >= 365)).then((pl.col("age_days") / 365.0).log() / 2.0 + 0.1),
-            pl.format("customer for {} months", _whole(pl.col("age_days") / 30.44)),
-        ),
-        (pl.when(repeat & (pl.col("days_bought_365d") == 0)).then(1.0), pl.lit("no purchase in the last year")),
-    ]
 
 
-def _days(column: pl.Expr) -> pl.Expr:
-    return _counted(column, "day", "days")
+def _purchases(count: pl.Expr) -> pl.Expr:
+    return _counted(count, "purchase")
 
 
-def _times(column: pl.Expr) -> pl.Expr:
-    return _counted(column, "purchase", "purchases")
-
-
-def _counted(column: pl.Expr, one: str, many: str) -> pl.Expr:
+def _counted(column: pl.Expr, one: str) -> pl.Expr:
     number = _whole(column)
-    return pl.format("{} {}", number, pl.when(number == 1).then(pl.lit(one)).otherwise(pl.lit(many)))
+    return pl.format("{} {}", number, pl.when(number == 1).then(pl.lit(one)).otherwise(pl.lit(f"{one}s")))
+
+
+def _money(amount: pl.Expr) -> pl.Expr:
+    cents = (amount * 100.0).round().cast(pl.Int64())
+    exact = pl.format("{}.{}", cents // 100, (cents % 100).cast(pl.String()).str.zfill(2))
+    return pl.when(cents >= 10_000).then(_whole(amount).cast(pl.String())).otherwise(exact)
 
 
 def _whole(column: pl.Expr) -> pl.Expr:
-    return column.fill_nan(0.0).round().cast(pl.Int64)
+    return column.fill_nan(0.0).round().cast(pl.Int64())

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import polars as pl
 
 from repurchase.estimators.cuts import Cut
+from repurchase.estimators.explain import Explanation
 from repurchase.estimators.reasons import reasons
 from repurchase.estimators.tiers import Tiers, label
-from repurchase.estimators.timing import days_to_next_order
+from repurchase.estimators.timing import WITHIN_DAYS
 from repurchase.features.history import day_number
 from repurchase.features.rfm import rfm
 from repurchase.tables import scores_table
@@ -28,10 +29,10 @@ class Prediction:
     ----------
     p : mapping of int to array of shape (n_customers,)
         Probability of a purchase day, rising with the horizon.
-    p_parts : mapping of str to such mappings
-        ``btyd``, and what outcomes taught where they did: ``additive`` and ``boosting``.
     p_alive : array of shape (n_customers,)
         BTYD's probability of still being a customer.
+    next_order_days : tuple of three arrays of shape (n_customers,)
+        Low, median and high days to the next order; NaN where none within a year is likely.
     orders : mapping of int to array
         Expected purchase days.
     spend : mapping of int to array
@@ -41,8 +42,8 @@ class Prediction:
     """
 
     p: Mapping[int, Floats]
-    p_parts: Mapping[str, Mapping[int, Floats]]
     p_alive: Floats
+    next_order_days: tuple[Floats, Floats, Floats]
     orders: Mapping[int, Floats]
     spend: Mapping[int, Floats]
     clv: Floats
@@ -69,7 +70,14 @@ def value_of(prediction: Prediction, *, horizon_days: int) -> Floats:
 
 
 def scores_frame(
-    cut: Cut, ids: pl.Series, prediction: Prediction, *, tiers: Tiers, horizons: Sequence[int], model_version: str
+    cut: Cut,
+    ids: pl.Series,
+    prediction: Prediction,
+    *,
+    tiers: Tiers,
+    explanation: Explanation,
+    horizons: Sequence[int],
+    model_version: str,
 ) -> pl.DataFrame:
     """Write one row per customer of a cut.
 
@@ -83,6 +91,8 @@ def scores_frame(
         For the same customers.
     tiers : Tiers
         Learned thresholds.
+    explanation : Explanation
+        What moves the model.
     horizons : sequence of int
         Days ahead that are delivered.
     model_version : str
@@ -104,7 +114,7 @@ def scores_frame(
         days_since_last=cut.features["days_since_last"].to_numpy(),
         gap_days=cut.features["gap_median_days"].to_numpy(),
     )
-    low, median, high = days_to_next_order(prediction.p)
+    low, median, high = prediction.next_order_days
     columns: dict[str, pl.Series] = {
         "p_alive": pl.Series(prediction.p_alive),
         **_per_horizon(prediction, horizons),
@@ -112,11 +122,14 @@ def scores_frame(
         "next_order_date": _days_after(cut, median),
         "next_order_date_low": _days_after(cut, low),
         "next_order_date_high": _days_after(cut, high),
+        "next_order_note": _why_no_date(prediction),
         "value_at_risk": pl.Series((1.0 - risk_p) * prediction.clv),
     }
     history = rfm(cut.history, ids)
     table = scores_table(horizons)
-    frame = pl.concat([history, pl.DataFrame(columns), labels, reasons(cut.features)], how="horizontal").with_columns(
+    frame = pl.concat(
+        [history, pl.DataFrame(columns), labels, reasons(cut.features, explanation)], how="horizontal"
+    ).with_columns(
         pl.lit(cut.as_of).alias("as_of"),
         pl.lit(model_version, dtype=pl.String()).alias("model_version"),
         pl.lit("scored", dtype=pl.String()).alias("status"),
@@ -165,3 +178,11 @@ def _per_horizon(prediction: Prediction, horizons: Sequence[int]) -> dict[str, p
 
 def _days_after(cut: Cut, days: Floats) -> pl.Series:
     return (pl.Series(days).fill_nan(None) + day_number(cut.as_of)).cast(pl.Int32).cast(pl.Date)
+
+
+def _why_no_date(prediction: Prediction) -> pl.Series:
+    within = prediction.p[max(h for h in prediction.p if h <= WITHIN_DAYS)]
+    chance = pl.Series("chance", np.round(100.0 * within).astype(np.int64))
+    words = pl.format("no date: the chance of an order within a year is {} %", pl.col("chance"))
+    unknown = pl.Series("unknown", np.isnan(prediction.next_order_days[1]))
+    return pl.select(pl.lit(chance), pl.lit(unknown)).select(pl.when("unknown").then(words).alias("note"))["note"]

@@ -9,12 +9,13 @@ import polars as pl
 
 from repurchase.estimators.additive import AdditiveHead, fit_log_spend
 
-__all__ = ["SpendHead", "fit_spend", "mix_with_gamma_gamma"]
+__all__ = ["SpendHead", "fit_spend", "mix_with_gamma_gamma", "orders_if_bought"]
 
 Floats = npt.NDArray[np.float64]
 
-CURVES_WEIGHT = 0.70
-"""Share of the curves in the mean of the logarithms; Gamma-Gamma has the rest (see benchmarks/FINDINGS.md)."""
+GAMMA_GAMMA_SHARE, HALVED_AT = 0.50, 10.0
+"""Share of Gamma-Gamma in the mean of the logarithms for one-time buyers, and the repeat purchases that halve it: it
+steadies those of whom little is known (see benchmarks/FINDINGS.md)."""
 LEAST_BUYERS = 100
 TOTAL_HELD = (0.90, 1.15)
 """How far what lies beyond the winsorised tail may move the total."""
@@ -113,8 +114,12 @@ def fit_spend(design: pl.DataFrame, spend: Floats, weight: Floats) -> SpendHead 
     return SpendHead(curves, a, b, float(log_mean.min()), float(log_mean.max()) + 0.5)
 
 
-def mix_with_gamma_gamma(learned: Floats, *, per_order: Floats, rate: Floats, horizon_days: int) -> Floats:
+def mix_with_gamma_gamma(
+    learned: Floats, *, per_order: Floats, rate: Floats, frequency: Floats, horizon_days: int
+) -> Floats:
     """Mix learned money of a buyer with Gamma-Gamma's, on the scale of logarithms.
+
+    Gamma-Gamma's share falls with the purchases a customer is known by.
 
     Parameters
     ----------
@@ -123,7 +128,9 @@ def mix_with_gamma_gamma(learned: Floats, *, per_order: Floats, rate: Floats, ho
     per_order : array of shape (n_customers,)
         Gamma-Gamma's money per purchase day.
     rate : array of shape (n_customers,)
-        Purchase days a day while a customer; a buyer's days in the window are rate h / (1 - exp(-rate h)).
+        Purchase days a day while a customer.
+    frequency : array of shape (n_customers,)
+        Repeat purchase days.
     horizon_days : int
         h.
 
@@ -132,9 +139,28 @@ def mix_with_gamma_gamma(learned: Floats, *, per_order: Floats, rate: Floats, ho
     array of shape (n_customers,)
         Expected money given a purchase.
     """
+    parametric = per_order * orders_if_bought(rate, horizon_days=horizon_days)
+    share = GAMMA_GAMMA_SHARE * HALVED_AT / (HALVED_AT + frequency)
+    return np.asarray(learned ** (1.0 - share) * parametric**share)
+
+
+def orders_if_bought(rate: Floats, *, horizon_days: int) -> Floats:
+    """Purchase days of a buyer in a window: those of a Poisson process that has at least one.
+
+    Parameters
+    ----------
+    rate : array of shape (n_customers,)
+        Purchase days a day while a customer, > 0.
+    horizon_days : int
+        Length of the window h.
+
+    Returns
+    -------
+    array of shape (n_customers,)
+        rate h / (1 - exp(-rate h)), above 1.
+    """
     expected = rate * horizon_days
-    parametric = per_order * expected / -np.expm1(-expected)
-    return np.asarray(learned**CURVES_WEIGHT * parametric ** (1.0 - CURVES_WEIGHT))
+    return np.asarray(expected / -np.expm1(-expected))
 
 
 def _gamma_line(x: Floats, money: Floats, weight: Floats) -> tuple[float, float]:

@@ -1,27 +1,140 @@
-"""When the next order comes, read off the curve of probabilities over the horizons."""
+"""When the next order comes: learned waits of those who came back, and beyond them the curve over the horizons."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-__all__ = ["days_to_next_order"]
+from repurchase.estimators.additive import AdditiveHead, fit_log_wait
+from repurchase.estimators.ranges import Scatter, fit_scatter
+
+__all__ = ["WITHIN_DAYS", "Waits", "days_to_next_order", "fit_waits"]
 
 Floats = npt.NDArray[np.float64]
 
 WITHIN_DAYS = 365
-QUANTILES = (0.10, 0.50, 0.90)
+LOW, MEDIAN, HIGH = 0.11, 0.50, 0.91
+"""More may lie before the range than after it: whoever looks after some months sees the early ones only."""
+HIGH_FROM_TOMORROW = 0.80
+"""Where the range begins tomorrow nothing lies before it."""
+LEAST_BUYERS = 100
 
 
-def days_to_next_order(curve: Mapping[int, Floats]) -> tuple[Floats, Floats, Floats]:
+@dataclass(frozen=True)
+class Waits:
+    """How many days pass until the next purchase day of those who buy within a window.
+
+    Parameters
+    ----------
+    horizon_days : int
+        Length of the window.
+    curves : AdditiveHead
+        Mean of log(days - 1/2).
+    scatter : Scatter
+        Of what is left, given that mean.
+    """
+
+    horizon_days: int
+    curves: AdditiveHead
+    scatter: Scatter
+
+    def days(self, design: pl.DataFrame, level: Floats) -> Floats:
+        """Days by which a share of a customer's possible futures has seen the purchase, given that there is one.
+
+        Parameters
+        ----------
+        design : DataFrame of shape (n_customers, n_features)
+            See `design_matrix`, of this window's length.
+        level : array of shape (n_customers,)
+            The share, in [0, 1].
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            In [1, ``horizon_days``], whole.
+        """
+        mean = self.curves.total(design)
+        middle_of_day = np.exp(mean + self.scatter.quantile(mean, level))
+        return np.clip(np.ceil(middle_of_day), 1.0, self.horizon_days)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into plain JSON values.
+
+        Returns
+        -------
+        dict
+            The fields.
+        """
+        return {
+            "horizon_days": self.horizon_days,
+            "curves": self.curves.to_dict(),
+            "scatter": self.scatter.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Waits":
+        """Restore from `to_dict`.
+
+        Parameters
+        ----------
+        fields : dict
+            What `to_dict` gave.
+
+        Returns
+        -------
+        Waits
+            Equal to the one saved.
+        """
+        return cls(
+            fields["horizon_days"], AdditiveHead.from_dict(fields["curves"]), Scatter.from_dict(fields["scatter"])
+        )
+
+
+def fit_waits(design: pl.DataFrame, wait_days: Floats, *, horizon_days: int) -> Waits | None:
+    """Learn waits from earlier customers.
+
+    Parameters
+    ----------
+    design : DataFrame of shape (n_rows, n_features)
+        Customers at earlier cut-offs.
+    wait_days : array of shape (n_rows,)
+        Days to their next purchase day, NaN for those without one in the window.
+    horizon_days : int
+        Length of the window.
+
+    Returns
+    -------
+    Waits or None
+        None where fewer than 100 buyers teach.
+    """
+    bought = np.flatnonzero(np.isfinite(wait_days))
+    if len(bought) < LEAST_BUYERS:
+        return None
+    log_wait = np.log(wait_days[bought] - 0.5)
+    curves = fit_log_wait(design[bought], log_wait)
+    mean = curves.total(design[bought])
+    return Waits(horizon_days, curves, fit_scatter(mean, log_wait - mean))
+
+
+def days_to_next_order(
+    curve: Mapping[int, Floats], *, waits: Waits | None = None, design: pl.DataFrame | None = None
+) -> tuple[Floats, Floats, Floats]:
     """Days until the next order: median and the range that holds 80 %, among those who do order within a year.
 
-    Between horizons the hazard -log(1 - p) grows evenly.
+    Up to the window of ``waits`` days are read off what was learned; elsewhere the hazard -log(1 - p) grows evenly
+    between horizons.
 
     Parameters
     ----------
     curve : mapping of int to array of shape (n_customers,)
         Horizon to probability, rising; the last horizon up to 365 days is the window.
+    waits : Waits, optional
+        Learned; its window is one of the horizons.
+    design : DataFrame of shape (n_customers, n_features), optional
+        What ``waits`` reads.
 
     Returns
     -------
@@ -33,9 +146,18 @@ def days_to_next_order(curve: Mapping[int, Floats]) -> tuple[Floats, Floats, Flo
         nothing = np.full(len(next(iter(curve.values()))), np.nan)
         return nothing, nothing, nothing
     within = curve[horizons[-1]]
-    low, median, high = (_days_until(share * within, horizons, curve) for share in QUANTILES)
-    likely = within > 0.5
-    return np.where(likely, low, np.nan), np.where(likely, median, np.nan), np.where(likely, high, np.nan)
+
+    def reached(share: Floats | float) -> Floats:
+        p = np.asarray(share * within)
+        days = _days_until(p, horizons, curve)
+        if waits is not None and design is not None:
+            by_then = curve[waits.horizon_days]
+            learned = waits.days(design, p / np.maximum(by_then, 1e-9))
+            days = np.where(p <= by_then, learned, np.maximum(days, waits.horizon_days))
+        return np.where(within > 0.5, days, np.nan)
+
+    low = reached(LOW)
+    return low, reached(MEDIAN), reached(np.where(low > 1.0, HIGH, HIGH_FROM_TOMORROW))
 
 
 def _days_until(p: Floats, horizons: list[int], curve: Mapping[int, Floats]) -> Floats:

@@ -1,28 +1,16 @@
-"""Orders and money to expect, and the range in which a customer's own money will fall."""
+"""Orders and money to expect over every horizon."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from repurchase.estimators.btyd import Btyd
 
-__all__ = [
-    "SpendSpread",
-    "discount_factor",
-    "expected_orders",
-    "fit_spread",
-    "never_falling",
-    "spend_range",
-]
+__all__ = ["discount_factor", "expected_orders", "expected_spend", "never_falling"]
 
 Floats = npt.NDArray[np.float64]
 Rfm = tuple[Floats, Floats, Floats]
-
-LOW, HIGH = 0.10, 0.90
-"""The interval holds 80 % of outcomes."""
-SPREAD_GROUPS = 5
 
 
 def expected_orders(p: Floats, p_btyd: Floats, orders_btyd: Floats) -> Floats:
@@ -77,90 +65,6 @@ def discount_factor(btyd: Btyd, rfm: Rfm, *, horizon_days: int, yearly_rate: flo
     return np.clip(factor, latest, 1.0)
 
 
-@dataclass(frozen=True)
-class SpendSpread:
-    """How far a buyer's money lies around what was expected of a buyer, on the log scale.
-
-    Parameters
-    ----------
-    orders : tuple of float
-        Expected purchase days, rising.
-    sigma : tuple of float
-        Standard deviation of log(spend / expected spend of a buyer) there; between points it is interpolated.
-    """
-
-    orders: tuple[float, ...]
-    sigma: tuple[float, ...]
-
-
-def fit_spread(expected_orders_: Floats, expected_if_bought: Floats, spend: Floats) -> SpendSpread:
-    """Learn the spread from customers who bought at an earlier cut-off.
-
-    Parameters
-    ----------
-    expected_orders_ : array of shape (n_buyers,)
-        Purchase days expected of each.
-    expected_if_bought : array of shape (n_buyers,)
-        Money expected of each, given that there is a purchase.
-    spend : array of shape (n_buyers,)
-        Money that came.
-
-    Returns
-    -------
-    SpendSpread
-        In groups of equal size; 1.0 everywhere where fewer than 50 buyers teach it.
-    """
-    usable = (spend > 0) & (expected_if_bought > 0)
-    if usable.sum() < 50:
-        return SpendSpread((1.0,), (1.0,))
-    miss = np.log(spend[usable] / expected_if_bought[usable])
-    order = np.argsort(expected_orders_[usable], kind="stable")
-    groups = np.array_split(order, SPREAD_GROUPS)
-    centres = [float(np.median(expected_orders_[usable][group])) for group in groups]
-    sigmas = [float(np.clip(_robust_spread(miss[group]), 0.1, 3.0)) for group in groups]
-    return SpendSpread(tuple(centres), tuple(sigmas))
-
-
-def spend_range(p: Floats, spend_expected: Floats, orders: Floats, spread: SpendSpread) -> tuple[Floats, Floats]:
-    """Bounds that hold 80 % of outcomes: nothing with probability 1 - p, else log-normal around a buyer's mean.
-
-    Parameters
-    ----------
-    p : array of shape (n_customers,)
-        Probability of buying at all.
-    spend_expected : array of shape (n_customers,)
-        Expected money, buyers or not.
-    orders : array of shape (n_customers,)
-        Expected purchase days.
-    spread : SpendSpread
-        Learned.
-
-    Returns
-    -------
-    low, high : arrays of shape (n_customers,)
-        The 10 % and 90 % quantiles, 0 where not buying alone covers the quantile.
-    """
-    sigma = np.interp(orders, spread.orders, spread.sigma)
-    if_bought = spend_expected / np.maximum(p, 1e-9)
-    bounds = [_quantile(share, p, if_bought, sigma) for share in (LOW, HIGH)]
-    return bounds[0], bounds[1]
-
-
-def _quantile(share: float, p: Floats, if_bought: Floats, sigma: Floats) -> Floats:
-    from scipy.special import ndtri
-
-    among_buyers = np.clip((share - (1.0 - p)) / np.maximum(p, 1e-9), 0.0, 1.0)
-    inside = among_buyers > 0
-    z = ndtri(np.where(inside, among_buyers, 0.5))
-    return np.where(inside, if_bought * np.exp(sigma * z - sigma**2 / 2.0), 0.0)
-
-
-def _robust_spread(values: Floats) -> float:
-    """Half the range between the 10 % and 90 % quantiles, in standard deviations of a normal."""
-    low, high = np.quantile(values, [LOW, HIGH])
-    return float(high - low) / 2.563
-
-
 def never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:
     """Raise what a longer horizon expects to what a shorter one does.
 
@@ -180,3 +84,32 @@ def never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:
         floor = by_horizon[h] if floor is None else np.maximum(floor, by_horizon[h])
         raised[h] = floor
     return raised
+
+
+def expected_spend(
+    horizon_days: int, learned: Mapping[int, Floats], orders: Mapping[int, Floats], per_order: Floats
+) -> Floats:
+    """Take learned money, or, beyond what was learned, the nearest learned one carried on by the expected orders.
+
+    Parameters
+    ----------
+    horizon_days : int
+        Days ahead.
+    learned : mapping of int to array of shape (n_customers,)
+        Horizon to learned money; maybe empty.
+    orders : mapping of int to array
+        Every horizon to expected purchase days.
+    per_order : array of shape (n_customers,)
+        Money per purchase day, where nothing was learned.
+
+    Returns
+    -------
+    array of shape (n_customers,)
+        Expected money.
+    """
+    if horizon_days in learned:
+        return learned[horizon_days]
+    nearest = min(learned, key=lambda h: abs(h - horizon_days), default=None)
+    if nearest is None:
+        return orders[horizon_days] * per_order
+    return learned[nearest] * orders[horizon_days] / np.maximum(orders[nearest], 1e-12)

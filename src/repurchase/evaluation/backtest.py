@@ -9,9 +9,8 @@ import numpy.typing as npt
 import polars as pl
 from joblib import Parallel, delayed
 
-from repurchase.estimators.btyd import FAMILIES
 from repurchase.estimators.cuts import Cut, Cuts
-from repurchase.estimators.model import RepurchaseModel
+from repurchase.estimators.forecaster import Forecaster, fit_forecaster
 from repurchase.estimators.rules import RULES, fit_rule
 from repurchase.features.history import Outcomes
 from repurchase.features.timeline import train_cutoffs
@@ -75,7 +74,7 @@ def backtest(
     cuts: Cuts,
     as_of: date,
     *,
-    make_model: Callable[[Sequence[int]], RepurchaseModel],
+    random_state: int,
     jobs: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Backtest:
@@ -87,8 +86,8 @@ def backtest(
         Of the log; its horizons are judged.
     as_of : date
         Last day that may be known.
-    make_model : callable
-        Horizons to an unfitted model.
+    random_state : int
+        Seed of the fits.
     jobs : int
         Fits side by side.
     on_progress : callable, optional
@@ -101,11 +100,9 @@ def backtest(
     """
     days = {h: backtest_days(cuts, as_of, horizon_days=h) for h in cuts.horizons}
     fits = [(h, day) for h, some in days.items() for day in some]
-    for family in FAMILIES if fits else ():
-        cuts.btyd(min(day for _, day in fits), family)  # the later days' fits search on from here
     frames = []
     judging = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_fit_and_predict)(cuts, day, horizon_days=h, make_model=make_model) for h, day in fits
+        delayed(_fit_and_predict)(cuts, day, horizon_days=h, random_state=random_state) for h, day in fits
     )
     for frame in judging:
         frames.append(frame)
@@ -116,19 +113,17 @@ def backtest(
     return Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
 
 
-def _fit_and_predict(
-    cuts: Cuts, day: date, *, horizon_days: int, make_model: Callable[[Sequence[int]], RepurchaseModel]
-) -> pl.DataFrame:
-    model = make_model((horizon_days,)).fit_cuts(cuts, day)
-    return predictions_of(model, cuts, day, horizon_days=horizon_days)
+def _fit_and_predict(cuts: Cuts, day: date, *, horizon_days: int, random_state: int) -> pl.DataFrame:
+    forecaster = fit_forecaster(cuts, day, horizons=(horizon_days,), random_state=random_state)
+    return predictions_of(forecaster, cuts, day, horizon_days=horizon_days)
 
 
-def predictions_of(model: RepurchaseModel, cuts: Cuts, day: date, *, horizon_days: int) -> pl.DataFrame:
-    """Write down what a fitted model and the rules say on a day, and what came.
+def predictions_of(forecaster: Forecaster, cuts: Cuts, day: date, *, horizon_days: int) -> pl.DataFrame:
+    """Write down what fitted models and the rules say on a day, and what came.
 
     Parameters
     ----------
-    model : RepurchaseModel
+    forecaster : Forecaster
         Fitted on what was known by ``day``.
     cuts : Cuts
         Of the log.
@@ -146,18 +141,18 @@ def predictions_of(model: RepurchaseModel, cuts: Cuts, day: date, *, horizon_day
     outcome = cuts.outcomes(cut, horizon_days=horizon_days)
     frames = [
         _frame(name, cut, outcome, p=p, spend=spend)
-        for name, p, spend in _voices(model, cuts, cut, horizon_days=horizon_days)
+        for name, p, spend in _voices(forecaster, cuts, cut, horizon_days=horizon_days)
     ]
     labels = (pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"), pl.lit(day).alias("cutoff"))
     return pl.concat(frames).select(*labels, pl.all())
 
 
 def _voices(
-    model: RepurchaseModel, cuts: Cuts, cut: Cut, *, horizon_days: int
+    forecaster: Forecaster, cuts: Cuts, cut: Cut, *, horizon_days: int
 ) -> Iterator[tuple[str, Floats, Floats | None]]:
-    prediction = model.predict_cut(cut)
-    yield "model", prediction.p[horizon_days], prediction.spend.get(horizon_days)
-    for part, by_horizon in prediction.p_parts.items():
+    forecast = forecaster.forecast(cut, days=(horizon_days,))
+    yield "model", forecast.p[horizon_days], forecast.spend.get(horizon_days)
+    for part, by_horizon in forecast.p_parts.items():
         if horizon_days in by_horizon:
             yield part, by_horizon[horizon_days], None
     days = cuts.train_days(cut.as_of, horizon_days=horizon_days)

@@ -11,12 +11,13 @@ import polars as pl
 from repurchase.errors import InputError, first_few
 from repurchase.evaluation.ties import Floats
 
-__all__ = ["MODEL", "PARTS", "RULES", "Cutoff", "Prediction", "cutoffs_at", "rules_everywhere"]
+__all__ = ["BTYD", "MODEL", "PARTS", "RULES", "Cutoff", "Prediction", "cutoffs_at", "rules_everywhere"]
 
 MODEL = "model"
 RULES = {"days_since_last": "days since the last order", "past_rate": "the customer's own past rate"}
 """Rules a shop could follow without a model, calibrated on earlier outcomes, and their names in sentences."""
-PARTS = ("btyd", "additive", "boosting")
+BTYD = "btyd"
+PARTS = (BTYD, "additive", "boosting")
 
 _COLUMNS = ("horizon_days", "cutoff", "predictor", "customer", "p", "spend_expected", "bought", "spend")
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from repurchase.evaluation.comparison import TOP, Contest, Totals
-from repurchase.evaluation.cutoffs import MODEL, RULES, Cutoff
+from repurchase.evaluation.cutoffs import BTYD, MODEL, RULES, Cutoff
 from repurchase.evaluation.grade import LEVELS, SURE_CUTOFFS, excess_ece, percent, shortfalls
 from repurchase.evaluation.verdict import Verdict
 
@@ -35,7 +35,7 @@ def reasons_of(verdict: Verdict, *, currency: str | None = None) -> list[str]:
     list of str
         Sentences for a reader who knows no statistics; money and totals only where there are any.
     """
-    sentences = [_lead(verdict), _by_cutoff(verdict), _calibration(verdict), _buyers(verdict)]
+    sentences = [_lead(verdict), _btyd_alone(verdict), _by_cutoff(verdict), _calibration(verdict), _buyers(verdict)]
     if verdict.money:
         sentences.append(_money(verdict.money, currency))
     sentences.append(_total(verdict.buyer_totals, "The number of buyers", len(verdict.cutoffs)))
@@ -90,6 +90,16 @@ def _lead(verdict: Verdict) -> str:
         f"{_explained(standing.rule_explained)}: "
         f"log loss {standing.model_loss:.4f} against {standing.rule_loss:.4f}, {_size(gain.value)} "
         f"(95 % interval {_range((gain.low, gain.high), 1)} saved)."
+    )
+
+
+def _btyd_alone(verdict: Verdict) -> str:
+    if BTYD not in verdict.figures:
+        return ""
+    loss = verdict.means(BTYD)["log_loss"]
+    return (
+        f"The purchase-rate model alone (MBG/NBD) explains {_explained(1 - loss / verdict.standing.base_loss)}: "
+        f"log loss {loss:.4f}."
     )
 
 

@@ -164,8 +164,11 @@ class Outcomes:
         How many.
     spend : float array of shape (n_customers,)
         Net money dated in the window; NaN without money.
+    wait_days : float array of shape (n_customers,)
+        Days until the first of those purchase days; NaN without one.
     """
 
     bought: npt.NDArray[np.bool_]
     purchase_days: Ints
     spend: Floats
+    wait_days: Floats

@@ -119,12 +119,17 @@ class Ledger:
         opening = day_number(history.as_of)
         window = self.entries.filter(pl.col("known").is_between(opening, day_number(end), closed="right"))
         days = _purchase_days(window.filter(pl.col("day") > opening), self.has_amounts)
-        counted = days.group_by("customer").agg(pl.len().cast(pl.Int64).alias("days")).sort("customer")
+        counted = (
+            days.group_by("customer")
+            .agg(pl.len().cast(pl.Int64).alias("days"), pl.col("day").min().alias("next"))
+            .sort("customer")
+        )
         purchase_days = _lookup(counted, "days", history.customer)
+        wait = np.where(purchase_days > 0, _lookup(counted, "next", history.customer) - opening, np.nan)
         spend = _sum_per_customer(window, "spend", history.customer) / MONEY
         if not self.has_amounts:
             spend = np.full(len(history.customer), np.nan)
-        return Outcomes(purchase_days > 0, purchase_days, spend)
+        return Outcomes(purchase_days > 0, purchase_days, spend, wait)
 
 
 _SUMS = ("spend", "orders", "lines", "quantity", "discount")

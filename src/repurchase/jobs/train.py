@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ __all__ = ["Trained", "train"]
 
 TIE = 1e-9
 """A candidate that equals the champion has seen newer orders: it passes."""
-RECIPE = ("clv_horizon_days", "discount_rate", "random_state")
 
 
 @dataclass(frozen=True)
@@ -95,13 +93,13 @@ def train(source: str, *, settings: Settings, as_of: date | None = None, steps: 
         judged = backtest(
             cuts,
             intake.as_of,
-            make_model=partial(_model, settings, jobs=1),
+            random_state=settings.random_state,
             jobs=settings.jobs,
             on_progress=steps.progress,
         )
         evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.clean.report.currency)
     with steps.step("Fitting the model"):
-        model = _model(settings, cuts.horizons, jobs=settings.jobs).fit_cuts(cuts, intake.as_of)
+        model = _model(settings, cuts.horizons).fit_cuts(cuts, intake.as_of)
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
         version = log_training(open_store(settings.home), _training(intake, model, cuts, evaluation, settings))
@@ -117,13 +115,13 @@ def _cuts(intake: Intake, settings: Settings) -> Cuts:
     return Cuts(book, horizons=horizons)
 
 
-def _model(settings: Settings, horizons: Sequence[int], *, jobs: int) -> RepurchaseModel:
+def _model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
     return RepurchaseModel(
         horizons=tuple(horizons),
         clv_horizon_days=settings.clv_horizon_days,
         discount_rate=settings.discount_rate,
         random_state=settings.random_state,
-        n_jobs=jobs,
+        n_jobs=settings.jobs,
     )
 
 
@@ -132,7 +130,7 @@ def _training(
 ) -> Training:
     scores = model.predict(intake.clean.orders, intake.as_of)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
-    btyd = model.btyd_
+    btyd = model.forecaster_.btyd
     return Training(
         state=model.to_state(),
         as_of=intake.as_of,
@@ -156,7 +154,7 @@ def _champion_evaluation(
 ) -> Mapping[str, Any] | None:
     """Judge the champion's recipe on the candidate's cut-offs and customers."""
     # The champion's own fit has seen the outcomes of these cut-offs, so it would win for being late. Compared is what
-    # its settings say when fitted on what was known at each cut-off; equal settings are the candidate itself.
+    # its seed says when fitted on what was known at each cut-off; an equal one is the candidate itself.
     champion = read_standings(home).aliases.get("champion")
     days = evaluation.get("primary_horizon_days")
     if champion is None or days is None:
@@ -164,13 +162,12 @@ def _champion_evaluation(
     theirs = RepurchaseModel.from_state(load_bundle(resolve(home, champion)).state)
     if days not in theirs.horizons_:
         return {"backtest": []}
-    if all(getattr(theirs, name) == getattr(model, name) for name in RECIPE):
+    if theirs.random_state == model.random_state:
         return evaluation
-    recipe = {name: getattr(theirs, name) for name in RECIPE}
     again = backtest(
         Cuts(cuts.book, horizons=(days,)),
         model.as_of_,
-        make_model=lambda horizons: RepurchaseModel(horizons=horizons, **recipe),
+        random_state=theirs.random_state,
         jobs=model.n_jobs,
     )
     return judge(again.predictions, primary_horizon_days=days)

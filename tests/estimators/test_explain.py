@@ -1,0 +1,97 @@
+"""What moves the model, retold in curves: they add up, hold nearly all of it, and find a truth that is known."""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from repurchase.estimators.blend import expit, logit
+from repurchase.estimators.cuts import Cut
+from repurchase.estimators.explain import FACTS, LEAST_AGREEMENT, Explanation, fit_explanation
+from repurchase.estimators.model import RepurchaseModel
+
+Floats = npt.NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def said(cdnow_model: RepurchaseModel, cdnow_cut: Cut) -> Floats:
+    """Log odds that the model delivers."""
+    return logit(cdnow_model.predict_cut(cdnow_cut).p[90])
+
+
+def test_parts_base_and_what_is_left_are_the_log_odds(
+    cdnow_model: RepurchaseModel, cdnow_cut: Cut, said: Floats
+) -> None:
+    explanation = cdnow_model.explanation_
+    parts = explanation.parts(cdnow_cut.features)
+    assert set(parts) == set(FACTS)
+    told = explanation.curves.intercept + sum(explanation.base) + np.sum(list(parts.values()), axis=0)
+    assert np.allclose(told, explanation.curves.total(cdnow_cut.features), rtol=0, atol=1e-9)
+    left = said - told
+    assert np.var(left) < 0.05 * np.var(said)
+    assert abs(left.mean()) < 0.01
+    held = explanation.explained
+    assert held is not None
+    assert held == pytest.approx(1.0 - np.var(left) / np.var(said), abs=0.03)
+    assert held > 0.9
+    repeat = cdnow_cut.features["frequency"].to_numpy() > 0
+    assert np.var(left[repeat]) < 0.1 * np.var(said[repeat])
+
+
+def test_the_base_is_the_usual_buyer(cdnow_model: RepurchaseModel, cdnow_cut: Cut, said: Floats) -> None:
+    explanation = fit_explanation(cdnow_cut.features, said)
+    parts = explanation.parts(cdnow_cut.features)
+    for fact in set(FACTS) - {"money"}:
+        assert np.average(parts[fact], weights=expit(said)) == pytest.approx(0.0, abs=1e-9), fact
+    spend = cdnow_cut.features["spend_typical"].to_numpy()
+    assert parts["money"][np.argmin(np.abs(spend - explanation.usual["spend_typical"]))] == pytest.approx(0.0, abs=1e-3)
+    lower = expit(said[spend <= explanation.usual["spend_typical"]]).sum()
+    assert lower == pytest.approx(expit(said).sum() / 2, rel=0.01)
+
+
+def test_a_known_truth_is_found(shop_cut: Cut) -> None:
+    silence, money = (np.log1p(shop_cut.features[name].to_numpy()) for name in ("days_since_last", "spend_typical"))
+    explanation = fit_explanation(shop_cut.features, -0.8 * silence + 0.5 * money)
+    parts = explanation.parts(shop_cut.features)
+    assert explanation.explained == pytest.approx(1.0, abs=0.02)
+    assert explanation.dearer_stays
+    assert np.corrcoef(parts["silence"], -silence)[0, 1] > 0.98
+    assert np.corrcoef(parts["money"], money)[0, 1] > 0.98
+    assert parts["money"].std() == pytest.approx(0.5 * money.std(), rel=0.1)
+    assert parts["rhythm"].std() < 0.1 * parts["silence"].std()
+    assert not fit_explanation(shop_cut.features, -0.8 * silence - 0.5 * money).dearer_stays
+
+
+def test_nothing_is_held_of_what_facts_do_not_tell(shop_cut: Cut) -> None:
+    noise = np.random.default_rng(0).normal(size=len(shop_cut.features))
+    held = fit_explanation(shop_cut.features, noise).explained
+    assert held is not None
+    assert held < 0.05
+
+
+def test_too_few_or_all_alike_are_not_judged(shop_cut: Cut) -> None:
+    alike = fit_explanation(shop_cut.features, np.zeros(len(shop_cut.features)))
+    assert alike.explained is None
+    assert all(np.allclose(part, 0.0) for part in alike.parts(shop_cut.features).values())
+    one = shop_cut.features.head(1)
+    alone = fit_explanation(one, np.array([0.3]))
+    assert alone.explained is None
+    assert all(part == pytest.approx(0.0) for part in alone.parts(one).values())
+
+
+def test_comes_back_from_json_and_gives_some_the_bits_of_all(cdnow_model: RepurchaseModel, cdnow_cut: Cut) -> None:
+    again = Explanation.from_dict(json.loads(json.dumps(cdnow_model.explanation_.to_dict())))
+    assert again == cdnow_model.explanation_
+    assert again.agreement["silence"]["raises"] > 0.9
+    some = cdnow_cut.features[5:3000:7]
+    for fact, part in again.parts(some).items():
+        assert np.array_equal(part, cdnow_model.explanation_.parts(cdnow_cut.features)[fact][5:3000:7]), fact
+
+
+def test_trust_goes_by_side(cdnow_model: RepurchaseModel) -> None:
+    plain = cdnow_model.explanation_.to_dict() | {"agreement": {"often": {"raises": LEAST_AGREEMENT - 0.01}}}
+    explanation = Explanation.from_dict(plain)
+    part = np.array([-1.0, 1.0])
+    assert explanation.trusts("often", part).tolist() == [False, True]
+    assert explanation.trusts("silence", part).tolist() == [True, True]
