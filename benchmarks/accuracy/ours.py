@@ -16,7 +16,7 @@ def repurchase(log: Log, cutoff: int) -> Prediction:
     """Fit on what was known at the cut-off, score everybody who is judged.
 
     The protocol also judges customers whose only sales were taken back on the same day; our scores have no purchase
-    day for them and no probability. They get the mean probability and spend of everybody else, as a user would guess.
+    day for them and no probability. They get the median of everybody else, as a user would guess.
     """
     days, h = log.history(cutoff), log.horizon_days
     rows = judged_scores(log, cutoff)
@@ -49,4 +49,4 @@ def as_orders(orders: pl.DataFrame) -> pl.DataFrame:
 
 def _column(rows: pl.DataFrame, name: str) -> np.ndarray:
     values = rows[name].cast(pl.Float64).to_numpy()
-    return np.where(np.isfinite(values), values, np.nanmean(values))
+    return np.where(np.isfinite(values), values, np.nanmedian(values))

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from repurchase.estimators.additive import PENALTY, AdditiveHead, fit_additive, fit_log_spend
+from repurchase.estimators.additive import PENALTY, TAIL, AdditiveHead, fit_additive, fit_log_spend
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,13 +55,15 @@ class Peer:
 
     known: pl.DataFrame
     regression: Any
+    tail: float = 0.0
 
     def terms(self, design: pl.DataFrame) -> Floats:
         columns = []
         for name, bend in BENT.items():
             known, asked = bend(self.known[name].to_numpy()), bend(design[name].to_numpy())
             filled = np.where(np.isnan(known), np.nanmedian(known), known)
-            inside = np.clip(np.where(np.isnan(asked), np.nanmedian(known), asked), np.nanmin(known), np.nanmax(known))
+            low, high = np.nanquantile(known, [self.tail, 1 - self.tail])
+            inside = np.clip(np.where(np.isnan(asked), np.nanmedian(known), asked), low, high)
             hinges = [np.maximum(inside - bend, 0) for bend in np.unique(np.quantile(filled, [0.25, 0.5, 0.75]))]
             columns += [inside, *hinges, np.isnan(asked) * 1.0]
         return np.column_stack(columns)
@@ -93,7 +95,7 @@ def test_equals_the_logistic_regression_it_stands_for(
     known: tuple[pl.DataFrame, npt.NDArray[np.bool_], Floats, Floats], head: AdditiveHead
 ) -> None:
     design, bought, _, weight = known
-    peer = Peer(design, LogisticRegression(C=1 / PENALTY, max_iter=5_000, tol=1e-9)).fit(bought, weight)
+    peer = Peer(design, LogisticRegression(C=1 / PENALTY, max_iter=5_000, tol=1e-9), TAIL).fit(bought, weight)
     for asked in (design, some_design(500, seed=3)):
         wanted = peer.pipeline.decision_function(peer.terms(asked))
         np.testing.assert_allclose(head.total(asked), wanted, atol=1e-4)
@@ -153,6 +155,16 @@ def test_a_feature_that_nobody_has_is_left_out(
     found = fit_additive(design.with_columns(gap_last_days=pl.lit(np.nan)), bought, weight)
     assert "gap_last_days" not in found.columns
     assert np.isfinite(found.total(design)).all()
+
+
+@pytest.mark.parametrize(("reach_back", "heard"), [(0.1, False), (0.3, True)])
+def test_last_year_speaks_only_where_enough_customers_had_one(
+    known: tuple[pl.DataFrame, npt.NDArray[np.bool_], Floats, Floats], reach_back: float, heard: bool
+) -> None:
+    design, bought, _, weight = known
+    last_year = np.where(np.linspace(0, 1, 2_500) < reach_back, bought, np.nan)
+    found = fit_additive(design.with_columns(bought_year_ago=last_year), bought, weight)
+    assert ("bought_year_ago" in found.columns) == heard
 
 
 def test_comes_through_json_exactly(head: AdditiveHead) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from repurchase.estimators.blend import expit, logit, rising
+from repurchase.estimators.blend import blend, expit, logit, rising
 
 HORIZONS = (30, 90, 180, 365)
 shares = arrays.arrays(np.float64, (4, 5), elements=st.floats(0.0, 1.0))
@@ -25,9 +25,11 @@ def test_btyd_alone_is_left_as_it_is() -> None:
         np.testing.assert_allclose(curve[h], btyd[h], rtol=1e-12)
 
 
-def test_a_longer_horizon_that_says_less_is_held_up() -> None:
-    btyd = {h: np.array([0.1]) for h in (30, 90)}
-    assert rising({30: np.array([0.6]), 90: np.array([0.4])}, btyd)[90].tolist() == [0.6]
+def test_a_longer_horizon_that_says_less_is_lifted_to_just_above() -> None:
+    learned = {30: np.array([0.6, 0.6]), 90: np.array([0.4, 0.4])}
+    p = rising(learned, {30: np.array([0.1, 0.1]), 90: np.array([0.1, 0.4])})[90]
+    assert p[0] == 0.6  # no chance in between
+    assert p[1] == pytest.approx(1 - 0.4 * (0.6 / 0.9) ** 0.1)
 
 
 def test_btyd_starts_the_curve_where_the_shortest_horizon_was_not_learned() -> None:
@@ -52,3 +54,9 @@ def test_log_odds_and_back() -> None:
     assert np.isfinite(logit(p)).all()
     np.testing.assert_allclose(expit(logit(p)), [1e-6, 1e-6, 0.2, 0.5, 1 - 1e-6], rtol=1e-9)
     assert expit([-1e4, 1e4]).tolist() == [0.0, 1.0]
+
+
+def test_btyd_moves_what_was_learned_a_little_way_and_never_far() -> None:
+    additive, trees = np.full(4, -1.0), np.full(4, 1.0)
+    mixed = blend(additive, trees, np.array([0.0, 0.5, 1.0, -30.0]))
+    np.testing.assert_allclose(mixed, [0.0, 0.1, 0.2, -0.2])

@@ -9,7 +9,15 @@ import pytest
 
 from repurchase.estimators.blend import expit
 from repurchase.estimators.cuts import Cut, Cuts
-from repurchase.estimators.level import Season, learn_season, level_shift, shift_to_mean
+from repurchase.estimators.level import (
+    Season,
+    carried_on,
+    latest_misses,
+    learn_season,
+    level_shift,
+    shift_to_mean,
+    shift_to_share,
+)
 from repurchase.features.timeline import ledger
 
 START = date(2022, 1, 1)
@@ -30,9 +38,54 @@ def test_the_level_lies_between_what_was_taught_and_btyd() -> None:
     log_odds = np.random.default_rng(1).normal(0, 1, 1_000)
     learned, btyd = np.full(1_000, 0.2), np.full(1_000, 0.4)
     mean = expit(log_odds + level_shift(log_odds, learned=learned, btyd=btyd)).mean()
-    assert 0.27 < mean < 0.32
+    assert 0.29 < mean < 0.34  # a third of the way from BTYD's, in log odds
     agreed = level_shift(log_odds, learned=expit(log_odds), btyd=expit(log_odds))
     assert agreed == pytest.approx(0.0, abs=1e-6)
+    assert level_shift(log_odds, learned=expit(log_odds), btyd=expit(log_odds), carried=0.3) > 0.3
+
+
+@pytest.mark.parametrize("bought", [[True, True], [False, False]])
+def test_a_share_of_all_or_none_is_not_chased(bought: list[bool]) -> None:
+    assert abs(shift_to_share(np.array([-9.0, 9.0]), np.array(bought))) <= 2.0
+
+
+def test_a_miss_is_carried_on_only_as_far_as_the_level_moves() -> None:
+    assert carried_on(()) == 0.0
+    steady, moving = carried_on((0.1, -0.1, 0.1)), carried_on((0.5, 0.4, 0.6))
+    assert 0.0 < steady < 0.01
+    assert 0.5 * 0.4 < moving < 0.5 * 0.8
+    assert carried_on((-0.5, -0.4, -0.6)) == -moving
+
+
+class TestLatestMisses:
+    LAST = START + timedelta(days=400)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def orders(cls, simulate_orders: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+        return simulate_orders(customers=600, days=500, arrival_days=300, start=START, a=0.05, b=5.0)
+
+    def look(self, orders: pl.DataFrame) -> tuple[float, ...]:
+        cuts = Cuts(ledger(orders, observed_until=START + timedelta(days=500)), horizons=(60,))
+        return latest_misses(cuts, self.LAST, cuts.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0)
+
+    def test_are_small_in_a_shop_as_btyd_takes_it_to_be(self, orders: pl.DataFrame) -> None:
+        assert len(self.look(orders)) == 3
+        assert max(abs(miss) for miss in self.look(orders)) < 0.5
+
+    def test_tell_of_a_shop_that_hardly_sells_any_more(self, orders: pl.DataFrame) -> None:
+        latest_days = pl.col("order_date").dt.date().is_between(self.LAST - timedelta(days=29), self.LAST)
+        latest, *before = self.look(orders.filter(~latest_days | (pl.int_range(pl.len()) % 10 == 0)))
+        assert latest < -1.0
+        assert all(latest < miss - 1.0 for miss in before)
+
+    def test_see_nothing_after_the_day(self, orders: pl.DataFrame) -> None:
+        assert self.look(orders.filter(pl.col("order_date").dt.date() <= self.LAST)) == self.look(orders)
+
+    def test_are_not_looked_for_in_a_young_log(self, orders: pl.DataFrame) -> None:
+        cuts = Cuts(ledger(orders, observed_until=self.LAST), horizons=(60,))
+        day = START + timedelta(days=50)
+        assert latest_misses(cuts, day, cuts.btyd(day, "mbgnbd"), horizon_days=60, random_state=0) == ()
 
 
 class TestSeason:

@@ -62,6 +62,7 @@ def scores(customers: int = 300, *, money: bool = True, horizons: tuple[int, ...
         clv_high=pl.col("clv") * 3,
         next_order_date_low=pl.col("next_order_date"),
         next_order_date_high=pl.col("next_order_date"),
+        next_order_note=pl.lit(None, dtype=pl.String()),
         value_at_risk=pl.col("clv") * risk,
     )
     if not money:

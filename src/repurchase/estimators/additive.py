@@ -33,6 +33,11 @@ PURCHASE_FEATURES = (
     *("fading_spend_30d", "fading_spend_120d"),
     *("btyd_logit", "btyd_other_logit", "btyd_rate"),
 )
+YEAR_AGO_FEATURES = ("bought_year_ago", "bought_about_year_ago")
+LEAST_WITH_YEAR_AGO = 0.2
+"""Share of rows that reach back a year, below which only the first few customers would speak for the season."""
+TAIL = 0.001
+"""Of values at either end, where purchases are taught: curves are flat there, lest one odd customer bend them."""
 SPEND_FEATURES = (
     *("frequency", "age_days", "days_since_last"),
     *(f"fading_days_{days}d" for days in (30, 120, 480)),
@@ -154,7 +159,8 @@ def fit_additive(design: pl.DataFrame, bought: npt.NDArray[np.bool_], weight: Fl
     Parameters
     ----------
     design : DataFrame of shape (n_rows, n_features)
-        Customers at earlier cut-offs; ``PURCHASE_FEATURES`` are used.
+        Customers at earlier cut-offs; ``PURCHASE_FEATURES`` are used, and ``YEAR_AGO_FEATURES`` where enough rows
+        reach back that far.
     bought : bool array of shape (n_rows,)
         What they did.
     weight : float array of shape (n_rows,)
@@ -167,7 +173,8 @@ def fit_additive(design: pl.DataFrame, bought: npt.NDArray[np.bool_], weight: Fl
     """
     from sklearn.linear_model import LogisticRegression
 
-    bases = _bases(design, PURCHASE_FEATURES)
+    features = [*PURCHASE_FEATURES, *(name for name in YEAR_AGO_FEATURES if _reaches_back(design, name))]
+    bases = _bases(design, features, tail=TAIL)
     matrix, middle, spread = _standardised(bases, design)
     fitted = LogisticRegression(C=1.0 / PENALTY, solver="newton-cholesky").fit(matrix, bought, sample_weight=weight)
     return _head(bases, fitted.coef_[0] / spread, float(fitted.intercept_[0]), middle)
@@ -249,9 +256,13 @@ def fit_curves(design: pl.DataFrame, values: Floats, *, features: Sequence[str],
     return _head(bases, fitted.coef_ / spread, float(fitted.intercept_), middle)
 
 
-def _bases(design: pl.DataFrame, features: Sequence[str]) -> list["_Basis"]:
+def _reaches_back(design: pl.DataFrame, name: str) -> bool:
+    return name in design.columns and design[name].is_not_nan().sum() >= LEAST_WITH_YEAR_AGO * len(design)
+
+
+def _bases(design: pl.DataFrame, features: Sequence[str], *, tail: float = 0.0) -> list["_Basis"]:
     there = [name for name in features if name in design.columns and design[name].is_not_nan().any()]
-    return [_Basis.of(name, design[name].to_numpy()) for name in there]
+    return [_Basis.of(name, design[name].to_numpy(), tail=tail) for name in there]
 
 
 def _standardised(bases: Sequence["_Basis"], design: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
@@ -284,12 +295,13 @@ class _Basis:
     bends: tuple[float, ...]
 
     @classmethod
-    def of(cls, name: str, values: Floats) -> "_Basis":
+    def of(cls, name: str, values: Floats, *, tail: float) -> "_Basis":
         bent = _bend(name, values)
         known = bent[~np.isnan(bent)]
         filled = np.where(np.isnan(bent), np.median(known), bent)
         bends = np.unique(np.quantile(filled, QUARTILES))
-        return cls(name, float(known.min()), float(known.max()), float(np.median(known)), tuple(map(float, bends)))
+        low, high = np.quantile(known, [tail, 1.0 - tail])
+        return cls(name, float(low), float(high), float(np.median(known)), tuple(map(float, bends)))
 
     def terms(self, values: Floats) -> Floats:
         bent = _bend(self.name, values)

@@ -10,12 +10,16 @@ __all__ = ["blend", "expit", "logit", "rising"]
 Floats = npt.NDArray[np.float64]
 
 
-LEARNED_WEIGHT, BTYD_WEIGHT = 0.45, 0.10
-"""Of the curves and of the trees each, and of BTYD, in the mean of the log odds."""
+BTYD_WEIGHT = 0.20
+"""By how much of their distance BTYD moves what was learned."""
+FURTHEST = 1.0
+"""Log odds beyond which a greater distance counts no more: a regular buyer's short silence is certain death to BTYD."""
+LEAST_BETWEEN = 0.1
+"""Of BTYD's chance of a first purchase between two horizons, what is left where outcomes taught none."""
 
 
 def blend(additive: Floats, trees: Floats, btyd: Floats) -> Floats:
-    """Average models on the scale of log odds.
+    """Average curves and trees on the scale of log odds, and move them some way towards BTYD.
 
     The weights are fixed: weights learned from the few latest cut-offs helped where the world was steady and hurt
     where it moved (benchmarks/FINDINGS.md).
@@ -30,14 +34,16 @@ def blend(additive: Floats, trees: Floats, btyd: Floats) -> Floats:
     array of shape (n_customers,)
         Log odds.
     """
-    return LEARNED_WEIGHT * additive + LEARNED_WEIGHT * trees + BTYD_WEIGHT * btyd
+    learned = (additive + trees) / 2.0
+    return np.asarray(learned + BTYD_WEIGHT * np.clip(btyd - learned, -FURTHEST, FURTHEST))
 
 
 def rising(learned: Mapping[int, Floats], btyd: Mapping[int, Floats]) -> dict[int, Floats]:
-    """Make one curve of the horizons: it never falls, and BTYD continues it where nothing was learned.
+    """Make one curve of the horizons: it rises, and BTYD continues it where nothing was learned.
 
     A horizon without a learned probability is reached from the one before it by BTYD's chance of buying in the days
-    between, given none before: 1 - p(h) = (1 - p(h')) (1 - p_btyd(h)) / (1 - p_btyd(h')).
+    between, given none before: 1 - p(h) = (1 - p(h')) (1 - p_btyd(h)) / (1 - p_btyd(h')). A learned probability below
+    the one before it is lifted to just above: of days that follow, a tenth of BTYD's chance is left.
 
     Parameters
     ----------
@@ -55,10 +61,11 @@ def rising(learned: Mapping[int, Floats], btyd: Mapping[int, Floats]) -> dict[in
     quiet = quiet_btyd = np.ones(len(next(iter(btyd.values()), np.zeros(0))))
     for horizon in sorted(btyd):
         quiet_now = 1.0 - np.clip(btyd[horizon], 0.0, 1.0 - 1e-9)
+        between = quiet_now / quiet_btyd
         if horizon in learned:
-            quiet = np.minimum(quiet, 1.0 - learned[horizon])
+            quiet = np.minimum(quiet * between**LEAST_BETWEEN if curve else quiet, 1.0 - learned[horizon])
         else:
-            quiet = np.asarray(quiet * (quiet_now / quiet_btyd))
+            quiet = np.asarray(quiet * between)
         curve[horizon] = np.asarray(1.0 - quiet)
         quiet_btyd = quiet_now
     return curve

@@ -21,6 +21,8 @@ ONLY_FOR_SPEND = (
     "spend_last_window",
     "spend_window",
 )
+ROWS_AT_ONCE = 4_096
+"""Trees are read faster when the rows stay in the processor's cache from one tree to the next."""
 LEVELS = 62
 """Values a feature can take while trees are grown."""
 LEAST_ROWS = 200
@@ -83,8 +85,10 @@ class BoostedHead:
         """
         if not design.height:  # scikit-learn refuses a table without rows
             return np.zeros(0)
+        rows = design.select(self.columns).to_numpy(order="c")
+        starts = range(0, len(rows), ROWS_AT_ONCE)
         with _one_thread():
-            return np.asarray(self.booster.decision_function(design.select(self.columns).to_numpy()))
+            return np.concatenate([self.booster.decision_function(rows[at : at + ROWS_AT_ONCE]) for at in starts])
 
 
 def training_set(
@@ -139,9 +143,9 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
     booster = HistGradientBoostingClassifier(
         learning_rate=0.07,
         max_iter=100,
-        max_leaf_nodes=15,
+        max_leaf_nodes=8,
         max_bins=LEVELS + 1,
-        min_samples_leaf=int(np.clip(len(rows.bought) / 300, 20, 100)),
+        min_samples_leaf=int(np.clip(len(rows.bought) / 200, 20, 200)),
         l2_regularization=10.0,
         max_features=0.5,
         early_stopping=False,

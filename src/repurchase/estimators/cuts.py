@@ -115,13 +115,13 @@ class Cuts:
     Parameters
     ----------
     book : Ledger
-        The whole log.
+        The whole log. A time in which the shop was closed is left out, and every day here is counted without it.
     horizons : sequence of int
         Days ahead that are asked for.
     """
 
     def __init__(self, book: Ledger, *, horizons: Sequence[int]) -> None:
-        self.book = book
+        self.book = book.without(book.find_closing())
         self.horizons = tuple(horizons)
         self._btyd: dict[tuple[date, Family], Btyd] = {}
 

@@ -237,11 +237,19 @@ def fit_forecaster(
             "from. Send orders with sales, or a later day."
         )
     families = (cuts.btyd(as_of, "mbgnbd"), cuts.btyd(as_of, "bgnbd"))
-    gathered = {h: gather(cuts, as_of, *families, horizon_days=h, random_state=random_state) for h in horizons}
-    lessons = {h: some for h, some in gathered.items() if some is not None}
-    fitted = Parallel(n_jobs=n_jobs)(delayed(fit_head)(some, random_state=random_state) for some in lessons.values())
-    heads = {
-        h: place(head, cuts, as_of, *families, horizon_days=h, random_state=random_state)
-        for h, head in zip(lessons, fitted, strict=True)
-    }
+    fitted = Parallel(n_jobs=n_jobs)(
+        delayed(_fit_horizon)(cuts, as_of, *families, horizon_days=h, random_state=random_state) for h in horizons
+    )
+    heads = {h: head for h, head in zip(horizons, fitted, strict=True) if head is not None}
     return Forecaster(as_of, *families, cuts.gamma_gamma(as_of), heads)
+
+
+def _fit_horizon(
+    cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int
+) -> Head | None:
+    asked = {"horizon_days": horizon_days, "random_state": random_state}
+    lessons = gather(cuts, as_of, btyd, other, **asked)
+    if lessons is None:
+        return None
+    head = fit_head(lessons, random_state=random_state)
+    return place(head, cuts, as_of, btyd, other, **asked)

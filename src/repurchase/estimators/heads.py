@@ -14,7 +14,7 @@ from repurchase.estimators.blend import blend, expit
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
 from repurchase.estimators.btyd import Btyd
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
-from repurchase.estimators.level import Season, learn_season, level_shift, shift_to_mean
+from repurchase.estimators.level import Season, carried_on, latest_misses, learn_season, level_shift, shift_to_share
 from repurchase.estimators.spend import SpendHead, fit_spend
 
 __all__ = ["Head", "Lessons", "fit_head", "gather", "place"]
@@ -26,7 +26,6 @@ LEAST_PER_CUTOFF = 3_000
 SPEND_CUTOFFS = 6
 MOST_BUYERS = 60_000
 LEVEL_CUSTOMERS = 20_000
-MOST_SHIFT = 2.0
 NO_SEASON = Season()
 
 
@@ -232,7 +231,13 @@ def place(
     now = cuts.sample(as_of, most=LEVEL_CUSTOMERS, random_state=random_state)
     design = design_matrix(now, btyd, other, horizon_days=horizon_days)
     additive, trees, blended = head.log_odds(design)
-    level = level_shift(blended, learned=expit((additive + trees) / 2.0), btyd=expit(design["btyd_logit"].to_numpy()))
+    misses = latest_misses(cuts, as_of, btyd, horizon_days=horizon_days, random_state=random_state)
+    level = level_shift(
+        blended,
+        learned=expit((additive + trees) / 2.0),
+        btyd=expit(design["btyd_logit"].to_numpy()),
+        carried=carried_on(misses),
+    )
     season = learn_season(cuts, as_of, horizon_days=horizon_days, miss=miss, random_state=random_state)
     return replace(head, level=level, season=season)
 
@@ -240,8 +245,7 @@ def place(
 def _miss(head: Head, design: pl.DataFrame, cuts: Cuts, cut: Cut, horizon_days: int) -> tuple[float, float]:
     """Shifts of log odds and of log money that would have been right at a cut."""
     outcome = cuts.outcomes(cut, horizon_days=horizon_days)
-    share = float(np.clip(outcome.bought.mean(), 0.5 / len(outcome.bought), 1.0 - 0.5 / len(outcome.bought)))
-    purchase = float(np.clip(shift_to_mean(head.additive.total(design), share), -MOST_SHIFT, MOST_SHIFT))
+    purchase = shift_to_share(head.additive.total(design), outcome.bought)
     bought = np.flatnonzero(outcome.bought & (np.nan_to_num(outcome.spend) > 0))
     if head.spend is None or not len(bought):
         return purchase, 0.0

@@ -4,7 +4,7 @@ A model ranks customers by what they did; how many buy in all depends on growth 
 corrections are one number per horizon, learned in `fit`, and move every customer's log odds alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from repurchase.estimators.blend import expit, logit
+from repurchase.estimators.btyd import Btyd
 from repurchase.estimators.cuts import Cut, Cuts
 
-__all__ = ["Season", "learn_season", "level_shift", "shift_to_mean"]
+__all__ = ["Season", "carried_on", "latest_misses", "learn_season", "level_shift", "shift_to_mean", "shift_to_share"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +26,14 @@ LEAST_DAYS_BEFORE = 90
 LOOK_AHEAD_DAYS = (0, 30, 60, 90)
 """A model goes on scoring for a while after it was fitted: the season is learned for those days too."""
 SEASON_CUSTOMERS = 20_000
+MOST_SHIFT = 2.0
+BTYD_SHARE = 2 / 3
+"""Of the level: outcomes are a horizon old when they are known, BTYD sees the latest days."""
+MISS_WINDOWS, LEAST_MISS_DAYS = 3, 7
+MISS_CUSTOMERS, LEAST_MISS_CUSTOMERS = 8_000, 100
+LEAST_DAYS_KNOWN = 30
+MOST_CARRIED, USUAL_MISS = 0.8, 0.4
+"""How much of the latest miss lasts where the level moves much, and the miss, in log odds, where half of that does."""
 
 
 def shift_to_mean(log_odds: Floats, mean: float) -> float:
@@ -52,11 +61,70 @@ def shift_to_mean(log_odds: Floats, mean: float) -> float:
     return float(brentq(miss, -8.0, 8.0, xtol=1e-10))
 
 
-def level_shift(log_odds: Floats, *, learned: Floats, btyd: Floats) -> float:
-    """Find the number that puts the mean halfway between what outcomes taught and what BTYD expects.
+def latest_misses(cuts: Cuts, as_of: date, btyd: Btyd, *, horizon_days: int, random_state: int) -> tuple[float, ...]:
+    """Look by how much BTYD was off in the latest windows, half a horizon long each.
 
-    Outcomes are a horizon old when they are known, BTYD sees the latest days: where a shop grows or shrinks they
-    disagree, and halfway between was better than either.
+    Outcomes of the whole horizon are old news; those of half of it tell more of the shop as it is now. BTYD keeps the
+    parameters of ``as_of``, so that what it misses is the shop's own going up and down.
+
+    Parameters
+    ----------
+    cuts : Cuts
+        Of a log that may reach beyond ``as_of``.
+    as_of : date
+        Last day that may be known; the latest window ends there.
+    btyd : Btyd
+        Fitted on what was known by ``as_of``.
+    horizon_days : int
+        Days ahead.
+    random_state : int
+        Seed of the samples.
+
+    Returns
+    -------
+    tuple of float
+        Latest first, at most three: shifts of log odds that would have been right; none where the log is too young.
+    """
+    window = max(LEAST_MISS_DAYS, horizon_days // 2)
+    misses: list[float] = []
+    for number in range(1, MISS_WINDOWS + 1):
+        day = as_of - timedelta(days=number * window)
+        if (day - cuts.book.first_day).days < LEAST_DAYS_KNOWN:
+            break
+        cut = cuts.sample(day, most=MISS_CUSTOMERS, random_state=random_state)
+        if len(cut.history.customer) < LEAST_MISS_CUSTOMERS:
+            break
+        bought = cuts.outcomes(cut, horizon_days=window).bought
+        log_odds = logit(btyd.p_purchase(*cut.rfm, horizon_days=window))
+        misses.append(shift_to_share(log_odds, bought))
+    return tuple(misses)
+
+
+def carried_on(misses: Sequence[float]) -> float:
+    """Expect how much of the latest miss lasts.
+
+    In a steady shop a miss is chance, and nothing of it lasts. The more the level moved lately, the more does.
+
+    Parameters
+    ----------
+    misses : sequence of float
+        See `latest_misses`.
+
+    Returns
+    -------
+    float
+        Log odds; 0 without a miss.
+    """
+    if not misses:
+        return 0.0
+    moved = float(np.mean(np.square(misses)))
+    return MOST_CARRIED * moved / (moved + USUAL_MISS**2) * misses[0]
+
+
+def level_shift(log_odds: Floats, *, learned: Floats, btyd: Floats, carried: float = 0.0) -> float:
+    """Find the number that puts the mean between what outcomes taught and what BTYD expects.
+
+    Where a shop grows or shrinks the two disagree, and between them was better than either.
 
     Parameters
     ----------
@@ -64,14 +132,36 @@ def level_shift(log_odds: Floats, *, learned: Floats, btyd: Floats) -> float:
         The blend's.
     learned, btyd : arrays of shape (n_customers,)
         Probabilities of the two.
+    carried : float
+        See `carried_on`.
 
     Returns
     -------
     float
         To be added to the blend's log odds.
     """
-    halfway = expit((logit(learned.mean()) + logit(btyd.mean())) / 2.0)
-    return shift_to_mean(log_odds, float(halfway))
+    between = (1.0 - BTYD_SHARE) * logit(learned.mean()) + BTYD_SHARE * logit(btyd.mean())
+    return shift_to_mean(log_odds, float(expit(between + carried)))
+
+
+def shift_to_share(log_odds: Floats, bought: npt.NDArray[np.bool_]) -> float:
+    """Find the number that moves log odds to the share that bought.
+
+    Parameters
+    ----------
+    log_odds : array of shape (n_customers,)
+        Of any customers, one at least.
+    bought : bool array of shape (n_customers,)
+        What they did.
+
+    Returns
+    -------
+    float
+        In [-2, 2], finite also where all bought or none.
+    """
+    least = 0.5 / len(bought)
+    share = float(np.clip(bought.mean(), least, 1.0 - least))
+    return float(np.clip(shift_to_mean(log_odds, share), -MOST_SHIFT, MOST_SHIFT))
 
 
 @dataclass(frozen=True)
@@ -143,7 +233,7 @@ def learn_season(
     purchase: list[float] = []
     spend: list[float] = []
     for ahead in LOOK_AHEAD_DAYS:
-        then = as_of + timedelta(days=ahead - YEAR_DAYS)
+        then = cuts.book.open_date(as_of + timedelta(days=ahead - YEAR_DAYS))
         before = then - timedelta(days=horizon_days)
         known = (before - cuts.book.first_day).days - LEAST_DAYS_BEFORE
         if ahead and not days:

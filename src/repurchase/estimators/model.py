@@ -27,6 +27,7 @@ from repurchase.estimators.tiers import Tiers, fit_tiers
 from repurchase.estimators.timing import Waits, days_to_next_order, fit_waits
 from repurchase.estimators.trials import learn_reasons
 from repurchase.estimators.value import discount_factor
+from repurchase.features.closing import Closing
 from repurchase.features.timeline import ledger
 from repurchase.orders.sufficiency import supported_horizons
 from repurchase.settings import Settings
@@ -73,6 +74,8 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Those of them that outcomes taught.
     as_of_ : date
         Last day the model saw.
+    closing_ : Closing or None
+        A time in which the shop was closed: silence in it is not held against anyone.
     forecaster_ : Forecaster
         Purchases and money.
     spread_ : SpendSpread
@@ -160,6 +163,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         """
         self.as_of_ = as_of
         self.version_ = UNREGISTERED
+        self.closing_ = cuts.book.closing
         self.horizons_ = tuple(sorted(set(self.horizons or cuts.horizons)))
         self.forecaster_ = fit_forecaster(
             cuts, as_of, horizons=self.horizons_, random_state=self.random_state, n_jobs=self.n_jobs
@@ -213,9 +217,11 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
                 f"orders: no amount in any of {frame.height:,} rows, but the model learned from amounts. Send orders "
                 "with amounts, or train on orders without."
             )
-        cut = Cut(book.history(day))
+        history, opened = book.history(day), book.without(self.closing_)
+        cut = Cut(history if opened is book else opened.history(day))
         scores = scores_frame(
             cut,
+            history,
             book.ids,
             self.predict_cut(cut),
             tiers=self.tiers_,
@@ -264,6 +270,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         forecaster = self.forecaster_.to_dict()
         parameters = {
             "settings": {**self.get_params(), "horizons": self.horizons and list(self.horizons)},
+            "closing": self.closing_ and self.closing_.to_dict(),
             "horizons": list(self.horizons_),
             "notes": list(self.notes_),
             "btyd": forecaster["btyd"],
@@ -295,6 +302,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         known, learned = state.parameters, state.parameters["calibration"]
         model = cls(**known["settings"])
         model.version_ = known.get("model_version", UNREGISTERED)
+        model.closing_ = Closing.from_dict(known["closing"]) if known.get("closing") else None
         model.horizons_, model.notes_ = tuple(known["horizons"]), tuple(known["notes"])
         boosters = {h: state.estimators[_head_name(h)] for h, _ in learned["heads"]}
         model.forecaster_ = Forecaster.from_dict({"btyd": known["btyd"], "heads": learned["heads"]}, boosters)
@@ -360,6 +368,11 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             for h in self.horizons_
             if h not in self.learned_
         ]
+        if self.closing_:
+            notes.append(
+                f"no order from {self.closing_.words}, {self.closing_.days} days: taken as a time when the shop was "
+                "closed, and not as silence of its customers"
+            )
         if self.forecaster_.btyd.note:
             notes.append(f"BTYD: {self.forecaster_.btyd.note}")
         explained = self.explanation_.explained

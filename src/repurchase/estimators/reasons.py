@@ -30,7 +30,7 @@ MONEY = "spend_typical"
 YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
 
 
-def reasons(features: pl.DataFrame, explanation: Explanation) -> pl.DataFrame:
+def reasons(features: pl.DataFrame, explanation: Explanation, *, figures: pl.DataFrame | None = None) -> pl.DataFrame:
     """Tell what moves each customer's risk most.
 
     Parameters
@@ -39,6 +39,8 @@ def reasons(features: pl.DataFrame, explanation: Explanation) -> pl.DataFrame:
         See `behaviour_table`.
     explanation : Explanation
         Of the model that scored them.
+    figures : DataFrame of shape (n_customers, n_features), optional
+        The same features as the reader counts them, where the model counts days otherwise.
 
     Returns
     -------
@@ -51,7 +53,8 @@ def reasons(features: pl.DataFrame, explanation: Explanation) -> pl.DataFrame:
     strength[strength < LEAST_TOLD] = 0.0
     ranked = np.argsort(-strength, axis=1, kind="stable")[:, :MOST_REASONS]
     ranked[np.take_along_axis(strength, ranked, axis=1) == 0.0] = -1
-    figures = features.select(name for name in (*FIGURES, MONEY) if name in features.columns)
+    figures = features if figures is None else figures
+    figures = figures.select(name for name in (*FIGURES, MONEY) if name in figures.columns)
     texts = _texts(explanation)
     place = np.full(ranked.shape, -1)
     said: list[pl.Series] = []

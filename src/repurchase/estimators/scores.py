@@ -12,7 +12,7 @@ from repurchase.estimators.explain import Explanation
 from repurchase.estimators.reasons import reasons
 from repurchase.estimators.tiers import Tiers, label
 from repurchase.estimators.timing import WITHIN_DAYS
-from repurchase.features.history import day_number
+from repurchase.features.history import History, day_number
 from repurchase.features.rfm import rfm
 from repurchase.tables import scores_table
 
@@ -71,6 +71,7 @@ def value_of(prediction: Prediction, *, horizon_days: int) -> Floats:
 
 def scores_frame(
     cut: Cut,
+    history: History,
     ids: pl.Series,
     prediction: Prediction,
     *,
@@ -84,7 +85,9 @@ def scores_frame(
     Parameters
     ----------
     cut : Cut
-        Customers.
+        Customers, as the model sees them.
+    history : History
+        The same customers by the calendar: another one where the model leaves out a time when the shop was closed.
     ids : Series
         Customer ids by code.
     prediction : Prediction
@@ -125,10 +128,15 @@ def scores_frame(
         "next_order_note": _why_no_date(prediction),
         "value_at_risk": pl.Series((1.0 - risk_p) * prediction.clv),
     }
-    history = rfm(cut.history, ids)
+    figures, who = cut.features, cut.history.customer
+    if history is cut.history:
+        known = rfm(history, ids)
+    else:
+        known = rfm(history.take(np.flatnonzero(np.isin(history.customer, who))), ids)
+        figures = figures.with_columns(known[name].cast(pl.Float64()) for name in ("days_since_last", "age_days"))
     table = scores_table(horizons)
     frame = pl.concat(
-        [history, pl.DataFrame(columns), labels, reasons(cut.features, explanation)], how="horizontal"
+        [known, pl.DataFrame(columns), labels, reasons(cut.features, explanation, figures=figures)], how="horizontal"
     ).with_columns(
         pl.lit(cut.as_of).alias("as_of"),
         pl.lit(model_version, dtype=pl.String()).alias("model_version"),

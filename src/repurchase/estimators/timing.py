@@ -41,13 +41,28 @@ class Waits:
     curves: AdditiveHead
     scatter: Scatter
 
-    def days(self, design: pl.DataFrame, level: Floats) -> Floats:
-        """Days by which a share of a customer's possible futures has seen the purchase, given that there is one.
+    def log_days(self, design: pl.DataFrame) -> Floats:
+        """Mean of log(days - 1/2) until the purchase.
 
         Parameters
         ----------
         design : DataFrame of shape (n_customers, n_features)
             See `design_matrix`, of this window's length.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            Finite.
+        """
+        return self.curves.total(design)
+
+    def days(self, log_days: Floats, level: Floats) -> Floats:
+        """Days by which a share of a customer's possible futures has seen the purchase, given that there is one.
+
+        Parameters
+        ----------
+        log_days : array of shape (n_customers,)
+            See `log_days`.
         level : array of shape (n_customers,)
             The share, in [0, 1].
 
@@ -56,8 +71,7 @@ class Waits:
         array of shape (n_customers,)
             In [1, ``horizon_days``], whole.
         """
-        mean = self.curves.total(design)
-        middle_of_day = np.exp(mean + self.scatter.quantile(mean, level))
+        middle_of_day = np.exp(log_days + self.scatter.quantile(log_days, level))
         return np.clip(np.ceil(middle_of_day), 1.0, self.horizon_days)
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,13 +160,14 @@ def days_to_next_order(
         nothing = np.full(len(next(iter(curve.values()))), np.nan)
         return nothing, nothing, nothing
     within = curve[horizons[-1]]
+    log_days = waits.log_days(design) if waits is not None and design is not None else None
 
     def reached(share: Floats | float) -> Floats:
         p = np.asarray(share * within)
         days = _days_until(p, horizons, curve)
-        if waits is not None and design is not None:
+        if waits is not None and log_days is not None:
             by_then = curve[waits.horizon_days]
-            learned = waits.days(design, p / np.maximum(by_then, 1e-9))
+            learned = waits.days(log_days, p / np.maximum(by_then, 1e-9))
             days = np.where(p <= by_then, learned, np.maximum(days, waits.horizon_days))
         return np.where(within > 0.5, days, np.nan)
 

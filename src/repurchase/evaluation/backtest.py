@@ -143,7 +143,10 @@ def predictions_of(forecaster: Forecaster, cuts: Cuts, day: date, *, horizon_day
         _frame(name, cut, outcome, p=p, spend=spend)
         for name, p, spend in _voices(forecaster, cuts, cut, horizon_days=horizon_days)
     ]
-    labels = (pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"), pl.lit(day).alias("cutoff"))
+    labels = (
+        pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"),
+        pl.lit(cuts.book.calendar_date(day)).alias("cutoff"),
+    )
     return pl.concat(frames).select(*labels, pl.all())
 
 

@@ -6,13 +6,14 @@ which other customers are in the log: a subset of customers gets the same digits
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from repurchase.errors import InputError, InsufficientHistory, LeakageError, OrdersError, first_few
+from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import EPOCH, MONEY, PER_DAY, PIECES, History, Ints, Outcomes, day_number
 from repurchase.tables import ORDERS, Frame, as_polars
 
@@ -34,12 +35,15 @@ class Ledger:
         Last day that was observed, inclusive.
     has_amounts : bool
         Whether the log knows money.
+    closing : Closing, optional
+        A time in which the shop was closed, where days are counted without it (see `without`).
     """
 
     ids: pl.Series
     entries: pl.DataFrame
     observed_until: date
     has_amounts: bool
+    closing: Closing | None = None
 
     @property
     def first_day(self) -> date:
@@ -60,7 +64,70 @@ class Ledger:
             As if the log had been exported at the end of ``as_of``.
         """
         kept = self.entries.filter(pl.col("known") <= day_number(as_of))
-        return Ledger(self.ids, kept, min(as_of, self.observed_until), self.has_amounts)
+        return replace(self, entries=kept, observed_until=min(as_of, self.observed_until))
+
+    def find_closing(self) -> Closing | None:
+        """Find a time in which the shop was closed.
+
+        Returns
+        -------
+        Closing or None
+            See `features.closing.find_closing`; the one that is already left out, if any.
+        """
+        sales = self.entries.filter(pl.col("orders") > 0)
+        return self.closing or find_closing(sales["known"].to_numpy())
+
+    def without(self, closing: Closing | None) -> "Ledger":
+        """Count days as if the shop had never been closed: what lies before it moves towards it.
+
+        The last day observed stays, so that nothing changes for what comes next; windows and silences that reached
+        over the closing are shorter.
+
+        Parameters
+        ----------
+        closing : Closing or None
+            From `find_closing` of the whole log, or of the one that a model learned from.
+
+        Returns
+        -------
+        Ledger
+            This one if there is nothing to leave out, or it had not ended by the last day observed.
+        """
+        if closing is None or self.closing is not None or closing.last >= day_number(self.observed_until):
+            return self
+        moved = self.entries.with_columns(closing.open_day(pl.col(name)) for name in ("known", "day"))
+        entries = moved.group_by("customer", "known", "day").agg(pl.col(*_SUMS).sum()).sort("customer", "known", "day")
+        return replace(self, entries=entries, closing=closing)
+
+    def open_date(self, day: date) -> date:
+        """Count a calendar day as this ledger counts days.
+
+        Parameters
+        ----------
+        day : date
+            A calendar day.
+
+        Returns
+        -------
+        date
+            The same, but before a closing that is left out.
+        """
+        return self.closing.open_date(day) if self.closing else day
+
+    def calendar_date(self, day: date) -> date:
+        """Undo `open_date`.
+
+        Parameters
+        ----------
+        day : date
+            A day as this ledger counts days.
+
+        Returns
+        -------
+        date
+            The calendar day.
+        """
+        return self.closing.calendar_date(day) if self.closing else day
 
     def history(self, as_of: date) -> History:
         """Cut out what was known on a day.
