@@ -300,3 +300,15 @@ def test_a_page_that_cannot_be_written(tmp_path: Path, scored: pl.DataFrame) -> 
     with pytest.raises(DeliveryError, match="cannot be written there"):
         write_report(source, tmp_path / "folder.html")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "scores.parquet"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_reasons_of_one_direction_are_told_together(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    told = scored.with_columns(
+        reason_1=pl.lit("lowers risk: 12 purchases in the last year"),
+        reason_2=pl.lit("raises risk: last order 84 days ago, usually every 21 days"),
+        reason_3=pl.lit("lowers risk: steady rhythm, about every 21 days"),
+    )
+    page = build_report(told, run)
+    lowers = "lowers risk: 12 purchases in the last year; steady rhythm, about every 21 days"
+    assert f"<span>{lowers}<br>raises risk: last order 84 days ago, usually every 21 days</span>" in page

@@ -1,5 +1,6 @@
 """The page's tables and sentences about customers, as plain values for the template."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -182,11 +183,20 @@ def at_risk_rows(facts: Facts) -> list[Row]:
             "p": share(row[f"p_repurchase_{facts.primary_days}d"]),
             "clv": money(row["clv"], facts.currency),
             "at_risk": money(row["value_at_risk"], facts.currency),
-            "reasons": [row[name] for name in ("reason_1", "reason_2", "reason_3") if row[name]],
+            "reasons": _by_direction([row[name] for name in ("reason_1", "reason_2", "reason_3") if row[name]]),
             "action": row["action"] or "–",
         }
         for row in top_customers(facts).iter_rows(named=True)
     ]
+
+
+def _by_direction(reasons: Sequence[str]) -> list[str]:
+    """Name each direction once, the one of the strongest reason first."""
+    facts: dict[str, list[str]] = {}
+    for reason in reasons:
+        direction, colon, fact = reason.partition(": ")
+        facts.setdefault(direction + colon, []).append(fact)
+    return [direction + "; ".join(told) for direction, told in facts.items()]
 
 
 def _ago(days: int | None) -> str:
