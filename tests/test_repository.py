@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ ROOMS = (
 )
 """A room may import those before it."""
 HEAVY = {
+    "duckdb",
     "jinja2",
     "joblib",
     "lifetimes",
@@ -49,10 +51,10 @@ HEAVY = {
     "mlflow",
     "pandas",
     "polars",
+    "psycopg",
     "pyarrow",
     "scipy",
     "sklearn",
-    "skops",
 }
 
 Definition = ast.FunctionDef | ast.ClassDef
@@ -287,7 +289,7 @@ def test_links_inside_the_repository_lead_somewhere(name: str) -> None:
 
 def requirement_names() -> list[str]:
     project = tomllib.loads(paper("pyproject.toml"))["project"]
-    needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    needed = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     return [re.split(r"[<>=!~\[; ]", requirement, maxsplit=1)[0].lower() for requirement in needed]
 
 

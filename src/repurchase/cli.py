@@ -1,83 +1,61 @@
 """The command line: parse, call, print, exit code; no logic.
 
-Exit codes: 0 done; 1 a defect, with its traceback; 2 the caller's input is at fault, in one line; 130 interrupted.
+Exit codes: 0 done; 1 a defect, with its traceback; 2 the caller's input is at fault, in one line; 3 done, but the data
+has drifted, where that was asked for; 130 interrupted.
 """
 
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from repurchase import __version__
-from repurchase.errors import InputError, RepurchaseError
+from repurchase.errors import InputError
+from repurchase.jobs.commands import DRIFTED, Commands, run_commands
+from repurchase.jobs.logs import asked_format
 
 if TYPE_CHECKING:
     from repurchase.jobs.steps import Steps
-    from repurchase.jobs.train import Trained
-    from repurchase.registry.versions import VersionRow
+    from repurchase.orders.addresses import DatabaseSource
     from repurchase.settings import Settings
 
 __all__ = ["app", "main"]
 
-INTERRUPTED = 130
-
-app = typer.Typer(
+app = Commands(
     name="repurchase",
     help="From an order export to scored customers: who will buy again, who is about to leave, what each is worth.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="Kept models: list, show, promote, roll back, export.")
+models_app = Commands(help="Kept models: list, show, promote, roll back, export.")
 app.add_typer(models_app, name="models")
 
 Home = Annotated[Path, typer.Option(help="Folder that holds models/, mlruns/ and outputs/.")]
-Orders = Annotated[str, typer.Argument(help="CSV(.gz) or Parquet: a file, a folder or a quoted glob.")]
+Orders = Annotated[
+    str, typer.Argument(help="CSV(.gz) or Parquet: a file, a folder or a quoted glob; or a database's address.")
+]
+Query = Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")]
+Table = Annotated[str | None, typer.Option(help="Of a database: the table of orders, schema.table as in SQL.")]
+Retry = Annotated[int | None, typer.Option(help="Seconds for which a database that has gone away is tried again.")]
 AsOf = Annotated[str | None, typer.Option(help="Last day observed, YYYY-MM-DD; default the last order's day.")]
 Columns = Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,order_date=Dato,...")]
 Zone = Annotated[str | None, typer.Option(help="Time zone in which days are counted, such as Europe/Oslo.")]
 Currency = Annotated[str | None, typer.Option(help="Currency of the amounts, as shown to readers.")]
 DateOrder = Annotated[str | None, typer.Option(help="What 03/04/2024 means: day_first or month_first.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything up to writing, and write nothing.")]
 Version = Annotated[str, typer.Argument(help="A version number, champion, previous, challenger or latest.")]
 
 
 def main() -> None:
     """Run the command line and turn what went wrong into an exit code."""
-    try:
-        code = app(prog_name="repurchase", standalone_mode=False)
-    except RepurchaseError as fault:
-        _stop(str(fault))
-    except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
-    except Exception as fault:
-        words = _misuse(fault)
-        if words is None:
-            raise
-        _stop(words)
-    if code == INTERRUPTED:
-        _stop("interrupted; no half-written output was left.", code=INTERRUPTED)
-    sys.exit(code)
-
-
-def _misuse(fault: Exception) -> str | None:
-    """Say in words how the command line was misused, if that is what went wrong."""
-    message = getattr(fault, "format_message", None)
-    if message is None:
-        return None
-    command = getattr(getattr(fault, "ctx", None), "command_path", "repurchase")
-    words = message().rstrip(". ")
-    return f"{words}{'' if words.endswith('?') else '.'} See `{command} --help`."
-
-
-def _stop(words: str, *, code: int = 2) -> NoReturn:
-    sys.stderr.write(f"repurchase: {' '.join(words.split())}\n")
-    sys.exit(code)
+    sys.exit(run_commands(app))
 
 
 @app.callback(invoke_without_command=True)
@@ -105,7 +83,7 @@ def demo(home: Home = Path()) -> None:
     check(orders, home=home)
     train(orders, home=home)
     out = home / "outputs" / "scores.parquet"
-    score(orders, out=out, home=home)
+    score(orders, out=str(out), home=home)
     report(out, out=home / "outputs" / "report.html")
     typer.echo(f"Models: {home / 'models'}. Runs: {home / 'mlruns'} (make mlflow). Open the report in a browser.")
 
@@ -121,13 +99,24 @@ def check(
     timezone: Zone = None,
     currency: Currency = None,
     date_order: DateOrder = None,
+    query: Query = None,
+    table: Table = None,
+    retry_seconds: Retry = None,
 ) -> None:
     """Say which layout was found, what cleaning will do, and whether it is enough. Writes nothing."""
     from repurchase.jobs.intake import check_orders
     from repurchase.orders.sufficiency import require_sufficient
 
-    settings = _settings(home, columns, horizons=horizon, timezone=timezone, currency=currency, date_order=date_order)
-    checked = check_orders(orders, settings=settings, as_of=_day(as_of))
+    settings = _settings(
+        home,
+        columns,
+        horizons=horizon,
+        timezone=timezone,
+        currency=currency,
+        date_order=date_order,
+        retry_seconds=retry_seconds,
+    )
+    checked = check_orders(_source(orders, query, table), settings=settings, as_of=_day(as_of))
     for words in checked.intake.clean.report.words():
         typer.echo(words)
     typer.echo(f"Last day observed: {checked.intake.as_of}.")
@@ -153,6 +142,10 @@ def train(
     date_order: DateOrder = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Fits side by side; default one per core.")] = None,
+    query: Query = None,
+    table: Table = None,
+    retry_seconds: Retry = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train, judge on later orders, keep, and promote what beats the champion and the rules."""
     settings = _settings(
@@ -164,19 +157,33 @@ def train(
         date_order=date_order,
         random_state=seed,
         jobs=jobs,
+        retry_seconds=retry_seconds,
     )
+    source = _source(orders, query, table)
+    if dry_run:
+        from repurchase.jobs.rehearsal import rehearse_train
+
+        with _watching() as steps:
+            _tell(rehearse_train(source, settings=settings, as_of=_day(as_of), steps=steps))
+        return
+    from repurchase.jobs.summary import training_lines
     from repurchase.jobs.train import train as run
 
     with _watching() as steps:
-        trained = run(orders, settings=settings, as_of=_day(as_of), steps=steps)
-    _tell_training(trained)
+        trained = run(source, settings=settings, as_of=_day(as_of), steps=steps)
+    _tell(training_lines(trained))
 
 
 @app.command()
 def score(
     orders: Orders,
     *,
-    out: Annotated[Path, typer.Option(help="Where the scores go: a .parquet or .csv file.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Where the scores go: a .parquet or .csv file, or postgresql://user@host/database/schema.table."
+        ),
+    ],
     home: Home = Path(),
     as_of: AsOf = None,
     customers: Annotated[Path | None, typer.Option(help="Score only this list (CSV or Parquet).")] = None,
@@ -185,22 +192,68 @@ def score(
     timezone: Zone = None,
     currency: Currency = None,
     date_order: DateOrder = None,
+    query: Query = None,
+    table: Table = None,
+    retry_seconds: Retry = None,
+    dry_run: DryRun = False,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="Deliver, but exit with 3 if the orders have drifted.")
+    ] = False,
 ) -> None:
     """Score customers with a kept model."""
-    settings = _settings(home, columns, timezone=timezone, currency=currency, date_order=date_order)
+    settings = _settings(
+        home, columns, timezone=timezone, currency=currency, date_order=date_order, retry_seconds=retry_seconds
+    )
+    source = _source(orders, query, table)
+    asked: dict[str, Any] = {"out": out, "settings": settings, "as_of": _day(as_of), "customers": customers}
+    if dry_run:
+        from repurchase.jobs.rehearsal import rehearse_score
+
+        with _watching() as steps:
+            _tell(rehearse_score(source, **asked, model=model, steps=steps))
+        return
     from repurchase.jobs.score import score as run
+    from repurchase.jobs.summary import score_lines
 
     with _watching() as steps:
-        scored = run(
-            orders, out=out, settings=settings, as_of=_day(as_of), customers=customers, model=model, steps=steps
-        )
-    counts = scored.run["counts"]
-    typer.echo(
-        f"{counts['scored']:,} customers scored as of {scored.run['as_of']} by version {scored.run['model_version']}; "
-        f"{counts['no_history']:,} without history. Scores: {out}"
+        scored = run(source, **asked, model=model, steps=steps)
+    _tell(score_lines(scored))
+    if fail_on_drift and scored.run["drift"]["drifted"]:
+        raise typer.Exit(DRIFTED)
+
+
+@app.command()
+def monitor(
+    scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote on an earlier day.")],
+    orders: Orders,
+    *,
+    home: Home = Path(),
+    as_of: AsOf = None,
+    columns: Columns = None,
+    timezone: Zone = None,
+    currency: Currency = None,
+    date_order: DateOrder = None,
+    query: Query = None,
+    table: Table = None,
+    retry_seconds: Retry = None,
+    max_age_days: Annotated[int, typer.Option(min=1, help="Age above which a model is to be trained again.")] = 180,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="Exit with 3 if it says to train again.")
+    ] = False,
+) -> None:
+    """Hold earlier scores against the orders that came since, and say whether to train again."""
+    settings = _settings(
+        home, columns, timezone=timezone, currency=currency, date_order=date_order, retry_seconds=retry_seconds
     )
-    if counts["duplicates_in_list"]:
-        typer.echo(f"{counts['duplicates_in_list']:,} ids stood in the list more than once; each is scored once.")
+    source = _source(orders, query, table)
+    from repurchase.jobs.monitor import monitor as run
+    from repurchase.report.since import since_lines
+
+    with _watching() as steps:
+        seen = run(scores, source, settings=settings, as_of=_day(as_of), max_age_days=max_age_days, steps=steps)
+    _tell([*since_lines(seen.record), f"Record: {seen.path}"])
+    if fail_on_drift and seen.record["advice"]["retrain"]:
+        raise typer.Exit(DRIFTED)
 
 
 @app.command()
@@ -217,13 +270,11 @@ def report(
 @models_app.command("list")
 def list_models(home: Home = Path()) -> None:
     """List the kept versions."""
+    from repurchase.jobs.summary import version_line
     from repurchase.registry.versions import list_versions
 
     listing = list_versions(home)
-    for row in listing.rows:
-        typer.echo(_version_line(row))
-    for words in listing.notes:
-        typer.echo(words)
+    _tell([*(version_line(row) for row in listing.rows), *listing.notes])
 
 
 @models_app.command()
@@ -282,6 +333,12 @@ def _settings(home: Path, columns: str | None, **flags: Any) -> "Settings":
     return Settings.load(home, columns=_pairs(columns), horizons=tuple(horizons) if horizons else None, **flags)
 
 
+def _source(orders: str, query: str | None, table: str | None) -> "str | DatabaseSource":
+    from repurchase.orders.addresses import orders_source
+
+    return orders_source(orders, query=query, table=table)
+
+
 def _pairs(text: str | None) -> dict[str, str] | None:
     if text is None:
         return None
@@ -303,9 +360,14 @@ def _day(text: str | None) -> date | None:
         raise InputError(f"--as-of must be a day such as 2024-12-31. Got '{text}' instead.") from fault
 
 
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
 @contextmanager
 def _watching() -> "Iterator[Steps]":
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and asked_format(sys.argv[1:]) == "text":
         from repurchase.jobs.terminal import TerminalSteps
 
         with TerminalSteps() as steps:
@@ -314,39 +376,6 @@ def _watching() -> "Iterator[Steps]":
         from repurchase.jobs.steps import LogSteps
 
         yield LogSteps()
-
-
-def _tell_training(trained: "Trained") -> None:
-    evaluation = trained.evaluation
-    typer.echo("")
-    typer.echo(f"Grade {evaluation['grade']}: {evaluation['grade_words']}")
-    for words in (*evaluation["reasons"], *evaluation["limits"]):
-        typer.echo(f"  - {words}")
-    typer.echo(_backtest_table(evaluation))
-    typer.echo(trained.verdict.words)
-    standing = "is the champion" if trained.verdict.passed else "is kept as challenger"
-    typer.echo(f"Version {trained.version} {standing}. Model: {trained.folder}")
-
-
-def _version_line(row: "VersionRow") -> str:
-    if row.fault:
-        return f"{row.version:>4}  unusable: {row.fault}"
-    judged = ""
-    if row.log_loss is not None and row.best_rule_log_loss is not None:
-        against = f"log loss {row.log_loss:.4f}, best rule {row.best_rule_log_loss:.4f}"
-        judged = f"  grade {row.grade} at {row.horizon_days} days ({against})"
-    return f"{row.version:>4}  as of {row.as_of}{judged}  {', '.join(row.aliases)}".rstrip()
-
-
-def _backtest_table(evaluation: dict[str, Any]) -> str:
-    lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<16}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
-    lines.extend(
-        f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {row['predictor']:<16}"
-        f"{row['log_loss']:>9.4f}{row['auc']:>8.4f}{row['ece']:>8.4f}"
-        for row in evaluation["backtest"]
-        if row["predictor"] in {"model", "days_since_last", "past_rate"}
-    )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,30 @@ SHOWN = 5
 
 
 class RepurchaseError(Exception):
-    """The root of everything raised on purpose; on the command line one line and exit code 2."""
+    """The root of everything raised on purpose; on the command line one line and exit code 2.
+
+    Parameters
+    ----------
+    words : str
+        What was found, what was expected, how many, the first few, and what to do.
+    withheld : str
+        The part of it that quotes rows of customers: shown to whoever runs the command, kept out of log files.
+    """
+
+    def __init__(self, words: str = "", *, withheld: str = "") -> None:
+        super().__init__(words)
+        self.withheld = withheld
+
+    @property
+    def log_words(self) -> str:
+        """The message without what is withheld, here or by the error that caused it."""
+        words = str(self)
+        fault: BaseException | None = self
+        while fault is not None:
+            if isinstance(fault, RepurchaseError) and fault.withheld:
+                words = words.replace(fault.withheld, "…")
+            fault = fault.__cause__
+        return words
 
 
 class InputError(RepurchaseError, ValueError):

@@ -12,6 +12,7 @@
     discount_rate = 0.10            # a year
     random_state = 0
     jobs = 2                        # parallel fits
+    retry_seconds = 60              # how long a database that has gone away is tried again
 
     [columns]
     customer_id = "Kunde"
@@ -71,6 +72,8 @@ class Settings:
         Seed of everything random.
     jobs : int
         Fits that run side by side.
+    retry_seconds : int
+        After a database's first fault that may pass, how long another try may begin; also the longest wait for a lock.
 
     Raises
     ------
@@ -101,6 +104,7 @@ class Settings:
     min_repeat_buyers: int = 30
     random_state: int = 0
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    retry_seconds: int = 60
 
     def __post_init__(self) -> None:
         """Put horizons in order and check every value.
@@ -126,6 +130,7 @@ class Settings:
         _require("discount_rate", rate, isinstance(rate, int | float) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
         for name in ("jobs", "min_customers", "min_repeat_buyers"):
             _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
+        _require("retry_seconds", self.retry_seconds, _is_whole(self.retry_seconds, 0, 86_400), "0 to 86400 seconds")
         _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
         named = all(isinstance(column, str) for column in self.columns.values())
         _require("columns", dict(self.columns), named, "names of columns, such as customer_id = 'Kunde'")

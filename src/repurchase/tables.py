@@ -114,9 +114,11 @@ class Table:
                 self._check_column(frame[column.name], column)
         if self.key and frame.select(self.key).is_duplicated().any():
             twice = frame.filter(frame.select(self.key).is_duplicated()).select(self.key).unique(maintain_order=True)
+            shown = first_few(row[0] for row in twice.iter_rows())
             raise OrdersError(
-                f"{self.name}: {twice.height:,} keys ({', '.join(self.key)}) appear more than once: "
-                f"{first_few(row[0] for row in twice.iter_rows())}. Each must appear once: {self.grain}."
+                f"{self.name}: {twice.height:,} keys ({', '.join(self.key)}) appear more than once: {shown}. "
+                f"Each must appear once: {self.grain}.",
+                withheld=shown,
             )
         return frame
 

@@ -1,9 +1,13 @@
-"""What every scores table must satisfy, and one shop on which a model is fitted once."""
+"""What every scores table must satisfy, one shop on which a model is fitted once, and shops with known truth."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 
@@ -15,6 +19,7 @@ DAY = START + timedelta(days=520)
 HORIZONS = (30, 90)
 
 Simulate = Callable[..., pl.DataFrame]
+Floats = npt.NDArray[np.float64]
 
 
 def with_returns(orders: pl.DataFrame) -> pl.DataFrame:
@@ -97,6 +102,184 @@ def assert_honest(scores: pl.DataFrame, horizons: tuple[int, ...], *, money: boo
     assert (likely["next_order_date"] <= likely["next_order_date_high"]).all()
 
 
+OPENED = date(2022, 1, 3)
+MONTHS = (0.6, 0.7, 0.8, 1.0, 1.0, 0.8, 0.6, 0.7, 0.9, 1.1, 1.6, 1.8)
+"""Paces of a strong season: December is three times January."""
+FUTURE_DAYS = 365
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Orders up to the last of ``days`` days, and the truth of the customers who are known by then, sorted by id.
+
+    Orders are drawn day by day from each customer's own rate and chance of leaving, so that the probability of a
+    purchase after the last day, given the orders so far, is exact.
+    """
+
+    orders: pl.DataFrame
+    days: int
+    first_day: Floats
+    rate: Floats
+    leaves: Floats
+    still_here: Floats
+    money: Floats
+    pace: Floats
+    """By which all rates are multiplied, for every day and the year after."""
+
+    @property
+    def as_of(self) -> date:
+        return OPENED + timedelta(days=self.days - 1)
+
+    def p(self, horizon_days: int) -> Floats:
+        ahead = self.pace[self.days : self.days + horizon_days].sum()
+        return np.asarray(self.still_here * -np.expm1(-self.rate * ahead))
+
+    def purchase_days(self, horizon_days: int) -> Floats:
+        here, total = self.still_here, np.zeros(len(self.rate))
+        for pace in self.pace[self.days : self.days + horizon_days]:
+            bought = here * -np.expm1(-self.rate * pace)
+            here, total = here - bought * self.leaves, total + bought
+        return total
+
+    def chance(self, horizon_days: int) -> float:
+        """Two standard errors of the share of buyers among those whose outcomes of this length are known."""
+        known = int((self.first_day < self.days - horizon_days).sum())
+        share = float(self.p(horizon_days).mean())
+        return 2.0 * math.sqrt(share * (1.0 - share) / known)
+
+
+def trade(
+    first_day: npt.ArrayLike,
+    days: int,
+    *,
+    gap_days: float = 30.0,
+    leaving: tuple[float, float] = (0.8, 3.0),
+    rate: Floats | None = None,
+    leaves: Floats | None = None,
+    pace: Floats | None = None,
+    a_day: npt.NDArray[np.int64] | None = None,
+) -> Shop:
+    """Let customers buy: rates ~ Gamma(1), leaving after a purchase, the first included, with a chance ~ Beta."""
+    rng = np.random.default_rng(0)
+    first = np.asarray(first_day)
+    n = len(first)
+    rate = rng.exponential(1.0 / gap_days, n) if rate is None else rate
+    leaves = rng.beta(*leaving, n) if leaves is None else leaves
+    pace = np.ones(days + FUTURE_DAYS) if pace is None else pace
+    money = 40.0 * rng.gamma(4.0, 0.25, n)
+    here, last = np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
+    rows = []
+    for day in range(days):
+        buys = (here & (rng.random(n) < -np.expm1(-rate * pace[day]))) | (first == day)
+        here = (here | buys) & ~(buys & (rng.random(n) < leaves))
+        last[buys] = day
+        rows.append((np.flatnonzero(buys), np.full(buys.sum(), day), (money * rng.gamma(3.0, 1 / 3, n))[buys]))
+    who, day_of, spent = (np.concatenate(column) for column in zip(*rows, strict=True))
+    times = np.ones(len(who), dtype=np.int64) if a_day is None else a_day[who]
+    who, day_of, spent = (np.repeat(column, times) for column in (who, day_of, spent / times))
+    waited = np.cumsum(np.append(0.0, pace))
+    quiet = (1.0 - leaves) * np.exp(-rate * (waited[days] - waited[last + 1]))
+    orders = pl.DataFrame({"who": who, "day": day_of, "amount": np.round(spent, 2) + 0.01}).select(
+        pl.format("c{}", pl.col("who").cast(pl.String()).str.zfill(5)).alias("customer_id"),
+        pl.format("o{}", pl.int_range(pl.len())).alias("order_id"),
+        (pl.lit(OPENED) + pl.duration(days="day")).cast(pl.Datetime("us")).alias("order_date"),
+        "amount",
+    )
+    return Shop(orders, days, first, rate, leaves, quiet / (leaves + quiet), money, pace)
+
+
+def arriving(customers: int, until: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(1).integers(0, until, customers)
+
+
+def steady() -> Shop:
+    return trade(arriving(600, 430), 500)
+
+
+def two_hundred_customers() -> Shop:
+    return trade(arriving(200, 330), 420)
+
+
+def sixty_days() -> Shop:
+    return trade(arriving(600, 50), 60, gap_days=15.0)
+
+
+def all_on_one_day() -> Shop:
+    return trade(np.zeros(500), 300)
+
+
+def all_in_one_week() -> Shop:
+    return trade(arriving(500, 7), 300)
+
+
+def no_amounts() -> Shop:
+    shop = trade(arriving(500, 330), 400)
+    return replace(shop, orders=shop.orders.with_columns(pl.lit(None, dtype=pl.Float64).alias("amount")))
+
+
+def mostly_one_time() -> Shop:
+    shop = trade(arriving(1_000, 350), 400, gap_days=25.0, leaving=(0.9, 0.32))
+    assert 0.75 < (shop.orders["customer_id"].value_counts()["count"] == 1).mean() < 0.85
+    return shop
+
+
+def a_thousand_orders_of_one() -> Shop:
+    rng = np.random.default_rng(2)
+    first, a_day = arriving(500, 400), np.ones(500, dtype=np.int64)
+    rate, leaves = rng.exponential(1 / 30, 500), rng.beta(0.8, 3.0, 500)
+    first[7], rate[7], leaves[7], a_day[7] = 0, 2.5, 0.0, 3
+    shop = trade(first, 500, rate=rate, leaves=leaves, a_day=a_day)
+    assert (shop.orders["customer_id"] == "c00007").sum() > 1_000
+    return shop
+
+
+def doubling_every_month() -> Shop:
+    days = 360
+    share = np.random.default_rng(3).random(1_200)
+    first = np.floor(30.0 * np.log2(1.0 + share * (2.0 ** (days / 30) - 1.0))).astype(np.int64)
+    return trade(np.minimum(first, days - 1), days, gap_days=20.0)
+
+
+def strong_season() -> Shop:
+    """Three years, each with the same months: three times as much in December as in January."""
+    days = 3 * 365
+    pace = np.array([MONTHS[(OPENED + timedelta(days=day)).month - 1] for day in range(days + FUTURE_DAYS)])
+    return trade(arriving(800, days - 30), days, gap_days=60.0, leaving=(0.5, 4.0), pace=pace)
+
+
+def closed_two_months() -> Shop:
+    """Until ten days before the last."""
+    days = 420
+    closing = days - 70
+    pace = np.ones(days + FUTURE_DAYS)
+    pace[closing : closing + 60] = 0.0
+    first = arriving(600, days - 60)
+    return trade(np.where(first < closing, first, np.minimum(first + 60, days - 1)), days, pace=pace)
+
+
+def all_alike() -> Shop:
+    return trade(arriving(400, 60), 300, rate=np.full(400, 1 / 40), leaves=np.zeros(400))
+
+
+SHOPS = {
+    shop.__name__: shop
+    for shop in (
+        steady,
+        two_hundred_customers,
+        sixty_days,
+        all_on_one_day,
+        all_in_one_week,
+        no_amounts,
+        mostly_one_time,
+        a_thousand_orders_of_one,
+        doubling_every_month,
+        strong_season,
+        closed_two_months,
+        all_alike,
+    )
+}
+
+
 @pytest.fixture(scope="session")
 def honest() -> Callable[..., None]:
     return assert_honest
@@ -127,3 +310,9 @@ def model(shop: pl.DataFrame) -> RepurchaseModel:
 @pytest.fixture(scope="session")
 def scores(model: RepurchaseModel, shop: pl.DataFrame) -> pl.DataFrame:
     return model.predict(shop, DAY)
+
+
+@pytest.fixture(scope="session")
+def known_shop() -> Callable[[str], Shop]:
+    """A function that opens a shop of ``SHOPS`` by name; each is made once."""
+    return cache(lambda name: SHOPS[name]())

@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from repurchase.estimators.model import RepurchaseModel
-from repurchase.estimators.state import ModelState
 
 START, DAY = date(2024, 1, 1), date(2025, 6, 4)
 
@@ -26,27 +25,27 @@ def fitted(small: pl.DataFrame) -> RepurchaseModel:
     return RepurchaseModel(horizons=(30,)).fit(small, DAY)
 
 
-def numbers(state: ModelState) -> str:
-    return json.dumps(state.parameters, sort_keys=True, allow_nan=False)
+def numbers(model: RepurchaseModel) -> str:
+    return json.dumps(model.to_state(), sort_keys=True, allow_nan=False)
 
 
-def trees_say(state: ModelState) -> dict[str, list[float]]:
-    """Log odds of the boosters for rows that nobody was fitted on."""
+def trees_say(model: RepurchaseModel) -> dict[int, list[float]]:
+    """Log odds of the trees for rows that nobody was fitted on."""
     said = {}
-    for name, booster in state.estimators.items():
-        asked = np.random.default_rng(0).gamma(1.0, 20.0, (200, booster.n_features_in_))
-        said[name] = booster.decision_function(asked).tolist()
+    for h, head in model.forecaster_.heads.items():
+        asked = np.random.default_rng(0).gamma(1.0, 20.0, (len(head.trees.columns), 200))
+        said[h] = head.trees.trees.total(list(asked)).tolist()
     return said
 
 
 def assert_same_model(one: RepurchaseModel, other: RepurchaseModel) -> None:
-    assert numbers(one.to_state()) == numbers(other.to_state())
-    assert trees_say(one.to_state()) == trees_say(other.to_state())
+    assert numbers(one) == numbers(other)
+    assert trees_say(one) == trees_say(other)
 
 
 def test_learned_something_to_compare(fitted: RepurchaseModel) -> None:
     assert fitted.learned_ == (30,)
-    assert np.ptp(trees_say(fitted.to_state())["purchase_30d"]) > 0.1
+    assert np.ptp(trees_say(fitted)[30]) > 0.1
 
 
 def test_orders_after_the_day_change_nothing(small: pl.DataFrame, fitted: RepurchaseModel) -> None:
@@ -79,7 +78,7 @@ def test_an_object_fitted_before_learns_afresh(small: pl.DataFrame, fitted: Repu
 
 def test_the_seed_is_heard_and_everything_else_stays(small: pl.DataFrame, fitted: RepurchaseModel) -> None:
     other = RepurchaseModel(horizons=(30,), random_state=1).fit(small, DAY)
-    assert trees_say(other.to_state()) != trees_say(fitted.to_state())
+    assert trees_say(other) != trees_say(fitted)
     assert other.forecaster_.btyd == fitted.forecaster_.btyd
     p, others = (one.predict(small, DAY)["p_repurchase_30d"] for one in (fitted, other))
     assert (p - others).abs().max() > 0
@@ -91,8 +90,8 @@ def test_money_is_counted_over_the_horizon_and_at_the_rate_asked_for(
 ) -> None:
     def clv(**asked: Any) -> pl.Series:
         state = fitted.to_state()
-        parameters = {**state.parameters, "settings": {**state.parameters["settings"], **asked}}
-        return RepurchaseModel.from_state(ModelState(parameters, state.estimators)).predict(small, DAY)["clv"]
+        changed = {**state, "settings": {**state["settings"], **asked}}
+        return RepurchaseModel.from_state(changed).predict(small, DAY)["clv"]
 
     usual = clv()
     assert (clv(discount_rate=0.3) < usual).all()

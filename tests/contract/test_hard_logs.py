@@ -14,30 +14,6 @@ Simulate = Callable[..., pl.DataFrame]
 Honest = Callable[..., None]
 
 
-def mostly_one_time(simulate_orders: Simulate) -> pl.DataFrame:
-    """Four fifths bought once."""
-    orders = simulate_orders(customers=500, days=300, arrival_days=250, r=2.0)
-    first = orders.unique("customer_id", keep="first", maintain_order=True)
-    rest = orders.filter(pl.col("customer_id").str.tail(1).is_in(["0", "5"]))
-    return pl.concat([first, rest]).unique("order_id", maintain_order=True)
-
-
-def exploding(simulate_orders: Simulate) -> pl.DataFrame:
-    """New customers double every month: most have been there for weeks only."""
-    orders = simulate_orders(customers=4_000, days=300, arrival_days=299, seed=2)
-    first = orders.group_by("customer_id").agg(pl.col("order_date").dt.date().min()).sort("customer_id")
-    age = (pl.Series([START + timedelta(days=299)]) - first["order_date"]).dt.total_days().to_numpy()
-    kept = first.filter(pl.Series(np.random.default_rng(0).random(len(age)) < 2.0 ** (-age / 30)))["customer_id"]
-    return orders.filter(pl.col("customer_id").is_in(kept.implode()))
-
-
-def closed(simulate_orders: Simulate) -> pl.DataFrame:
-    """No order for two months, until twenty days before the end."""
-    orders = simulate_orders(customers=400, days=300, arrival_days=200, seed=4)
-    day = pl.col("order_date").dt.date()
-    return orders.filter(~day.is_between(START + timedelta(days=220), START + timedelta(days=280)))
-
-
 def closed_at_the_end(simulate_orders: Simulate) -> pl.DataFrame:
     """No order in the last two months: the latest windows to learn from hold no purchase."""
     orders = simulate_orders(customers=400, days=240, arrival_days=150, seed=5)
@@ -53,7 +29,7 @@ def tiny(simulate_orders: Simulate) -> pl.DataFrame:
     return simulate_orders(customers=25, days=300)
 
 
-WORLDS = (mostly_one_time, exploding, closed, closed_at_the_end, one_price, tiny)
+WORLDS = (closed_at_the_end, one_price, tiny)
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)

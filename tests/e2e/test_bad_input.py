@@ -394,7 +394,7 @@ def test_no_model_yet(words, desk, refused):
     refused(commands[words[0]], says)
 
 
-@pytest.mark.parametrize("name", ["btyd.json", "heads.skops", "evaluation.json", "card.md", "manifest.json"])
+@pytest.mark.parametrize("name", ["btyd.json", "calibration.json", "evaluation.json", "card.md", "manifest.json"])
 def test_a_bundle_with_one_changed_byte(name, desk, home, refused):
     path = home / "models" / "2" / name
     content = bytearray(path.read_bytes())

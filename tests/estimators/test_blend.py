@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from repurchase.estimators.blend import blend, expit, logit, rising
+from repurchase.estimators.blend import blend, expit, logit, mixed, rising, trees_share
 
 HORIZONS = (30, 90, 180, 365)
 shares = arrays.arrays(np.float64, (4, 5), elements=st.floats(0.0, 1.0))
@@ -57,6 +57,13 @@ def test_log_odds_and_back() -> None:
 
 
 def test_btyd_moves_what_was_learned_a_little_way_and_never_far() -> None:
-    additive, trees = np.full(4, -1.0), np.full(4, 1.0)
-    mixed = blend(additive, trees, np.array([0.0, 0.5, 1.0, -30.0]))
-    np.testing.assert_allclose(mixed, [0.0, 0.1, 0.2, -0.2])
+    found = blend(np.zeros(4), np.array([0.0, 0.5, 1.0, -30.0]))
+    np.testing.assert_allclose(found, [0.0, 0.1, 0.2, -0.2])
+
+
+def test_trees_count_for_little_where_rows_are_few_and_never_for_more_than_half() -> None:
+    shares = [trees_share(rows) for rows in (200, 1_000, 10_000, 60_000, 10**9)]
+    assert (np.diff(shares) > 0).all()
+    assert shares[0] < 0.05
+    assert 0.4 < shares[3] < shares[4] < 0.5
+    np.testing.assert_allclose(mixed(np.array([-1.0]), np.array([1.0]), share=0.25), [-0.5])

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["blend", "expit", "logit", "rising"]
+__all__ = ["blend", "expit", "logit", "mixed", "rising", "trees_share"]
 
 Floats = npt.NDArray[np.float64]
 
 
+FEW_ROWS = 3_000
+"""Rows at which trees count half as much as they do with very many."""
 BTYD_WEIGHT = 0.20
 """By how much of their distance BTYD moves what was learned."""
 FURTHEST = 1.0
@@ -18,15 +20,54 @@ LEAST_BETWEEN = 0.1
 """Of BTYD's chance of a first purchase between two horizons, what is left where outcomes taught none."""
 
 
-def blend(additive: Floats, trees: Floats, btyd: Floats) -> Floats:
-    """Average curves and trees on the scale of log odds, and move them some way towards BTYD.
+def trees_share(n_rows: int) -> float:
+    """How much trees count beside curves: few customers teach curves, but not yet trees.
 
-    The weights are fixed: weights learned from the few latest cut-offs helped where the world was steady and hurt
+    Parameters
+    ----------
+    n_rows : int
+        Customers at earlier cut-offs that both learned from.
+
+    Returns
+    -------
+    float
+        From 0 to a half, which many rows come close to.
+
+    Examples
+    --------
+    >>> trees_share(3_000), round(trees_share(60_000), 2)
+    (0.25, 0.48)
+    """
+    return 0.5 * n_rows / (n_rows + FEW_ROWS)
+
+
+def mixed(additive: Floats, trees: Floats, *, share: float) -> Floats:
+    """Average curves and trees on the scale of log odds.
+
+    Parameters
+    ----------
+    additive, trees : arrays of shape (n_customers,)
+        Log odds of the same event.
+    share : float
+        How much the trees count.
+
+    Returns
+    -------
+    array of shape (n_customers,)
+        Log odds.
+    """
+    return (1.0 - share) * additive + share * trees
+
+
+def blend(learned: Floats, btyd: Floats) -> Floats:
+    """Move what was learned some way towards BTYD, on the scale of log odds.
+
+    The weight is fixed: weights learned from the few latest cut-offs helped where the world was steady and hurt
     where it moved (benchmarks/FINDINGS.md).
 
     Parameters
     ----------
-    additive, trees, btyd : arrays of shape (n_customers,)
+    learned, btyd : arrays of shape (n_customers,)
         Log odds of the same event.
 
     Returns
@@ -34,7 +75,6 @@ def blend(additive: Floats, trees: Floats, btyd: Floats) -> Floats:
     array of shape (n_customers,)
         Log odds.
     """
-    learned = (additive + trees) / 2.0
     return np.asarray(learned + BTYD_WEIGHT * np.clip(btyd - learned, -FURTHEST, FURTHEST))
 
 

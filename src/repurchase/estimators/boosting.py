@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from repurchase.estimators.trees import MOST_LEAVES, Trees, read_trees
+
 __all__ = ["BoostedHead", "TrainingSet", "fit_boosted", "training_set"]
 
 Floats = npt.NDArray[np.float64]
@@ -21,8 +23,6 @@ ONLY_FOR_SPEND = (
     "spend_last_window",
     "spend_window",
 )
-ROWS_AT_ONCE = 4_096
-"""Trees are read faster when the rows stay in the processor's cache from one tree to the next."""
 LEVELS = 62
 """Values a feature can take while trees are grown."""
 LEAST_ROWS = 200
@@ -57,18 +57,18 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class BoostedHead:
-    """A booster and the features it was grown on.
+    """Trees and the features they were grown on.
 
     Parameters
     ----------
     columns : tuple of str
         In order.
-    booster : HistGradientBoostingClassifier
+    trees : Trees
         Fitted.
     """
 
     columns: tuple[str, ...]
-    booster: Any
+    trees: Trees
 
     def log_odds(self, design: pl.DataFrame) -> Floats:
         """Log odds of a purchase.
@@ -83,12 +83,33 @@ class BoostedHead:
         array of shape (n_customers,)
             Finite.
         """
-        if not design.height:  # scikit-learn refuses a table without rows
-            return np.zeros(0)
-        rows = design.select(self.columns).to_numpy(order="c")
-        starts = range(0, len(rows), ROWS_AT_ONCE)
-        with _one_thread():
-            return np.concatenate([self.booster.decision_function(rows[at : at + ROWS_AT_ONCE]) for at in starts])
+        return self.trees.total([design[name].to_numpy() for name in self.columns])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into plain JSON values.
+
+        Returns
+        -------
+        dict
+            The fields.
+        """
+        return {"columns": list(self.columns), **self.trees.to_dict()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "BoostedHead":
+        """Restore from `to_dict`.
+
+        Parameters
+        ----------
+        fields : dict
+            What `to_dict` gave.
+
+        Returns
+        -------
+        BoostedHead
+            Predicts the same numbers.
+        """
+        return cls(tuple(fields["columns"]), Trees.from_dict(fields))
 
 
 def training_set(
@@ -143,7 +164,7 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
     booster = HistGradientBoostingClassifier(
         learning_rate=0.07,
         max_iter=100,
-        max_leaf_nodes=8,
+        max_leaf_nodes=MOST_LEAVES,
         max_bins=LEVELS + 1,
         min_samples_leaf=int(np.clip(len(rows.bought) / 200, 20, 200)),
         l2_regularization=10.0,
@@ -153,7 +174,7 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
     )
     with _one_thread():
         booster.fit(_coarse(rows.design.select(columns).to_numpy()), rows.bought, sample_weight=rows.weight)
-    return BoostedHead(tuple(columns), booster)
+    return BoostedHead(tuple(columns), read_trees(booster))
 
 
 def _telling(design: pl.DataFrame) -> list[str]:

@@ -90,12 +90,12 @@ class Forecaster:
         orders_btyd = {h: self.btyd.expected_purchases(*cut.rfm, horizon_days=h) for h in horizons}
         designs = {h: self.design(cut, horizon_days=h) for h in self.heads}
         log_odds = {h: head.log_odds(designs[h]) for h, head in self.heads.items()}
-        p = rising({h: expit(parts[2] + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
+        p = rising({h: expit(parts.blended + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
         orders = never_falling({h: expected_orders(p[h], p_btyd[h], orders_btyd[h]) for h in horizons})
         parts = {
             "btyd": p_btyd,
-            "additive": {h: expit(parts[0]) for h, parts in log_odds.items()},
-            "boosting": {h: expit(parts[1]) for h, parts in log_odds.items()},
+            "additive": {h: expit(parts.additive) for h, parts in log_odds.items()},
+            "boosting": {h: expit(parts.trees) for h, parts in log_odds.items()},
         }
         return Forecast(p, parts, orders, self._spend(cut, designs, p, orders), designs)
 
@@ -161,7 +161,7 @@ class Forecaster:
         return never_falling({h: expected_spend(h, learned, orders, per_order) for h in orders})
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn all but the trees into plain JSON values.
+        """Turn into plain JSON values.
 
         Returns
         -------
@@ -177,15 +177,13 @@ class Forecaster:
         return {"btyd": btyd, "heads": [[h, head.to_dict()] for h, head in self.heads.items()]}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any], boosters: Mapping[int, Any]) -> "Forecaster":
-        """Restore from `to_dict` and the trees.
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Forecaster":
+        """Restore from `to_dict`.
 
         Parameters
         ----------
         fields : mapping
             What `to_dict` gave.
-        boosters : mapping of int to HistGradientBoostingClassifier
-            Horizon to trees.
 
         Returns
         -------
@@ -199,7 +197,7 @@ class Forecaster:
             btyd=Btyd.from_dict(btyd["mbgnbd"]),
             other_btyd=Btyd.from_dict(btyd["bgnbd"]),
             gamma_gamma=GammaGamma.from_dict(money) if money else None,
-            heads={h: Head.from_dict(head, boosters[h]) for h, head in fields["heads"]},
+            heads={h: Head.from_dict(head) for h, head in fields["heads"]},
         )
 
 

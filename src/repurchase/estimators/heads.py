@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from repurchase.estimators.additive import AdditiveHead, fit_additive
-from repurchase.estimators.blend import blend, expit
+from repurchase.estimators.blend import blend, expit, mixed, trees_share
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
 from repurchase.estimators.btyd import Btyd
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
@@ -29,6 +29,15 @@ LEVEL_CUSTOMERS = 20_000
 NO_SEASON = Season()
 
 
+class LogOdds(NamedTuple):
+    """Log odds of a purchase, one value per customer: of each part, of curves and trees together, and of all."""
+
+    additive: Floats
+    trees: Floats
+    learned: Floats
+    blended: Floats
+
+
 @dataclass(frozen=True)
 class Head:
     """What was learned about one horizon.
@@ -41,6 +50,8 @@ class Head:
         Boosted trees.
     spend : SpendHead or None
         Money of a buyer.
+    trees_share : float
+        How much the trees count beside the curves.
     level : float
         What all customers' log odds are moved by.
     season : Season
@@ -50,11 +61,12 @@ class Head:
     additive: AdditiveHead
     trees: BoostedHead
     spend: SpendHead | None
+    trees_share: float
     level: float = 0.0
     season: Season = NO_SEASON
 
-    def log_odds(self, design: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
-        """Log odds of the curves, of the trees, and of both with BTYD at the learned level, without season.
+    def log_odds(self, design: pl.DataFrame) -> LogOdds:
+        """Log odds of the curves, of the trees, of both, and of both with BTYD at the learned level, without season.
 
         Parameters
         ----------
@@ -63,24 +75,26 @@ class Head:
 
         Returns
         -------
-        additive, trees, blended : arrays of shape (n_customers,)
-            Log odds.
+        LogOdds
+            One value per customer.
         """
         additive, trees = self.additive.total(design), self.trees.log_odds(design)
-        return additive, trees, blend(additive, trees, design["btyd_logit"].to_numpy()) + self.level
+        learned = mixed(additive, trees, share=self.trees_share)
+        return LogOdds(additive, trees, learned, blend(learned, design["btyd_logit"].to_numpy()) + self.level)
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn all but the trees into plain JSON values.
+        """Turn into plain JSON values.
 
         Returns
         -------
         dict
-            The fields, and the features of the trees.
+            The fields.
         """
         return {
             "additive": self.additive.to_dict(),
-            "trees_features": list(self.trees.columns),
+            "trees": self.trees.to_dict(),
             "spend": self.spend and self.spend.to_dict(),
+            "trees_share": self.trees_share,
             "level": self.level,
             "season": {
                 "days_ahead": list(self.season.days_ahead),
@@ -90,15 +104,13 @@ class Head:
         }
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any], booster: Any) -> "Head":
-        """Restore from `to_dict` and the trees.
+    def from_dict(cls, fields: dict[str, Any]) -> "Head":
+        """Restore from `to_dict`.
 
         Parameters
         ----------
         fields : dict
             What `to_dict` gave.
-        booster : HistGradientBoostingClassifier
-            The trees.
 
         Returns
         -------
@@ -107,8 +119,9 @@ class Head:
         """
         return cls(
             additive=AdditiveHead.from_dict(fields["additive"]),
-            trees=BoostedHead(tuple(fields["trees_features"]), booster),
+            trees=BoostedHead.from_dict(fields["trees"]),
             spend=SpendHead.from_dict(fields["spend"]) if fields["spend"] else None,
+            trees_share=fields["trees_share"],
             level=fields["level"],
             season=Season(**{name: tuple(values) for name, values in fields["season"].items()}),
         )
@@ -196,6 +209,7 @@ def fit_head(lessons: Lessons, *, random_state: int) -> Head:
         fit_additive(rows.design, rows.bought, rows.weight),
         fit_boosted(rows, random_state=random_state),
         fit_spend(lessons.buyers, lessons.spend, lessons.weight),
+        trees_share(len(rows.bought)),
     )
 
 
@@ -230,11 +244,11 @@ def place(
 
     now = cuts.sample(as_of, most=LEVEL_CUSTOMERS, random_state=random_state)
     design = design_matrix(now, btyd, other, horizon_days=horizon_days)
-    additive, trees, blended = head.log_odds(design)
+    log_odds = head.log_odds(design)
     misses = latest_misses(cuts, as_of, btyd, horizon_days=horizon_days, random_state=random_state)
     level = level_shift(
-        blended,
-        learned=expit((additive + trees) / 2.0),
+        log_odds.blended,
+        learned=expit(log_odds.learned),
         btyd=expit(design["btyd_logit"].to_numpy()),
         carried=carried_on(misses),
     )

@@ -4,9 +4,9 @@ Training and scoring share every step, since the model owns its features: they c
 depends on that customer's orders, the model and ``as_of``, on nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from repurchase.estimators.forecaster import Forecast, Forecaster, fit_forecaste
 from repurchase.estimators.ranges import KnownWindow, SpendSpread, fit_spread, spend_range
 from repurchase.estimators.scores import Prediction, for_customers, scores_frame, value_of
 from repurchase.estimators.spend import orders_if_bought
-from repurchase.estimators.state import ModelState
 from repurchase.estimators.tiers import Tiers, fit_tiers
 from repurchase.estimators.timing import Waits, days_to_next_order, fit_waits
 from repurchase.estimators.trials import learn_reasons
@@ -259,16 +258,17 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             **self._lifetime_value(cut, forecast),
         )
 
-    def to_state(self) -> ModelState:
+    def to_state(self) -> dict[str, Any]:
         """Take the fitted model apart.
 
         Returns
         -------
-        ModelState
-            Plain numbers and scikit-learn estimators.
+        dict
+            Plain JSON values, no customer among them; each top-level key has one meaning (``btyd``, ``calibration``,
+            ``tiers`` …).
         """
         forecaster = self.forecaster_.to_dict()
-        parameters = {
+        return {
             "settings": {**self.get_params(), "horizons": self.horizons and list(self.horizons)},
             "closing": self.closing_ and self.closing_.to_dict(),
             "horizons": list(self.horizons_),
@@ -282,16 +282,14 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             },
             "tiers": self.tiers_.to_dict(),
         }
-        heads = self.forecaster_.heads
-        return ModelState(parameters, {_head_name(h): head.trees.booster for h, head in heads.items()})
 
     @classmethod
-    def from_state(cls, state: ModelState) -> "RepurchaseModel":
+    def from_state(cls, state: Mapping[str, Any]) -> "RepurchaseModel":
         """Put a fitted model together again.
 
         Parameters
         ----------
-        state : ModelState
+        state : mapping
             What `to_state` gave.
 
         Returns
@@ -299,17 +297,16 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         RepurchaseModel
             Predicts the same numbers.
         """
-        known, learned = state.parameters, state.parameters["calibration"]
-        model = cls(**known["settings"])
-        model.version_ = known.get("model_version", UNREGISTERED)
-        model.closing_ = Closing.from_dict(known["closing"]) if known.get("closing") else None
-        model.horizons_, model.notes_ = tuple(known["horizons"]), tuple(known["notes"])
-        boosters = {h: state.estimators[_head_name(h)] for h, _ in learned["heads"]}
-        model.forecaster_ = Forecaster.from_dict({"btyd": known["btyd"], "heads": learned["heads"]}, boosters)
+        learned = state["calibration"]
+        model = cls(**state["settings"])
+        model.version_ = state.get("model_version", UNREGISTERED)
+        model.closing_ = Closing.from_dict(state["closing"]) if state.get("closing") else None
+        model.horizons_, model.notes_ = tuple(state["horizons"]), tuple(state["notes"])
+        model.forecaster_ = Forecaster.from_dict({"btyd": state["btyd"], "heads": learned["heads"]})
         model.as_of_, model.learned_ = model.forecaster_.as_of, tuple(model.forecaster_.heads)
         model.spread_ = SpendSpread.from_dict(learned["spend_spread"])
         model.waits_ = Waits.from_dict(learned["waits"]) if learned["waits"] else None
-        model.tiers_ = Tiers.from_dict(known["tiers"])
+        model.tiers_ = Tiers.from_dict(state["tiers"])
         model.explanation_ = Explanation.from_dict(learned["reasons"])
         return model
 
@@ -369,10 +366,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             if h not in self.learned_
         ]
         if self.closing_:
-            notes.append(
-                f"no order from {self.closing_.words}, {self.closing_.days} days: taken as a time when the shop was "
-                "closed, and not as silence of its customers"
-            )
+            notes.append(f"{self.closing_.words}: taken as a time when the shop was closed, not as customers' silence")
         if self.forecaster_.btyd.note:
             notes.append(f"BTYD: {self.forecaster_.btyd.note}")
         explained = self.explanation_.explained
@@ -387,10 +381,6 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
                 "money per purchase: Gamma-Gamma did not fit; the shop's median stands in, shrunk to own means"
             )
         return tuple(notes)
-
-
-def _head_name(horizon_days: int) -> str:
-    return f"purchase_{horizon_days}d"
 
 
 def _last_day(orders: pl.DataFrame) -> date:

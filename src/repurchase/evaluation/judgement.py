@@ -18,7 +18,7 @@ from repurchase.evaluation.grade import RULE, Grade
 from repurchase.evaluation.sentences import limits_of, reasons_of
 from repurchase.evaluation.verdict import Verdict, verdict_on
 
-__all__ = ["SCHEMA", "judge"]
+__all__ = ["SCHEMA", "judge", "plain"]
 
 SCHEMA = 1
 PREFERRED_HORIZON_DAYS = 90
@@ -91,7 +91,7 @@ def judge(
         "backtest": [row for verdict in verdicts.values() for row in _rows(verdict)],
         **_curves(verdicts.values()),
     }
-    return {key: _plain(value) for key, value in evaluation.items()}
+    return {key: plain(value) for key, value in evaluation.items()}
 
 
 def _headline(verdict: Verdict | None, currency: str | None) -> dict[str, Any]:
@@ -218,12 +218,28 @@ def _totals(totals: Totals) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no nan: undefined is None; floats are rounded to ``DIGITS``."""
+def plain(value: Any) -> Any:
+    """Make figures ready for JSON, which has no nan.
+
+    Parameters
+    ----------
+    value : Any
+        Figures, in mappings and lists.
+
+    Returns
+    -------
+    Any
+        The same, undefined figures None, others rounded to six digits.
+
+    Examples
+    --------
+    >>> plain({"log_loss": 0.32071234, "auc": [math.nan]})
+    {'log_loss': 0.320712, 'auc': [None]}
+    """
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, float):
         return round(float(value), DIGITS) if math.isfinite(value) else None
     return value

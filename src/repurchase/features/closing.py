@@ -39,8 +39,9 @@ class Closing:
 
     @property
     def words(self) -> str:
-        """First and last day."""
-        return f"{EPOCH + timedelta(days=self.first)} to {EPOCH + timedelta(days=self.last)}"
+        """From when to when, and how long."""
+        first, last = (EPOCH + timedelta(days=day) for day in (self.first, self.last))
+        return f"no order from {first} to {last}, {self.days} days"
 
     def open_day(self, day: pl.Expr) -> pl.Expr:
         """Count a day as if the closing had been one day long: what lies before it moves towards it.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from repurchase.errors import DeliveryError, InputError
 
-__all__ = ["FORMATS", "Delivery", "deliver_to", "require_writable"]
+__all__ = ["FORMATS", "Delivery", "deliver_to", "require_file_name", "require_writable"]
 
 FORMATS = (".parquet", ".csv")
 
@@ -77,13 +77,15 @@ class Delivery:
 
 
 @contextmanager
-def deliver_to(out: Path) -> Iterator[Delivery]:
+def deliver_to(out: Path, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Delivery]:
     """Hold a place for one job's files until they are published.
 
     Parameters
     ----------
     out : Path
-        The main file, ``.parquet`` or ``.csv``; folders are made if need be.
+        The main file; folders are made if need be. It may stand for a table elsewhere and never be made.
+    formats : tuple of str
+        Endings it may have.
 
     Yields
     ------
@@ -97,10 +99,7 @@ def deliver_to(out: Path) -> Iterator[Delivery]:
     DeliveryError
         If the place cannot be written, or another job is writing the same file.
     """
-    if out.suffix not in FORMATS:
-        raise InputError(f"--out {out}: the ending must be {' or '.join(FORMATS)}. Got '{out.suffix}' instead.")
-    if out.is_dir():
-        raise DeliveryError(f"--out {out}: that is a folder; name a file in it, such as {out / 'scores.parquet'}.")
+    require_file_name(out, formats=formats)
     made = _make_folders(out.parent)
     try:
         with _only_one(out), _refusals(out):
@@ -113,6 +112,29 @@ def deliver_to(out: Path) -> Iterator[Delivery]:
     finally:
         for folder in reversed(made):
             _remove_if_empty(folder)
+
+
+def require_file_name(out: Path, *, formats: tuple[str, ...] = FORMATS) -> None:
+    """Refuse a name that no file of ours can have.
+
+    Parameters
+    ----------
+    out : Path
+        The main file.
+    formats : tuple of str
+        Endings it may have.
+
+    Raises
+    ------
+    InputError
+        If the ending says no known format.
+    DeliveryError
+        If it is a folder.
+    """
+    if out.suffix not in formats:
+        raise InputError(f"--out {out}: the ending must be {' or '.join(formats)}. Got '{out.suffix}' instead.")
+    if out.is_dir():
+        raise DeliveryError(f"--out {out}: that is a folder; name a file in it, such as {out / 'scores.parquet'}.")
 
 
 def require_writable(folder: Path) -> None:

@@ -1,12 +1,13 @@
 """What every job begins with: read, clean, settle the day, and see whether it is enough."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
+from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.cleaning import CleanOrders, clean_orders
-from repurchase.orders.sources import RawOrders, read_orders
+from repurchase.orders.sources import FileRead, RawOrders, read_orders
 from repurchase.orders.sufficiency import Rule, resolve_as_of, sufficiency, supported_horizons
 from repurchase.settings import Settings
 
@@ -31,6 +32,12 @@ class Intake:
     clean: CleanOrders
     as_of: date
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows and customers, for the log of a step."""
+        report = self.clean.report
+        return {"rows": report.n_raw, "rows_kept": report.n_kept, "customers": report.n_customers}
+
     def describe(self) -> dict[str, Any]:
         """Describe the log for ``run.json`` and MLflow.
 
@@ -43,7 +50,7 @@ class Intake:
         has_amounts = report.has_amounts
         return {
             "source": self.raw.source,
-            "files": [{"path": file.path, "rows": file.rows, "sha256": file.sha256} for file in self.raw.files],
+            "files": [_told(file) for file in self.raw.files],
             "digest": self.raw.digest,
             "layout": report.layout,
             "columns": dict(report.columns or {}),
@@ -74,13 +81,17 @@ class Checked:
     horizons: tuple[int, ...]
 
 
-def take_in(source: str, *, settings: Settings, as_of: date | None = None) -> Intake:
+def _told(file: FileRead) -> dict[str, Any]:
+    return {name: value for name, value in asdict(file).items() if value is not None}
+
+
+def take_in(source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None) -> Intake:
     """Read and clean orders, and settle the last day known.
 
     Parameters
     ----------
-    source : str
-        File, folder or glob.
+    source : str or DatabaseSource
+        File, folder or glob; or a table or query of a database.
     settings : Settings
         How to read and clean.
     as_of : date, optional
@@ -96,13 +107,13 @@ def take_in(source: str, *, settings: Settings, as_of: date | None = None) -> In
     return Intake(raw, clean, resolve_as_of(clean.orders, as_of=as_of))
 
 
-def check_orders(source: str, *, settings: Settings, as_of: date | None = None) -> Checked:
+def check_orders(source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None) -> Checked:
     """Say what a log is good for; writes nothing.
 
     Parameters
     ----------
-    source : str
-        File, folder or glob.
+    source : str or DatabaseSource
+        File, folder or glob; or a table or query of a database.
     settings : Settings
         How to read and clean, and what is asked for.
     as_of : date, optional

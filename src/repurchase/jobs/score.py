@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,27 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
-from repurchase.jobs.delivery import Delivery, deliver_to
+from repurchase.jobs.delivery import FORMATS, Delivery, deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
+from repurchase.jobs.score_tables import (
+    RECORD,
+    Batch,
+    ScoresTable,
+    Written,
+    require_fitting,
+    scores_destination,
+    write_scores,
+)
 from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.jobs.watch import drift_of
 from repurchase.marketing.measures import repeat_business
+from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve
 from repurchase.settings import Settings
+from repurchase.tables import scores_table
 
-__all__ = ["Scored", "score"]
+__all__ = ["Plan", "Scored", "plan_scoring", "require_own_record", "score"]
 
 RUN_SCHEMA = 1
 
@@ -34,21 +46,119 @@ class Scored:
     ----------
     scores : DataFrame
         See ``tables.scores_table``, with the list's further columns.
-    out : Path
-        Where they are.
+    out : Path or str
+        Where they are: a file, or a table's address without password.
+    record : Path
+        ``<stem>.run.json``.
     run : dict
-        What stands in ``<stem>.run.json``.
+        What stands in it.
     """
 
     scores: pl.DataFrame
-    out: Path
+    out: Path | str
+    record: Path
     run: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a scoring run is about to do, as far as it is known before any order is read.
+
+    Parameters
+    ----------
+    bundle : LoadedBundle
+        The model.
+    settings : Settings
+        How to read and clean.
+    asked : CustomerList, optional
+        Whom to score.
+    table : ScoresTable, optional
+        The table to write to; it fits.
+    place : Path
+        The main file, or what stands for the table.
+    """
+
+    bundle: LoadedBundle
+    settings: Settings
+    asked: CustomerList | None
+    table: ScoresTable | None
+    place: Path
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Days ahead of the model."""
+        return tuple(self.bundle.manifest["horizons"])
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Endings that ``place`` may have."""
+        return (RECORD,) if self.table else FORMATS
+
+    def require_apart(self, intake: Intake) -> None:
+        """Refuse to overwrite what was read.
+
+        Parameters
+        ----------
+        intake : Intake
+            The orders.
+
+        Raises
+        ------
+        InputError
+            If the scores would.
+        """
+        _require_apart(self.place, [Path(file.path) for file in intake.raw.files])
+
+
+def plan_scoring(
+    source: str | DatabaseSource, *, out: str | Path, settings: Settings, customers: Path | None, model: str
+) -> Plan:
+    """Settle all that can be settled before orders are read; writes nothing.
+
+    Parameters
+    ----------
+    source : str or DatabaseSource
+        The orders.
+    out : str or Path
+        Where the scores go.
+    settings : Settings
+        What is not told here is taken from the model's training.
+    customers : Path, optional
+        A customer list.
+    model : str
+        A version number, ``champion`` or ``latest``.
+
+    Returns
+    -------
+    Plan
+        Ready to be carried out.
+
+    Raises
+    ------
+    InputError
+        If the list cannot be used, or would be overwritten.
+    BundleError
+        If there is no such model, or it is damaged.
+    DeliveryError
+        If the table does not fit or may not be written.
+    """
+    bundle = load_bundle(resolve(settings.home, model))
+    told = settings_of(settings, bundle.manifest.get("settings", {}))
+    table = scores_destination(str(out))
+    place = table.record(settings.home) if table else Path(out)
+    _require_apart(place, [Path(str(source)), *([customers] if customers else [])])
+    asked = read_customers(customers, told=told.columns) if customers else None
+    plan = Plan(bundle, told, asked, table, place)
+    if table:
+        further = _carried(asked, taken=scores_table(plan.horizons).names).schema if asked else pl.Schema()
+        require_fitting(table, horizons=plan.horizons, further=further, seconds=settings.retry_seconds)
+    return plan
+
+
 def score(
-    source: str,
+    source: str | DatabaseSource,
     *,
-    out: Path,
+    out: str | Path,
     settings: Settings,
     as_of: date | None = None,
     customers: Path | None = None,
@@ -59,11 +169,12 @@ def score(
 
     Parameters
     ----------
-    source : str
-        File, folder or glob of orders.
-    out : Path
+    source : str or DatabaseSource
+        File, folder or glob of orders; or a table or query of a database.
+    out : str or Path
         ``.parquet`` or ``.csv``; ``<stem>.run.json`` and, where rows were set aside, ``<stem>.quarantine.parquet``
-        appear beside it.
+        appear beside it. Or ``postgresql://host/database/schema.table``: then those two appear in ``outputs/`` of the
+        home folder, named for database and table.
     settings : Settings
         What is not told here is taken from the model's training.
     as_of : date, optional
@@ -90,35 +201,40 @@ def score(
         If the output cannot be written; then nothing is.
     """
     steps = steps or LogSteps()
-    bundle = load_bundle(resolve(settings.home, model))
-    told = settings_of(settings, bundle.manifest.get("settings", {}))
-    _require_apart(out, [Path(source), *([customers] if customers else [])])
-    asked = read_customers(customers, told=told.columns) if customers else None
-    with deliver_to(out) as delivery:
-        _require_own_record(delivery)
-        with steps.step("Reading and cleaning orders"):
-            intake = take_in(source, settings=told, as_of=as_of)
-            _require_apart(out, [Path(file.path) for file in intake.raw.files])
-        with steps.step("Scoring"):
+    plan = plan_scoring(source, out=out, settings=settings, customers=customers, model=model)
+    bundle, asked, table, place = plan.bundle, plan.asked, plan.table, plan.place
+    with deliver_to(place, formats=plan.formats) as delivery:
+        require_own_record(delivery.out)
+        with steps.step("Reading and cleaning orders") as counts:
+            intake = take_in(source, settings=plan.settings, as_of=as_of)
+            plan.require_apart(intake)
+            counts.update(intake.counts)
+        with steps.step("Scoring") as counts:
             scores = _scores(bundle, intake, asked)
+            counts.update(customers=scores.height)
         with steps.step("Measuring repeat business"):
             measures = repeat_business(intake.clean.orders, as_of=intake.as_of)
-        with steps.step("Writing"):
-            outputs = _stage(delivery, scores, intake)
+        with steps.step("Looking for drift"):
+            drift = drift_of(bundle, intake)
+        with steps.step("Writing") as counts:
+            counts.update(rows=scores.height, rows_set_aside=intake.clean.set_aside.height)
             run = {
                 **_record(bundle, intake, scores, asked),
-                "outputs": outputs,
+                "outputs": {"scores": None, "quarantine": _stage_set_aside(delivery, intake)},
                 "timings_seconds": dict(steps.timings_seconds),
                 "measures": measures,
+                "drift": drift,
                 "evaluation": bundle.evaluation,
             }
-            delivery.staged(delivery.beside(".run.json")).write_text(
-                json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            if table:
+                batch = Batch(scores, intake.as_of, bundle.version, plan.horizons)
+                _write_table(delivery, table, batch, run, seconds=settings.retry_seconds)
+            else:
+                _stage_record(delivery, run, _stage_scores(delivery, scores))
             delivery.publish()
-            if outputs["quarantine"] is None:
+            if run["outputs"]["quarantine"] is None:
                 delivery.beside(".quarantine.parquet").unlink(missing_ok=True)
-    return Scored(scores, out, run)
+    return Scored(scores, table.shown if table else place, delivery.beside(".run.json"), run)
 
 
 def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
@@ -134,38 +250,71 @@ def _scores(bundle: LoadedBundle, intake: Intake, asked: CustomerList | None) ->
     if asked is None:
         return model.predict(intake.clean.orders, intake.as_of)
     scores = model.predict(intake.clean.orders, intake.as_of, asked.rows["customer_id"].to_list())
-    carried = asked.rows.rename(free_names(asked.rows.columns[1:], taken=scores.columns))
+    carried = _carried(asked, taken=scores.columns).insert_column(0, asked.rows["customer_id"])
     return scores.join(carried, on="customer_id", how="left", maintain_order="left")
 
 
-def _require_own_record(delivery: Delivery) -> None:
-    """Refuse to overwrite the record of other scores, such as those of scores.csv beside scores.parquet."""
-    record = delivery.beside(".run.json")
+def _carried(asked: CustomerList, *, taken: Iterable[str]) -> pl.DataFrame:
+    further = asked.rows.drop("customer_id")
+    return further.rename(free_names(further.columns, taken=taken))
+
+
+def require_own_record(out: Path) -> None:
+    """Refuse to overwrite the record of other scores, such as those of scores.csv beside scores.parquet.
+
+    Parameters
+    ----------
+    out : Path
+        The main file.
+
+    Raises
+    ------
+    DeliveryError
+        If other scores lie there under the same stem.
+    """
+    record = out.with_name(out.stem + ".run.json")
     try:
         theirs = json.loads(record.read_text(encoding="utf-8"))["outputs"]["scores"]["path"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if theirs != delivery.out.name and (delivery.out.parent / str(theirs)).exists():
+    if theirs != out.name and (out.parent / str(theirs)).exists():
         raise DeliveryError(
-            f"{record} is the record of {theirs}, which lies beside it. Choose another name than {delivery.out.name}, "
+            f"{record} is the record of {theirs}, which lies beside it. Choose another name than {out.name}, "
             "or another folder."
         )
 
 
-def _stage(delivery: Delivery, scores: pl.DataFrame, intake: Intake) -> dict[str, Any]:
+def _stage_scores(delivery: Delivery, scores: pl.DataFrame) -> dict[str, Any]:
     main = delivery.staged(delivery.out)
     if delivery.out.suffix == ".csv":
         scores.write_csv(main)
     else:
         scores.write_parquet(main)
+    return _file(main, delivery.out, scores.height)
+
+
+def _stage_set_aside(delivery: Delivery, intake: Intake) -> dict[str, Any] | None:
     set_aside = intake.clean.set_aside
+    if not set_aside.height:
+        return None
     quarantine = delivery.beside(".quarantine.parquet")
-    if set_aside.height:
-        set_aside.write_parquet(delivery.staged(quarantine))
-    return {
-        "scores": _file(main, delivery.out, scores.height),
-        "quarantine": _file(delivery.staged(quarantine), quarantine, set_aside.height) if set_aside.height else None,
-    }
+    set_aside.write_parquet(delivery.staged(quarantine))
+    return _file(delivery.staged(quarantine), quarantine, set_aside.height)
+
+
+def _stage_record(delivery: Delivery, run: dict[str, Any], scores: dict[str, Any]) -> None:
+    run["outputs"]["scores"] = scores
+    delivery.staged(delivery.beside(".run.json")).write_text(
+        json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+def _write_table(delivery: Delivery, table: ScoresTable, batch: Batch, run: dict[str, Any], *, seconds: float) -> None:
+    # The record is made ready before the rows are committed: a full disk then leaves the table as it was.
+    def stage(written: Written) -> None:
+        _stage_record(delivery, run, {"path": table.shown, **asdict(written)})
+
+    write_scores(table, batch, seconds=seconds, before_commit=stage)
 
 
 def _file(staged: Path, target: Path, rows: int) -> dict[str, Any]:
@@ -174,7 +323,7 @@ def _file(staged: Path, target: Path, rows: int) -> dict[str, Any]:
 
 
 def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: CustomerList | None) -> dict[str, Any]:
-    parameters = bundle.state.parameters
+    parameters = bundle.state
     scored = int((scores["status"] == "scored").sum())
     return {
         "schema": RUN_SCHEMA,
@@ -183,8 +332,8 @@ def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: C
         "repurchase_version": __version__,
         "as_of": intake.as_of.isoformat(),
         "model_version": bundle.version,
-        "model_as_of": parameters["as_of"],
-        "horizons": parameters["horizons"],
+        "model_as_of": bundle.manifest["as_of"],
+        "horizons": list(bundle.manifest["horizons"]),
         "clv_horizon_days": parameters["settings"]["clv_horizon_days"],
         "discount_rate": parameters["settings"]["discount_rate"],
         "currency": intake.clean.report.currency,
@@ -199,7 +348,7 @@ def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: C
         },
         "duplicates": list(asked.duplicates[:100]) if asked else [],
         "tiers": parameters["tiers"],
-        "notes": [*parameters["notes"], *_age_note(intake.as_of, date.fromisoformat(parameters["as_of"]))],
+        "notes": [*parameters["notes"], *_age_note(intake.as_of, date.fromisoformat(bundle.manifest["as_of"]))],
     }
 
 

@@ -17,7 +17,7 @@ class Steps(Protocol):
     timings_seconds: dict[str, float]
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[dict[str, int]]:
         """Say that a step runs, and how long it took.
 
         Parameters
@@ -27,8 +27,8 @@ class Steps(Protocol):
 
         Yields
         ------
-        None
-            While it runs.
+        dict of str to int
+            Filled by the step with what it counted.
         """
 
     def progress(self, done: int, total: int) -> None:
@@ -49,7 +49,7 @@ class LogSteps:
         self._name = ""
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[dict[str, int]]:
         """Log a step when it ends.
 
         Parameters
@@ -59,14 +59,16 @@ class LogSteps:
 
         Yields
         ------
-        None
-            While it runs.
+        dict of str to int
+            Filled by the step with what it counted.
         """
         self._name = name
+        counts: dict[str, int] = {}
         begin = time.perf_counter()
-        yield
-        self.timings_seconds[name] = round(time.perf_counter() - begin, 3)
-        logger.info("%s: done in %.1f s", name, self.timings_seconds[name])
+        yield counts
+        seconds = self.timings_seconds[name] = round(time.perf_counter() - begin, 3)
+        about = {"event": "step", "step": name, "seconds": seconds, "counts": counts}
+        logger.info("%s: done in %.1f s", name, seconds, extra=about)
 
     def progress(self, done: int, total: int) -> None:
         """Log how far the current step is.
@@ -77,4 +79,5 @@ class LogSteps:
             Parts of it.
         """
         if 0 < done < total:
-            logger.info("%s: %d of %d", self._name, done, total)
+            about = {"event": "progress", "step": self._name, "done": done, "total": total}
+            logger.info("%s: %d of %d", self._name, done, total, extra=about)

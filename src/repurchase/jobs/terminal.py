@@ -36,7 +36,7 @@ class TerminalSteps:
         self._bars.stop()
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[dict[str, int]]:
         """Show a step while it runs.
 
         Parameters
@@ -46,12 +46,12 @@ class TerminalSteps:
 
         Yields
         ------
-        None
-            While it runs.
+        dict of str to int
+            Filled by the step with what it counted.
         """
         begin = time.perf_counter()
         self._task = self._bars.add_task(name, total=None)
-        yield
+        yield {}
         self._bars.update(self._task, total=1, completed=1)
         self.timings_seconds[name] = round(time.perf_counter() - begin, 3)
 

@@ -14,6 +14,8 @@ from repurchase.features.timeline import ledger
 from repurchase.jobs.delivery import require_writable
 from repurchase.jobs.intake import Intake, take_in
 from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.jobs.watch import training_profile
+from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.champion import read_standings, resolve, settle
@@ -57,13 +59,15 @@ class Trained:
     folder: Path
 
 
-def train(source: str, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None) -> Trained:
+def train(
+    source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None
+) -> Trained:
     """Train on a log, from file to champion.
 
     Parameters
     ----------
-    source : str
-        File, folder or glob of orders.
+    source : str or DatabaseSource
+        File, folder or glob of orders; or a table or query of a database.
     settings : Settings
         How to read, clean and fit; ``settings.home`` receives ``models/`` and ``mlruns/``.
     as_of : date, optional
@@ -85,8 +89,9 @@ def train(source: str, *, settings: Settings, as_of: date | None = None, steps: 
     """
     steps = steps or LogSteps()
     require_writable(settings.home)
-    with steps.step("Reading and cleaning orders"):
+    with steps.step("Reading and cleaning orders") as counts:
         intake = take_in(source, settings=settings, as_of=as_of)
+        counts.update(intake.counts)
         require_sufficient(sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings))
         cuts = _cuts(intake, settings)
     with steps.step("Judging on later orders"):
@@ -146,6 +151,7 @@ def _training(
             "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
         pictures=training_pictures(scores, evaluation, horizon_days=primary),
+        profile=training_profile(intake, closing=model.closing_),
     )
 
 

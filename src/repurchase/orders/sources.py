@@ -1,4 +1,4 @@
-"""READ: files of orders, as they come, with their columns told apart.
+"""READ: orders from files and databases, as they come, with their columns told apart.
 
 Nothing is corrected here: `read_orders` gives the rows of the export and says which column is which;
 ``cleaning.clean_orders`` reads the values.
@@ -13,6 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.orders.addresses import DatabaseSource, is_database, orders_source
+from repurchase.orders.databases import read_database
 from repurchase.orders.layouts import Layout, recognise
 from repurchase.orders.textfiles import read_text
 from repurchase.settings import Settings
@@ -27,21 +29,24 @@ _PARQUET_MARK = b"PAR1"
 
 @dataclass(frozen=True)
 class FileRead:
-    """One file that was read.
+    """One file, or one table or query of a database, that was read.
 
     Parameters
     ----------
     path : str
-        As found.
+        As found; a database's address without password.
     rows : int
         Rows in it.
     sha256 : str
-        Digest of the file as stored.
+        Digest of the file as stored; of a database, of the rows in the order they came.
+    query : str, optional
+        What a database was asked.
     """
 
     path: str
     rows: int
     sha256: str
+    query: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,15 @@ class RawOrders:
     source: str = "orders"
 
 
-def read_orders(source: str | Path, *, settings: Settings | None = None) -> RawOrders:
+def read_orders(source: str | Path | DatabaseSource, *, settings: Settings | None = None) -> RawOrders:
     """Read an order log.
 
     Parameters
     ----------
-    source : str or Path
+    source : str, Path or DatabaseSource
         A CSV (also .gz; comma, semicolon, tab, bar or blanks; UTF-8, UTF-16 or Latin-1) or Parquet file, a folder of
-        them (searched to the bottom; hidden files are left out), or a glob.
+        them (searched to the bottom; hidden files are left out), or a glob; or a table or query of a database (see
+        ``addresses.orders_source``).
     settings : Settings, optional
         ``columns`` says which column is which where the names do not.
 
@@ -91,9 +97,12 @@ def read_orders(source: str | Path, *, settings: Settings | None = None) -> RawO
     Raises
     ------
     OrdersError
-        If there is no such file, a file cannot be read, is empty or cut off, or the files' columns differ.
+        If there is no such file, a file cannot be read, is empty or cut off, or the files' columns differ; or if a
+        database cannot be reached or refuses.
     LayoutError
         If the columns cannot be told apart.
+    InputError
+        If a database comes without a table or query.
 
     Examples
     --------
@@ -103,6 +112,10 @@ def read_orders(source: str | Path, *, settings: Settings | None = None) -> RawO
     repurchase.errors.OrdersError: no-such-folder/orders.csv: no such file or folder. Check the path.
     """
     settings = settings or Settings()
+    if isinstance(source, str | Path) and is_database(str(source)):
+        source = orders_source(str(source))
+    if isinstance(source, DatabaseSource):
+        return _from_database(source, settings)
     paths, left_out = _find(str(source))
     frames, files, notes = [], [], [*left_out]
     for path in paths:
@@ -114,6 +127,14 @@ def read_orders(source: str | Path, *, settings: Settings | None = None) -> RawO
     layout = recognise(together.columns, told=settings.columns, source=str(source))
     digest = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
     return RawOrders(together, layout, tuple(files), digest, (*notes, *layout.notes), str(source))
+
+
+def _from_database(source: DatabaseSource, settings: Settings) -> RawOrders:
+    read = read_database(source, settings=settings)
+    layout = recognise(read.rows.columns, told=settings.columns, source=str(source))
+    asked = FileRead(path=source.shown, rows=read.rows.height, sha256=read.sha256, query=source.select)
+    digest = hashlib.sha256(read.sha256.encode()).hexdigest()
+    return RawOrders(read.rows, layout, (asked,), digest, (*read.notes, *layout.notes), str(source))
 
 
 def read_table(path: str | Path) -> pl.DataFrame:

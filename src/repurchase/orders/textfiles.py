@@ -204,9 +204,11 @@ def _heading(head: bytes, delimiter: str, skip: int, path: Path) -> list[str]:
     records = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if delimiter == " " else delimiter)
     heading = next((record for number, record in enumerate(records) if number >= skip and any(record)), [])
     if heading and not any(letter.isalpha() for name in heading for letter in name):
+        shown = first_few(heading)
         raise LayoutError(
-            f"{path}: the first line is data, not a heading: {first_few(heading)}. "
-            "Put a line with the columns' names above it, such as customer_id,order_date,amount."
+            f"{path}: the first line is data, not a heading: {shown}. "
+            "Put a line with the columns' names above it, such as customer_id,order_date,amount.",
+            withheld=shown,
         )
     return heading
 
@@ -220,9 +222,11 @@ def _refuse_cut_off(content: Path | bytes, survey: _Survey, delimiter: str, widt
     if len(last) > 1 and len(last[-2]) < width:
         return
     line = survey.lines + (0 if survey.tail.endswith(b"\n") else 1)
+    shown = first_few(last[-1])
     raise OrdersError(
         f"{path}: cut off in line {line:,}, which has {len(last[-1])} of the {width} columns "
-        f"({first_few(last[-1])}). The export is not whole: export it again, or delete that line."
+        f"({shown}). The export is not whole: export it again, or delete that line.",
+        withheld=shown,
     )
 
 
@@ -315,7 +319,9 @@ def _parse(content: Path | bytes, delimiter: str, skip: int, path: Path) -> pl.D
         return pl.read_csv(_requoted(content, delimiter), separator=delimiter, infer_schema=False, skip_rows=skip)
     except pl.exceptions.PolarsError as fault:
         why = str(fault).splitlines()[0]
-        raise OrdersError(f"{path}: not readable as delimited text ({why}). Export it again as CSV.") from fault
+        raise OrdersError(
+            f"{path}: not readable as delimited text ({why}). Export it again as CSV.", withheld=why
+        ) from fault
 
 
 def _without_blanks(rows: pl.DataFrame) -> pl.DataFrame:
@@ -349,7 +355,9 @@ def _refuse_long_line(content: Path | bytes, delimiter: str, skip: int, path: Pa
     for number, record in enumerate(reader):
         width = width or (len(record) if number >= skip else 0)
         if len(record) > width > 0:
+            shown = first_few(record)
             raise OrdersError(
                 f"{path}: line {reader.line_num:,} has {len(record)} columns where the heading has {width} "
-                f"({first_few(record)}). Put values that contain the delimiter in quotation marks and try again."
+                f"({shown}). Put values that contain the delimiter in quotation marks and try again.",
+                withheld=shown,
             )

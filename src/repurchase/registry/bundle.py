@@ -5,12 +5,12 @@
     models/3/
       manifest.json     versions, horizons, as_of, digest of the orders, SHA-256 of every other file and of itself
       btyd.json         parameters of BG/NBD and Gamma-Gamma
-      calibration.json  knots
+      calibration.json  curves, trees, levels, seasons and ranges, all as numbers
       tiers.json        thresholds learned in `fit`
       model.json        the rest: settings, horizons, notes
       evaluation.json   how the model was judged
+      profile.json      what its orders looked like, to tell drift; may be absent
       card.md           data, grade and limits in words
-      heads.skops       scikit-learn estimators (see ``heads``); absent if there are none
 
 The digests guard against damage and mix-ups, not against someone who writes a whole new bundle; that such a bundle
 cannot run code is what the formats are for.
@@ -28,19 +28,17 @@ from typing import Any
 
 import repurchase
 from repurchase.errors import BundleError, DeliveryError, first_few
-from repurchase.estimators.state import ModelState
 from repurchase.registry.disk import clear_partial, json_bytes, locked, partial_sibling, sha256
-from repurchase.registry.heads import dump_heads, load_heads
 
 __all__ = ["LoadedBundle", "load_bundle", "read_manifest", "save_bundle"]
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
-HEADS = "heads.skops"
+PROFILE = "profile.json"
 PARTS = ("btyd", "calibration", "tiers")
 REST = "model.json"
 PLAIN = (*(f"{part}.json" for part in PARTS), REST, "evaluation.json", "card.md")
-DEPENDENCIES = ("lifetimes", "numpy", "polars", "scikit-learn", "scipy", "skops")
+DEPENDENCIES = ("numpy", "polars", "scikit-learn", "scipy")
 SELF = "manifest_sha256"
 VERSION = "model_version"
 
@@ -51,7 +49,7 @@ class LoadedBundle:
 
     Parameters
     ----------
-    state : ModelState
+    state : dict
         What the model is made of; ``RepurchaseModel.from_state`` takes it.
     manifest : dict
         ``manifest.json``.
@@ -61,13 +59,16 @@ class LoadedBundle:
         ``card.md``.
     folder : Path
         Where it was read.
+    profile : dict, optional
+        ``profile.json``; None where the bundle was kept without one.
     """
 
-    state: ModelState
+    state: dict[str, Any]
     manifest: dict[str, Any]
     evaluation: dict[str, Any]
     card: str
     folder: Path
+    profile: dict[str, Any] | None = None
 
     @property
     def version(self) -> str:
@@ -76,14 +77,20 @@ class LoadedBundle:
 
 
 def save_bundle(
-    state: ModelState, folder: Path, *, manifest: Mapping[str, Any], evaluation: Mapping[str, Any], card: str
+    state: Mapping[str, Any],
+    folder: Path,
+    *,
+    manifest: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    card: str,
+    profile: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model as a bundle: all of it, or nothing.
 
     Parameters
     ----------
-    state : ModelState
-        What the model is made of.
+    state : mapping
+        What the model is made of, JSON-able.
     folder : Path
         Where; must not exist yet. Its parent is made if need be.
     manifest : mapping
@@ -93,6 +100,8 @@ def save_bundle(
         How the model was judged.
     card : str
         The model card, Markdown.
+    profile : mapping, optional
+        What the model's orders looked like (see ``evaluation.profile``).
 
     Returns
     -------
@@ -102,13 +111,13 @@ def save_bundle(
     Raises
     ------
     BundleError
-        If the folder exists, or a part of the state cannot be written without running code to read it.
+        If the folder exists, or a part of the state is no plain JSON value.
     DeliveryError
         If the disk refuses.
     """
     if folder.exists():
         raise BundleError(f"{folder} exists already; a version is written once. Choose another name or remove it.")
-    files = _contents(state, evaluation, card)
+    files = _contents(state, evaluation, card, profile)
     files[MANIFEST] = _manifest_bytes(manifest, files)
     with locked(folder.parent):
         clear_partial(folder.parent)
@@ -116,14 +125,16 @@ def save_bundle(
     return folder
 
 
-def _contents(state: ModelState, evaluation: Mapping[str, Any], card: str) -> dict[str, bytes]:
-    parts = {f"{part}.json": state.parameters.get(part) for part in PARTS}
-    parts[REST] = {key: value for key, value in state.parameters.items() if key not in PARTS}
+def _contents(
+    state: Mapping[str, Any], evaluation: Mapping[str, Any], card: str, profile: Mapping[str, Any] | None
+) -> dict[str, bytes]:
+    parts = {f"{part}.json": state.get(part) for part in PARTS}
+    parts[REST] = {key: value for key, value in state.items() if key not in PARTS}
     parts["evaluation.json"] = evaluation
+    if profile is not None:
+        parts[PROFILE] = profile
     files = {name: json_bytes(value, name=name) for name, value in parts.items()}
     files["card.md"] = card.encode("utf-8")
-    if state.estimators:
-        files[HEADS] = dump_heads(state.estimators)
     return files
 
 
@@ -177,7 +188,7 @@ def load_bundle(folder: Path) -> LoadedBundle:
     Raises
     ------
     BundleError
-        If a file is missing, changed or not listed, the schema is newer, a type is foreign, or scikit-learn differs.
+        If a file is missing, changed or not listed, or the schema is newer.
 
     Examples
     --------
@@ -188,18 +199,14 @@ def load_bundle(folder: Path) -> LoadedBundle:
     """
     manifest = read_manifest(folder)
     files = _verified_files(folder, manifest)
-    if HEADS in files:
-        _require_same_sklearn(folder, manifest)
     parts = {name: _parse(folder / name, files[name]) for name in files if name.endswith(".json")}
-    state = ModelState(
-        parameters={
-            **{part: parts[f"{part}.json"] for part in PARTS if parts[f"{part}.json"] is not None},
-            **parts[REST],
-            **{key: manifest[key] for key in (VERSION,) if key in manifest},
-        },
-        estimators=load_heads(files[HEADS], name=str(folder / HEADS)) if HEADS in files else {},
-    )
-    return LoadedBundle(state, manifest, parts["evaluation.json"], files["card.md"].decode("utf-8"), folder)
+    state = {
+        **{part: parts[f"{part}.json"] for part in PARTS if parts[f"{part}.json"] is not None},
+        **parts[REST],
+        **{key: manifest[key] for key in (VERSION,) if key in manifest},
+    }
+    card = files["card.md"].decode("utf-8")
+    return LoadedBundle(state, manifest, parts["evaluation.json"], card, folder, profile=parts.get(PROFILE))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -233,6 +240,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder}: bundle schema {schema}; repurchase {repurchase.__version__} reads up to {SCHEMA}. "
             f"Install repurchase {manifest.get('repurchase_version', 'newer')} or train again."
         )
+    if schema < SCHEMA:
+        raise BundleError(
+            f"{folder}: bundle schema {schema}, which repurchase {repurchase.__version__} no longer reads. "
+            f"Train again, or install repurchase {manifest.get('repurchase_version', 'of that time')}."
+        )
     if content != json_bytes(manifest, name=MANIFEST) or manifest.get(SELF) != _self_digest(manifest):
         raise BundleError(_changed(path))
     return manifest
@@ -259,17 +271,6 @@ def _verified_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, byte
 
 def _changed(path: Path) -> str:
     return f"{path}: changed since it was written (SHA-256 differs). Fetch the bundle again, or train again."
-
-
-def _require_same_sklearn(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Hold scikit-learn's own rule: estimators are read by the minor version that wrote them."""
-    wrote = str(manifest.get("dependencies", {}).get("scikit-learn", "unknown"))
-    here = installed_version("scikit-learn")
-    if wrote.split(".")[:2] != here.split(".")[:2]:
-        raise BundleError(
-            f"{folder}: trained with scikit-learn {wrote}, {here} is installed. "
-            f"Install scikit-learn=={wrote}, or train again."
-        )
 
 
 def _read(path: Path) -> bytes:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import repurchase
-from repurchase.estimators.state import ModelState
 from repurchase.registry.bundle import save_bundle
 from repurchase.registry.card import model_card
 from repurchase.registry.carrier import write_carrier
@@ -36,7 +35,7 @@ class Training:
 
     Parameters
     ----------
-    state : ModelState
+    state : mapping
         The fitted model, ``RepurchaseModel.to_state()``.
     as_of : date
         Last day the model saw.
@@ -54,9 +53,11 @@ class Training:
         Further parameters to show in MLflow.
     pictures : mapping of str to bytes, optional
         PNG files by name.
+    profile : mapping, optional
+        What the orders looked like (see ``evaluation.profile``).
     """
 
-    state: ModelState
+    state: Mapping[str, Any]
     as_of: date
     horizons: tuple[int, ...]
     orders: Mapping[str, Any]
@@ -65,6 +66,7 @@ class Training:
     settings: Settings = field(default_factory=Settings)
     params: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    profile: Mapping[str, Any] | None = None
 
     def manifest(self, version: str) -> dict[str, Any]:
         """Say what the bundle's manifest should know.
@@ -224,6 +226,7 @@ def _write_and_log(store: Store, training: Training, place: _Place, staging: Pat
         manifest=training.manifest(place.version),
         evaluation=training.evaluation,
         card=card,
+        profile=training.profile,
     )
     metadata = {"model_version": place.version, "as_of": training.as_of.isoformat()}
     carrier = write_carrier(

@@ -14,8 +14,8 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
-from repurchase.report import customer_sections, figures, run_sections, words
-from repurchase.report.reading import Facts, gather, read_run, read_scores
+from repurchase.report import customer_sections, figures, run_sections, since, words
+from repurchase.report.reading import Facts, gather, read_monitor, read_run, read_scores
 
 __all__ = ["build_report", "write_report"]
 
@@ -27,7 +27,8 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
     ----------
     scores_path : str or Path
         What `repurchase score` wrote; the record of its run is read from ``<stem>.run.json`` beside it, and where
-        that is missing or belongs to other scores, the page says what it cannot show.
+        that is missing or belongs to other scores, the page says what it cannot show. What came since is read from
+        ``<stem>.monitor.json``, if `repurchase monitor` wrote it.
     out_path : str or Path
         Where the page goes. It appears whole or not at all.
 
@@ -50,12 +51,16 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
         )
     scores = read_scores(source)
     run, why_not = read_run(source)
+    monitored, why_not_monitored = read_monitor(source)
     facts = gather(scores, run, name=str(source))
-    _write_whole(target, _render(facts, [why_not] if why_not else []))
+    notices = [words for words in (why_not, why_not_monitored) if words]
+    _write_whole(target, _render(facts, notices, monitored))
     return target
 
 
-def build_report(scores: pl.DataFrame, run: Mapping[str, Any] | None = None) -> str:
+def build_report(
+    scores: pl.DataFrame, run: Mapping[str, Any] | None = None, monitored: Mapping[str, Any] | None = None
+) -> str:
     """Make the page of a scores table.
 
     Parameters
@@ -64,6 +69,8 @@ def build_report(scores: pl.DataFrame, run: Mapping[str, Any] | None = None) -> 
         Scores (see ``tables.scores_table``).
     run : mapping, optional
         The record of the run that made them, as in ``run.json``.
+    monitored : mapping, optional
+        What came since, as in ``monitor.json``.
 
     Returns
     -------
@@ -75,10 +82,10 @@ def build_report(scores: pl.DataFrame, run: Mapping[str, Any] | None = None) -> 
     InputError
         If these are not scores.
     """
-    return _render(gather(scores, run), [] if run else ["There is no record of the run."])
+    return _render(gather(scores, run), [] if run else ["There is no record of the run."], monitored or {})
 
 
-def _render(facts: Facts, notices: Sequence[str]) -> str:
+def _render(facts: Facts, notices: Sequence[str], monitored: Mapping[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -94,6 +101,8 @@ def _render(facts: Facts, notices: Sequence[str]) -> str:
         style=Markup(style),  # noqa: S704 - our own file
         pictures={picture.name: _figure(picture) for picture in _pictures(facts)},
         notices=[*notices, *_what_is_missing(facts, recorded=bool(facts.run))],
+        since=since.since_part(monitored, facts),
+        drift=since.drift_part(facts),
         **_tables(facts),
     )
     return page + "\n"

@@ -17,11 +17,12 @@ import polars as pl
 from repurchase.errors import InputError
 from repurchase.tables import scores_table
 
-__all__ = ["BANDS", "Facts", "gather", "in_order", "read_run", "read_scores"]
+__all__ = ["BANDS", "MONITOR", "Facts", "gather", "in_order", "read_monitor", "read_run", "read_scores"]
 
 BANDS = ("high", "medium", "low")
 USUAL_HORIZON_DAYS = 90
 RUN_SCHEMA = 1
+MONITOR, MONITOR_SCHEMA = ".monitor.json", 1
 MONEY_COLUMNS = ("spend_total", "spend_mean", "clv", "clv_low", "clv_high", "value_at_risk")
 
 
@@ -211,7 +212,8 @@ def read_scores(path: Path) -> pl.DataFrame:
         return _read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as fault:
         why = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise InputError(f"{path}: not readable as scores ({why}). Send what `repurchase score` wrote.") from fault
+        words = f"{path}: not readable as scores ({why}). Send what `repurchase score` wrote."
+        raise InputError(words, withheld=why) from fault
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
@@ -249,3 +251,32 @@ def read_run(scores_path: Path) -> tuple[dict[str, Any], str | None]:
     if written != hashlib.sha256(scores_path.read_bytes()).hexdigest():
         return {}, f"{path.name} belongs to other scores: their digest is not that of {scores_path.name}."
     return run, None
+
+
+def read_monitor(scores_path: Path) -> tuple[dict[str, Any], str | None]:
+    """Read what `repurchase monitor` wrote beside a scores file, if it belongs to that file.
+
+    Parameters
+    ----------
+    scores_path : Path
+        The scores file; the record has the same name, ending in ``.monitor.json``.
+
+    Returns
+    -------
+    record : dict
+        The record; empty where there is none or it cannot be used.
+    why_not : str, optional
+        Why one that is there cannot be used, as a sentence.
+    """
+    path = scores_path.with_name(scores_path.stem + MONITOR)
+    if not path.is_file():
+        return {}, None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}, f"{path.name} cannot be read as JSON."
+    if not isinstance(record, dict) or record.get("schema") != MONITOR_SCHEMA or record.get("command") != "monitor":
+        return {}, f"{path.name} is not a record of `repurchase monitor` that this version knows."
+    if (record.get("scores") or {}).get("sha256") != hashlib.sha256(scores_path.read_bytes()).hexdigest():
+        return {}, f"{path.name} belongs to other scores: monitor these again."
+    return record, None

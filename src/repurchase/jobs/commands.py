@@ -1,0 +1,125 @@
+"""How every command runs: exit codes, faults in one line, and the option that makes the log lines JSON."""
+
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from repurchase.errors import RepurchaseError
+from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_end, log_fault, scrubbed
+
+__all__ = ["DEFECT", "DRIFTED", "FAULT", "INTERRUPTED", "Commands", "run_commands"]
+
+DEFECT, FAULT, DRIFTED, INTERRUPTED = 1, 2, 3, 130
+
+Run = TypeVar("Run", bound=Callable[..., None])
+LogFormat = Annotated[
+    Literal["text", "json"], typer.Option(help="Log lines on standard error: for people or machines.")
+]
+
+
+class Commands(typer.Typer):
+    """Commands that all have ``--log-format``."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Run], Run]:
+        """Register a function as a command.
+
+        Parameters
+        ----------
+        name : str, optional
+            Default the function's.
+        **settings
+            As Typer's.
+
+        Returns
+        -------
+        callable
+            A decorator that gives the function back as it was.
+        """
+        register = super().command(name, **settings)
+
+        def add(run: Run) -> Run:
+            register(_logged(run))
+            return run
+
+        return add
+
+
+def run_commands(app: typer.Typer) -> int:
+    """Run what the command line asks for, and say in one line what went wrong.
+
+    Parameters
+    ----------
+    app : Typer
+        The commands.
+
+    Returns
+    -------
+    int
+        0 done; 2 the caller's input is at fault; 3 done, but the data has drifted, where that was asked for; 130
+        interrupted; 1 a defect, which is raised with its traceback unless lines of JSON were asked for.
+    """
+    words = sys.argv[1:]
+    as_json, begun = asked_format(words) == "json", time.perf_counter()
+    with json_lines() if as_json else nullcontext():
+        code = _run(app, as_json=as_json)
+        if as_json:
+            log_end(next(iter(words)), exit_code=code, begun=begun)
+    return code
+
+
+def _run(app: typer.Typer, *, as_json: bool) -> int:
+    try:
+        code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
+    except RepurchaseError as fault:
+        return _stop(fault, FAULT, as_json=as_json)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except Exception as fault:
+        words = _misuse(fault)
+        if words is not None:
+            return _stop(words, FAULT, as_json=as_json)
+        if not as_json:
+            raise
+        log_defect(fault)
+        return DEFECT
+    if code == INTERRUPTED:
+        return _stop("interrupted; no half-written output was left.", INTERRUPTED, as_json=as_json)
+    return code
+
+
+def _misuse(fault: Exception) -> str | None:
+    """Say in words how the command line was misused, if that is what went wrong."""
+    message = getattr(fault, "format_message", None)
+    if message is None:
+        return None
+    command = getattr(getattr(fault, "ctx", None), "command_path", "repurchase")
+    words = message().rstrip(". ")
+    return f"{words}{'' if words.endswith('?') else '.'} See `{command} --help`."
+
+
+def _stop(fault: RepurchaseError | str, code: int, *, as_json: bool) -> int:
+    if as_json:
+        log_fault(fault, exit_code=code)
+    else:
+        sys.stderr.write(f"repurchase: {' '.join(scrubbed(str(fault)).split())}\n")
+    return code
+
+
+def _logged(run: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option that `asked_format` reads."""
+
+    @wraps(run)
+    def command(*args: Any, log_format: str = "text", **settings: Any) -> None:  # noqa: ARG001 - read before parsing
+        run(*args, **settings)
+
+    signature = inspect.signature(run)
+    option = inspect.Parameter("log_format", inspect.Parameter.KEYWORD_ONLY, default="text", annotation=LogFormat)
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    command.__annotations__ = {**run.__annotations__, "log_format": LogFormat}
+    return command

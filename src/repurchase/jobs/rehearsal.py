@@ -1,0 +1,175 @@
+"""Everything a job does up to writing: reads, cleans, loads, asks whether it may write, and says what would come."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from repurchase.errors import DeliveryError
+from repurchase.estimators.cuts import Cuts
+from repurchase.estimators.model import RepurchaseModel
+from repurchase.evaluation.backtest import backtest_days
+from repurchase.features.timeline import ledger
+from repurchase.jobs.delivery import require_file_name
+from repurchase.jobs.intake import Intake, take_in
+from repurchase.jobs.score import Plan, plan_scoring, require_own_record
+from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.jobs.watch import drift_of
+from repurchase.orders.addresses import DatabaseSource
+from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
+from repurchase.registry.champion import version_numbers
+from repurchase.settings import Settings
+
+__all__ = ["rehearse_score", "rehearse_train"]
+
+TRIED = 100
+"""Customers that are really scored, so that a model that cannot speak is found out."""
+
+
+def rehearse_score(
+    source: str | DatabaseSource,
+    *,
+    out: str | Path,
+    settings: Settings,
+    as_of: date | None = None,
+    customers: Path | None = None,
+    model: str = "champion",
+    steps: Steps | None = None,
+) -> list[str]:
+    """Do what `score` does, but write nothing.
+
+    Parameters
+    ----------
+    source : str or DatabaseSource
+        The orders.
+    out : str or Path
+        Where the scores would go.
+    settings : Settings
+        What is not told here is taken from the model's training.
+    as_of : date, optional
+        Last day known; default the last order's day.
+    customers : Path, optional
+        A customer list.
+    model : str
+        A version number, ``champion`` or ``latest``.
+    steps : Steps, optional
+        Who watches.
+
+    Returns
+    -------
+    list of str
+        What would come, in lines.
+
+    Raises
+    ------
+    InputError
+        If orders or list cannot be used.
+    BundleError
+        If there is no such model, or it is damaged.
+    DeliveryError
+        If the output could not be written.
+    """
+    steps = steps or LogSteps()
+    plan = plan_scoring(source, out=out, settings=settings, customers=customers, model=model)
+    require_file_name(plan.place, formats=plan.formats)
+    require_own_record(plan.place)
+    _require_access(plan.place.parent)
+    with steps.step("Reading and cleaning orders") as counts:
+        intake = take_in(source, settings=plan.settings, as_of=as_of)
+        plan.require_apart(intake)
+        counts.update(intake.counts)
+    with steps.step("Trying the model") as counts:
+        asked, known = _asked(plan, intake)
+        counts.update(customers=known)
+    with steps.step("Looking for drift"):
+        drift = drift_of(plan.bundle, intake)
+    where = plan.table.shown if plan.table else str(plan.place)
+    manifest = plan.bundle.manifest
+    model_words = (
+        f"version {plan.bundle.version} (grade {plan.bundle.evaluation.get('grade', '-')}, orders up to "
+        f"{manifest['as_of']}; days ahead {', '.join(map(str, plan.horizons))})"
+    )
+    return [
+        *intake.clean.report.words(),
+        f"Would score {known:,} customers as of {intake.as_of} by {model_words}; {asked - known:,} without history.",
+        f"Would write {where}, which can be written{_replaces(plan)}.",
+        drift["words"],
+        "This was a dry run: nothing was written.",
+    ]
+
+
+def rehearse_train(
+    source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None
+) -> list[str]:
+    """Do what `train` does before it fits, and write nothing.
+
+    Parameters
+    ----------
+    source : str or DatabaseSource
+        The orders.
+    settings : Settings
+        How to read, clean and fit.
+    as_of : date, optional
+        Last day known; default the last order's day.
+    steps : Steps, optional
+        Who watches.
+
+    Returns
+    -------
+    list of str
+        What would come, in lines.
+
+    Raises
+    ------
+    InputError
+        If the orders cannot be used or are too few.
+    DeliveryError
+        If the home folder could not be written.
+    """
+    steps = steps or LogSteps()
+    _require_access(settings.home / "models")
+    with steps.step("Reading and cleaning orders") as counts:
+        intake = take_in(source, settings=settings, as_of=as_of)
+        counts.update(intake.counts)
+        require_sufficient(sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings))
+    book = ledger(intake.clean.orders, observed_until=intake.as_of)
+    horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
+    cuts = Cuts(book, horizons=horizons)
+    judged = {h: len(backtest_days(cuts, intake.as_of, horizon_days=h)) for h in horizons}
+    there = version_numbers(settings.home)
+    ahead = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in judged.items())
+    return [
+        *intake.clean.report.words(),
+        f"Would train on orders up to {intake.as_of}: {ahead}.",
+        f"Would keep it in {settings.home / 'models'}, which can be written and holds {len(there):,} versions.",
+        "This was a dry run: nothing was fitted and nothing was written.",
+    ]
+
+
+def _asked(plan: Plan, intake: Intake) -> tuple[int, int]:
+    """Count who was asked for and who is known, and score a few of them."""
+    orders = intake.clean.orders
+    ids = orders.filter(pl.col("order_date").dt.date() <= intake.as_of)["customer_id"].unique().sort()
+    wanted = plan.asked.rows["customer_id"] if plan.asked else ids
+    some = wanted.filter(wanted.is_in(ids.implode()))[:TRIED].to_list()
+    few = orders.filter(pl.col("customer_id").is_in(pl.Series(some, dtype=pl.String()).implode()))
+    has_amounts = orders["amount"].null_count() < orders.height
+    if some and has_amounts == (few["amount"].null_count() < few.height):
+        RepurchaseModel.from_state(plan.bundle.state).predict(few, intake.as_of, some)
+    book = ledger(orders, observed_until=intake.as_of)
+    bought = book.ids.gather(book.history(intake.as_of).customer)
+    return (len(wanted) if plan.asked else len(bought)), int(wanted.is_in(bought.implode()).sum())
+
+
+def _require_access(folder: Path) -> None:
+    """Ask the system for the right to write, without trying it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise DeliveryError(f"{folder} cannot be written: no right to write in {nearest}. Mend it or choose another.")
+
+
+def _replaces(plan: Plan) -> str:
+    if plan.table:
+        return "; rows of the same day and model are replaced"
+    return ", in place of the scores that lie there" if plan.place.exists() else ""

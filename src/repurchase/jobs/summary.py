@@ -1,0 +1,98 @@
+"""What a job came to, in the lines that the command line prints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repurchase.jobs.score import Scored
+    from repurchase.jobs.train import Trained
+    from repurchase.registry.versions import VersionRow
+
+__all__ = ["score_lines", "training_lines", "version_line"]
+
+
+def training_lines(trained: "Trained") -> list[str]:
+    """Say how a model was judged, and where it is.
+
+    Parameters
+    ----------
+    trained : Trained
+        The training.
+
+    Returns
+    -------
+    list of str
+        Grade, reasons, limits, the table of the backtest, the verdict.
+    """
+    evaluation = trained.evaluation
+    standing = "is the champion" if trained.verdict.passed else "is kept as challenger"
+    return [
+        "",
+        f"Grade {evaluation['grade']}: {evaluation['grade_words']}",
+        *(f"  - {words}" for words in (*evaluation["reasons"], *evaluation["limits"])),
+        _backtest_table(evaluation),
+        trained.verdict.words,
+        f"Version {trained.version} {standing}. Model: {trained.folder}",
+    ]
+
+
+def score_lines(scored: "Scored") -> list[str]:
+    """Say who was scored, where the scores are, and whether the orders have drifted.
+
+    Parameters
+    ----------
+    scored : Scored
+        The run.
+
+    Returns
+    -------
+    list of str
+        Two lines, or three.
+    """
+    run, counts = scored.run, scored.run["counts"]
+    words = (
+        f"{counts['scored']:,} customers scored as of {run['as_of']} by version {run['model_version']}; "
+        f"{counts['no_history']:,} without history. Scores: {scored.out}{_beside(scored)}"
+    )
+    twice = f"{counts['duplicates_in_list']:,} ids stood in the list more than once; each is scored once."
+    return [words, *([twice] if counts["duplicates_in_list"] else []), str(run["drift"]["words"])]
+
+
+def version_line(row: "VersionRow") -> str:
+    """Show a kept version.
+
+    Parameters
+    ----------
+    row : VersionRow
+        Of the list of versions.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    if row.fault:
+        return f"{row.version:>4}  unusable: {row.fault}"
+    judged = ""
+    if row.log_loss is not None and row.best_rule_log_loss is not None:
+        against = f"log loss {row.log_loss:.4f}, best rule {row.best_rule_log_loss:.4f}"
+        judged = f"  grade {row.grade} at {row.horizon_days} days ({against})"
+    return f"{row.version:>4}  as of {row.as_of}{judged}  {', '.join(row.aliases)}".rstrip()
+
+
+def _beside(scored: "Scored") -> str:
+    if isinstance(scored.out, Path):
+        return ""
+    replaced = scored.run["outputs"]["scores"]["rows_replaced"]
+    return f" ({replaced:,} rows of the same day and model replaced). Record: {scored.record}"
+
+
+def _backtest_table(evaluation: dict[str, Any]) -> str:
+    lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<16}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
+    lines.extend(
+        f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {row['predictor']:<16}"
+        f"{row['log_loss']:>9.4f}{row['auc']:>8.4f}{row['ece']:>8.4f}"
+        for row in evaluation["backtest"]
+        if row["predictor"] in {"model", "days_since_last", "past_rate"}
+    )
+    return "\n".join(lines)

@@ -1,0 +1,259 @@
+"""READ from databases: a table's or a query's rows, in batches, each column as the database has it or as text."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
+
+import polars as pl
+
+from repurchase.errors import OrdersError, first_few
+from repurchase.orders.addresses import DatabaseSource, Server
+from repurchase.orders.patience import retried
+from repurchase.orders.postgres import ColumnType, Watch, columns_of, execute, load_driver, stream, with_server
+from repurchase.settings import Settings
+
+if TYPE_CHECKING:
+    from repurchase.orders.postgres import Connection
+
+__all__ = ["DatabaseRead", "read_database"]
+
+_BATCH_ROWS = 100_000
+_SQLITE_MARK = b"SQLite format 3\0"
+_DUCKDB_MARK = b"DUCK"
+_NUMBERS = {20: pl.Int64, 21: pl.Int64, 23: pl.Int64, 26: pl.Int64, 700: pl.Float64, 701: pl.Float64}
+_BOOLEAN, _DATE, _TIMESTAMP, _ZONED = 16, 1082, 1114, 1184
+_ESCAPED = {"\\\\": "\\", "\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
+_KEPT_BY_DUCKDB = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "VARCHAR")
+_ZONED_BY_DUCKDB = "TIMESTAMP WITH TIME ZONE"
+
+
+@dataclass(frozen=True)
+class DatabaseRead:
+    """What a database gave.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        In the order they came. Numbers of fixed precision are text, so none of their digits is lost.
+    sha256 : str
+        Digest of the rows in that order.
+    notes : tuple of str
+        What a reader should know, in words.
+    """
+
+    rows: pl.DataFrame
+    sha256: str
+    notes: tuple[str, ...]
+
+
+Batch = tuple[pl.DataFrame, bytes]
+"""Rows, and what of them goes into the digest."""
+
+
+def read_database(source: DatabaseSource, *, settings: Settings) -> DatabaseRead:
+    """Read orders from a database; nothing in it is changed.
+
+    Parameters
+    ----------
+    source : DatabaseSource
+        Where, and which.
+    settings : Settings
+        ``retry_seconds`` says how long a database that has gone away is waited for; ``timezone`` is the zone in which
+        the database, too, counts the days of times with a zone.
+
+    Returns
+    -------
+    DatabaseRead
+        All rows, as they were at one moment.
+
+    Raises
+    ------
+    OrdersError
+        If the database cannot be reached or read, does not know the table, refuses the query, or has no rows.
+    """
+    if isinstance(source.database, Server):
+
+        def work(connection: "Connection", watch: Watch) -> DatabaseRead:
+            gathered = _gathered(source, _from_postgresql(connection, watch, source.select, settings))
+            connection.rollback()
+            return gathered
+
+        read = with_server(source.database, work, seconds=settings.retry_seconds, refuse=OrdersError)
+    else:
+        read = _read_file(source, source.database, settings)
+    zones = sorted(
+        {str(kind.time_zone) for kind in read.rows.dtypes if isinstance(kind, pl.Datetime) and kind.time_zone}
+    )
+    if zones and settings.timezone is None:
+        note = f"Times with a zone are counted in {zones[0]}, the database's own; --timezone names another."
+        return DatabaseRead(read.rows, read.sha256, (note,))
+    return read
+
+
+def _gathered(source: DatabaseSource, batches: Iterator[Batch]) -> DatabaseRead:
+    digest = hashlib.sha256()
+    frames = []
+    for rows, content in batches:
+        digest.update(content)
+        frames.append(rows)
+    together = pl.concat(frames)
+    if together.is_empty():
+        raise OrdersError(f"{source}: no rows. Found the columns {first_few(together.columns, shown=12)}.")
+    return DatabaseRead(together, digest.hexdigest(), ())
+
+
+def _refuse_repeated(names: list[str], source: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OrdersError(f"{source}: columns that appear more than once: {first_few(twice)}. Name each once, with AS.")
+
+
+# PostgreSQL
+
+
+def _from_postgresql(connection: "Connection", watch: Watch, select: str, settings: Settings) -> Iterator[Batch]:
+    execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    execute(connection, "SET LOCAL datestyle = 'ISO'")
+    execute(connection, "SET LOCAL extra_float_digits = 3")
+    execute(connection, "SET LOCAL synchronize_seqscans = off")
+    if settings.timezone is not None:
+        execute(connection, "SELECT set_config('TimeZone', %s, true)", (settings.timezone,))
+    zone = str(execute(connection, "SHOW TimeZone").fetchone()[0])
+    zone = zone if zone in available_timezones() else "UTC"
+    columns = columns_of(connection, select)
+    _refuse_repeated([name for name, _ in columns], "The query")
+    yield _typed(b"", columns, zone), b""
+    for content in stream(connection, select, watch):
+        yield _typed(content, columns, zone), content
+
+
+def _typed(content: bytes, columns: list[ColumnType], zone: str) -> pl.DataFrame:
+    names = [name for name, _ in columns]
+    texts = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    if content:
+        texts = pl.read_csv(
+            content,
+            has_header=False,
+            separator="\t",
+            quote_char=None,
+            null_values="\\N",
+            empty_string_is_null=False,
+            schema=dict.fromkeys(names, pl.String),
+            glob=False,
+        )
+    return texts.select(_column(pl.col(name), kind, zone).alias(name) for name, kind in columns)
+
+
+def _column(text: pl.Expr, kind: int, zone: str) -> pl.Expr:
+    # What has no place in our types, such as the date 'infinity', becomes null, and cleaning counts it.
+    if kind in _NUMBERS:
+        return text.cast(_NUMBERS[kind])
+    if kind == _BOOLEAN:
+        return text == "t"
+    if kind == _DATE:
+        return text.str.to_date("%Y-%m-%d", strict=False)
+    if kind == _TIMESTAMP:
+        return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
+    if kind == _ZONED:
+        moment = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC")
+        return moment.dt.convert_time_zone(zone)
+    return text.str.replace_many(_ESCAPED)
+
+
+# Files
+
+
+def _read_file(source: DatabaseSource, path: Path, settings: Settings) -> DatabaseRead:
+    kind = _kind_of(path)
+    driver = sqlite3 if kind == "SQLite" else load_driver("duckdb")
+    open_rows = _from_sqlite if kind == "SQLite" else _from_duckdb
+
+    def refused(fault: Exception, tries: str) -> OrdersError:
+        return OrdersError(f"{source}: {str(fault).strip().splitlines()[0].rstrip('.')}{tries}.")
+
+    return retried(
+        lambda: _gathered(source, open_rows(path, source.select, settings)),
+        seconds=settings.retry_seconds,
+        faults=(driver.Error,),
+        may_pass=_is_held_by_another,
+        refuse=refused,
+        shown=str(path),
+    )
+
+
+def _is_held_by_another(fault: Exception) -> bool:
+    return any(words in str(fault) for words in ("database is locked", "database table is locked", "Conflicting lock"))
+
+
+def _kind_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError as fault:
+        raise OrdersError(f"{path}: no such file. Check the path.") from fault
+    except OSError as fault:
+        raise OrdersError(f"{path}: cannot be read ({fault.strerror or fault}). Check the file.") from fault
+    if head == _SQLITE_MARK:
+        return "SQLite"
+    if head[8:12] == _DUCKDB_MARK:
+        return "DuckDB"
+    raise OrdersError(f"{path}: neither an SQLite nor a DuckDB file. Check the path.")
+
+
+def _from_sqlite(path: Path, select: str, settings: Settings) -> Iterator[Batch]:
+    # An SQLite column may hold any type in any row, so all of it is read as text, like a CSV.
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=min(5.0, settings.retry_seconds))) as connection:
+        connection.text_factory = lambda text: text.decode("utf-8", errors="replace")
+        cursor = connection.execute(select)
+        names = [column[0] for column in cursor.description]
+        _refuse_repeated(names, str(path))
+        schema = dict.fromkeys(names, pl.String)
+        yield pl.DataFrame(schema=schema), b""
+        while rows := cursor.fetchmany(_BATCH_ROWS):
+            texts = [[_as_text(value) for value in row] for row in rows]
+            yield _digested(pl.DataFrame(texts, schema=schema, orient="row"))
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return value.hex() if isinstance(value, bytes) else repr(value)
+
+
+def _from_duckdb(path: Path, select: str, settings: Settings) -> Iterator[Batch]:
+    driver = load_driver("duckdb")
+    with closing(
+        driver.connect(str(path), read_only=True, config={"autoinstall_known_extensions": "false"})
+    ) as connection:
+        if settings.timezone is not None:
+            connection.execute("SET TimeZone = ?", [settings.timezone])
+        described = connection.execute(f"DESCRIBE {select}").fetchall()
+        _refuse_repeated([name for name, *_ in described], str(path))
+        wanted = ", ".join(_kept_or_text(name, kind) for name, kind, *_ in described)
+        reader = connection.sql(f"SELECT {wanted} FROM (\n{select}\n)").to_arrow_reader(_BATCH_ROWS)  # noqa: S608 - one query
+        yield _plain(reader.schema.empty_table()), b""
+        for batch in reader:
+            yield _digested(_plain(batch))
+
+
+def _kept_or_text(name: str, kind: str) -> str:
+    column = '"' + name.replace('"', '""') + '"'
+    if kind in (*_KEPT_BY_DUCKDB, _ZONED_BY_DUCKDB):
+        return column
+    return f"CAST({column} AS VARCHAR) AS {column}"
+
+
+def _plain(batch: Any) -> pl.DataFrame:
+    rows = pl.DataFrame(pl.from_arrow(batch))
+    whole = [name for name, kind in rows.schema.items() if kind.is_integer()]
+    return rows.with_columns(pl.col(whole).cast(pl.Int64))
+
+
+def _digested(rows: pl.DataFrame) -> Batch:
+    return rows, rows.write_csv(include_header=False).encode()

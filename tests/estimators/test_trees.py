@@ -1,0 +1,60 @@
+"""Trees as plain numbers against scikit-learn's own reading of them."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
+
+from repurchase.estimators.trees import MOST_LEAVES, ROWS_AT_ONCE, Tree, Trees, read_trees
+
+COLUMNS = 7
+
+
+def table(rows: int, seed: int) -> np.ndarray:
+    """Whole numbers, ties with thresholds, and missing values that tell something."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(rows, COLUMNS))
+    matrix[:, 1] = rng.integers(0, 5, rows)
+    matrix[rng.random(matrix.shape) < 0.1] = np.nan
+    matrix[:, 2] = np.where(rng.random(rows) < 0.5, np.nan, 1.0)
+    return matrix
+
+
+@pytest.fixture(scope="module", params=[2, 5, MOST_LEAVES])
+def booster(request: pytest.FixtureRequest) -> HistGradientBoostingClassifier:
+    known = table(4_000, seed=0)
+    filled = np.nan_to_num(known)
+    odds = filled[:, 0] + filled[:, 1] * filled[:, 3] - np.isnan(known[:, 2]) + np.isnan(known[:, 4])
+    bought = np.random.default_rng(1).random(4_000) < 1 / (1 + np.exp(-odds))
+    with threadpool_limits(1):
+        return HistGradientBoostingClassifier(
+            max_iter=40, max_leaf_nodes=request.param, max_bins=63, early_stopping=False
+        ).fit(known, bought)
+
+
+@pytest.mark.parametrize("rows", [1, 3_000, ROWS_AT_ONCE + 1])
+def test_adds_up_to_the_same_bits(booster: HistGradientBoostingClassifier, rows: int) -> None:
+    asked = table(rows, seed=2)
+    with threadpool_limits(1):
+        wanted = booster.decision_function(asked)
+    trees = read_trees(booster)
+    assert trees.total(list(asked.T)).tobytes() == wanted.tobytes()
+    again = Trees.from_dict(json.loads(json.dumps(trees.to_dict(), allow_nan=False)))
+    assert again == trees
+    assert again.total(list(asked.T)).tobytes() == wanted.tobytes()
+
+
+def test_values_at_a_threshold_go_left_and_missing_ones_where_the_tree_sends_them() -> None:
+    by_hand = Tree((0, 0), (1.0, 2.0), (True, False), (0b001, 0b010), (10.0, 20.0, 30.0))
+    asked = [np.array([0.0, 1.0, np.nextafter(1.0, 2.0), 2.0, 3.0, np.nan])]
+    assert Trees(0.5, (by_hand,)).total(asked).tolist() == [10.5, 10.5, 20.5, 20.5, 30.5, 10.5]
+    other = Tree((0, 0), (1.0, 2.0), (False, False), (0b001, 0b010), (10.0, 20.0, 30.0))
+    assert Trees(0.5, (other,)).total(asked).tolist()[-1] == 30.5
+
+
+def test_without_customers_and_without_questions() -> None:
+    only_a_leaf = Trees(0.25, (Tree((), (), (), (), (1.0,)),))
+    assert only_a_leaf.total([np.zeros(0)]).tolist() == []
+    assert only_a_leaf.total([np.zeros(3)]).tolist() == [1.25] * 3
