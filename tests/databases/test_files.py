@@ -3,8 +3,10 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import datetime
+from types import SimpleNamespace
 
 import duckdb
 import polars as pl
@@ -137,7 +139,8 @@ def test_what_is_no_database_is_said(tmp_path):
 
 
 def test_a_file_that_another_program_holds_is_waited_for(duckdb_file, monkeypatch):
-    monkeypatch.setattr("repurchase.orders.patience.time.sleep", lambda seconds: holder.communicate("", timeout=30))
+    let_go = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: holder.communicate("", timeout=30))
+    monkeypatch.setattr("repurchase.orders.patience.time", let_go)
     source = orders_source(str(duckdb_file), table="orders")
 
     with subprocess.Popen(

@@ -30,17 +30,17 @@ def window(rng: np.random.Generator, p: float | np.ndarray, *, n: int = 6_000, m
 class TestRange:
     @pytest.mark.parametrize("p_buy", [0.99, 0.95, 0.7, 0.3])
     def test_holds_what_it_promises_where_windows_are_alike(self, p_buy: float) -> None:
-        """Learned from one draw, held against another: 80 %, and 5 points more for buyers, give or take two."""
+        """Learned from one draw, held against another: 80 %, and 6 points more for buyers, give or take two."""
         rng = np.random.default_rng(8)
         spread = fit_spread([window(rng, p_buy)])
         later = window(rng, p_buy)
         low, high = spend_range(np.full(6_000, p_buy), later.spend_if_bought, later.orders_if_bought, spread)
         inside = (later.spend >= low) & (later.spend <= high)
-        assert inside.mean() == pytest.approx(0.80 + 0.05 * p_buy, abs=0.02)
+        assert inside.mean() == pytest.approx(0.80 + 0.06 * p_buy, abs=0.02)
         if p_buy < 0.9:
             assert (low == 0).all()
         else:
-            assert (later.spend < low).mean() == pytest.approx(0.075, abs=0.015)
+            assert (later.spend < low).mean() == pytest.approx(0.07, abs=0.015)
 
     def test_holds_80_percent_where_windows_differ(self) -> None:
         """Six windows whose money and share of buyers move as a whole; 300 later windows, each moved anew."""

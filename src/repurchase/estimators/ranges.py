@@ -19,7 +19,7 @@ __all__ = ["KnownWindow", "Scatter", "SpendSpread", "fit_scatter", "fit_spread",
 Floats = npt.NDArray[np.float64]
 
 OUTSIDE = 0.20
-KEPT_FOR_BUYERS = 0.05
+KEPT_FOR_BUYERS = 0.06
 """Of the 20 % that may lie outside, what is held back for buyers, whose money drifts with the window."""
 LEVELS = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.85, 0.90, 0.95, 0.98, 0.99)
 GROUPS = 6

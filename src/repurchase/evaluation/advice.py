@@ -136,7 +136,7 @@ def _fine(
     says = []
     if passed:
         ahead = ", ".join(str(row["horizon_days"]) for row in passed)
-        says.append(f"what it promised for {ahead} days came as well as is to be expected")
+        says.append(f"what it promised for {ahead} days came, right within {CALIBRATION_OFF} beyond chance")
     elif horizons:
         first = min(date.fromisoformat(row["ends"]) for row in horizons)
         says.append(f"no window of these scores has passed yet, the first does on {first}")

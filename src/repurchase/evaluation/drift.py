@@ -1,4 +1,4 @@
-"""How far a night's orders lie from those a model learned from: PSI per feature, volume, newcomers, rows set aside.
+"""How far a night's orders lie from those a model learned from: PSI, volume, newcomers, baskets, rows set aside.
 
 Pure functions: a profile (see ``profile``) and a look at tonight's orders go in, a JSON-able verdict comes out.
 """
@@ -35,8 +35,9 @@ def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
     A feature has *drifted* if its PSI is above 0.25, above what chance does with so many customers, and above one and a
     half times what it was between earlier days of the training orders just as far apart: in a young shop the age of
     customers moves by more than that every month, and the model was taught so. Above 0.1, but not drifted: *moved*.
-    The orders have drifted if a twentieth of the features have, or one of them twice as far as would do; if volume or
-    newcomers lie more than three standard deviations from the year before; or if cleaning sets aside a tenth more.
+    The orders have drifted if a twentieth of the features have, or one of them twice as far as would do; if volume,
+    newcomers or money per purchase day lie more than three standard deviations from the year before; or if cleaning
+    sets aside a tenth more or less.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
     parts = {
         "volume": _volume(profile["weekly"], look.weekly),
         "newcomers": _newcomers(profile["newcomers"], look.newcomers),
+        "baskets": _baskets(profile["baskets"], look.baskets),
         "set_aside": _set_aside(profile.get("set_aside_share"), look.set_aside_share),
     }
     levels = [_together(features), *(part["level"] for part in parts.values() if part)]
@@ -164,6 +166,20 @@ def _newcomers(known: Mapping[str, Any], now: Sequence[float]) -> dict[str, Any]
     }
 
 
+def _baskets(known: Mapping[str, Any], now: Sequence[float]) -> dict[str, Any] | None:
+    if not known["windows"] or not now:
+        return None
+    mean, sd = known["log_mean"], known["log_sd"]
+    low, high = (math.expm1(mean + side * BAND_DRIFTED * sd) for side in (-1.0, 1.0))
+    return {
+        "mean": round(now[-1], 2),
+        "usual": round(math.expm1(mean), 2),
+        "low": round(max(low, 0.0), 2),
+        "high": round(high, 2),
+        "level": _level(abs(math.log1p(now[-1]) - mean) / sd),
+    }
+
+
 def _set_aside(then: float | None, now: float | None) -> dict[str, Any] | None:
     if then is None or now is None:
         return None
@@ -198,6 +214,12 @@ def _why(drift: Mapping[str, Any], level: str) -> list[str]:
         why.append(
             f"{newcomers['share']:.0%} of the last four weeks' buyers are new, where {newcomers['low']:.0%} to "
             f"{newcomers['high']:.0%} were to be expected"
+        )
+    baskets = drift["baskets"]
+    if baskets and baskets["level"] == level:
+        why.append(
+            f"{baskets['mean']:,.2f} spent on a purchase day of the last four weeks, where {baskets['low']:,.2f} to "
+            f"{baskets['high']:,.2f} were to be expected"
         )
     if aside and aside["level"] == level:
         why.append(f"{aside['share']:.0%} of the rows were set aside, {aside['then']:.0%} in training")

@@ -47,6 +47,8 @@ class Look:
         begin later.
     newcomers : tuple of float
         In each of the last 13 stretches of four weeks, the share of its buyers who had never bought before.
+    baskets : tuple of float
+        In the same stretches, mean money per purchase day; empty without money.
     set_aside_share : float, optional
         Rows that cleaning set aside, of all.
     """
@@ -56,6 +58,7 @@ class Look:
     features: pl.DataFrame
     weekly: tuple[int, ...]
     newcomers: tuple[float, ...]
+    baskets: tuple[float, ...] = ()
     set_aside_share: float | None = None
 
 
@@ -88,6 +91,7 @@ def look_at(
         features=behaviour_table(book.without(closing).history(as_of)),
         weekly=_weekly(days, day_number(as_of)),
         newcomers=tuple(_newcomers(days, day_number(as_of))),
+        baskets=tuple(_baskets(days, day_number(as_of))),
         set_aside_share=set_aside_share,
     )
 
@@ -120,6 +124,8 @@ def profile_of(
     logs = np.log1p(look.weekly).tolist()
     weekly = band_of(logs, least_sd=LEAST_LOG_SD) if logs else (0.0, 0.0)
     newcomers = band_of(look.newcomers, least_sd=LEAST_NEWCOMER_SD) if look.newcomers else (0.0, 0.0)
+    money = np.log1p(look.baskets).tolist()
+    baskets = band_of(money, least_sd=LEAST_LOG_SD) if money else (0.0, 0.0)
     return {
         "schema": SCHEMA,
         "as_of": as_of.isoformat(),
@@ -129,6 +135,7 @@ def profile_of(
         "usual": list(_usual(orders, features, as_of, closing)),
         "weekly": {"weeks": len(logs), "log_mean": weekly[0], "log_sd": weekly[1]},
         "newcomers": {"windows": len(look.newcomers), "mean": newcomers[0], "sd": newcomers[1]},
+        "baskets": {"windows": len(money), "log_mean": baskets[0], "log_sd": baskets[1]},
         "set_aside_share": set_aside_share,
     }
 
@@ -219,11 +226,11 @@ def _sampled_book(orders: pl.DataFrame, as_of: date) -> tuple[Ledger, int]:
 
 
 def _purchase_days(orders: pl.DataFrame, as_of: date, closing: Closing | None) -> pl.DataFrame:
-    """Every customer's days with a sale, as day numbers."""
+    """Every customer's days with a sale, as day numbers, and the money they brought."""
     sales = orders.filter((pl.col("order_date").dt.date() <= as_of) & (pl.col("amount").fill_null(1.0) >= 0))
     day = pl.col("order_date").dt.date().cast(pl.Int32)
     counted = closing.open_day(day) if closing and closing.last < day_number(as_of) else day
-    return sales.select("customer_id", counted.alias("day")).unique()
+    return sales.group_by("customer_id", counted.alias("day")).agg(pl.col("amount").sum())
 
 
 def _weekly(days: pl.DataFrame, now: int) -> tuple[int, ...]:
@@ -241,8 +248,7 @@ def _newcomers(days: pl.DataFrame, now: int) -> Iterator[float]:
     customers = days.with_columns(first=pl.col("day").min().over("customer_id"))
     ago = now - customers["day"].to_numpy().astype(np.int64)
     first_ago = now - customers["first"].to_numpy().astype(np.int64)
-    # The earliest stretch of a log has newcomers only, since nobody was seen before it.
-    whole = min(WEEKS * 7, int(ago.max() + 1) // 2) // WINDOW_DAYS
+    whole = _windows(ago)
     window = pl.DataFrame({"customer": customers["customer_id"], "window": ago // WINDOW_DAYS, "first": first_ago})
     counted = (
         window.filter(pl.col("window") < whole)
@@ -254,3 +260,18 @@ def _newcomers(days: pl.DataFrame, now: int) -> Iterator[float]:
         .sort("window", descending=True)
     )
     yield from (counted["new"] / counted["buyers"]).to_list()
+
+
+def _baskets(days: pl.DataFrame, now: int) -> Iterator[float]:
+    spent = float(days["amount"].sum()) if days.height else 0.0
+    if not spent > 0:
+        return
+    ago = now - days["day"].to_numpy().astype(np.int64)
+    window = pl.DataFrame({"window": ago // WINDOW_DAYS, "amount": days["amount"]})
+    counted = window.filter(pl.col("window") < _windows(ago)).group_by("window").agg(pl.col("amount").sort().mean())
+    yield from counted.sort("window", descending=True)["amount"].to_list()
+
+
+def _windows(ago: npt.NDArray[np.int64]) -> int:
+    """Stretches of four weeks in the later half of a log: in the earlier half too many buyers are new to it."""
+    return min(WEEKS * 7, int(ago.max() + 1) // 2) // WINDOW_DAYS

@@ -136,6 +136,8 @@ class History:
         array of shape (n_customers,)
             Index of the first row with a later day; the end of the block where there is none.
         """
+        if before_or_on >= day_number(self.as_of):
+            return self.start + self.count  # every day known lies before
         return np.searchsorted(self._clock, self._block_clock + before_or_on, side="right")
 
     @cached_property

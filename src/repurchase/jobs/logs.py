@@ -36,7 +36,7 @@ FIELDS = (
 
 _SECRETS = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s]*(?=@)"), r"\1…"),
-    (re.compile(r"((?:password|passwd|pwd|secret|token)\s*[=:]\s*)[^\s&;,]+", re.IGNORECASE), r"\1…"),
+    (re.compile(r"((?:password|passwd|pwd)\s*[=:]\s*)[^\s&;,]+", re.IGNORECASE), r"\1…"),
 )
 
 logger = logging.getLogger("repurchase")

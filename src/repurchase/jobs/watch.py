@@ -1,5 +1,6 @@
 """Tonight's orders beside those a model learned from."""
 
+import logging
 from datetime import date
 from typing import Any
 
@@ -11,6 +12,8 @@ from repurchase.jobs.intake import Intake
 from repurchase.registry.bundle import LoadedBundle
 
 __all__ = ["drift_of", "training_profile"]
+
+logger = logging.getLogger("repurchase")
 
 
 def training_profile(intake: Intake, *, closing: Closing | None) -> dict[str, Any]:
@@ -62,6 +65,8 @@ def drift_of(bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None)
         set_aside_share=_set_aside_share(intake),
     )
     drift: dict[str, Any] = plain(drift_from(bundle.profile, look))
+    level = logging.WARNING if drift["drifted"] else logging.INFO
+    logger.log(level, "%s", drift["words"], extra={"event": "drift", "drift": drift["level"]})
     return drift
 
 

@@ -124,7 +124,7 @@ def _passed_lines(row: Mapping[str, Any], currency: str | None) -> list[str]:
     ]
     totals = [f"{count(row['orders']['came'])} purchase days of {count(row['orders']['expected'])} expected"]
     if row["spend"]:
-        totals.append(_beside(row["spend"], currency))
+        totals.append(f"spend {_beside(row['spend'], currency)}")
     lines.append(f"  {'; '.join(totals)}.")
     if row["money_top_decile"]:
         lines.append(f"  {_top_decile(row['money_top_decile'], currency)}")

@@ -1,0 +1,112 @@
+"""What is timed, each in a process of its own: ``python -m benchmarks.speed.steps STEP ORDERS``."""
+
+import sys
+import warnings
+
+HORIZON_DAYS = 365
+
+
+def scan(path: str) -> None:
+    """A bare scan of the file: every column is read once."""
+    import polars as pl
+
+    pl.scan_parquet(path).select(
+        pl.col("amount").sum(), pl.col("order_date").max(), pl.col("customer_id", "order_id").str.len_bytes().sum()
+    ).collect()
+
+
+def our_features(path: str) -> None:
+    """Orders to RFM and the whole feature table, one horizon's windows included."""
+    import polars as pl
+
+    from repurchase.features.behaviour import behaviour_table, window_table
+    from repurchase.features.rfm import rfm
+    from repurchase.features.timeline import ledger
+
+    orders = pl.read_parquet(path)
+    day = orders["order_date"].max().date()
+    book = ledger(orders, observed_until=day)
+    history = book.history(day)
+    rfm(history, book.ids)
+    behaviour_table(history)
+    window_table(history, horizon_days=90)
+
+
+def our_fit(path: str) -> None:
+    """Orders to fitted BG/NBD and Gamma-Gamma."""
+    import polars as pl
+
+    from repurchase.estimators.cuts import Cuts
+    from repurchase.features.timeline import ledger
+
+    orders = pl.read_parquet(path)
+    day = orders["order_date"].max().date()
+    cuts = Cuts(ledger(orders, observed_until=day), horizons=(90,))
+    print(cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day))
+
+
+def our_parametric(path: str) -> None:
+    """Orders to fits, expected purchases, P(alive) and 12-month spend, nothing learned."""
+    import polars as pl
+
+    from repurchase.estimators.cuts import Cuts
+    from repurchase.features.timeline import ledger
+
+    orders = pl.read_parquet(path)
+    day = orders["order_date"].max().date()
+    cuts = Cuts(ledger(orders, observed_until=day), horizons=(90,))
+    btyd, money, cut = cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day), cuts.at(day)
+    btyd.p_alive(*cut.rfm)
+    btyd.expected_purchases(*cut.rfm, horizon_days=90)
+    btyd.expected_purchases(*cut.rfm, horizon_days=HORIZON_DAYS) * money.expected_value(
+        cut.rfm[0], cut.repeat_spend_mean
+    )
+
+
+def their_summary(path: str) -> None:
+    """lifetimes' summary: frequency, recency, age, monetary value."""
+    _summary(path)
+
+
+def their_fit(path: str) -> None:
+    """The same, and BG/NBD and Gamma-Gamma fitted on raw rows."""
+    _fit(_summary(path))
+
+
+def their_scores(path: str) -> None:
+    """The same, and expected purchases, P(alive) and 12-month lifetime value."""
+    summary = _summary(path)
+    purchases, money = _fit(summary)
+    columns = summary["frequency"], summary["recency"], summary["T"]
+    purchases.conditional_expected_number_of_purchases_up_to_time(90, *columns)
+    purchases.conditional_probability_alive(*columns)
+    money.customer_lifetime_value(purchases, *columns, summary["monetary_value"], time=12, freq="D", discount_rate=0.01)
+
+
+def _summary(path: str):
+    import pandas as pd
+    from lifetimes.utils import summary_data_from_transaction_data
+
+    orders = pd.read_parquet(path)
+    return summary_data_from_transaction_data(
+        orders,
+        "customer_id",
+        "order_date",
+        monetary_value_col="amount",
+        observation_period_end=orders["order_date"].max(),
+    )
+
+
+def _fit(summary):
+    from lifetimes import BetaGeoFitter, GammaGammaFitter
+
+    purchases = BetaGeoFitter().fit(summary["frequency"], summary["recency"], summary["T"])
+    repeat = summary[summary["frequency"] > 0]
+    money = GammaGammaFitter().fit(repeat["frequency"], repeat["monetary_value"])
+    print(dict(purchases.params_), dict(money.params_))
+    return purchases, money
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    globals()[sys.argv[1]](sys.argv[2])

@@ -1,0 +1,187 @@
+"""A shop that goes on as before is steady; one that changes is said to have drifted, and in what."""
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from repurchase.evaluation.drift import drift_from, unknown_drift
+from repurchase.evaluation.profile import BINS, bin_edges, bin_shares, look_at, profile_of
+from repurchase.features.closing import find_closing
+
+START = date(2022, 1, 3)
+AS_OF = START + timedelta(days=7 * 80 - 1)
+
+
+def orders_of(rows: list[tuple[str, int, float]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(who, f"o{n}", START + timedelta(days=day), amount) for n, (who, day, amount) in enumerate(rows)],
+        schema=["customer_id", "order_id", "order_date", "amount"],
+        orient="row",
+    ).with_columns(pl.col("order_date").cast(pl.Datetime("us")))
+
+
+@pytest.fixture(scope="module")
+def shop() -> pl.DataFrame:
+    """Two years in which every day as many new customers come as go: nothing changes but the calendar."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(2400):
+        day, leaves = rng.uniform(-200, 740), rng.exponential(150)
+        end = day + leaves
+        while day < min(end, 740):
+            if day >= 0:
+                rows.append((f"SECRET-{number}", int(day), float(np.round(rng.gamma(2.0, 20.0), 2) + 1)))
+            day += rng.exponential(25)
+    return orders_of(rows)
+
+
+@pytest.fixture(scope="module")
+def profile(shop: pl.DataFrame) -> dict[str, Any]:
+    return profile_of(shop, as_of=AS_OF, set_aside_share=0.02)
+
+
+@pytest.fixture
+def drift(profile: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    def measure(orders: pl.DataFrame, days: int = 28, **settings: Any) -> dict[str, Any]:
+        return drift_from(profile, look_at(orders, as_of=AS_OF + timedelta(days=days), **settings))
+
+    return measure
+
+
+def test_the_same_orders_are_steady_to_the_last_digit(shop, drift) -> None:
+    same = drift(shop, days=0, set_aside_share=0.02)
+
+    assert same["level"] == "steady"
+    assert same["psi_max"] == 0
+    assert same["words"] == f"The orders are like the orders up to {AS_OF} that the model learned from."
+
+
+@pytest.mark.parametrize("days", [1, 28, 90, 170])
+def test_a_shop_that_goes_on_as_before_has_not_drifted(shop, drift, days) -> None:
+    later = drift(shop, days=days)
+
+    assert not later["drifted"], later["words"]
+
+
+def test_an_old_shops_age_moves_and_is_no_drift(shop, drift) -> None:
+    rows = {row["feature"]: row for row in drift(shop, days=90)["features"]}
+
+    assert rows["age_days"]["psi"] > 0.1
+    assert rows["age_days"]["usual"] > 0.1
+
+
+def later_than(orders: pl.DataFrame) -> pl.Expr:
+    return pl.col("order_date").dt.date() > AS_OF
+
+
+def test_a_third_of_the_export_is_a_drift_of_volume(shop, drift) -> None:
+    kept = (pl.col("order_id").hash(1) % 6 == 0) | ~later_than(shop)
+
+    short = drift(shop.filter(kept))
+
+    assert short["volume"]["level"] == "drifted"
+    assert "purchase days in the last week" in short["words"]
+
+
+def test_customers_who_now_come_every_other_day_are_a_drift_of_features(shop, drift) -> None:
+    often = [(f"SECRET-{n}", 561 + day, 20.0) for n in range(0, 2400, 2) for day in range(0, 60, 2)]
+
+    eager = drift(pl.concat([shop, orders_of(often)]), days=60)
+
+    assert eager["n_features"]["drifted"] > 10
+    assert "PSI" in eager["words"]
+
+
+def test_prices_times_four_are_a_drift_of_baskets(shop, drift) -> None:
+    dear = drift(shop.with_columns(pl.when(later_than(shop)).then(pl.col("amount") * 4).otherwise("amount")))
+
+    assert dear["baskets"]["level"] == "drifted"
+    assert dear["baskets"]["mean"] == pytest.approx(4 * dear["baskets"]["usual"], rel=0.2)
+    assert "spent on a purchase day of the last four weeks" in dear["words"]
+
+
+def test_a_feature_that_was_never_seen_before_is_found(shop, drift) -> None:
+    sale = pl.when(later_than(shop)).then(10.0).otherwise(0.0).alias("discount")
+
+    found = drift(shop.with_columns(sale), days=90)
+
+    assert found["drifted"]
+    assert found["features"][0]["feature"] == "discount_share"
+
+
+def test_no_newcomers_any_more(shop, drift) -> None:
+    known = shop.filter(~later_than(shop))["customer_id"].implode()
+
+    alone = drift(shop.filter(pl.col("customer_id").is_in(known)), days=60)
+
+    assert alone["newcomers"]["level"] == "drifted"
+    assert alone["newcomers"]["share"] == 0
+    assert "0% of the last four weeks' buyers are new" in alone["words"]
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.02, "steady"), (0.08, "moved"), (0.4, "drifted")])
+def test_rows_set_aside(shop, drift, share, level) -> None:
+    assert drift(shop, days=0, set_aside_share=share)["set_aside"]["level"] == level
+
+
+def test_row_order_changes_nothing(shop, profile) -> None:
+    mixed = shop.sample(fraction=1.0, shuffle=True, seed=5)
+
+    assert profile_of(mixed, as_of=AS_OF, set_aside_share=0.02) == profile
+
+
+def test_later_orders_are_not_looked_at(shop, profile) -> None:
+    early = shop.filter(~later_than(shop))
+
+    assert profile_of(early, as_of=AS_OF, set_aside_share=0.02) == profile
+
+
+def test_a_profile_is_small_has_ten_bins_at_most_and_no_customer(profile) -> None:
+    text = json.dumps(profile, allow_nan=False)
+
+    assert "SECRET" not in text
+    assert len(text) < 60_000
+    assert all(len(known["edges"]) < BINS for known in profile["features"].values())
+    assert all(sum(known["shares"]) == pytest.approx(1) for known in profile["features"].values())
+
+
+def test_a_profile_that_was_written_and_read_compares_alike(shop, profile) -> None:
+    look = look_at(shop, as_of=AS_OF + timedelta(days=28))
+
+    assert drift_from(json.loads(json.dumps(profile)), look) == drift_from(profile, look)
+
+
+def test_weeks_and_newcomers_by_hand() -> None:
+    rows = [("a", day, 1.0) for day in range(0, 84, 7)] + [("b", 60, 1.0), ("b", 60, 2.0), ("c", 83, 1.0)]
+
+    look = look_at(orders_of(rows), as_of=START + timedelta(days=83))
+
+    assert look.weekly == (1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 2)
+    assert look.newcomers == (2 / 3,)
+
+
+def test_a_week_in_which_the_shop_was_closed_is_left_out() -> None:
+    rows = [(f"c{day % 40}", day, 1.0) for day in range(300) if not 100 <= day < 200]
+    orders = orders_of(rows)
+    closing = find_closing(orders["order_date"].dt.date().cast(pl.Int32).to_numpy())
+    assert closing is not None
+
+    look = look_at(orders, as_of=START + timedelta(days=299), closing=closing)
+
+    assert min(look.weekly) >= 6
+
+
+def test_edges_of_what_never_varies_and_never_applies() -> None:
+    assert bin_edges(np.full(4, np.nan)) == []
+    edges = bin_edges(np.full(50, 2.0))
+    assert bin_shares(np.array([1.0, 2.0, 2.0, 3.0]), edges).tolist() == [0.25, 0.5, 0.25, 0.0]
+
+
+def test_a_model_without_a_profile_says_so() -> None:
+    assert unknown_drift("it is old")["words"] == "Drift of the orders is not known: it is old."
+    assert not unknown_drift("it is old")["drifted"]
