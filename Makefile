@@ -46,6 +46,10 @@ score: $(STAMP) orders-given ## score the customers of ORDERS into OUT
 report: $(STAMP) ## make outputs/report.html from OUT
 	@$(BIN)/repurchase report $(OUT) --out $(HOME_DIR)/outputs/report.html
 
+.PHONY: monitor
+monitor: $(STAMP) orders-given ## what came of the scores in OUT, by the ORDERS as they are now
+	@$(BIN)/repurchase monitor $(OUT) $(ORDERS) --home $(HOME_DIR)
+
 .PHONY: mlflow
 mlflow: $(STAMP) ## open the MLflow pages of the runs on http://127.0.0.1:5000
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 \

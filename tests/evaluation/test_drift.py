@@ -75,6 +75,23 @@ def test_an_old_shops_age_moves_and_is_no_drift(shop, drift) -> None:
     assert rows["age_days"]["usual"] > 0.1
 
 
+def test_a_shop_of_one_cohort_grows_older_as_it_always_did() -> None:
+    rng = np.random.default_rng(6)
+    rows = [
+        (f"c{n}", int(day), 10.0)
+        for n in range(600)
+        for day in np.cumsum([rng.uniform(0, 60), *rng.exponential(30, 18)])
+    ]
+    orders = orders_of(rows)
+    day = START + timedelta(days=300)
+
+    later = drift_from(profile_of(orders, as_of=day), look_at(orders, as_of=day + timedelta(days=90)))
+
+    ages = next(row for row in later["features"] if row["feature"] == "age_days")
+    assert ages["psi"] > 5
+    assert ages["level"] == "moved"
+
+
 def later_than(orders: pl.DataFrame) -> pl.Expr:
     return pl.col("order_date").dt.date() > AS_OF
 
@@ -163,6 +180,7 @@ def test_weeks_and_newcomers_by_hand() -> None:
 
     assert look.weekly == (1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 2)
     assert look.newcomers == (2 / 3,)
+    assert look.baskets == ((4 * 1.0 + 3.0 + 1.0) / 6,)
 
 
 def test_a_week_in_which_the_shop_was_closed_is_left_out() -> None:

@@ -53,7 +53,7 @@ def drift_of(bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None)
     dict
         See `evaluation.drift.drift_from`; ``known`` is False for a model that was kept without a profile.
     """
-    if False:
+    if bundle.profile is None:
         return unknown_drift(
             f"version {bundle.version} was kept without a profile of its orders; train again to have one"
         )
