@@ -362,13 +362,13 @@ class TestMonitor:
         assert not (tmp_path / "elsewhere").exists()
 
     def test_an_old_model_is_to_be_trained_again(self, repurchase, trained, own):
-        asked = ("monitor", own, trained.orders, "--home", trained.home, "--as-of", "1998-07-20")
+        asked = ("monitor", own, trained.orders, "--home", trained.home, "--as-of", "1998-07-02")
 
         assert "Keep the model" in repurchase(*asked).out
-        aged = repurchase(*asked, "--max-age-days", 19)
+        aged = repurchase(*asked, "--max-age-days", 1)
 
         assert aged.code == 0
-        assert "Train again: the model is 20 days old; 19 are allowed." in aged.out
+        assert "Train again: the model is 2 days old; 1 are allowed." in aged.out
 
     @pytest.mark.parametrize(("as_of", "words"), [(PAST, "nothing came after"), ("1998-01-15", "nothing came after")])
     def test_orders_that_are_not_later_are_refused(self, repurchase, trained, own, as_of, words, snapshot):

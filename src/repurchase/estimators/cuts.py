@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ __all__ = ["Cut", "Cuts", "design_matrix", "purchase_rate"]
 
 MOST_TRAIN_CUTOFFS = 10
 LEAST_STEP_DAYS = 7
+FEW_CUSTOMERS = 10_000
+"""Up to which a cut is remembered: the fits of one process look at the same days again and again."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,6 +127,11 @@ class Cuts:
         self.book = book.without(book.find_closing())
         self.horizons = tuple(horizons)
         self._btyd: dict[tuple[date, Family], Btyd] = {}
+        self._cuts: dict[date, Cut] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the remembered cuts behind: another process makes them sooner than it reads them."""
+        return {**self.__dict__, "_cuts": {}}
 
     def at(self, as_of: date) -> Cut:
         """Cut at a day.
@@ -136,9 +144,14 @@ class Cuts:
         Returns
         -------
         Cut
-            One row per customer with a purchase day by then.
+            One row per customer with a purchase day by then; remembered, with its features, where they are few.
         """
-        return Cut(self.book.history(as_of))
+        if as_of in self._cuts:
+            return self._cuts[as_of]
+        cut = Cut(self.book.history(as_of))
+        if len(cut.history.customer) <= FEW_CUSTOMERS:
+            self._cuts[as_of] = cut
+        return cut
 
     def sample(self, as_of: date, *, most: int, random_state: int) -> Cut:
         """Cut at a day and keep some customers by chance.
@@ -157,11 +170,12 @@ class Cuts:
         Cut
             Everyone where they are no more than ``most``.
         """
-        history = self.book.history(as_of)
-        if len(history.customer) <= most:
-            return Cut(history)
+        cut = self.at(as_of)
+        n_customers = len(cut.history.customer)
+        if n_customers <= most:
+            return cut
         rng = np.random.default_rng([random_state, as_of.toordinal()])
-        return Cut(history.take(np.sort(rng.choice(len(history.customer), most, replace=False))))
+        return Cut(cut.history.take(np.sort(rng.choice(n_customers, most, replace=False))))
 
     def outcomes(self, cut: Cut, *, horizon_days: int) -> Outcomes:
         """Look up what the customers of a cut did next.

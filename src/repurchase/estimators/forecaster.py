@@ -15,6 +15,7 @@ from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
 from repurchase.estimators.heads import Head, fit_head, gather, place
+from repurchase.estimators.level import LOOK_AHEAD_DAYS
 from repurchase.estimators.spend import mix_with_gamma_gamma
 from repurchase.estimators.value import expected_orders, expected_spend, never_falling
 
@@ -202,7 +203,13 @@ class Forecaster:
 
 
 def fit_forecaster(
-    cuts: Cuts, as_of: date, *, horizons: Sequence[int], random_state: int, n_jobs: int = 1
+    cuts: Cuts,
+    as_of: date,
+    *,
+    horizons: Sequence[int],
+    random_state: int,
+    n_jobs: int = 1,
+    days_ahead: Sequence[int] = LOOK_AHEAD_DAYS,
 ) -> Forecaster:
     """Learn purchases and money; asks only for days and windows that end by ``as_of``.
 
@@ -218,6 +225,8 @@ def fit_forecaster(
         Seed of everything random.
     n_jobs : int
         Fits side by side.
+    days_ahead : sequence of int, optional
+        On which days after the fit forecasts will be asked for, rising from 0: the season is learned for each.
 
     Returns
     -------
@@ -236,18 +245,19 @@ def fit_forecaster(
         )
     families = (cuts.btyd(as_of, "mbgnbd"), cuts.btyd(as_of, "bgnbd"))
     fitted = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_horizon)(cuts, as_of, *families, horizon_days=h, random_state=random_state) for h in horizons
+        delayed(_fit_horizon)(cuts, as_of, *families, days_ahead, horizon_days=h, random_state=random_state)
+        for h in horizons
     )
     heads = {h: head for h, head in zip(horizons, fitted, strict=True) if head is not None}
     return Forecaster(as_of, *families, cuts.gamma_gamma(as_of), heads)
 
 
 def _fit_horizon(
-    cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int
+    cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, days_ahead: Sequence[int], *, horizon_days: int, random_state: int
 ) -> Head | None:
     asked = {"horizon_days": horizon_days, "random_state": random_state}
     lessons = gather(cuts, as_of, btyd, other, **asked)
     if lessons is None:
         return None
     head = fit_head(lessons, random_state=random_state)
-    return place(head, cuts, as_of, btyd, other, **asked)
+    return place(head, cuts, as_of, btyd, other, days_ahead=days_ahead, **asked)

@@ -14,7 +14,15 @@ from repurchase.estimators.blend import blend, expit, mixed, trees_share
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
 from repurchase.estimators.btyd import Btyd
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
-from repurchase.estimators.level import Season, carried_on, latest_misses, learn_season, level_shift, shift_to_share
+from repurchase.estimators.level import (
+    LOOK_AHEAD_DAYS,
+    Season,
+    carried_on,
+    latest_misses,
+    learn_season,
+    level_shift,
+    shift_to_share,
+)
 from repurchase.estimators.spend import SpendHead, fit_spend
 
 __all__ = ["Head", "Lessons", "fit_head", "gather", "place"]
@@ -214,7 +222,15 @@ def fit_head(lessons: Lessons, *, random_state: int) -> Head:
 
 
 def place(
-    head: Head, cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int
+    head: Head,
+    cuts: Cuts,
+    as_of: date,
+    btyd: Btyd,
+    other: Btyd,
+    *,
+    horizon_days: int,
+    random_state: int,
+    days_ahead: Sequence[int] = LOOK_AHEAD_DAYS,
 ) -> Head:
     """Learn the level and the season of a fitted head.
 
@@ -232,6 +248,8 @@ def place(
         Days ahead.
     random_state : int
         Seed of the samples.
+    days_ahead : sequence of int, optional
+        On which days after the fit scores will be asked for.
 
     Returns
     -------
@@ -252,7 +270,9 @@ def place(
         btyd=expit(design["btyd_logit"].to_numpy()),
         carried=carried_on(misses),
     )
-    season = learn_season(cuts, as_of, horizon_days=horizon_days, miss=miss, random_state=random_state)
+    season = learn_season(
+        cuts, as_of, horizon_days=horizon_days, miss=miss, random_state=random_state, days_ahead=days_ahead
+    )
     return replace(head, level=level, season=season)
 
 

@@ -15,7 +15,16 @@ from repurchase.estimators.blend import expit, logit
 from repurchase.estimators.btyd import Btyd
 from repurchase.estimators.cuts import Cut, Cuts
 
-__all__ = ["Season", "carried_on", "latest_misses", "learn_season", "level_shift", "shift_to_mean", "shift_to_share"]
+__all__ = [
+    "LOOK_AHEAD_DAYS",
+    "Season",
+    "carried_on",
+    "latest_misses",
+    "learn_season",
+    "level_shift",
+    "shift_to_mean",
+    "shift_to_share",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -204,6 +213,7 @@ def learn_season(
     horizon_days: int,
     miss: Callable[[Cut], tuple[float, float]],
     random_state: int,
+    days_ahead: Sequence[int] = LOOK_AHEAD_DAYS,
 ) -> Season:
     """Learn from last year by how much the coming window differs from the latest known one.
 
@@ -223,6 +233,8 @@ def learn_season(
         Cut to the shifts of log odds and of log money that would have been right there.
     random_state : int
         Seed of the sample.
+    days_ahead : sequence of int, optional
+        On which days after the fit scores will be asked for; rising from 0.
 
     Returns
     -------
@@ -232,7 +244,7 @@ def learn_season(
     days: list[int] = []
     purchase: list[float] = []
     spend: list[float] = []
-    for ahead in LOOK_AHEAD_DAYS:
+    for ahead in days_ahead:
         then = cuts.book.open_date(as_of + timedelta(days=ahead - YEAR_DAYS))
         before = then - timedelta(days=horizon_days)
         known = (before - cuts.book.first_day).days - LEAST_DAYS_BEFORE

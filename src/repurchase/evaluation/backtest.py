@@ -114,7 +114,7 @@ def backtest(
 
 
 def _fit_and_predict(cuts: Cuts, day: date, *, horizon_days: int, random_state: int) -> pl.DataFrame:
-    forecaster = fit_forecaster(cuts, day, horizons=(horizon_days,), random_state=random_state)
+    forecaster = fit_forecaster(cuts, day, horizons=(horizon_days,), random_state=random_state, days_ahead=(0,))
     return predictions_of(forecaster, cuts, day, horizon_days=horizon_days)
 
 

@@ -33,7 +33,7 @@ def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """Compare tonight's orders with those a model learned from.
 
     A feature has *drifted* if its PSI is above 0.25, above what chance does with so many customers, and above one and a
-    half times what it was between earlier days of the training orders just as far apart: in a young shop the age of
+    half times what it was between earlier days of the training orders about as far apart: in a young shop the age of
     customers moves by more than that every month, and the model was taught so. Above 0.1, but not drifted: *moved*.
     The orders have drifted if a twentieth of the features have, or one of them twice as far as would do; if volume,
     newcomers or money per purchase day lie more than three standard deviations from the year before; or if cleaning
@@ -58,7 +58,7 @@ def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
     parts = {
         "volume": _volume(profile["weekly"], look.weekly),
         "newcomers": _newcomers(profile["newcomers"], look.newcomers),
-        "baskets": _baskets(profile["baskets"], look.baskets),
+        "baskets": _baskets(profile.get("baskets"), look.baskets),
         "set_aside": _set_aside(profile.get("set_aside_share"), look.set_aside_share),
     }
     levels = [_together(features), *(part["level"] for part in parts.values() if part)]
@@ -122,10 +122,13 @@ def _features(profile: Mapping[str, Any], look: Look, days: int) -> list[dict[st
 
 
 def _usual(usual: Sequence[Mapping[str, Any]], days: int) -> Mapping[str, float]:
-    """PSI between earlier days at least as far apart; where none are, of those farthest apart."""
-    if not usual:
-        return {}
-    found: Mapping[str, float] = min(usual, key=lambda row: (row["days"] < days, abs(row["days"] - days)))["psi"]
+    """The highest PSI between earlier days up to as far apart, or the next farther: some features move in waves."""
+    nearer = [row for row in usual if row["days"] < days]
+    farther = [row for row in usual if row["days"] >= days][:1]
+    found: dict[str, float] = {}
+    for row in (*nearer, *farther):
+        for name, moved in row["psi"].items():
+            found[name] = max(moved, found.get(name, 0.0))
     return found
 
 
@@ -166,8 +169,8 @@ def _newcomers(known: Mapping[str, Any], now: Sequence[float]) -> dict[str, Any]
     }
 
 
-def _baskets(known: Mapping[str, Any], now: Sequence[float]) -> dict[str, Any] | None:
-    if not known["windows"] or not now:
+def _baskets(known: Mapping[str, Any] | None, now: Sequence[float]) -> dict[str, Any] | None:
+    if not known or not known["windows"] or not now:
         return None
     mean, sd = known["log_mean"], known["log_sd"]
     low, high = (math.expm1(mean + side * BAND_DRIFTED * sd) for side in (-1.0, 1.0))

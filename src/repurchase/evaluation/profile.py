@@ -15,7 +15,7 @@ from repurchase.features.closing import Closing
 from repurchase.features.history import day_number
 from repurchase.features.timeline import Ledger, ledger
 
-__all__ = ["BINS", "Look", "bin_edges", "bin_shares", "look_at", "profile_of"]
+__all__ = ["BINS", "SCHEMA", "Look", "bin_edges", "bin_shares", "look_at", "profile_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,7 +26,8 @@ LOOKED_AT = 20_000
 WEEKS = 52
 WINDOW_DAYS = 28
 """Newcomers are counted among the buyers of four weeks: whole weeks, so that no weekend is missing."""
-USUAL_DAYS = (30, 90, 180, 365)
+USUAL_DAYS = (7, 20, 45, 100, 190, 365)
+"""Not whole months: what is counted in months would look steady from one to the next."""
 LEAST_CUSTOMERS = 50
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from repurchase.evaluation.drift import drift_from, unknown_drift
 from repurchase.evaluation.judgement import plain
-from repurchase.evaluation.profile import Look, look_at, profile_of
+from repurchase.evaluation.profile import SCHEMA, Look, look_at, profile_of
 from repurchase.features.closing import Closing
 from repurchase.jobs.intake import Intake
 from repurchase.registry.bundle import LoadedBundle
@@ -57,6 +57,8 @@ def drift_of(bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None)
         return unknown_drift(
             f"version {bundle.version} was kept without a profile of its orders; train again to have one"
         )
+    if bundle.profile.get("schema") != SCHEMA:
+        return unknown_drift(f"the profile of version {bundle.version} is of another form than this one reads")
     closing = bundle.state.get("closing")
     look: Look = look_at(
         intake.clean.orders,
