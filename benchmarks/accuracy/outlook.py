@@ -28,6 +28,8 @@ def judge_ranges(log: Log) -> Iterator[Row]:
         ours = _coverage(outcome, expected, low, high)
         yield about | {"model": NAME} | ours
         draws = simulate_spend(days, log.horizon_days)
+        if draws is None:
+            continue
         mean = draws.mean(axis=0)
         levels = np.quantile(draws, np.concatenate([TAILS / 2, 1 - TAILS / 2]), axis=0)
         rows = [_coverage(outcome, mean, levels[i], levels[i + len(TAILS)]) for i in range(len(TAILS))]

@@ -9,8 +9,8 @@ DRAWS = 400
 MOST_PURCHASES = 200
 
 
-def simulate_spend(days: Days, horizon_days: int, *, seed: int = 0) -> np.ndarray:
-    """Draw every customer's spend in the next ``horizon_days``: array of shape (draws, customers).
+def simulate_spend(days: Days, horizon_days: int, *, seed: int = 0) -> np.ndarray | None:
+    """Draw every customer's spend in the next ``horizon_days``: array of shape (draws, customers), or None.
 
     Given the past, a customer is alive with P(alive), buys at a rate from Gamma(r + x, alpha + T), leaves after a
     purchase with a chance from Beta(a, b + x), and spends Gamma(p, nu) a purchase, nu from Gamma(p x + q, v + x m).
@@ -18,6 +18,8 @@ def simulate_spend(days: Days, horizon_days: int, *, seed: int = 0) -> np.ndarra
     x, t_x, T = (v.astype(float) for v in (days.count - 1, days.last - days.first, days.cutoff - days.first))
     purchases = fit_family("bgnbd", x, t_x, T)
     money, mean = fit_money(days)
+    if not money:
+        return None
     alive = np.asarray(purchases.conditional_probability_alive(x, t_x, T))
     rng = np.random.default_rng(seed)
     draws = np.empty((DRAWS, days.n), dtype=np.float32)

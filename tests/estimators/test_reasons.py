@@ -198,7 +198,7 @@ RAISED, LOWERED = -1.0, 1.0
             ["raises risk: uneven rhythm, usually every 10 days but once 190 days"],
         ),
         ([120, 90, 60, 30, 5], {"rhythm": LOWERED}, ["lowers risk: steady rhythm, about every 30 days"]),
-        ([84], {"money": RAISED}, ["raises risk: about 10.00 per purchase, usual here 40.00"]),
+        ([84], {"money": RAISED}, ["raises risk: spent 10.00, usual here 40.00"]),
         ([84], {"money": LOWERED}, []),
         ([84], {"silence": RAISED, "money": -2.0}, None),
     ],
@@ -206,14 +206,17 @@ RAISED, LOWERED = -1.0, 1.0
 def test_by_hand(days_back: list[int], parts: dict[str, float], words: list[str] | None) -> None:
     said = told(days_back, parts)
     if words is None:
-        assert [one.split()[2] for one in said] == ["about", "one"]
+        assert [one.split()[2] for one in said] == ["spent", "one"]
     else:
         assert said == words
 
 
 def test_money_is_told_in_round_figures_or_not_at_all() -> None:
-    assert told([9], {"money": LOWERED}, amount=1234.56) == ["lowers risk: about 1235 per purchase, usual here 40.00"]
-    assert told([9], {"money": LOWERED}, amount=99.999) == ["lowers risk: about 100 per purchase, usual here 40.00"]
+    assert told([90, 50, 9], {"money": LOWERED}, amount=99.999) == [
+        "lowers risk: about 100 per purchase, usual here 40.00"
+    ]
+    assert told([9], {"money": LOWERED}, amount=1234.56) == ["lowers risk: spent 1235, usual here 40.00"]
+    assert told([9], {"money": LOWERED}, amount=99.999) == ["lowers risk: spent 100, usual here 40.00"]
     assert told([9], {"money": LOWERED}, amount=41.0) == []
 
 

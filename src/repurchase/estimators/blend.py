@@ -97,18 +97,28 @@ def rising(learned: Mapping[int, Floats], btyd: Mapping[int, Floats]) -> dict[in
     dict of int to array
         Every horizon to a probability that rises with it for each customer.
     """
-    curve: dict[int, Floats] = {}
-    quiet = quiet_btyd = np.ones(len(next(iter(btyd.values()), np.zeros(0))))
-    for horizon in sorted(btyd):
-        quiet_now = 1.0 - np.clip(btyd[horizon], 0.0, 1.0 - 1e-9)
-        between = quiet_now / quiet_btyd
-        if horizon in learned:
-            quiet = np.minimum(quiet * between**LEAST_BETWEEN if curve else quiet, 1.0 - learned[horizon])
-        else:
-            quiet = np.asarray(quiet * between)
-        curve[horizon] = np.asarray(1.0 - quiet)
-        quiet_btyd = quiet_now
-    return curve
+    quiet_btyd = {h: 1.0 - np.clip(p, 0.0, 1.0 - 1e-9) for h, p in btyd.items()}
+    quiet = _lifted(learned, quiet_btyd)
+    for horizon in sorted(set(btyd) - set(quiet)):
+        before = max((h for h in learned if h < horizon), default=None)
+        after = min((h for h in learned if h > horizon), default=None)
+        since = 1.0 if before is None else quiet[before] / quiet_btyd[before]
+        carried = np.asarray(since * quiet_btyd[horizon])
+        quiet[horizon] = carried if after is None else np.maximum(carried, quiet[after])
+    return {horizon: np.asarray(1.0 - quiet[horizon]) for horizon in sorted(quiet)}
+
+
+def _lifted(learned: Mapping[int, Floats], quiet_btyd: Mapping[int, Floats]) -> dict[int, Floats]:
+    """Chances of no purchase where outcomes taught them, falling: what is asked for besides does not move them."""
+    quiet: dict[int, Floats] = {}
+    before: int | None = None
+    for horizon in sorted(learned):
+        quiet[horizon] = np.asarray(1.0 - learned[horizon])
+        if before is not None:
+            between = quiet_btyd[horizon] / quiet_btyd[before]
+            quiet[horizon] = np.minimum(quiet[before] * between**LEAST_BETWEEN, quiet[horizon])
+        before = horizon
+    return quiet
 
 
 def logit(p: npt.ArrayLike) -> Floats:

@@ -240,7 +240,10 @@ def _expected_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float) -> 
     # Euler's transformation of 2F1(r+x, b+x+shift; c; z): what is left of the power cancels, and large x stays finite.
     leftover = np.exp((fit.a - 1.0) * np.log1p(-z))
     series = _gauss(c - fit.r - x, c - fit.b - x - shift, c, z)
-    return np.asarray(np.maximum(c / (fit.a - 1.0) * (1.0 - leftover * series), 0.0))
+    expected = c / (fit.a - 1.0) * (1.0 - leftover * series)
+    # Dropout only takes away. Where digits are lost, as for a huge r, what would come without it stands in.
+    without_dropout = (fit.r + x) / (fit.alpha + T) * horizon_days
+    return np.where((expected > 0.0) & (expected <= without_dropout), expected, without_dropout)
 
 
 def _gauss(a: Floats, b: Floats, c: Floats, z: Floats) -> Floats:

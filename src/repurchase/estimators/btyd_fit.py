@@ -128,7 +128,12 @@ def _nbd_by_moments(rows: Floats, weights: Floats) -> Btyd:
     spread = float((weights * (x - rate * age) ** 2).sum()) - rate * total_age
     r = min(max(rate**2 * float((weights * age**2).sum()) / spread if spread > 0 else 10.0, 0.05), 10.0)
     return Btyd(
-        "nbd", r, r / rate, 0.0, 1.0, note="no dropout: neither BG/NBD nor MBG/NBD converged on these customers"
+        "nbd",
+        r,
+        r / rate,
+        0.0,
+        1.0,
+        note="no dropout: too few repeat buyers, or neither BG/NBD nor MBG/NBD converged on these customers",
     )
 
 

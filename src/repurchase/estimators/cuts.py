@@ -1,7 +1,7 @@
 """Cuts of one log at many days: what every fit, backtest and score starts from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -229,7 +229,10 @@ class Cuts:
         if not self.book.has_amounts:
             return None
         cut = self.at(as_of)
-        return fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
+        fit = fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
+        if fit.fallback_mean == 0.0:  # nobody came back: what a first purchase brought is all that is known
+            return replace(fit, fallback_mean=float(np.median(cut.history.spend)) / MONEY)
+        return fit
 
     def train_days(self, as_of: date, *, horizon_days: int, most: int = MOST_TRAIN_CUTOFFS) -> Sequence[date]:
         """Choose earlier cut-offs whose outcomes were known on a day.

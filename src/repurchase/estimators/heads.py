@@ -34,6 +34,7 @@ LEAST_PER_CUTOFF = 3_000
 SPEND_CUTOFFS = 6
 MOST_BUYERS = 60_000
 LEVEL_CUSTOMERS = 20_000
+MOST_SPEND_SHIFT = 1.0
 NO_SEASON = Season()
 
 
@@ -283,7 +284,8 @@ def _miss(head: Head, design: pl.DataFrame, cuts: Cuts, cut: Cut, horizon_days: 
     bought = np.flatnonzero(outcome.bought & (np.nan_to_num(outcome.spend) > 0))
     if head.spend is None or not len(bought):
         return purchase, 0.0
-    return purchase, float(np.mean(np.log(outcome.spend[bought]) - head.spend.curves.total(design[bought])))
+    spend = float(np.mean(np.log(outcome.spend[bought]) - head.spend.curves.total(design[bought])))
+    return purchase, float(np.clip(spend, -MOST_SPEND_SHIFT, MOST_SPEND_SHIFT))
 
 
 def _buyers(

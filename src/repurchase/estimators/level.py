@@ -32,7 +32,7 @@ YEAR_DAYS = 365
 KEPT_OF_LAST_YEAR = 0.8
 """How much of last year's swing is expected again."""
 LEAST_DAYS_BEFORE = 90
-LOOK_AHEAD_DAYS = (0, 30, 60, 90)
+LOOK_AHEAD_DAYS = (0, 30, 60, 90, 135, 180)
 """A model goes on scoring for a while after it was fitted: the season is learned for those days too."""
 SEASON_CUSTOMERS = 20_000
 MOST_SHIFT = 2.0

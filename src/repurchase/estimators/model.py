@@ -323,14 +323,15 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
 
     def _learn_ranges(self, cuts: Cuts) -> None:
         """Learn from earlier windows how buyers' money scatters and how long they wait."""
+        self.waits_ = self._learn_waits(cuts, horizon_days=self.learned_[0])
         forecaster = self.forecaster_
         h = max(h for h in self.learned_ if h <= YEAR_DAYS or h == self.learned_[0])
-        windows, designs, waits = [], [], []
+        if forecaster.heads[h].spend is None:
+            return
+        windows = []
         for day in cuts.train_days(self.as_of_, horizon_days=h, most=RANGE_CUTOFFS):
             cut = cuts.sample(day, most=RANGE_CUSTOMERS, random_state=self.random_state)
             outcome, design = cuts.outcomes(cut, horizon_days=h), forecaster.design(cut, horizon_days=h)
-            designs.append(design)
-            waits.append(outcome.wait_days)
             windows.append(
                 KnownWindow(
                     log_odds=design["btyd_logit"].to_numpy(),
@@ -340,13 +341,21 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
                     spend=outcome.spend,
                 )
             )
-        self.waits_ = fit_waits(pl.concat(designs), np.concatenate(waits), horizon_days=h)
-        if forecaster.heads[h].spend is not None:
-            self.spread_ = fit_spread(windows)
+        self.spread_ = fit_spread(windows)
+
+    def _learn_waits(self, cuts: Cuts, *, horizon_days: int) -> Waits | None:
+        # Of the shortest horizon: beyond it, dates are read off the probabilities, and cannot contradict them.
+        designs, waits = [], []
+        for day in cuts.train_days(self.as_of_, horizon_days=horizon_days, most=RANGE_CUTOFFS):
+            cut = cuts.sample(day, most=RANGE_CUSTOMERS, random_state=self.random_state)
+            designs.append(self.forecaster_.design(cut, horizon_days=horizon_days))
+            waits.append(cuts.outcomes(cut, horizon_days=horizon_days).wait_days)
+        return fit_waits(pl.concat(designs), np.concatenate(waits), horizon_days=horizon_days)
 
     def _learn_tiers(self, cut: Cut) -> None:
         prediction = self.predict_cut(cut)
-        risk_days = max((h for h in self.horizons_ if h <= YEAR_DAYS), default=self.horizons_[0])
+        known = self.learned_ or self.horizons_
+        risk_days = max((h for h in known if h <= YEAR_DAYS), default=known[0])
         second = cut.history.start[cut.history.count > 1] + 1
         self.tiers_ = fit_tiers(
             p=prediction.p[risk_days],
@@ -361,7 +370,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
 
     def _notes(self) -> tuple[str, ...]:
         notes = [
-            f"{h} days ahead: answered by BTYD alone, since the history is too short to learn from outcomes"
+            f"{h} days ahead: answered by BTYD alone, since too few outcomes of both kinds are known to learn from"
             for h in self.horizons_
             if h not in self.learned_
         ]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repurchase.estimators.blend import expit, logit
-from repurchase.estimators.level import shift_to_mean
+from repurchase.estimators.level import shift_to_share
 
 __all__ = ["KnownWindow", "Scatter", "SpendSpread", "fit_scatter", "fit_spread", "spend_range"]
 
@@ -225,7 +225,7 @@ def fit_spread(windows: Sequence[KnownWindow]) -> SpendSpread:
         orders.append(np.log(window.orders_if_bought[usable]))
     if sum(len(miss) for miss in misses) < LEAST_IN_GROUP:
         return SpendSpread.unknown()
-    shifts = [_shift(window) for window in windows if len(window.bought)]
+    shifts = [shift_to_share(window.log_odds, window.bought) for window in windows if len(window.bought)]
     levels = [float(miss.mean()) for miss in misses if len(miss) >= LEAST_IN_GROUP]
     return SpendSpread(
         fit_scatter(np.concatenate(orders), np.concatenate(misses)),
@@ -269,8 +269,3 @@ def spend_range(
     low = bound(outside / 2.0, -1.0)
     high = bound(np.where(low > 0, outside / 2.0, outside), 1.0)
     return low, np.maximum(low, high)
-
-
-def _shift(window: KnownWindow) -> float:
-    share = float(np.clip(window.bought.mean(), 0.5 / len(window.bought), 1.0 - 0.5 / len(window.bought)))
-    return shift_to_mean(window.log_odds, share)

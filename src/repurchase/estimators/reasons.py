@@ -151,7 +151,12 @@ def _texts(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl.Expr]]:
     usual = explanation.usual.get(MONEY)
     money = pl.lit(None, pl.String())
     if usual is not None:
-        money = pl.format("about {} per purchase, usual here {}", _money(pl.col(MONEY)), _money(pl.lit(usual)))
+        own_money, usual_money = _money(pl.col(MONEY)), _money(pl.lit(usual))
+        money = (
+            pl.when(days == 1)
+            .then(pl.format("spent {}, usual here {}", own_money, usual_money))
+            .otherwise(pl.format("about {} per purchase, usual here {}", own_money, usual_money))
+        )
     return {
         "once": (pl.format("one purchase only, {}", ago), pl.format("first purchase {}", ago)),
         "silence": (
@@ -187,7 +192,7 @@ def _often(usual_rate: float) -> tuple[pl.Expr, pl.Expr]:
     many = (
         pl.when(days == 2)
         .then(pl.format("came back once, after {}", apart))
-        .when((age > 365) & ~slower)
+        .when((age > 365) & ~slower & (year >= 3))
         .then(last_year)
         .otherwise(in_all)
     )

@@ -37,11 +37,13 @@ def headline(facts: Facts) -> str:
     if facts.has_money:
         at_risk = money(float(high["value_at_risk"].sum()), facts.currency)
         everything = money(float(facts.scored["value_at_risk"].sum()), facts.currency)
-        text += f"; {at_risk} of the {everything} of expected spending at risk is theirs"
+        text += f"; {at_risk} of the {everything} of money at risk is theirs"
     mark = facts.evaluation.get("grade")
     if not mark or mark == "-":
         return f"{text}. How good the predictions are has not been judged."
-    return f"{text}. The predictions earned grade {mark} on later orders."
+    days = facts.evaluation.get("primary_horizon_days")
+    ahead = f" for {horizon(days)}" if days else ""
+    return f"{text}. The predictions{ahead} earned grade {mark} on later orders."
 
 
 def _ahead(facts: Facts) -> str:
@@ -69,7 +71,7 @@ def key_figures(facts: Facts) -> list[tuple[str, str]]:
         (count(high.height), f"at high risk of not buying{_ahead(facts)}"),
     ]
     if facts.has_money:
-        figures.append((money(_sum(scored, "value_at_risk"), facts.currency), "expected spending at risk"))
+        figures.append((money(_sum(scored, "value_at_risk"), facts.currency), "money at risk, to rank by"))
     figures.append((str(facts.evaluation.get("grade") or "–"), "grade of the predictions"))
     return figures
 
