@@ -35,7 +35,7 @@ def test_a_good_model_gets_an_a_in_one_sentence_with_its_figures() -> None:
     assert grade_of(GOOD).letter == "A"
     assert grade_of(GOOD).words == (
         "The model explains 12 % more of who buys than the best rule (the customer's own past rate), "
-        "and its probabilities are off by 0.015 on average."
+        "and its probabilities are off by 0.015 on average, 0.014 beyond chance."
     )
 
 

@@ -291,7 +291,9 @@ def shortfalls(standing: Standing, level: Level) -> tuple[str, ...]:
 
 
 def _words_of_success(standing: Standing) -> str:
-    return f"The model {lead_words(standing)}, and its probabilities are off by {standing.ece:.3f} on average."
+    beyond = excess_ece(standing.ece, standing.chance_ece)
+    off = f"its probabilities are off by {standing.ece:.3f} on average, {beyond:.3f} beyond chance"
+    return f"The model {lead_words(standing)}, and {off}."
 
 
 def _words_of_failure(standing: Standing) -> str:
