@@ -186,9 +186,8 @@ def _record(
     past: _Past, intake: Intake, delivered: Delivered, scores: Path, found: Mapping[str, Any], *, max_age_days: int
 ) -> dict[str, Any]:
     age_days = (intake.as_of - past.model_as_of).days
-    seen = past.model_as_of > past.as_of  # a model that has seen the outcomes cannot be judged by them
     advice = advise(
-        [] if seen else found["horizons"],
+        found["horizons"],
         drift=found["drift"],
         age_days=age_days,
         primary_horizon_days=past.evaluation.get("primary_horizon_days"),
