@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["AdditiveHead", "fit_additive", "fit_curves", "fit_log_spend", "fit_log_wait"]
+__all__ = ["PURCHASE_FEATURES", "AdditiveHead", "fit_additive", "fit_curves", "fit_log_spend"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -197,39 +197,18 @@ def fit_log_spend(design: pl.DataFrame, spend: Floats, weight: Floats) -> Additi
     AdditiveHead
         Flat outside the range it was fitted on.
     """
-    from sklearn.linear_model import Ridge
-
-    bases = _bases(design, SPEND_FEATURES)
-    matrix, middle, spread = _standardised(bases, design)
-    floor = np.quantile(spend, 0.002)
-    fitted = Ridge(alpha=PENALTY).fit(matrix, np.log(np.maximum(spend, floor)), sample_weight=weight)
-    return _head(bases, fitted.coef_ / spread, float(fitted.intercept_), middle)
+    floored = np.log(np.maximum(spend, np.quantile(spend, 0.002)))
+    return fit_curves(design, floored, features=SPEND_FEATURES, weight=weight)
 
 
-def fit_log_wait(design: pl.DataFrame, log_wait: Floats) -> AdditiveHead:
-    """Fit the logarithm of the days to a buyer's next purchase: a ridge regression on the curves of purchases.
-
-    Parameters
-    ----------
-    design : DataFrame of shape (n_buyers, n_features)
-        Buyers at earlier cut-offs; ``PURCHASE_FEATURES`` are used.
-    log_wait : float array of shape (n_buyers,)
-        Logarithm of their waits.
-
-    Returns
-    -------
-    AdditiveHead
-        Flat outside the range it was fitted on.
-    """
-    from sklearn.linear_model import Ridge
-
-    bases = _bases(design, PURCHASE_FEATURES)
-    matrix, middle, spread = _standardised(bases, design)
-    fitted = Ridge(alpha=PENALTY).fit(matrix, log_wait)
-    return _head(bases, fitted.coef_ / spread, float(fitted.intercept_), middle)
-
-
-def fit_curves(design: pl.DataFrame, values: Floats, *, features: Sequence[str], penalty: float) -> AdditiveHead:
+def fit_curves(
+    design: pl.DataFrame,
+    values: Floats,
+    *,
+    features: Sequence[str],
+    penalty: float = PENALTY,
+    weight: Floats | None = None,
+) -> AdditiveHead:
     """Fit any number of a customer: a ridge regression on the same kind of curves.
 
     Parameters
@@ -240,8 +219,10 @@ def fit_curves(design: pl.DataFrame, values: Floats, *, features: Sequence[str],
         What to fit.
     features : sequence of str
         Which columns get a curve.
-    penalty : float
+    penalty : float, optional
         Of the squared standardised slopes.
+    weight : float array of shape (n_rows,), optional
+        How much a row counts.
 
     Returns
     -------
@@ -252,7 +233,7 @@ def fit_curves(design: pl.DataFrame, values: Floats, *, features: Sequence[str],
 
     bases = _bases(design, features)
     matrix, middle, spread = _standardised(bases, design)
-    fitted = Ridge(alpha=penalty).fit(matrix, values)
+    fitted = Ridge(alpha=penalty).fit(matrix, values, sample_weight=weight)
     return _head(bases, fitted.coef_ / spread, float(fitted.intercept_), middle)
 
 

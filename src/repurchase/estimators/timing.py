@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.estimators.additive import AdditiveHead, fit_log_wait
+from repurchase.estimators.additive import PURCHASE_FEATURES, AdditiveHead, fit_curves
 from repurchase.estimators.ranges import Scatter, fit_scatter
 
 __all__ = ["WITHIN_DAYS", "Waits", "days_to_next_order", "fit_waits"]
@@ -128,7 +128,7 @@ def fit_waits(design: pl.DataFrame, wait_days: Floats, *, horizon_days: int) -> 
     if len(bought) < LEAST_BUYERS:
         return None
     log_wait = np.log(wait_days[bought] - 0.5)
-    curves = fit_log_wait(design[bought], log_wait)
+    curves = fit_curves(design[bought], log_wait, features=PURCHASE_FEATURES)
     mean = curves.total(design[bought])
     return Waits(horizon_days, curves, fit_scatter(mean, log_wait - mean))
 
