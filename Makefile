@@ -77,6 +77,10 @@ types: $(STAMP) ## check types
 bench-accuracy: $(STAMP) ## accuracy beside the peers, on CDNOW and on the real logs where they lie beside the checkout
 	@$(BIN)/python -m benchmarks.accuracy
 
+.PHONY: bench-speed
+bench-speed: $(STAMP) ## time and memory beside lifetimes, on generated orders of 100,000 and 1,000,000 customers
+	@$(BIN)/python -m benchmarks.speed
+
 .PHONY: bench-start
 bench-start: $(STAMP) ## how long --help and a score of CDNOW take
 	@$(BIN)/python -m benchmarks.start
