@@ -102,8 +102,9 @@ def rising(learned: Mapping[int, Floats], btyd: Mapping[int, Floats]) -> dict[in
     for horizon in sorted(set(btyd) - set(quiet)):
         before = max((h for h in learned if h < horizon), default=None)
         after = min((h for h in learned if h > horizon), default=None)
-        since = 1.0 if before is None else quiet[before] / quiet_btyd[before]
-        carried = np.asarray(since * quiet_btyd[horizon])
+        carried = quiet_btyd[horizon]
+        if before is not None:  # a ratio of equal chances is 1 to the last bit, so that nothing falls by rounding
+            carried = quiet[before] * (carried / quiet_btyd[before])
         quiet[horizon] = carried if after is None else np.maximum(carried, quiet[after])
     return {horizon: np.asarray(1.0 - quiet[horizon]) for horizon in sorted(quiet)}
 
