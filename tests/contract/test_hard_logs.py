@@ -120,3 +120,16 @@ def test_all_one_time_buyers_fall_back_by_name(simulate_orders: Simulate, honest
     assert model.learned_ == ()
     assert any("neither BG/NBD nor MBG/NBD converged" in note for note in model.notes_)
     assert scores["p_repurchase_30d"].max() < 0.05
+
+
+def test_where_nobody_came_back_a_first_purchase_is_what_an_order_brings(simulate_orders: Simulate) -> None:
+    orders = simulate_orders(customers=300, days=300, arrival_days=290).unique("customer_id", keep="first")
+    per_order = RepurchaseModel(horizons=(30,)).fit(orders).forecaster_.gamma_gamma
+    assert per_order is not None
+    assert per_order.fallback_mean == pytest.approx(orders["amount"].median(), rel=0.02)
+
+
+def test_risk_rests_on_a_horizon_that_outcomes_taught(simulate_orders: Simulate) -> None:
+    model = RepurchaseModel(horizons=(30, 200)).fit(simulate_orders(customers=500, days=300, arrival_days=250))
+    assert model.learned_ == (30,)
+    assert model.tiers_.risk_horizon_days == 30

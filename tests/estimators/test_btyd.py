@@ -116,3 +116,15 @@ def test_spend_shrinks_toward_the_shop_the_less_the_more_is_known() -> None:
     assert newcomer == pytest.approx(30.0)
     assert (np.diff([newcomer, *known]) > 0).all()
     assert known[-1] == pytest.approx(90, rel=1e-3)
+
+
+@pytest.mark.parametrize("horizon_days", [1, 90, 365])
+def test_dropout_only_takes_away_also_where_digits_are_lost(horizon_days: int) -> None:
+    """Nearly everybody buys daily: r and alpha run into the ten thousands, and the closed form loses all its digits."""
+    daily = Btyd("bgnbd", 52880.9, 52880.65, 0.00096, 10.6)
+    x = np.array([0.0, 3.0, 20.0])
+    found = daily.expected_purchases(x, x, x, horizon_days=horizon_days)
+    without_dropout = (daily.r + x) / (daily.alpha + x) * horizon_days
+    assert (found > 0).all()
+    assert (found <= without_dropout).all()
+    np.testing.assert_allclose(found, without_dropout, rtol=0.05)
