@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from repurchase.errors import OrdersError
 
-__all__ = ["REASONS", "CleaningReport", "Reason"]
+__all__ = ["REASONS", "CleaningReport", "Reason", "Treatment"]
+
+Treatment = Literal["set_aside", "netted"]
+"""Set aside: not among the orders. Netted: among the orders, with the money taken off."""
 
 REASONS: Mapping[str, str] = {
     "missing_customer": "no customer id",
@@ -47,7 +50,7 @@ class Reason:
     reason: str
     rows: int
     found: int
-    treatment: Literal["set_aside", "netted"]
+    treatment: Treatment
     words: str
 
 
@@ -117,7 +120,7 @@ class CleaningReport:
                 f"{named:,} named = {self.n_kept + named:,}."
             )
 
-    def count(self, treatment: Literal["set_aside", "netted"]) -> int:
+    def count(self, treatment: Treatment) -> int:
         """Count the rows of one treatment.
 
         Parameters

@@ -3,9 +3,17 @@
 The decimal mark is decided once for the whole column: one shop writes ``1.234,56`` everywhere or nowhere.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import polars as pl
 
-__all__ = ["ABSURD", "read_numbers"]
+__all__ = ["ABSURD", "COMMA_NOTE", "NumberEvidence", "NumberForm", "read_numbers"]
+
+NumberForm = Literal["plain", "point", "comma"]
+"""Every value is a plain number; or signs, blanks and marks of thousands stand in the column, and this is the decimal
+mark."""
+COMMA_NOTE = "the comma is the decimal mark"
 
 ABSURD = 1e12
 """No single line is worth this much in any currency; such a number is a fault of the export."""
@@ -16,7 +24,63 @@ _PLAIN = r"^[+-]?(?:\d+|\d{1,3}(?:MARK\d{3})+)(?:POINT\d*)?$"
 _DECIMAL_PROOF = r"POINT(?:\d{1,2}|\d{4,})$|MARK\d{3}POINT|^[+-]?0POINT|\d{4,}POINT"
 
 
-def read_numbers(values: pl.Series) -> tuple[pl.Series, str | None]:
+@dataclass(frozen=True)
+class NumberEvidence:
+    """What some rows of a column say about how it writes numbers; adds up over any split of the rows.
+
+    Parameters
+    ----------
+    comma, point : int
+        Rows that only make sense with that decimal mark.
+    is_plain : bool
+        Whether every value is a number as it stands.
+    """
+
+    comma: int = 0
+    point: int = 0
+    is_plain: bool = True
+
+    @classmethod
+    def of(cls, values: pl.Series) -> "NumberEvidence":
+        """Look at some rows.
+
+        Parameters
+        ----------
+        values : Series
+            Numbers as the export has them.
+
+        Returns
+        -------
+        NumberEvidence
+            Nothing for a column of numbers.
+        """
+        if values.dtype != pl.String:
+            return cls()
+        counted = values.drop_nulls().alias("text").value_counts(name="rows")
+        bare = _bare(counted["text"])
+        return cls(
+            _proofs(bare, counted["rows"], mark=r"\.", point=","),
+            _proofs(bare, counted["rows"], mark=",", point=r"\."),
+            _is_plain(counted["text"]),
+        )
+
+    def __add__(self, other: "NumberEvidence") -> "NumberEvidence":
+        return NumberEvidence(self.comma + other.comma, self.point + other.point, self.is_plain and other.is_plain)
+
+    def decide(self) -> NumberForm:
+        """Decide how the column writes numbers.
+
+        Returns
+        -------
+        NumberForm
+            The point, where nothing speaks for the comma.
+        """
+        if self.is_plain:
+            return "plain"
+        return "comma" if self.comma > self.point else "point"
+
+
+def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[pl.Series, str | None]:
     """Read a column of amounts or quantities.
 
     Understood are ``1234.5``, ``1.234,56``, ``1 234,56``, ``1,234.56``, ``1'234.56``, ``€ 12.50``, ``12,50 kr``,
@@ -27,6 +91,8 @@ def read_numbers(values: pl.Series) -> tuple[pl.Series, str | None]:
     ----------
     values : Series
         Text or numbers.
+    form : NumberForm, optional
+        What was decided by all rows, where these are some of them.
 
     Returns
     -------
@@ -42,17 +108,20 @@ def read_numbers(values: pl.Series) -> tuple[pl.Series, str | None]:
     """
     if values.dtype != pl.String:
         return _in_reason(values.cast(pl.Float64, strict=False)), None
-    direct = values.str.strip_chars().cast(pl.Float64, strict=False)
-    unread = values.filter(direct.is_null() & values.is_not_null() & (values.str.strip_chars() != ""))
-    if unread.is_empty():
-        return _in_reason(direct), None
+    if form is None:
+        form = "plain" if _is_plain(values) else NumberEvidence.of(values).decide()
+    if form == "plain":
+        return _in_reason(values.str.strip_chars().cast(pl.Float64, strict=False)), None
     distinct = values.unique()
-    bare = _bare(distinct)
-    comma = _comma_is_decimal(bare)
-    read = pl.DataFrame({"text": distinct, "number": _numbers(bare, comma=comma)})
+    read = pl.DataFrame({"text": distinct, "number": _numbers(_bare(distinct), comma=form == "comma")})
     joined = values.to_frame("text").join(read, on="text", how="left", nulls_equal=True, maintain_order="left")
-    note = "the comma is the decimal mark" if comma else None
-    return _in_reason(joined["number"].alias(values.name)), note
+    return _in_reason(joined["number"].alias(values.name)), COMMA_NOTE if form == "comma" else None
+
+
+def _is_plain(values: pl.Series) -> bool:
+    stripped = values.str.strip_chars()
+    direct = stripped.cast(pl.Float64, strict=False)
+    return not (direct.is_null() & values.is_not_null() & (stripped != "")).any()
 
 
 def _in_reason(numbers: pl.Series) -> pl.Series:
@@ -78,12 +147,9 @@ def _bare(values: pl.Series) -> pl.Series:
     return text.str.replace(r"^\((.+)\)$", "-$1").str.replace(r"^([^-].*)-$", "-$1")
 
 
-def _comma_is_decimal(bare: pl.Series) -> bool:
-    return _proofs(bare, mark=r"\.", point=",") > _proofs(bare, mark=",", point=r"\.")
-
-
-def _proofs(bare: pl.Series, *, mark: str, point: str) -> int:
-    return int(bare.str.contains(_DECIMAL_PROOF.replace("MARK", mark).replace("POINT", point)).sum() or 0)
+def _proofs(bare: pl.Series, rows: pl.Series, *, mark: str, point: str) -> int:
+    proves = bare.str.contains(_DECIMAL_PROOF.replace("MARK", mark).replace("POINT", point)).fill_null(value=False)
+    return int(rows.filter(proves).sum())
 
 
 def _numbers(bare: pl.Series, *, comma: bool) -> pl.Series:

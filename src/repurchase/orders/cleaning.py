@@ -32,17 +32,19 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
-from repurchase.orders.accounts import REASONS, CleaningReport, Reason
+from repurchase.orders.accounts import CleaningReport, Reason
 from repurchase.orders.dates import LATEST_ZONE
 from repurchase.orders.layouts import Layout, recognise
-from repurchase.orders.policy import NETTED, duplicates_note, judge, one_currency
+from repurchase.orders.policy import NETTED, Rulings, judge, rulings
 from repurchase.orders.returns import sale_dates
 from repurchase.orders.sources import RawOrders
-from repurchase.orders.values import read_values
+from repurchase.orders.survey import Survey
+from repurchase.orders.tally import Tally
+from repurchase.orders.values import Reading, read_values
 from repurchase.settings import Settings
 from repurchase.tables import ORDERS, Frame, as_polars
 
-__all__ = ["CleanOrders", "CleaningReport", "Reason", "clean_orders"]
+__all__ = ["CleanOrders", "CleaningReport", "Judged", "Reason", "clean_orders", "clean_rows", "require_sales", "today_in"]
 
 _DESCRIBING = ("product_id", "category", "quantity", "discount", "channel")
 _SORTED_BY = ("customer_id", "order_date", "order_id", "product_id", "amount", "quantity")
@@ -110,27 +112,107 @@ such as 2024-01-31, 31.12.2024 or 12/31/2024. Name the right column: --columns o
     """
     settings = settings or Settings()
     log = raw if isinstance(raw, RawOrders) else _as_raw(raw, settings)
-    reading = read_values(log.rows, log.layout, settings=settings, source=log.source)
-    currency = one_currency(reading.rows["currency"], settings, log.source)
-    last_day = today or _today(settings)
-    rows = judge(log.rows, reading, log.layout, settings=settings, currency=currency, today=last_day)
-    rows = rows.with_columns(_treatment(settings, reading.has_amounts))
-    reasons = _reasons(rows)
+    forms = Survey.of(log.rows, log.layout).decide(log.layout, settings=settings, source=log.source)
+    reading = read_values(log.rows, log.layout, forms, settings=settings)
+    day = today or today_in(settings)
+    ruled = rulings(reading.facts, log.layout, settings=settings, source=log.source, today=day)
+    judged = clean_rows(log.rows, reading, log.layout, ruled, settings=settings)
+    require_sales(judged.tally, source=log.source)
+    notes = (*log.notes, *forms.notes, *reading.facts.notes(log.layout))
+    report = judged.tally.report(log.layout, ruled, notes=notes)
+    return CleanOrders(_orders(judged.kept, log), judged.set_aside, report)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows after cleaning: all rows of some customers.
+
+    Parameters
+    ----------
+    kept : DataFrame
+        Sales and netted returns: the ids, ``order_date``, ``sale_date``, ``amount`` and what describes a line; ``row``
+        is the place among the rows of the export.
+    set_aside : DataFrame
+        Rows of the export as text, with ``reason``.
+    tally : Tally
+        Their counts.
+    """
+
+    kept: pl.DataFrame
+    set_aside: pl.DataFrame
+    tally: Tally
+
+
+def clean_rows(
+    raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings
+) -> Judged:
+    """Clean all rows of some customers, by what all rows of the log have settled.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        Rows of the export.
+    reading : Reading
+        Their values.
+    layout : Layout
+        The export format.
+    ruled : Rulings
+        Of the whole log.
+    settings : Settings
+        What to do with duplicates and returns.
+
+    Returns
+    -------
+    Judged
+        For each customer the same as if the whole log had been cleaned at once.
+    """
+    rows = judge(raw, reading, layout, ruled, settings=settings)
+    rows = rows.with_columns(_treatment(settings, ruled.has_amounts))
+    tally = Tally.of(rows, raw, layout, ruled)
     kept = rows.filter(pl.col("treatment") != "set_aside")
-    if kept["reason"].null_count() == 0:
-        raise OrdersError(_nothing_left(reasons, log))
-    orders = _orders(kept, log, reading.has_amounts)
-    notes = (*log.notes, *reading.notes, *_notes(rows, log, reading.has_amounts))
-    report = _report(
-        orders,
-        rows,
-        layout=log.layout,
-        reasons=reasons,
-        notes=notes,
-        has_amounts=reading.has_amounts,
-        currency=currency,
-    )
-    return CleanOrders(orders, _set_aside(rows, log.rows), report)
+    amount = pl.col("amount") if ruled.has_amounts else pl.lit(None, pl.Float64).alias("amount")
+    given = [role for role in _DESCRIBING if role in layout.columns]
+    named = kept.select("row", "customer_id", "order_id", "order_date", amount, sale_dates(kept), *given)
+    return Judged(named, _set_aside(rows, raw), tally)
+
+
+def require_sales(tally: Tally, *, source: str) -> None:
+    """Refuse a log without a single sale.
+
+    Parameters
+    ----------
+    tally : Tally
+        Of all rows.
+    source : str
+        What a message calls the log.
+
+    Raises
+    ------
+    OrdersError
+        With the reasons.
+    """
+    if not tally.n_kept:
+        why = first_few(f"{reason.rows:,} {reason.reason}" for reason in tally.reasons if reason.rows)
+        raise OrdersError(
+            f"{source}: none of the {tally.n_raw:,} rows is a sale: {why}. Check the export and its columns."
+        )
+
+
+def today_in(settings: Settings) -> date:
+    """Say what day it is.
+
+    Parameters
+    ----------
+    settings : Settings
+        The time zone; without one it is the day where it begins first on Earth.
+
+    Returns
+    -------
+    date
+        No order of today is in the future.
+    """
+    zone = ZoneInfo(settings.timezone) if settings.timezone else LATEST_ZONE
+    return datetime.now(tz=UTC).astimezone(zone).date()
 
 
 def _as_raw(frame: Frame, settings: Settings) -> RawOrders:
@@ -141,50 +223,15 @@ def _as_raw(frame: Frame, settings: Settings) -> RawOrders:
     return RawOrders(rows=rows, layout=layout, files=(), digest="", notes=layout.notes)
 
 
-def _today(settings: Settings) -> date:
-    zone = ZoneInfo(settings.timezone) if settings.timezone else LATEST_ZONE
-    return datetime.now(tz=UTC).astimezone(zone).date()
-
-
 def _treatment(settings: Settings, has_amounts: bool) -> pl.Expr:
     nettable = pl.col("reason").is_in(NETTED) & pl.lit(settings.returns == "net" and has_amounts)
     named = pl.when(nettable).then(pl.lit("netted")).otherwise(pl.lit("set_aside"))
     return pl.when(pl.col("reason").is_null()).then(pl.lit("kept")).otherwise(named).alias("treatment")
 
 
-def _reasons(rows: pl.DataFrame) -> tuple[Reason, ...]:
-    found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
-    counted = {name: (count, how) for name, how, count in rows.group_by("reason", "treatment").len().rows()}
-    named = ((name, *counted.get(name, (0, "netted" if name in NETTED else "set_aside"))) for name in REASONS)
-    return tuple(Reason(name, count, found[name], how, REASONS[name]) for name, count, how in named if found[name])
-
-
-def _nothing_left(reasons: tuple[Reason, ...], log: RawOrders) -> str:
-    why = first_few(f"{reason.rows:,} {reason.reason}" for reason in reasons if reason.rows)
-    return f"{log.source}: none of the {log.rows.height:,} rows is a sale: {why}. Check the export and its columns."
-
-
-def _orders(kept: pl.DataFrame, log: RawOrders, has_amounts: bool) -> pl.DataFrame:
-    """Put the kept rows into the form of ``tables.ORDERS``, with the export's further columns beside it.
-
-    Parameters
-    ----------
-    kept : DataFrame
-        Sales and netted returns.
-    log : RawOrders
-        The export.
-    has_amounts : bool
-        Whether there is money.
-
-    Returns
-    -------
-    DataFrame
-        Orders, sorted.
-    """
-    given = [role for role in _DESCRIBING if role in log.layout.columns]
-    amount = pl.col("amount") if has_amounts else pl.lit(None, pl.Float64).alias("amount")
-    named = kept.select("row", "customer_id", "order_id", "order_date", amount, sale_dates(kept), *given)
-    ordered = named.sort([name for name in _SORTED_BY if name in named.columns], nulls_last=True, maintain_order=True)
+def _orders(kept: pl.DataFrame, log: RawOrders) -> pl.DataFrame:
+    # Into the form of ``tables.ORDERS``, sorted, with the export's further columns beside it.
+    ordered = kept.sort([name for name in _SORTED_BY if name in kept.columns], nulls_last=True, maintain_order=True)
     further = _further_columns(log)
     beside = log.rows[ordered["row"]].select(pl.col(name).alias(own) for name, own in further.items())
     return ORDERS.check(pl.concat([ordered.drop("row"), beside], how="horizontal"))
@@ -201,63 +248,3 @@ def _set_aside(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
     aside = rows.filter(pl.col("treatment") == "set_aside")
     text = raw[aside["row"]].rename({"reason": "reason_in_export"} if "reason" in raw.columns else {})
     return text.select(pl.all().cast(pl.String)).with_columns(aside["reason"])
-
-
-def _notes(rows: pl.DataFrame, log: RawOrders, has_amounts: bool) -> list[str]:
-    sales = rows.filter(pl.col("treatment") == "kept")
-    notes = [duplicates_note(log.rows, log.layout, rows["order_date"])]
-    if log.layout.amount_rule == "order_total":
-        notes.append(_partly_refunded(sales))
-    notes.append(_statuses(sales, log.layout))
-    staff = sales.filter(pl.col("employee"))["order_id"].n_unique()
-    if staff:
-        notes.append(f"{staff:,} orders are marked as employees' and were kept as orders like any other.")
-    if not has_amounts and rows.select(pl.any_horizontal("cancellation", "return").any()).item():
-        notes.append("Returns were set aside: the log has no money they could be taken off.")
-    return [note for note in notes if note is not None]
-
-
-def _statuses(sales: pl.DataFrame, layout: Layout) -> str | None:
-    if "status" not in layout.columns:
-        return None
-    kept = sales["status"].drop_nulls().value_counts(sort=True).sort("count", "status", descending=[True, False])
-    shown = first_few(f"{status} ({rows:,} rows)" for status, rows in kept.rows())
-    return f"Order statuses that count as sales: {shown}." if kept.height else None
-
-
-def _partly_refunded(sales: pl.DataFrame) -> str | None:
-    totals = sales.group_by("customer_id", "order_id").agg(
-        (pl.col("gross_total") - pl.col("net_total")).first().alias("back")
-    )
-    partly = totals.filter(pl.col("back") > 0)["back"]
-    if partly.is_empty():
-        return None
-    return f"{len(partly):,} orders were paid back in part; {partly.sum():,.2f} in all was taken off them."
-
-
-def _report(
-    orders: pl.DataFrame,
-    rows: pl.DataFrame,
-    *,
-    layout: Layout,
-    reasons: tuple[Reason, ...],
-    notes: tuple[str, ...],
-    has_amounts: bool,
-    currency: str | None,
-) -> CleaningReport:
-    sales = rows.filter(pl.col("treatment") == "kept")
-    days = orders["order_date"].dt.date()
-    return CleaningReport(
-        n_raw=rows.height,
-        n_kept=sales.height,
-        reasons=reasons,
-        notes=notes,
-        has_amounts=has_amounts,
-        currency=currency,
-        first_day=days.min(),  # type: ignore[arg-type]
-        last_day=days.max(),  # type: ignore[arg-type]
-        n_customers=orders["customer_id"].n_unique(),
-        n_orders=sales.select("customer_id", "order_id").n_unique(),
-        layout=layout.name,
-        columns=dict(layout.columns),
-    )

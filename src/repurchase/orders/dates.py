@@ -7,13 +7,14 @@ not decide is asked about, never guessed.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import Literal
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
 
-__all__ = ["LATEST_ZONE", "DatesRead", "read_dates"]
+__all__ = ["LATEST_ZONE", "DateEvidence", "DateForm", "DatesRead", "offsets_note", "read_dates"]
 
 DateOrder = Literal["day_first", "month_first"]
 
@@ -54,8 +55,144 @@ LATEST_ZONE = timezone(timedelta(hours=14))
 _EARLIEST = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: clock time of the shop
 _LATEST = datetime(2200, 1, 1)  # noqa: DTZ001
 _SPREADSHEET_DAYS = (25569, 73050)
+_COUNTED = r"^\d{5}(\.\d+)?$|^\d{10}(\.\d+)?$|^\d{13}$"
 _ISO_FORMS = {"%Y-%m-%d %H:%M:%S": 19, "%Y-%m-%dT%H:%M:%S": 19, "%Y-%m-%d": 10}
 _PARTS = ("year", "month", "day", "hour", "minute", "second", "fraction", "half", "offset")
+
+
+@dataclass(frozen=True)
+class DateForm:
+    """How a column writes its dates.
+
+    Parameters
+    ----------
+    order : {"day_first", "month_first"}
+        What ``03/04/2024`` means.
+    counted : {5, 10, 13}, optional
+        Digits of numbers that count: days of a spreadsheet, seconds or milliseconds since 1970.
+    notes : tuple of str
+        What had to be decided, in words.
+    """
+
+    order: DateOrder = "day_first"
+    counted: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DateEvidence:
+    """What some rows of a column say about how it writes dates; adds up over any split of the rows.
+
+    Parameters
+    ----------
+    heads : frozenset of tuple of str
+        Different dates whose day and month might change places: first number, mark, second number, year.
+    digits : frozenset of int
+        Whole digits of the values, if every value is a number that may count.
+    counts : bool
+        Whether every value is such a number.
+    """
+
+    heads: frozenset[tuple[str, str, str, str]] = frozenset()
+    digits: frozenset[int] = frozenset()
+    counts: bool = True
+
+    @classmethod
+    def of(cls, values: pl.Series) -> "DateEvidence":
+        """Look at some rows.
+
+        Parameters
+        ----------
+        values : Series
+            Dates as the export has them.
+
+        Returns
+        -------
+        DateEvidence
+            Nothing for timestamps: they leave nothing to decide.
+        """
+        if values.dtype.is_temporal():
+            return cls()
+        texts = _as_text(values).unique().drop_nulls()
+        numbers = texts.str.extract_groups(_NUMBERS).struct.unnest().drop_nulls("first")
+        heads = numbers.select("first", "mark", "second_number", "year").unique().rows()
+        counts = bool(texts.str.contains(_COUNTED).all())
+        digits = texts.str.extract(r"^(\d+)").str.len_chars() if counts else pl.Series(dtype=pl.UInt32)
+        spreadsheet = texts.filter(texts.str.len_chars() > 0).cast(pl.Float64, strict=False) if 5 in digits else None
+        if spreadsheet is not None and not spreadsheet.is_between(*_SPREADSHEET_DAYS).all():
+            counts = False
+        return cls(frozenset(heads), frozenset(digits.unique().to_list()), counts)
+
+    def __add__(self, other: "DateEvidence") -> "DateEvidence":
+        return DateEvidence(self.heads | other.heads, self.digits | other.digits, self.counts and other.counts)
+
+    def decide(
+        self,
+        *,
+        column: str = "",
+        source: str = "orders",
+        timezone: str | None = None,
+        date_order: DateOrder | None = None,
+    ) -> DateForm:
+        """Decide how the column writes its dates.
+
+        Parameters
+        ----------
+        column, source : str
+            What messages call the column and the log.
+        timezone : str, optional
+            Zone that seconds since 1970 are read in.
+        date_order : {"day_first", "month_first"}, optional
+            Wins over what the column suggests.
+
+        Returns
+        -------
+        DateForm
+            How to read it.
+
+        Raises
+        ------
+        OrdersError
+            If day and month can change places, and neither the column nor ``date_order`` decides.
+        """
+        if self.counts and len(self.digits) == 1:
+            (digits,) = self.digits
+            return DateForm(counted=digits, notes=(_counted_note(digits, timezone or "UTC"),))
+        if not self.heads or date_order is not None:
+            return DateForm(date_order or "day_first")
+        days_first, months_first = self._votes
+        if days_first != months_first:
+            order: DateOrder = "day_first" if days_first > months_first else "month_first"
+            shown = "day" if order == "day_first" else "month"
+            return DateForm(order, notes=(f"Dates are read {shown} first, as the column shows.",))
+        if days_first == 0 and all(mark == "." for _, mark, _, _ in self.heads):
+            return DateForm(notes=("Dates are read day first, as dates with points are.",))
+        if days_first == 0 and all(int(first) == int(second) for first, _, second, _ in self.heads):
+            return DateForm()
+        raise OrdersError(self._question(column, source))
+
+    @cached_property
+    def _votes(self) -> tuple[int, int]:
+        return sum(int(head[0]) > 12 for head in self.heads), sum(int(head[2]) > 12 for head in self.heads)
+
+    def _question(self, column: str, source: str) -> str:
+        shown = sorted(f"{first}{mark}{second}{mark}{year}" for first, mark, second, year in self.heads)
+        undecided = sorted(
+            (f"{first}{mark}{second}{mark}{year}", int(first), int(second))
+            for first, mark, second, year in self.heads
+            if int(first) <= 12 and int(second) <= 12 and int(first) != int(second)
+        )
+        if not undecided or self._votes[0]:
+            return (
+                f"{source}: the dates in '{column}' contradict each other, half day first and half month first: "
+                f"{first_few(shown)}. Say which is right: --date-order day_first or --date-order month_first."
+            )
+        pick, a, b = undecided[0]
+        return (
+            f"{source}: the dates in '{column}' can be read in two ways: '{pick}' is {a} {_month_name(b)} or "
+            f"{_month_name(a)} {b}, and none of the {len(self.heads):,} different dates decides. "
+            "Say which: --date-order day_first or --date-order month_first."
+        )
 
 
 @dataclass(frozen=True)
@@ -68,14 +205,22 @@ class DatesRead:
         Clock time of the configured zone (or as written); null where no date could be read.
     notes : tuple of str
         What had to be decided, in words.
+    offsets : frozenset of int
+        Different offsets, in minutes east, where no zone was told.
     """
 
     values: pl.Series
     notes: tuple[str, ...] = ()
+    offsets: frozenset[int] = frozenset()
 
 
 def read_dates(
-    values: pl.Series, *, source: str = "orders", timezone: str | None = None, date_order: DateOrder | None = None
+    values: pl.Series,
+    *,
+    source: str = "orders",
+    timezone: str | None = None,
+    date_order: DateOrder | None = None,
+    form: DateForm | None = None,
 ) -> DatesRead:
     """Read a column of dates.
 
@@ -91,6 +236,8 @@ def read_dates(
         zone every time stays as written.
     date_order : {"day_first", "month_first"}, optional
         What ``03/04/2024`` means; it wins over what the column suggests.
+    form : DateForm, optional
+        What was decided by all rows, where these are some of them.
 
     Returns
     -------
@@ -115,17 +262,40 @@ or March 4, and none of the 2 different dates decides. Say which: --date-order d
     """
     if values.dtype.is_temporal():
         return DatesRead(_in_range(_from_timestamps(values, timezone)))
-    text = values.cast(pl.Int64, strict=False) if _whole_floats(values) else values
-    text = text.cast(pl.String).str.strip_chars()
+    if form is None:
+        evidence = DateEvidence.of(values)
+        form = evidence.decide(column=values.name, source=source, timezone=timezone, date_order=date_order)
+    text = _as_text(values)
     distinct = text.unique().drop_nulls()
-    read, notes = _read_distinct(distinct.alias("text"), values.name, source, timezone, date_order)
+    read, offsets = _read_distinct(distinct.alias("text"), form, timezone)
     pairs = pl.DataFrame({"text": distinct, "when": read})
     joined = text.to_frame("text").join(pairs, on="text", how="left", maintain_order="left")
-    return DatesRead(_in_range(joined["when"].alias(values.name)), notes)
+    return DatesRead(_in_range(joined["when"].alias(values.name)), (*form.notes, *offsets_note(offsets)), offsets)
 
 
-def _whole_floats(values: pl.Series) -> bool:
-    return values.dtype.is_float() and bool((values.drop_nulls().drop_nans() % 1 == 0).all())
+def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
+    """Say that times carry several offsets.
+
+    Parameters
+    ----------
+    offsets : frozenset of int
+        Minutes east.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or none.
+    """
+    if len(offsets) < 2:
+        return ()
+    return ("Times carry different offsets; each day is counted as written (set timezone to count in one zone).",)
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    if values.dtype.is_float():  # 20240131.0 stands in a column of whole numbers that has gaps
+        whole = (values % 1 == 0).fill_null(value=False)
+        return values.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, values.fill_nan(None).cast(pl.String))
+    return values.cast(pl.String).str.strip_chars()
 
 
 def _in_range(values: pl.Series) -> pl.Series:
@@ -140,63 +310,33 @@ def _from_timestamps(values: pl.Series, timezone: str | None) -> pl.Series:
     return values.cast(pl.Datetime("us"))
 
 
-def _read_distinct(
-    texts: pl.Series, column: str, source: str, timezone: str | None, date_order: DateOrder | None
-) -> tuple[pl.Series, tuple[str, ...]]:
-    counted = _from_counts(texts, timezone)
-    if counted is not None:
-        return counted
+def _read_distinct(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
+    if form.counted is not None:
+        return _from_counts(texts, form.counted, timezone), frozenset()
     plain = _plain_iso(texts)
     if plain is not None:
-        return plain, ()
-    order, notes = _decide_order(texts, column, source, date_order)
-    parts = _parts(texts, order)
+        return plain, frozenset()
+    parts = _parts(texts, form.order)
     local = _local_time(parts)
     offset = _offset_minutes(parts["offset"])
     if timezone:
-        return _to_zone(local, offset, timezone), notes
-    if offset.n_unique() - int(offset.null_count() > 0) > 1:
-        notes += ("Times carry different offsets; each day is counted as written (set timezone to count in one zone).",)
-    return local, notes
+        return _to_zone(local, offset, timezone), frozenset()
+    return local, frozenset(offset.drop_nulls().unique().to_list())
 
 
-def _from_counts(texts: pl.Series, timezone: str | None) -> tuple[pl.Series, tuple[str, ...]] | None:
-    """Read numbers that count days or seconds, if every value is such a number.
-
-    Parameters
-    ----------
-    texts : Series of str
-        Distinct values.
-    timezone : str or None
-        Zone to convert seconds since 1970 to.
-
-    Returns
-    -------
-    tuple or None
-        Timestamps and the note, or None if this is not such a column.
-    """
-    if texts.is_empty() or not texts.str.contains(r"^\d{5}(\.\d+)?$|^\d{10}(\.\d+)?$|^\d{13}$").all():
-        return None
-    numbers = texts.cast(pl.Float64)
-    whole_digits = texts.str.extract(r"^(\d+)").str.len_chars()
-    if whole_digits.n_unique() > 1:
-        return None
-    digits = whole_digits[0]
+def _from_counts(texts: pl.Series, digits: int, timezone: str | None) -> pl.Series:
+    numbers = texts.cast(pl.Float64, strict=False)
     if digits == 5:
-        return _from_spreadsheet(numbers)
+        return (((numbers - 25569) * 86400).round(0).cast(pl.Int64) * 1_000_000).cast(pl.Datetime("us"))
     micros = (numbers * (1e6 if digits == 10 else 1e3)).round(0).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    return _from_timestamps(micros, timezone)
+
+
+def _counted_note(digits: int, zone: str) -> str:
+    if digits == 5:
+        return "Dates are day numbers of a spreadsheet (45,292 is 2024-01-01)."
     unit = "seconds" if digits == 10 else "milliseconds"
-    zone = timezone or "UTC"
-    return _from_timestamps(micros, timezone), (f"Dates are {unit} since 1970, read as clock time in {zone}.",)
-
-
-def _from_spreadsheet(numbers: pl.Series) -> tuple[pl.Series, tuple[str, ...]] | None:
-    if not numbers.is_between(*_SPREADSHEET_DAYS).all():
-        return None
-    seconds = ((numbers - 25569) * 86400).round(0).cast(pl.Int64)
-    return (seconds * 1_000_000).cast(pl.Datetime("us")), (
-        "Dates are day numbers of a spreadsheet (45,292 is 2024-01-01).",
-    )
+    return f"Dates are {unit} since 1970, read as clock time in {zone}."
 
 
 def _plain_iso(texts: pl.Series) -> pl.Series | None:
@@ -219,42 +359,6 @@ def _plain_iso(texts: pl.Series) -> pl.Series | None:
             read = texts.str.to_datetime(form, strict=False, time_unit="us")
             return read if read.null_count() == 0 else None
     return None
-
-
-def _decide_order(
-    texts: pl.Series, column: str, source: str, given: DateOrder | None
-) -> tuple[DateOrder, tuple[str, ...]]:
-    numbers = texts.str.extract_groups(_NUMBERS).struct.unnest().filter(pl.col("first").is_not_null())
-    if numbers.is_empty() or given is not None:
-        return given or "day_first", ()
-    first, second = numbers["first"].cast(pl.Int32), numbers["second_number"].cast(pl.Int32)
-    days_first, months_first = int((first > 12).sum()), int((second > 12).sum())
-    if days_first != months_first:
-        order: DateOrder = "day_first" if days_first > months_first else "month_first"
-        return order, (f"Dates are read {'day' if order == 'day_first' else 'month'} first, as the column shows.",)
-    if days_first == 0 and (numbers["mark"] == ".").all():
-        return "day_first", ("Dates are read day first, as dates with points are.",)
-    if days_first == 0 and (first == second).all():
-        return "day_first", ()
-    raise OrdersError(_question(texts, column, source, first, second))
-
-
-def _question(texts: pl.Series, column: str, source: str, first: pl.Series, second: pl.Series) -> str:
-    undecided = texts.filter(texts.str.contains(_NUMBERS))
-    open_pairs = (first <= 12) & (second <= 12) & (first != second)
-    pick = undecided.filter(open_pairs).sort()
-    if pick.is_empty() or (first > 12).any():
-        return (
-            f"{source}: the dates in '{column}' contradict each other, half day first and half month first: "
-            f"{first_few(undecided.sort())}. Say which is right: --date-order day_first or --date-order month_first."
-        )
-    row = pl.Series([pick[0]]).str.extract_groups(_NUMBERS).struct.unnest().row(0, named=True)
-    a, b = int(row["first"]), int(row["second_number"])
-    return (
-        f"{source}: the dates in '{column}' can be read in two ways: '{pick[0]}' is {a} {_month_name(b)} or "
-        f"{_month_name(a)} {b}, and none of the {len(texts):,} different dates decides. "
-        "Say which: --date-order day_first or --date-order month_first."
-    )
 
 
 def _month_name(month: int) -> str:

@@ -6,6 +6,10 @@ __all__ = ["clean_ids"]
 
 _STAND_INS_FOR_NOTHING = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat")
 _WHOLE_NUMBER_AS_DECIMAL = r"^([1-9]\d*|0)\.0+$"
+_TO_TIDY = (
+    r"^\s|\s$|\.0+$|[\p{Lu}\p{Lt}].*@|@.*[\p{Lu}\p{Lt}]|^(?i:nan|none|null|na|n/a|\#n/a|<na>|nat)?$"
+)
+"""One cheap look finds whether any id is spelled otherwise; most exports are tidy."""
 
 
 def clean_ids(values: pl.Series) -> pl.Series:
@@ -34,10 +38,10 @@ def clean_ids(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():
         return _from_floats(values)
     text = values.cast(pl.String)
+    if not text.str.contains(_TO_TIDY).any():
+        return text
     distinct = text.unique()
     tidy = _tidy(distinct)
-    if tidy.equals(distinct, null_equal=True):
-        return text
     spelling = pl.DataFrame({"id": distinct, "tidy": tidy})
     return (
         pl.DataFrame({"id": text})

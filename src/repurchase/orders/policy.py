@@ -4,46 +4,81 @@ Every function here looks at the values of all rows and gives one mask or one va
 that of ``accounts.REASONS``.
 """
 
-from datetime import date, time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
 from repurchase.orders.accounts import REASONS
+from repurchase.orders.facts import Facts
 from repurchase.orders.layouts import Layout
 from repurchase.orders.totals import spread_totals
 from repurchase.orders.values import Reading
 from repurchase.settings import Settings
 
-__all__ = ["NETTED", "duplicates_note", "exact_repeats", "judge", "one_currency"]
+__all__ = ["NETTED", "Rulings", "exact_repeats", "judge", "rulings"]
 
 NETTED = ("cancellation", "return", "refunded_in_full")
 _ORDER = ("customer_id", "order_id", "usable")
 
 
-def one_currency(values: pl.Series, settings: Settings, source: str) -> str | None:
-    """Settle the currency of a log.
+@dataclass(frozen=True)
+class Rulings:
+    """What all rows together have settled for each of them.
 
     Parameters
     ----------
-    values : Series of str
-        Currency per row.
+    has_amounts : bool
+        Whether the log has money.
+    currency : str or None
+        The currency to keep.
+    repeats_are_faults : bool
+        Whether a row that equals an earlier one is that row written twice.
+    today : date
+        The last day that can have orders.
+    """
+
+    has_amounts: bool
+    currency: str | None
+    repeats_are_faults: bool
+    today: date
+
+
+def rulings(facts: Facts, layout: Layout, *, settings: Settings, source: str, today: date) -> Rulings:
+    """Settle what concerns every row.
+
+    Parameters
+    ----------
+    facts : Facts
+        Of all rows.
+    layout : Layout
+        The export format.
     settings : Settings
-        May name the one to keep.
+        May name the currency to keep.
     source : str
         What a message calls the log.
+    today : date
+        The last day that can have orders.
 
     Returns
     -------
-    str or None
-        The currency, in capitals, where it is known.
+    Rulings
+        The same for the same rows, however they were split.
 
     Raises
     ------
     OrdersError
-        If there are several and the settings name none, or name one that is not there.
+        If most rows cannot be read, or if there are several currencies and the settings name none of them.
     """
-    counts = values.drop_nulls().value_counts(sort=True).sort("count", values.name, descending=[True, False]).rows()
+    facts.require_usable(layout, source=source)
+    currency = _one_currency(facts.currencies, settings, source)
+    return Rulings(facts.has_amounts, currency, facts.repeats_are_faults(layout), today)
+
+
+def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str) -> str | None:
+    counts = sorted(currencies.items(), key=lambda item: (-item[1], item[0]))
     present = [name for name, _ in counts]
     wanted = settings.currency.upper() if settings.currency else None
     if wanted is not None and present and wanted not in present:
@@ -61,24 +96,22 @@ def one_currency(values: pl.Series, settings: Settings, source: str) -> str | No
 
 
 def judge(
-    raw: pl.DataFrame, reading: Reading, layout: Layout, *, settings: Settings, currency: str | None, today: date
+    raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings
 ) -> pl.DataFrame:
     """Give every row its reason, or none, and its money.
 
     Parameters
     ----------
     raw : DataFrame
-        The export's rows, for the search for duplicates.
+        The export's rows, for the search for duplicates; all rows of each customer in it.
     reading : Reading
         Their values.
     layout : Layout
         The export format.
+    ruled : Rulings
+        What is settled for all rows.
     settings : Settings
         What to do with duplicates.
-    currency : str or None
-        The currency to keep.
-    today : date
-        The last day that can have orders.
 
     Returns
     -------
@@ -86,66 +119,28 @@ def judge(
         The reading's rows in their order, with ``order_id`` filled, ``amount``, ``reason`` (null for a plain sale) and
         a column per reason that says whether the row shows that fault at all.
     """
-    rows = _with_line_faults(raw, reading, layout, currency, today)
+    rows = _with_line_faults(raw, reading, layout, ruled)
     waived = {"duplicate_line"} if settings.duplicates == "keep" else set()
     early = [name for name in REASONS if name in rows.columns and name not in waived]
     usable = ~pl.any_horizontal(early)
     rows = _with_order_ids(rows.with_columns(usable.alias("usable")), layout)
-    rows = _with_later_faults(_with_amounts(rows, layout), layout, reading.has_amounts)
+    rows = _with_later_faults(_with_amounts(rows, layout), layout, ruled.has_amounts)
     reason = pl.coalesce(*(pl.when(name).then(pl.lit(name)) for name in REASONS if name not in waived))
     return rows.with_columns(reason.alias("reason"))
 
 
-def _with_line_faults(
-    raw: pl.DataFrame, reading: Reading, layout: Layout, currency: str | None, today: date
-) -> pl.DataFrame:
+def _with_line_faults(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings) -> pl.DataFrame:
     money = "net_total" if layout.amount_rule == "order_total" else "amount"
-    repeats = exact_repeats(raw) if _repeats_are_faults(layout, reading.rows["order_date"]) else _none(raw.height)
+    repeats = exact_repeats(raw) if ruled.repeats_are_faults else _none(raw.height)
     return reading.rows.with_columns(
         pl.col("customer_id").is_null().alias("missing_customer"),
         pl.col("order_date").is_null().alias("unreadable_date"),
-        (pl.col("order_date").dt.date() > today).fill_null(value=False).alias("future_date"),
-        (pl.col(money).is_null() & pl.lit(reading.has_amounts)).alias("amount_not_a_number"),
-        (pl.col("currency") != pl.lit(currency, pl.String)).fill_null(value=False).alias("other_currency"),
+        (pl.col("order_date").dt.date() > ruled.today).fill_null(value=False).alias("future_date"),
+        (pl.col(money).is_null() & pl.lit(ruled.has_amounts)).alias("amount_not_a_number"),
+        (pl.col("currency") != pl.lit(ruled.currency, pl.String)).fill_null(value=False).alias("other_currency"),
         repeats.alias("duplicate_line"),
         (pl.col("copy") > 1).alias("repeated_order"),
         (pl.col("cancelled") | _status_in(layout.dead_statuses)).alias("cancelled_order"),
-    )
-
-
-def _repeats_are_faults(layout: Layout, when: pl.Series) -> bool:
-    if layout.first_line_only:
-        return False
-    return "order_id" in layout.columns or bool((when.dt.time() != time()).any())
-
-
-def duplicates_note(raw: pl.DataFrame, layout: Layout, when: pl.Series) -> str | None:
-    """Say why equal rows were kept, where they were.
-
-    Parameters
-    ----------
-    raw : DataFrame
-        The export's rows.
-    layout : Layout
-        The export format.
-    when : Series of datetime
-        Times of order.
-
-    Returns
-    -------
-    str or None
-        A sentence, or None if equal rows count as duplicates or there are none.
-    """
-    if _repeats_are_faults(layout, when):
-        return None
-    count = int(exact_repeats(raw).sum())
-    if not count:
-        return None
-    if layout.first_line_only:
-        return f"{count:,} rows equal an earlier row; each is a line of an order of its own and was kept."
-    return (
-        f"{count:,} rows equal an earlier row and were kept: without order ids or times of day, two equal purchases on "
-        "one day cannot be told from a row written twice."
     )
 
 
@@ -245,7 +240,10 @@ def _with_later_faults(rows: pl.DataFrame, layout: Layout, has_amounts: bool) ->
     if layout.amount_rule != "order_total":
         backwards |= (pl.col("quantity") < 0).fill_null(value=False)
     emptied = (pl.col("net_total") <= 0).fill_null(value=False) & ~backwards
-    nothing = (pl.col("gross") == 0).fill_null(value=False).all().over(_ORDER) & pl.lit(has_amounts)
+    worthless = (pl.col("gross") == 0).fill_null(value=False)
+    nothing = pl.lit(value=False)
+    if has_amounts and rows.select(worthless.any()).item():  # the search by order costs more than all the rest
+        nothing = worthless.all().over(_ORDER)
     return rows.with_columns(
         nothing.alias("zero_total"),
         cancellation.alias("cancellation"),

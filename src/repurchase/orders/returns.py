@@ -37,6 +37,8 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
     ... })).to_list()
     [None, datetime.date(2024, 1, 1), None]
     """
+    if not (lines["amount"] < 0).any():
+        return pl.Series("sale_date", [None], dtype=pl.Date).new_from_index(0, lines.height)
     key = ["customer_id", "product_id", "size"]
     sized = lines.select(
         "customer_id",

@@ -1,26 +1,27 @@
 """The values of an export under our names: ids as text, dates as timestamps, money as numbers."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 
-from repurchase.errors import OrdersError
 from repurchase.orders.amounts import read_numbers
-from repurchase.orders.dates import read_dates
+from repurchase.orders.dates import DatesRead, read_dates
+from repurchase.orders.facts import Facts, Unread, filled
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.layouts import Layout
+from repurchase.orders.survey import NUMBERS, Forms
 from repurchase.orders.vocabulary import plain
 from repurchase.settings import Settings
 
 __all__ = ["Reading", "read_values"]
 
 _IDS = ("customer_id", "order_id", "product_id", "category", "channel")
-_NUMBERS = ("amount", "order_total", "refunded", "price", "quantity", "line_discount", "discount")
 _TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "currency")
 _FLAGS_OF_THE_ORDER = ("cancelled", "employee")
 _TRUE = ("true", "yes", "1", "1.0", "y", "t")
-_BLANK = ("", "nan", "none", "null", "na", "n/a", "<na>", "nat")
+_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -33,45 +34,35 @@ class Reading:
         ``row``, ``copy`` (1, or more for a repeated order), the ids, ``order_date``, ``amount`` (money of the line),
         ``net_total`` and ``gross_total`` (of the order, under that amount rule), ``line_value``, ``quantity``,
         ``status``, ``currency``, ``cancelled`` and ``employee``; null where there is none.
-    has_amounts : bool
-        Whether there is money at all.
-    notes : tuple of str
-        What was decided, in words.
+    facts : Facts
+        What these rows add to what must be known of all.
     """
 
     rows: pl.DataFrame
-    has_amounts: bool
-    notes: tuple[str, ...]
+    facts: Facts
 
 
-def read_values(rows: pl.DataFrame, layout: Layout, *, settings: Settings, source: str) -> Reading:
+def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: Settings) -> Reading:
     """Read every column that has a role.
 
     Parameters
     ----------
     rows : DataFrame
-        The export.
+        The export, or some of its rows: whole orders, where order fields stand on an order's first line.
     layout : Layout
         Which column is which.
+    forms : Forms
+        How dates and numbers are written.
     settings : Settings
-        Time zone and order of day and month.
-    source : str
-        What a message calls the log.
+        Time zone.
 
     Returns
     -------
     Reading
         The values.
-
-    Raises
-    ------
-    OrdersError
-        If every customer is missing, or most dates or most amounts cannot be read.
     """
-    dates = read_dates(
-        rows[layout.columns["order_date"]], source=source, timezone=settings.timezone, date_order=settings.date_order
-    )
-    numbers, number_notes = _numbers(rows, layout, source)
+    dates = read_dates(rows[layout.columns["order_date"]], timezone=settings.timezone, form=forms.dates)
+    numbers, unread = _numbers(rows, layout, forms)
     values = pl.DataFrame(
         {
             "row": pl.int_range(rows.height, dtype=pl.UInt32, eager=True),
@@ -84,17 +75,33 @@ def read_values(rows: pl.DataFrame, layout: Layout, *, settings: Settings, sourc
             "employee": _words(rows, layout, "employee").is_in(_TRUE).fill_null(value=False),
         }
     )
-    nobody = pl.col("customer_id").is_in(list(layout.guest_ids)).fill_null(value=False)
-    values = values.with_columns(pl.when(~nobody).then("customer_id").alias("customer_id"))
+    if layout.guest_ids:
+        nobody = pl.col("customer_id").is_in(list(layout.guest_ids)).fill_null(value=False)
+        values = values.with_columns(pl.when(~nobody).then("customer_id").alias("customer_id"))
     values = _with_copies(values, layout)
     if layout.first_line_only:
         values = _as_on_first_line(values)
-    _refuse_unusable(values, rows, layout, source)
-    priced, has_amounts = _with_money(values, layout)
-    notes = [*dates.notes, *number_notes]
-    if not has_amounts and layout.amount_rule != "none":
-        notes.append("The column of money is empty: purchases are predicted, money is not.")
-    return Reading(priced, has_amounts, tuple(notes))
+    priced = _with_money(values, layout)
+    return Reading(priced, _facts(priced, rows, layout, dates, unread))
+
+
+def _facts(
+    values: pl.DataFrame, rows: pl.DataFrame, layout: Layout, dates: DatesRead, unread: dict[str, Unread]
+) -> Facts:
+    when = values["order_date"]
+    money = values["net_total" if layout.amount_rule == "order_total" else "amount"]
+    currencies = values["currency"].drop_nulls().value_counts()
+    return Facts(
+        n_rows=values.height,
+        n_named=values.height - values["customer_id"].null_count(),
+        n_dated=values.height - when.null_count(),
+        n_priced=values.height - money.null_count(),
+        dates=Unread.of(rows[layout.columns["order_date"]], when),
+        numbers=unread,
+        has_times=bool((when.to_physical() % _MICROSECONDS_A_DAY != 0).any()),
+        currencies=Counter(dict(currencies.rows())),
+        offsets=dates.offsets,
+    )
 
 
 def _column(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series | None:
@@ -124,47 +131,20 @@ def _words(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
 
 def _flag(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
     column = _column(rows, layout, role)
-    return _filled(column) if column is not None else _empty(rows, pl.Boolean()).fill_null(value=False)
+    return filled(column) if column is not None else _empty(rows, pl.Boolean()).fill_null(value=False)
 
 
-def _filled(values: pl.Series) -> pl.Series:
-    if values.dtype != pl.String:
-        return values.is_not_null()
-    return (~values.str.strip_chars().str.to_lowercase().is_in(_BLANK)).fill_null(value=False)
-
-
-def _numbers(rows: pl.DataFrame, layout: Layout, source: str) -> tuple[dict[str, pl.Series], list[str]]:
+def _numbers(rows: pl.DataFrame, layout: Layout, forms: Forms) -> tuple[dict[str, pl.Series], dict[str, Unread]]:
     found: dict[str, pl.Series] = {}
-    notes: list[str] = []
-    money = {"amount": ("amount",), "order_total": ("order_total",), "quantity_price": ("quantity", "price")}
-    for role in _NUMBERS:
+    unread: dict[str, Unread] = {}
+    for role in NUMBERS:
         column = _column(rows, layout, role)
         if column is None:
             found[role] = _empty(rows, pl.Float64())
             continue
-        found[role], note = read_numbers(column)
-        if note:
-            notes.append(f"In '{column.name}' {note}.")
-        if role in money.get(layout.amount_rule, ()):
-            _refuse_text(column, found[role], source, role)
-    return found, notes
-
-
-def _refuse_text(written: pl.Series, read: pl.Series, source: str, role: str) -> None:
-    if read.null_count() == written.null_count():
-        return
-    filled = _filled(written)
-    unread = written.filter(filled & read.is_null())
-    if len(unread) * 2 > int(filled.sum()):
-        raise OrdersError(
-            f"{source}: {len(unread):,} of {int(filled.sum()):,} values in the {role} column '{written.name}' are not "
-            f"numbers: {_examples(unread)}. Name the right column: --columns {role}=..."
-        )
-
-
-def _examples(values: pl.Series) -> str:
-    shown = [f"'{str(value)[:40]}'" for value in values.unique(maintain_order=True).head(6)]
-    return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
+        found[role], _ = read_numbers(column, form=forms.numbers[role])
+        unread[role] = Unread.of(column, found[role])
+    return found, unread
 
 
 def _with_copies(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -210,36 +190,15 @@ def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([joined.select(values.columns), alone]).sort("row")
 
 
-def _refuse_unusable(values: pl.DataFrame, rows: pl.DataFrame, layout: Layout, source: str) -> None:
-    customer, when = layout.columns["customer_id"], layout.columns["order_date"]
-    if values["customer_id"].null_count() == values.height:
-        raise OrdersError(
-            f"{source}: all {values.height:,} rows lack a customer in column '{customer}'. "
-            "Name the column that tells customers apart: --columns customer_id=..."
-        )
-    unread = rows[when].filter(values["order_date"].is_null())
-    if len(unread) * 2 > values.height:
-        blank = len(unread) - int(_filled(unread).sum())
-        shown = _examples(unread.filter(_filled(unread))) if blank < len(unread) else "all of them are empty"
-        raise OrdersError(
-            f"{source}: {len(unread):,} of {values.height:,} dates in column '{when}' cannot be read: {shown}. "
-            "Expected dates such as 2024-01-31, 31.12.2024 or 12/31/2024. "
-            "Name the right column: --columns order_date=..."
-        )
-
-
-def _with_money(values: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, bool]:
+def _with_money(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     line_value = pl.col("price") * pl.col("quantity").fill_null(1.0) - pl.col("line_discount").fill_null(0.0)
     values = values.with_columns(line_value.alias("line_value"))
     if layout.amount_rule == "quantity_price":
         values = values.with_columns((pl.col("price") * pl.col("quantity")).alias("amount"))
     if layout.amount_rule == "order_total":
-        values = _with_totals(values, layout)
-    else:
-        empty = pl.lit(None, pl.Float64)
-        values = values.with_columns(empty.alias("gross_total"), empty.alias("net_total"))
-    money = "net_total" if layout.amount_rule == "order_total" else "amount"
-    return values, values[money].null_count() < values.height
+        return _with_totals(values, layout)
+    empty = pl.lit(None, pl.Float64)
+    return values.with_columns(empty.alias("gross_total"), empty.alias("net_total"))
 
 
 def _with_totals(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -257,12 +216,14 @@ def _with_totals(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     DataFrame
         With ``gross_total`` and ``net_total``.
     """
+    # By customer too: of an id that two customers share, each has an order of his own.
+    order = ["order_id", "copy"] if layout.first_line_only else ["customer_id", "order_id", "copy"]
     known = values.filter(pl.col("order_id").is_not_null())
-    totals = known.group_by("order_id", "copy", maintain_order=True).agg(
+    totals = known.group_by(order, maintain_order=True).agg(
         pl.col("order_total").drop_nulls().first().alias("gross_total"),
         pl.col("refunded").drop_nulls().first().abs().fill_null(0.0).alias("refund"),
     )
-    joined = values.join(totals, on=["order_id", "copy"], how="left", maintain_order="left").with_columns(
+    joined = values.join(totals, on=order, how="left", maintain_order="left", nulls_equal=True).with_columns(
         pl.coalesce("gross_total", "order_total"), pl.coalesce("refund", pl.col("refunded").abs(), 0.0)
     )
     paid_back = _is_one_of(layout.refunded_statuses)

@@ -1,0 +1,229 @@
+"""Counts of a cleaning that add up over any split of the customers, and the report made of their sum."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+
+import polars as pl
+
+from repurchase.errors import first_few
+from repurchase.orders.accounts import REASONS, CleaningReport, Reason, Treatment
+from repurchase.orders.layouts import Layout
+from repurchase.orders.policy import NETTED, Rulings, exact_repeats
+
+__all__ = ["Tally"]
+
+_CENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came of some customers' rows.
+
+    Parameters
+    ----------
+    n_raw, n_kept : int
+        Rows read, and rows kept as plain sales.
+    found : Counter of str
+        Rows that show each fault.
+    treated : Counter of (str, str)
+        Rows of each reason and treatment; no row is counted twice.
+    first_day, last_day : date or None
+        Of the rows among the orders.
+    n_customers, n_orders : int
+        Customers among the orders, and their orders (returns left out).
+    sales : int
+        Net money, in ten-thousandths.
+    statuses : Counter of str
+        Rows kept, by status of their order.
+    employee_orders, paid_back_orders : int
+        Orders kept that are marked as employees', and that were paid back in part.
+    paid_back : int
+        What was paid back in part, in ten-thousandths.
+    equal_rows : int
+        Rows that equal an earlier one and were kept for it.
+    lost_returns : bool
+        Whether returns were set aside for want of money.
+    """
+
+    n_raw: int = 0
+    n_kept: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    treated: Counter[tuple[str, Treatment]] = field(default_factory=Counter)
+    first_day: date | None = None
+    last_day: date | None = None
+    n_customers: int = 0
+    n_orders: int = 0
+    sales: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    employee_orders: int = 0
+    paid_back_orders: int = 0
+    paid_back: int = 0
+    equal_rows: int = 0
+    lost_returns: bool = False
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: Rulings) -> "Tally":
+        """Count judged rows.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            As `policy.judge` gave them, with ``treatment``.
+        raw : DataFrame
+            The same rows of the export.
+        layout : Layout
+            The export format.
+        ruled : Rulings
+            What was settled for all rows.
+
+        Returns
+        -------
+        Tally
+            Their counts.
+        """
+        sales = rows.filter(pl.col("treatment") == "kept") if _any(rows, pl.col("treatment") != "kept") else rows
+        kept = rows.filter(pl.col("treatment") != "set_aside") if sales.height < rows.height else rows
+        found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
+        treated = rows.filter(pl.col("reason").is_not_null()).group_by("reason", "treatment").len().rows()
+        days = kept["order_date"].dt.date()
+        partly = _paid_back_in_part(sales) if layout.amount_rule == "order_total" else pl.Series(dtype=pl.Float64)
+        staff = sales.filter("employee") if sales["employee"].any() else sales.head(0)
+        lost = not ruled.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return"))
+        return cls(
+            n_raw=rows.height,
+            n_kept=sales.height,
+            found=Counter({name: count for name, count in found.items() if count}),
+            treated=Counter({(reason, how): count for reason, how, count in treated}),
+            first_day=days.min(),  # type: ignore[arg-type]
+            last_day=days.max(),  # type: ignore[arg-type]
+            n_customers=kept["customer_id"].n_unique(),
+            n_orders=_n_orders(sales),
+            sales=_units(kept["amount"]) if ruled.has_amounts else 0,
+            statuses=_statuses(sales) if "status" in layout.columns else Counter(),
+            employee_orders=_n_orders(staff),
+            paid_back_orders=len(partly),
+            paid_back=_units(partly),
+            equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw).sum()),
+            lost_returns=lost,
+        )
+
+    def __add__(self, other: "Tally") -> "Tally":
+        days = [day for day in (self.first_day, other.first_day) if day]
+        last = [day for day in (self.last_day, other.last_day) if day]
+        return Tally(
+            n_raw=self.n_raw + other.n_raw,
+            n_kept=self.n_kept + other.n_kept,
+            found=self.found + other.found,
+            treated=self.treated + other.treated,
+            first_day=min(days, default=None),
+            last_day=max(last, default=None),
+            n_customers=self.n_customers + other.n_customers,
+            n_orders=self.n_orders + other.n_orders,
+            sales=self.sales + other.sales,
+            statuses=self.statuses + other.statuses,
+            employee_orders=self.employee_orders + other.employee_orders,
+            paid_back_orders=self.paid_back_orders + other.paid_back_orders,
+            paid_back=self.paid_back + other.paid_back,
+            equal_rows=self.equal_rows + other.equal_rows,
+            lost_returns=self.lost_returns or other.lost_returns,
+        )
+
+    @property
+    def sales_total(self) -> float:
+        """Net money."""
+        return self.sales / _CENTS
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why rows are not plain sales, in the order of ``accounts.REASONS``."""
+        counted: dict[str, tuple[int, Treatment]] = {name: (rows, how) for (name, how), rows in self.treated.items()}
+        named = (
+            (name, *counted.get(name, (0, "netted" if name in NETTED else "set_aside")))
+            for name in REASONS
+            if self.found[name]
+        )
+        return tuple(Reason(name, rows, self.found[name], how, REASONS[name]) for name, rows, how in named)
+
+    def report(self, layout: Layout, ruled: Rulings, *, notes: tuple[str, ...]) -> CleaningReport:
+        """Make the account of all rows.
+
+        Parameters
+        ----------
+        layout : Layout
+            The export format.
+        ruled : Rulings
+            What was settled for all rows.
+        notes : tuple of str
+            What was decided before, in words.
+
+        Returns
+        -------
+        CleaningReport
+            The counts and every note.
+        """
+        return CleaningReport(
+            n_raw=self.n_raw,
+            n_kept=self.n_kept,
+            reasons=self.reasons,
+            notes=(*notes, *self._notes(layout)),
+            has_amounts=ruled.has_amounts,
+            currency=ruled.currency,
+            first_day=self.first_day,
+            last_day=self.last_day,
+            n_customers=self.n_customers,
+            n_orders=self.n_orders,
+            layout=layout.name,
+            columns=dict(layout.columns),
+        )
+
+    def _notes(self, layout: Layout) -> list[str]:
+        notes = []
+        if self.equal_rows and layout.first_line_only:
+            notes.append(
+                f"{self.equal_rows:,} rows equal an earlier row; each is a line of an order of its own and was kept."
+            )
+        elif self.equal_rows:
+            notes.append(
+                f"{self.equal_rows:,} rows equal an earlier row and were kept: without order ids or times of day, two "
+                "equal purchases on one day cannot be told from a row written twice."
+            )
+        if self.paid_back_orders:
+            money = self.paid_back / _CENTS
+            notes.append(
+                f"{self.paid_back_orders:,} orders were paid back in part; {money:,.2f} in all was taken off them."
+            )
+        if self.statuses:
+            ranked = sorted(self.statuses.items(), key=lambda item: (-item[1], item[0]))
+            shown = first_few(f"{status} ({rows:,} rows)" for status, rows in ranked)
+            notes.append(f"Order statuses that count as sales: {shown}.")
+        if self.employee_orders:
+            notes.append(
+                f"{self.employee_orders:,} orders are marked as employees' and were kept as orders like any other."
+            )
+        if self.lost_returns:
+            notes.append("Returns were set aside: the log has no money they could be taken off.")
+        return notes
+
+
+def _any(rows: pl.DataFrame, mask: pl.Expr) -> bool:
+    return bool(rows.select(mask.any()).item())
+
+
+def _units(money: pl.Series) -> int:
+    return int((money * _CENTS).round(0).cast(pl.Int64).sum())
+
+
+def _n_orders(rows: pl.DataFrame) -> int:
+    # Hashes of 64 bits: of a hundred million orders, one pair in a few thousand logs would be taken for one.
+    return rows.select(pl.struct("customer_id", "order_id").hash()).to_series().n_unique()
+
+
+def _statuses(sales: pl.DataFrame) -> Counter[str]:
+    return Counter(dict(sales["status"].drop_nulls().value_counts().rows()))
+
+
+def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:
+    back = (pl.col("gross_total") - pl.col("net_total")).first().alias("back")
+    totals = sales.group_by("customer_id", "order_id").agg(back)
+    return totals.filter(pl.col("back") > 0)["back"]
