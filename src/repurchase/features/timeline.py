@@ -17,7 +17,7 @@ from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import EPOCH, MONEY, PER_DAY, PIECES, History, Ints, Outcomes, day_number
 from repurchase.tables import ORDERS, Frame, as_polars
 
-__all__ = ["Ledger", "ledger", "train_cutoffs"]
+__all__ = ["Ledger", "ledger", "ledger_of", "train_cutoffs"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ class Ledger:
         Ledger
             As if the log had been exported at the end of ``as_of``.
         """
+        last = self.entries["known"].max()
+        if last is None or _as_int(last) <= day_number(as_of):
+            return replace(self, observed_until=min(as_of, self.observed_until))
         kept = self.entries.filter(pl.col("known") <= day_number(as_of))
         return replace(self, entries=kept, observed_until=min(as_of, self.observed_until))
 
@@ -142,7 +145,8 @@ class Ledger:
         History
             Purchase days up to ``as_of``, returns known by then taken off their sales.
         """
-        known = self.entries.filter(pl.col("known") <= day_number(as_of))
+        known = self.until(as_of).entries
+        spend = known["spend"].to_numpy().astype(np.int64)
         days = _purchase_days(known, self.has_amounts)
         customer = days["customer"].to_numpy().astype(np.int64)
         start = np.flatnonzero(np.diff(customer, prepend=-1))
@@ -152,8 +156,8 @@ class Ledger:
             customer=known_customers,
             start=start,
             **{name: days[name].to_numpy().astype(np.int64) for name in PER_DAY},
-            net_total=_sum_per_customer(known, "spend", known_customers),
-            returned=-_sum_per_customer(known.filter(pl.col("spend") < 0), "spend", known_customers),
+            net_total=_sum_per_customer(known, spend, known_customers),
+            returned=-_sum_per_customer(known, np.minimum(spend, 0), known_customers),
             has_amounts=self.has_amounts,
         )
 
@@ -191,9 +195,10 @@ class Ledger:
             .agg(pl.len().cast(pl.Int64).alias("days"), pl.col("day").min().alias("next"))
             .sort("customer")
         )
-        purchase_days = _lookup(counted, "days", history.customer)
-        wait = np.where(purchase_days > 0, _lookup(counted, "next", history.customer) - opening, np.nan)
-        spend = _sum_per_customer(window, "spend", history.customer) / MONEY
+        found, n_days, following = (counted[name].to_numpy().astype(np.int64) for name in counted.columns)
+        purchase_days = _lookup(found, n_days, history.customer)
+        wait = np.where(purchase_days > 0, _lookup(found, following, history.customer) - opening, np.nan)
+        spend = _sum_per_customer(window, window["spend"].to_numpy(), history.customer) / MONEY
         if not self.has_amounts:
             spend = np.full(len(history.customer), np.nan)
         return Outcomes(purchase_days > 0, purchase_days, spend, wait)
@@ -227,7 +232,29 @@ def ledger(orders: Frame, *, observed_until: date) -> Ledger:
         If it is not a table.
     """
     rows = ORDERS.check(_typed(as_polars(orders)))
-    rows = rows.filter(pl.col("order_date").dt.date() <= observed_until)
+    return ledger_of(rows.filter(pl.col("order_date").dt.date() <= observed_until), observed_until=observed_until)
+
+
+def ledger_of(rows: pl.DataFrame, *, observed_until: date) -> Ledger:
+    """Code, add up and sort orders that are known to be clean.
+
+    Parameters
+    ----------
+    rows : DataFrame of shape (n_rows, >=4)
+        Of the types of ``tables.ORDERS``, none later than ``observed_until``.
+    observed_until : date
+        Last day observed, inclusive.
+
+    Returns
+    -------
+    Ledger
+        As from `ledger`.
+
+    Raises
+    ------
+    LeakageError
+        If a return names a sale later than itself.
+    """
     has_amounts = not rows.height or rows["amount"].null_count() < rows.height
     coded = _coded(rows)
     early = coded.filter(pl.col("day") > pl.col("known"))
@@ -238,19 +265,30 @@ def ledger(orders: Frame, *, observed_until: date) -> Ledger:
         )
     ids = rows["customer_id"].unique().sort()
     codes = pl.DataFrame({"customer_id": ids, "customer": np.arange(len(ids), dtype=np.uint32)})
-    entries = (
-        coded.join(codes, on="customer_id", how="left", maintain_order="left")
-        .group_by("customer", "known", "day", "order_id")
-        .agg(
-            pl.col("spend", "quantity", "discount").sum(),
-            pl.len().cast(pl.Int64).alias("lines"),
-            (pl.col("spend") >= 0).any().cast(pl.Int64).alias("orders"),
-        )
-        .group_by("customer", "known", "day")
-        .agg(pl.col(*_SUMS).sum())
-        .sort("customer", "known", "day")
-    )
-    return Ledger(ids, entries, observed_until, has_amounts)
+    joined = coded.join(codes, on="customer_id", how="left", maintain_order="left").drop("customer_id")
+    return Ledger(ids, _entries(joined), observed_until, has_amounts)
+
+
+def _entries(lines: pl.DataFrame) -> pl.DataFrame:
+    """Add up lines per customer, day known and day counted on; sorted so, every sum is a pass over its block."""
+    key = ("customer", "known", "day")
+    lines = lines.sort(*key, "order")
+    if not lines.height:
+        empty = pl.lit(0, dtype=pl.Int64)
+        return lines.select(*key, "spend", empty.alias("orders"), empty.alias("lines"), "quantity", "discount")
+    at = {name: lines[name].to_numpy() for name in lines.columns}
+    begins = np.concatenate([[True], np.logical_or.reduce([np.diff(at[name].view(np.int32)) != 0 for name in key])])
+    begins_order = begins | np.concatenate([[True], at["order"][1:] != at["order"][:-1]])
+    start, order_start = np.flatnonzero(begins), np.flatnonzero(begins_order)
+    sold = np.maximum.reduceat(at["spend"], order_start) >= 0
+    sums = {
+        "spend": np.add.reduceat(at["spend"], start),
+        "orders": np.add.reduceat(sold.astype(np.int64), np.searchsorted(order_start, start)),
+        "lines": np.diff(np.append(start, lines.height)),
+        "quantity": np.add.reduceat(at["quantity"], start),
+        "discount": np.add.reduceat(at["discount"], start),
+    }
+    return lines.select(key)[start].with_columns(pl.Series(name, values) for name, values in sums.items())
 
 
 def train_cutoffs(*, first_day: date, as_of: date, horizon_days: int, most: int, step_days: int) -> Sequence[date]:
@@ -320,7 +358,7 @@ def _coded(rows: pl.DataFrame) -> pl.DataFrame:
     applied = pl.col("sale_date").cast(pl.Int32).fill_null(known) if "sale_date" in rows.columns else known
     return rows.select(
         "customer_id",
-        "order_id",
+        pl.col("order_id").hash().alias("order"),  # told apart only within one customer's day
         known.alias("known"),
         applied.alias("day"),
         _integer("amount", MONEY).alias("spend"),
@@ -340,14 +378,15 @@ def _purchase_days(known: pl.DataFrame, has_amounts: bool) -> pl.DataFrame:
     return days.filter(pl.col("spend") > 0) if has_amounts else days.filter(pl.col("orders") > 0)
 
 
-def _sum_per_customer(entries: pl.DataFrame, name: str, customers: Ints) -> Ints:
-    sums = entries.group_by("customer").agg(pl.col(name).sum().alias(name)).sort("customer")
-    return _lookup(sums, name, customers)
+def _sum_per_customer(entries: pl.DataFrame, values: Ints, customers: Ints) -> Ints:
+    if not len(values):
+        return np.zeros(len(customers), dtype=np.int64)
+    customer = entries["customer"].to_numpy().astype(np.int64)
+    start = np.flatnonzero(np.diff(customer, prepend=-1))
+    return _lookup(customer[start], np.add.reduceat(values, start), customers)
 
 
-def _lookup(per_customer: pl.DataFrame, name: str, customers: Ints) -> Ints:
-    found = per_customer["customer"].to_numpy().astype(np.int64)
-    values = per_customer[name].to_numpy().astype(np.int64)
+def _lookup(found: Ints, values: Ints, customers: Ints) -> Ints:
     if not len(found):
         return np.zeros(len(customers), dtype=np.int64)
     place = np.minimum(np.searchsorted(found, customers), len(found) - 1)
