@@ -44,11 +44,23 @@ Orders = Annotated[
 Query = Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")]
 Table = Annotated[str | None, typer.Option(help="Of a database: the table of orders, schema.table as in SQL.")]
 Retry = Annotated[int | None, typer.Option(help="Seconds for which a database that has gone away is tried again.")]
+OnBadFile = Annotated[
+    str | None,
+    typer.Option(metavar="fail|set-aside", help="Damaged files and CSV lines among many: fail (default) or set-aside."),
+]
 AsOf = Annotated[str | None, typer.Option(help="Last day observed, YYYY-MM-DD; default the last order's day.")]
 Columns = Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,order_date=Dato,...")]
 Zone = Annotated[str | None, typer.Option(help="Time zone in which days are counted, such as Europe/Oslo.")]
 Currency = Annotated[str | None, typer.Option(help="Currency of the amounts, as shown to readers.")]
 DateOrder = Annotated[str | None, typer.Option(help="What 03/04/2024 means: day_first or month_first.")]
+Pseudonyms = Annotated[
+    bool | None,
+    typer.Option(
+        "--pseudonyms/--no-pseudonyms", help="Write customer ids as keyed hashes; REPURCHASE_ID_KEY is the key."
+    ),
+]
+Memory = Annotated[float | None, typer.Option(help="Gigabytes a job may use, about; a larger log is partitioned.")]
+Partitions = Annotated[int | None, typer.Option(help="Partitions of customers; default as many as memory asks for.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything up to writing, and write nothing.")]
 Version = Annotated[str, typer.Argument(help="A version number, champion, previous, challenger or latest.")]
 
@@ -102,9 +114,10 @@ def check(
     query: Query = None,
     table: Table = None,
     retry_seconds: Retry = None,
+    on_bad_file: OnBadFile = None,
 ) -> None:
     """Say which layout was found, what cleaning will do, and whether it is enough. Writes nothing."""
-    from repurchase.jobs.intake import check_orders
+    from repurchase.jobs.intake import check_orders, workspace
     from repurchase.orders.sufficiency import require_sufficient
 
     settings = _settings(
@@ -115,9 +128,11 @@ def check(
         currency=currency,
         date_order=date_order,
         retry_seconds=retry_seconds,
+        on_bad_file=on_bad_file,
     )
-    checked = check_orders(_source(orders, query, table), settings=settings, as_of=_day(as_of))
-    for words in checked.intake.clean.report.words():
+    with workspace() as folder:
+        checked = check_orders(_source(orders, query, table), settings=settings, folder=folder, as_of=_day(as_of))
+    for words in checked.intake.report.words():
         typer.echo(words)
     typer.echo(f"Last day observed: {checked.intake.as_of}.")
     for rule in checked.rules:
@@ -145,6 +160,7 @@ def train(
     query: Query = None,
     table: Table = None,
     retry_seconds: Retry = None,
+    on_bad_file: OnBadFile = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train, judge on later orders, keep, and promote what beats the champion and the rules."""
@@ -158,6 +174,7 @@ def train(
         random_state=seed,
         jobs=jobs,
         retry_seconds=retry_seconds,
+        on_bad_file=on_bad_file,
     )
     source = _source(orders, query, table)
     if dry_run:
@@ -195,6 +212,8 @@ def score(
     query: Query = None,
     table: Table = None,
     retry_seconds: Retry = None,
+    on_bad_file: OnBadFile = None,
+    pseudonyms: Pseudonyms = None,
     dry_run: DryRun = False,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="Deliver, but exit with 3 if the orders have drifted.")
@@ -202,7 +221,14 @@ def score(
 ) -> None:
     """Score customers with a kept model."""
     settings = _settings(
-        home, columns, timezone=timezone, currency=currency, date_order=date_order, retry_seconds=retry_seconds
+        home,
+        columns,
+        timezone=timezone,
+        currency=currency,
+        date_order=date_order,
+        retry_seconds=retry_seconds,
+        on_bad_file=on_bad_file,
+        pseudonyms=pseudonyms,
     )
     source = _source(orders, query, table)
     asked: dict[str, Any] = {"out": out, "settings": settings, "as_of": _day(as_of), "customers": customers}
@@ -236,6 +262,7 @@ def monitor(
     query: Query = None,
     table: Table = None,
     retry_seconds: Retry = None,
+    on_bad_file: OnBadFile = None,
     max_age_days: Annotated[int, typer.Option(min=1, help="Age above which a model is to be trained again.")] = 180,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="Exit with 3 if it says to train again.")
@@ -243,7 +270,13 @@ def monitor(
 ) -> None:
     """Hold earlier scores against the orders that came since, and say whether to train again."""
     settings = _settings(
-        home, columns, timezone=timezone, currency=currency, date_order=date_order, retry_seconds=retry_seconds
+        home,
+        columns,
+        timezone=timezone,
+        currency=currency,
+        date_order=date_order,
+        retry_seconds=retry_seconds,
+        on_bad_file=on_bad_file,
     )
     source = _source(orders, query, table)
     from repurchase.jobs.monitor import monitor as run
@@ -265,6 +298,21 @@ def report(
     from repurchase.report.page import write_report
 
     typer.echo(f"Report: {write_report(scores, out)}")
+
+
+@app.command()
+def forget(
+    customers: Annotated[list[str] | None, typer.Argument(help="Ids, as they stand in the orders.")] = None,
+    *,
+    home: Home = Path(),
+    from_file: Annotated[Path | None, typer.Option(help="A list of ids (CSV or Parquet).")] = None,
+    columns: Columns = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Remove customers from scores, set-aside rows, lists and pages in the home folder. Orders are not touched."""
+    from repurchase.jobs.forget import forget as run
+
+    _tell(run(customers or [], settings=_settings(home, columns), from_file=from_file, dry_run=dry_run))
 
 
 @models_app.command("list")
@@ -330,7 +378,12 @@ def _settings(home: Path, columns: str | None, **flags: Any) -> "Settings":
     from repurchase.settings import Settings
 
     horizons = flags.pop("horizons", None)
+    flags["on_bad_file"] = _underscored(flags.get("on_bad_file"))
     return Settings.load(home, columns=_pairs(columns), horizons=tuple(horizons) if horizons else None, **flags)
+
+
+def _underscored(word: str | None) -> str | None:
+    return None if word is None else word.replace("-", "_")
 
 
 def _source(orders: str, query: str | None, table: str | None) -> "str | DatabaseSource":

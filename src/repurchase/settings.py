@@ -7,12 +7,17 @@
     date_order = "day_first"        # or "month_first": what 03/04/2024 means, where the column cannot tell
     duplicates = "set_aside"        # or "keep": rows equal in every column
     returns = "net"                 # or "set_aside": cancellations and returns
+    on_bad_file = "fail"            # or "set_aside": damaged files and lines of CSV among many
     horizons = [30, 90, 180, 365]
     clv_horizon_days = 365
     discount_rate = 0.10            # a year
     random_state = 0
-    jobs = 2                        # parallel fits
+    jobs = 2                        # side by side: fits, and blocks of customers that are scored
+    memory_gb = 4.0                 # a larger log is worked through in partitions of customers
+    partitions = 12                 # how many; without it, as many as memory_gb asks for
     retry_seconds = 60              # how long a database that has gone away is tried again
+    tracking_seconds = 10           # how long a finished scoring run may take to log itself to MLflow; 0: not at all
+    pseudonyms = false              # true: customer ids in outputs as keyed hashes
 
     [columns]
     customer_id = "Kunde"
@@ -60,6 +65,8 @@ class Settings:
         Rows equal in every column to an earlier one.
     returns : {"net", "set_aside"}
         Cancellations and returns: netted against the sale or the day, or left out.
+    on_bad_file : {"fail", "set_aside"}
+        Damaged files among several, and lines of CSV with too many fields: refused, or left out, named and counted.
     horizons : tuple of int, optional
         Days ahead. Without it: 30, 90, 180 and 365, cut to what the history supports.
     clv_horizon_days : int
@@ -72,8 +79,16 @@ class Settings:
         Seed of everything random.
     jobs : int
         Fits that run side by side.
+    memory_gb : float
+        Memory that a job may use, about; it sets the number of partitions.
+    partitions : int, optional
+        Partitions of customers, whatever their memory.
     retry_seconds : int
         After a database's first fault that may pass, how long another try may begin; also the longest wait for a lock.
+    tracking_seconds : int
+        How long scoring may take to log its run to MLflow once the scores are delivered; 0 for not at all.
+    pseudonyms : bool
+        Whether customer ids in outputs are keyed hashes (see ``orders.pseudonyms``).
 
     Raises
     ------
@@ -97,6 +112,7 @@ class Settings:
     date_order: Literal["day_first", "month_first"] | None = None
     duplicates: Literal["set_aside", "keep"] = "set_aside"
     returns: Literal["net", "set_aside"] = "net"
+    on_bad_file: Literal["fail", "set_aside"] = "fail"
     horizons: tuple[int, ...] | None = None
     clv_horizon_days: int = 365
     discount_rate: float = 0.10
@@ -104,7 +120,11 @@ class Settings:
     min_repeat_buyers: int = 30
     random_state: int = 0
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    memory_gb: float = 4.0
+    partitions: int | None = None
     retry_seconds: int = 60
+    tracking_seconds: int = 10
+    pseudonyms: bool = False
 
     def __post_init__(self) -> None:
         """Put horizons in order and check every value.
@@ -130,7 +150,15 @@ class Settings:
         _require("discount_rate", rate, isinstance(rate, int | float) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
         for name in ("jobs", "min_customers", "min_repeat_buyers"):
             _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
+        memory = self.memory_gb
+        whole = self.partitions is None or _is_whole(self.partitions, 1, 10_000)
+        _require("partitions", self.partitions, whole, "1 to 10000, or left out")
+        _require("memory_gb", memory, isinstance(memory, int | float) and 0.1 <= memory < 1e6, "gigabytes, 0.1 or more")
         _require("retry_seconds", self.retry_seconds, _is_whole(self.retry_seconds, 0, 86_400), "0 to 86400 seconds")
+        _require(
+            "tracking_seconds", self.tracking_seconds, _is_whole(self.tracking_seconds, 0, 3600), "0 to 3600 seconds"
+        )
+        _require("pseudonyms", self.pseudonyms, isinstance(self.pseudonyms, bool), "true or false")
         _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
         named = all(isinstance(column, str) for column in self.columns.values())
         _require("columns", dict(self.columns), named, "names of columns, such as customer_id = 'Kunde'")

@@ -24,7 +24,9 @@ import psycopg
 import pytest
 
 from repurchase.cli import main
-from repurchase.orders.addresses import Server, read_server
+from repurchase.orders.addresses import DatabaseSource, Server, orders_source, read_server
+from repurchase.orders.databases import spool_database
+from repurchase.settings import Settings
 
 PASSWORD = "geheim@42/ø"
 
@@ -136,6 +138,29 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """All that a database gave."""
+
+    rows: pl.DataFrame
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def read_all(source: DatabaseSource, *, settings: Settings) -> Answer:
+    """Read a database and gather the rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        read = spool_database(source, settings=settings, spool=Path(folder) / "rows")
+        rows = pl.concat(read.part.batches(tuple(read.part.schema), n_rows=1000))
+    return Answer(rows, read.sha256, read.notes)
+
+
+@pytest.fixture(scope="session")
+def read_database() -> Callable[..., Answer]:
+    """All that a database gives."""
+    return read_all
+
+
 @dataclass
 class Shop:
     """A database of its own, and its owner's address."""
@@ -157,6 +182,11 @@ class Shop:
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         return self.cluster.admin(statement, self.name)
+
+    def read(self, *, settings: Settings | None = None, **words: str) -> Answer:
+        """What a query or a table gives."""
+        settings = settings or Settings(retry_seconds=0)
+        return read_all(orders_source(self.with_password, **words), settings=settings)
 
     def session(self, state: str = "") -> int | None:
         """The process of the session that is at work for `repurchase`, once it is in that state."""

@@ -9,9 +9,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.orders.addresses import orders_source
-from repurchase.orders.databases import read_database
-from repurchase.settings import Settings
 
 PASSWORDS = ("geheim", "falsch")
 
@@ -56,8 +53,7 @@ def desk(trained, shop, tmp_path) -> Desk:
 
 
 def stored(shop, table="scores"):
-    source = orders_source(shop.address, table=table)
-    return read_database(source, settings=Settings(retry_seconds=0)).rows.sort("customer_id")
+    return shop.read(table=table).rows.sort("customer_id")
 
 
 def record(desk, shop, table="scores"):

@@ -9,7 +9,6 @@ import pytest
 from repurchase.errors import InputError, OrdersError
 from repurchase.orders import postgres
 from repurchase.orders.addresses import orders_source
-from repurchase.orders.databases import read_database
 from repurchase.settings import Settings
 
 ROWS = 3000
@@ -27,7 +26,7 @@ def slow_shop(shop):
 
 
 def read(shop, query, *, seconds):
-    return read_database(orders_source(shop.with_password, query=query), settings=Settings(retry_seconds=seconds))
+    return shop.read(query=query, settings=Settings(retry_seconds=seconds))
 
 
 def in_mid_read(shop) -> int:
@@ -113,7 +112,7 @@ class TestReading:
             ("night:", "nobody:", "password authentication failed"),
         ],
     )
-    def test_what_time_does_not_heal_is_not_tried_again(self, shop, caplog, old, new, said):
+    def test_what_time_does_not_heal_is_not_tried_again(self, shop, read_database, caplog, old, new, said):
         address = shop.with_password.replace(old, new)
 
         with pytest.raises(OrdersError, match=said) as refused:

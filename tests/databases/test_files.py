@@ -15,7 +15,6 @@ import pytest
 from repurchase.errors import OrdersError
 from repurchase.jobs.intake import take_in
 from repurchase.orders.addresses import orders_source
-from repurchase.orders.databases import read_database
 from repurchase.settings import Settings
 
 SETTINGS = Settings(retry_seconds=0)
@@ -71,7 +70,7 @@ def test_orders_are_those_of_the_same_csv(rows, sqlite_file, duckdb_file, tmp_pa
     assert path.read_bytes() == before
 
 
-def test_an_sqlite_column_may_hold_anything(tmp_path):
+def test_an_sqlite_column_may_hold_anything(read_database, tmp_path):
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
         connection.execute("CREATE TABLE t AS SELECT 9007199254740993 AS a, 0.1 + 0.2 AS b UNION ALL SELECT 'x', NULL")
         connection.execute("INSERT INTO t VALUES (x'00ff', '')")
@@ -84,7 +83,7 @@ def test_an_sqlite_column_may_hold_anything(tmp_path):
     assert read.rows.rows() == [("9007199254740993", "0.30000000000000004"), ("x", None), ("00ff", "")]
 
 
-def test_duckdb_types_are_kept_or_text(tmp_path):
+def test_duckdb_types_are_kept_or_text(read_database, tmp_path):
     with closing(duckdb.connect(tmp_path / "x.duckdb")) as connection:
         connection.execute(
             "CREATE TABLE t AS SELECT 7::utinyint AS small, 170141183460469231731687303715884105727::hugeint AS huge, "
@@ -117,7 +116,7 @@ def test_duckdb_types_are_kept_or_text(tmp_path):
         ({"query": "with d as (select 1) delete from orders"}, ""),
     ],
 )
-def test_refusals_are_one_line(sqlite_file, duckdb_file, kind, words, said):
+def test_refusals_are_one_line(read_database, sqlite_file, duckdb_file, kind, words, said):
     path = {"sqlite": sqlite_file, "duckdb": duckdb_file}[kind]
     before = path.read_bytes()
 
@@ -130,7 +129,7 @@ def test_refusals_are_one_line(sqlite_file, duckdb_file, kind, words, said):
     assert path.read_bytes() == before
 
 
-def test_what_is_no_database_is_said(tmp_path):
+def test_what_is_no_database_is_said(read_database, tmp_path):
     (tmp_path / "notes.db").write_text("customer_id,order_date\n")
 
     for name, said in (("notes.db", "neither an SQLite nor a DuckDB file"), ("gone.db", "no such file")):
@@ -138,7 +137,7 @@ def test_what_is_no_database_is_said(tmp_path):
             read_database(orders_source(str(tmp_path / name), table="t"), settings=SETTINGS)
 
 
-def test_a_file_that_another_program_holds_is_waited_for(duckdb_file, monkeypatch):
+def test_a_file_that_another_program_holds_is_waited_for(read_database, duckdb_file, monkeypatch):
     let_go = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: holder.communicate("", timeout=30))
     monkeypatch.setattr("repurchase.orders.patience.time", let_go)
     source = orders_source(str(duckdb_file), table="orders")

@@ -11,7 +11,6 @@ from repurchase.jobs.intake import take_in
 from repurchase.orders import postgres
 from repurchase.orders.addresses import orders_source
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.databases import read_database
 from repurchase.orders.sources import read_orders
 from repurchase.settings import Settings
 
@@ -35,16 +34,12 @@ INSERT INTO kinds VALUES
 """
 
 
-def read(shop, *, settings=SETTINGS, **words):
-    return read_database(orders_source(shop.address, **words), settings=settings)
-
-
 class TestValues:
     @pytest.fixture
     def kinds(self, shop) -> pl.DataFrame:
         shop.ask(EVERY_TYPE)
         shop.ask("GRANT SELECT ON kinds TO night")
-        return read(shop, query="select * from kinds order by n").rows
+        return shop.read(query="select * from kinds order by n").rows
 
     def test_types_are_the_database_s_own_or_text(self, kinds):
         numbers = dict.fromkeys(("n", "customer_id", "small"), pl.Int64()) | dict.fromkeys(
@@ -89,7 +84,7 @@ class TestValues:
         settings = Settings(timezone=zone, retry_seconds=0)
 
         by_table = read_orders(orders_source(shop.address, table="late"), settings=settings)
-        by_query = read(shop, settings=settings, query="select order_date::date as day from late")
+        by_query = shop.read(settings=settings, query="select order_date::date as day from late")
 
         assert clean_orders(by_table, settings=settings).orders["order_date"].dt.day().to_list() == [day]
         assert by_query.rows["day"].to_list() == [date(2024, 1, day)]
@@ -181,15 +176,30 @@ class TestStreaming:
 
     def test_rows_are_the_same_in_pieces_of_any_size(self, shop, monkeypatch):
         query = "select n, repeat(n::text, n % 7) as words, nullif(n % 3, 0) as third from generate_series(1, 2000) n"
-        whole = read(shop, query=query)
+        whole = shop.read(query=query)
         monkeypatch.setattr(postgres, "CHUNK_BYTES", 999)
+        monkeypatch.setattr("repurchase.orders.parts.SPOOLED_ROWS", 100)
 
-        pieces = read(shop, query=query)
+        pieces = shop.read(query=query)
 
         assert pieces.rows.n_chunks() > 5 * whole.rows.n_chunks()
         assert pieces.rows.equals(whole.rows)
         assert pieces.sha256 == whole.sha256
         assert whole.rows.height == 2000
+
+    def test_the_digest_is_that_of_the_rows_in_any_order(self, shop):
+        shop.ask("CREATE TABLE t AS SELECT n, 'line ' || n AS words FROM generate_series(1, 500) n")
+        shop.ask("CREATE TABLE mixed AS SELECT * FROM t ORDER BY md5(n::text)")
+        shop.ask("CREATE TABLE doubled AS SELECT * FROM t UNION ALL SELECT * FROM t WHERE n IN (7, 8)")
+        shop.ask("CREATE TABLE twice AS SELECT * FROM t UNION ALL SELECT * FROM t WHERE n = 7")
+        shop.ask("CREATE TABLE renamed AS SELECT n, words AS said FROM t")
+        shop.ask("GRANT SELECT ON ALL TABLES IN SCHEMA public TO night")
+
+        read = {name: shop.read(table=name) for name in ("t", "mixed", "doubled", "twice", "renamed")}
+
+        assert read["mixed"].rows["n"].to_list() != read["t"].rows["n"].to_list()
+        assert read["mixed"].sha256 == read["t"].sha256
+        assert len({answer.sha256 for answer in read.values()}) == 4
 
 
 class TestRefusals:
@@ -211,13 +221,13 @@ class TestRefusals:
         shop.ask("CREATE TABLE t (a int); CREATE SEQUENCE s; GRANT ALL ON t, s TO night; CREATE TABLE closed (a int)")
 
         with pytest.raises(OrdersError) as refused:
-            read(shop, **words)
+            shop.read(**words)
 
         assert said in str(refused.value)
         assert shop.address in str(refused.value) or "The query" in str(refused.value)
         assert "\n" not in str(refused.value)
 
     def test_reading_leaves_nothing_behind(self, shop):
-        read(shop, query="select lo_create(0) is null as made, set_config('search_path', 'x', false) as path")
+        shop.read(query="select lo_create(0) is null as made, set_config('search_path', 'x', false) as path")
 
         assert shop.ask("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]

@@ -1,6 +1,7 @@
 """Scores into a real PostgreSQL: exact, typed, explained, replaced whole."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -9,10 +10,8 @@ import pytest
 
 from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs import score_tables
+from repurchase.jobs.score_parts import ScoreParts
 from repurchase.jobs.score_tables import Batch, require_fitting, scores_destination, write_scores
-from repurchase.orders.addresses import orders_source
-from repurchase.orders.databases import read_database
-from repurchase.settings import Settings
 from repurchase.tables import scores_table
 
 NIGHT = date(2024, 12, 31)
@@ -31,9 +30,17 @@ HARD = [
 ]
 
 
+@dataclass(frozen=True)
+class Night:
+    scores: pl.DataFrame
+    as_of: date
+    model_version: str
+    horizons: tuple[int, ...]
+
+
 def night(
     *, day: date = NIGHT, version: str = "1", horizons: tuple[int, ...] = (30, 90), customers: int = 200, seed: int = 0
-) -> Batch:
+) -> Night:
     """Scores of every type, with gaps, and with the texts and numbers that are hardest to carry."""
     rng = np.random.default_rng(seed)
     table = scores_table(horizons)
@@ -55,12 +62,12 @@ def night(
         pl.lit(day).alias("as_of"),
         pl.lit(version).alias("model_version"),
     )
-    return Batch(scores, day, version, horizons)
+    return Night(scores, day, version, horizons)
 
 
 def stored(shop, table="scores", where="true"):
     query = f"select * from {table} where {where}"
-    return read_database(orders_source(shop.address, query=query), settings=Settings(retry_seconds=0)).rows
+    return shop.read(query=query).rows
 
 
 def same(left: pl.DataFrame, right: pl.DataFrame) -> bool:
@@ -69,8 +76,11 @@ def same(left: pl.DataFrame, right: pl.DataFrame) -> bool:
 
 
 def write(shop, batch, *, table="scores", seconds=0.0, before_commit=lambda written: None):
+    half = batch.scores.height // 2
+    parts = ScoreParts((batch.scores.head(half), batch.scores.slice(half)))
+    whole = Batch(parts, batch.as_of, batch.model_version, batch.horizons)
     return write_scores(
-        scores_destination(f"{shop.with_password}/{table}"), batch, seconds=seconds, before_commit=before_commit
+        scores_destination(f"{shop.with_password}/{table}"), whole, seconds=seconds, before_commit=before_commit
     )
 
 
@@ -92,8 +102,8 @@ class TestRoundTrip:
             pl.lit(7, pl.Int32).alias("visits_30d"),
         )
 
-        write(shop, Batch(carried, batch.as_of, batch.model_version, batch.horizons))
-        write(shop, Batch(carried, batch.as_of, batch.model_version, batch.horizons))
+        write(shop, Night(carried, batch.as_of, batch.model_version, batch.horizons))
+        write(shop, Night(carried, batch.as_of, batch.model_version, batch.horizons))
 
         assert same(stored(shop), carried.with_columns(pl.col("visits_30d").cast(pl.Int64)))
 
@@ -250,7 +260,7 @@ class TestRefusals:
         rows = pl.concat([twice.scores, twice.scores.head(1)])
 
         with pytest.raises(DeliveryError, match="duplicate key"):
-            write(shop, Batch(rows, twice.as_of, twice.model_version, twice.horizons))
+            write(shop, Night(rows, twice.as_of, twice.model_version, twice.horizons))
 
         assert same(stored(shop), night(customers=20).scores)
 

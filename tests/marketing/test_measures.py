@@ -2,8 +2,14 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import add
 from pathlib import Path
+from random import Random
+from statistics import median
 from typing import Any
 
 import polars as pl
@@ -11,8 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repurchase.errors import OrdersError
-from repurchase.marketing.measures import repeat_business
+from repurchase.errors import InputError, OrdersError
+from repurchase.features.closing import Closing
+from repurchase.features.timeline import ledger
+from repurchase.marketing.counts import Counts
+from repurchase.marketing.measures import count_purchases, measures_of, repeat_business
 
 START = date(2024, 1, 1)
 
@@ -55,7 +64,7 @@ AS_OF = date(2024, 4, 30)
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:
-    return repeat_business(BY_HAND, as_of=AS_OF)
+    return measures_of(BY_HAND, as_of=AS_OF)
 
 
 def test_totals_by_hand(measured: dict[str, Any]) -> None:
@@ -96,10 +105,10 @@ def test_retention_by_hand() -> None:
         ("d", "5", "2024-02-01", 5.0),
         ("d", "6", "2024-06-28", 5.0),  # kept
     )
-    last = repeat_business(rows, as_of=date(2024, 6, 28))["monthly"][-1]
+    last = measures_of(rows, as_of=date(2024, 6, 28))["monthly"][-1]
     assert last["retention"] == pytest.approx(2 / 3)
     assert not last["complete"]
-    assert repeat_business(rows, as_of=date(2024, 6, 27))["monthly"][-1]["retention"] is None  # 179 days old
+    assert measures_of(rows, as_of=date(2024, 6, 27))["monthly"][-1]["retention"] is None  # 179 days old
 
 
 def test_cohorts_leave_out_the_period_that_is_not_over() -> None:
@@ -110,20 +119,20 @@ def test_cohorts_leave_out_the_period_that_is_not_over() -> None:
         ("c", "4", "2023-02-21", 5.0),
         ("a", "5", "2023-09-15", 5.0),
     )
-    measured = repeat_business(rows, as_of=date(2023, 9, 29))
+    measured = measures_of(rows, as_of=date(2023, 9, 29))
     assert measured["cohort_period"] == "month"
     assert measured["cohorts"] == [
         {"cohort": "2023-01", "size": 2, "active_share": [1.0, 0.5, 0, 0, 0, 0, 0, 0]},
         {"cohort": "2023-02", "size": 1, "active_share": [1.0, 0, 0, 0, 0, 0, 0]},
     ]
-    whole = repeat_business(rows, as_of=date(2023, 9, 30))["cohorts"]
+    whole = measures_of(rows, as_of=date(2023, 9, 30))["cohorts"]
     assert whole[0]["active_share"][8] == 0.5
 
 
 @pytest.mark.parametrize(("days", "period"), [(100, "week"), (500, "month"), (1500, "quarter"), (4000, "year")])
 def test_a_cohort_matrix_stays_readable(days: int, period: str) -> None:
     rows = log(*((f"c{i}", f"{i}", (START + timedelta(days=i)).isoformat(), 1.0) for i in range(0, days, 3)))
-    measured = repeat_business(rows, as_of=START + timedelta(days=days))
+    measured = measures_of(rows, as_of=START + timedelta(days=days))
     assert measured["cohort_period"] == period
     assert 3 <= len(measured["cohorts"]) <= 24
     assert sum(row["size"] for row in measured["cohorts"]) + measured["cohorts_left_out"] == measured["n_customers"]
@@ -132,12 +141,12 @@ def test_a_cohort_matrix_stays_readable(days: int, period: str) -> None:
 def test_a_burst_of_growth_keeps_months_and_counts_the_old_cohorts() -> None:
     old = [(f"old{i}", f"o{i}", (date(2018, 1, 1) + timedelta(days=40 * i)).isoformat(), 1.0) for i in range(5)]
     new = [(f"new{i}", f"n{i}", (date(2024, 1, 1) + timedelta(days=i % 90)).isoformat(), 1.0) for i in range(95)]
-    measured = repeat_business(log(*old, *new), as_of=date(2024, 3, 31))
+    measured = measures_of(log(*old, *new), as_of=date(2024, 3, 31))
     assert (measured["cohort_period"], measured["cohorts_left_out"]) == ("month", 5)
 
 
 def test_without_amounts_any_order_makes_a_purchase_day() -> None:
-    measured = repeat_business(BY_HAND.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=AS_OF)
+    measured = measures_of(BY_HAND.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=AS_OF)
     assert measured["n_customers"] == 5
     assert measured["repeat_customers"] == 3
     assert measured["sales_total"] is None
@@ -146,20 +155,20 @@ def test_without_amounts_any_order_makes_a_purchase_day() -> None:
 
 
 def test_no_orders_yet_is_an_answer_too() -> None:
-    measured = repeat_business(BY_HAND, as_of=date(2023, 12, 31))
+    measured = measures_of(BY_HAND, as_of=date(2023, 12, 31))
     assert measured["n_customers"] == 0
     assert measured["repeat_purchase_rate"] is None
     assert (measured["monthly"], measured["cohorts"]) == ([], [])
 
 
 def test_a_return_that_comes_to_light_later_is_not_known_before() -> None:
-    early = repeat_business(BY_HAND, as_of=date(2024, 3, 4))
+    early = measures_of(BY_HAND, as_of=date(2024, 3, 4))
     assert early["repeat_customers"] == 2  # anna, and cleo until she sends it back on 5 March
 
 
 def test_orders_that_are_not_orders_are_refused() -> None:
     with pytest.raises(OrdersError, match="amount"):
-        repeat_business(BY_HAND.drop("amount"), as_of=AS_OF)
+        measures_of(BY_HAND.drop("amount"), as_of=AS_OF)
 
 
 order_rows = st.lists(
@@ -186,52 +195,193 @@ def made(rows: list[tuple[str, int, int, float, int | None]]) -> pl.DataFrame:
 
 
 def second_opinion(orders: pl.DataFrame, as_of: date) -> dict[str, Any]:
-    """The same measures, one customer at a time."""
-    net: dict[tuple[str, date], float] = defaultdict(float)
+    """All measures, one customer and one day at a time, in exact money."""
+    net: dict[tuple[str, date], int] = defaultdict(int)
+    sold: dict[tuple[str, date], set[str]] = defaultdict(set)
     for row in orders.iter_rows(named=True):
-        if row["order_date"].date() <= as_of:
-            own_day = row["order_date"].date()
-            net[row["customer_id"], (row["sale_date"] or own_day) if row["amount"] < 0 else own_day] += row["amount"]
+        own_day = row["order_date"].date()
+        if own_day <= as_of:
+            net[row["customer_id"], row["sale_date"] or own_day] += round(row["amount"] * 100)
+            if row["amount"] >= 0:
+                sold[row["customer_id"], own_day].add(row["order_id"])
     days: dict[str, list[date]] = defaultdict(list)
     for (who, day), amount in sorted(net.items()):
         if amount > 0:
             days[who].append(day)
-    gaps = {who: (bought[1] - bought[0]).days if len(bought) > 1 else None for who, bought in days.items()}
+    if not days:
+        return {"n_customers": 0}
+    gap = {who: (bought[1] - bought[0]).days for who, bought in days.items() if len(bought) > 1}
     watched = {who: (as_of - bought[0]).days for who, bought in days.items()}
-    within = {}
-    for h in (30, 90, 180, 365):
-        seen = [who for who in days if watched[who] >= h]
-        back = [who for who in seen if gaps[who] is not None and gaps[who] <= h]
-        within[str(h)] = len(back) / len(seen) if seen else None
-    start, middle = as_of - timedelta(days=180), as_of - timedelta(days=90)
-    before = {who for who, bought in days.items() if any(start < day <= middle for day in bought)}
-    kept = {who for who in before if any(middle < day <= as_of for day in days[who])}
-    old_enough = days and min(bought[0] for bought in days.values()) <= start + timedelta(days=1)
+    seen = {h: [who for who in days if watched[who] >= h] for h in (30, 90, 180, 365)}
+    back = {h: [gap[who] for who in seen[h] if who in gap and gap[who] <= h] for h in seen}
+    longest = max((h for h in seen if seen[h] and len(seen[h]) * 10 >= len(days)), default=None)
+    later = sum(amount for (who, day), amount in net.items() if who in days and day > days[who][0])
+    total = sum(net.values())
     return {
+        "as_of": as_of.isoformat(),
+        "first_day": min(bought[0] for bought in days.values()).isoformat(),
         "n_customers": len(days),
-        "repeat_customers": sum(gap is not None for gap in gaps.values()),
-        "repeat_within": within,
-        "sales_total": sum(net.values()),
-        "returning_sales": sum(amount for (who, day), amount in net.items() if who in days and day > days[who][0]),
-        "retention": len(kept) / len(before) if old_enough and before else None,
+        "n_orders": sum(len(sold[who, day]) for who, bought in days.items() for day in bought),
+        "repeat_customers": len(gap),
+        "repeat_purchase_rate": len(gap) / len(days),
+        "repeat_within": {str(h): len(back[h]) / len(seen[h]) if seen[h] else None for h in seen},
+        "repeat_within_observed": {str(h): len(seen[h]) for h in seen},
+        "median_days_to_second": float(median(back[longest])) if longest and back[longest] else None,
+        "median_within_days": longest,
+        "sales_total": total / 100,
+        "returning_sales_share": later / total if 0 <= later <= total and total else None,
+        "retention_window_days": 90,
+        "monthly": months_one_by_one(net, sold, days, as_of),
+        **cohorts_one_by_one(days, as_of),
     }
+
+
+def months_one_by_one(
+    net: dict[tuple[str, date], int], sold: dict[tuple[str, date], set[str]], days: dict[str, list[date]], as_of: date
+) -> list[dict[str, Any]]:
+    rows = []
+    month = min(day for _, day in net).replace(day=1)
+    while month <= as_of:
+        following = (month + timedelta(days=31)).replace(day=1)
+        end = min(following - timedelta(days=1), as_of)
+        start, middle = end - timedelta(days=180), end - timedelta(days=90)
+        here = {who for who, bought in days.items() if any(month <= day < following for day in bought)}
+        new = {who for who in here if days[who][0] >= month}
+        so_far = [bought for bought in days.values() if bought[0] < following]
+        before = {who for who, bought in days.items() if any(start < day <= middle for day in bought)}
+        kept = {who for who in before if any(middle < day <= end for day in days[who])}
+        old_enough = min(bought[0] for bought in days.values()) <= start + timedelta(days=1)
+        sales = {key: amount for key, amount in net.items() if month <= key[1] < following}
+        rows.append(
+            {
+                "month": f"{month:%Y-%m}",
+                "customers": len(here),
+                "new_customers": len(new),
+                "returning_customers": len(here - new),
+                "orders": sum(len(sold[who, day]) for who in here for day in days[who] if month <= day < following),
+                "sales": sum(sales.values()) / 100,
+                "returning_sales": sum(v for (who, day), v in sales.items() if who in days and day > days[who][0])
+                / 100,
+                "repeat_rate": sum(any(day < following for day in bought[1:]) for bought in so_far) / len(so_far)
+                if so_far
+                else None,
+                "retention": len(kept) / len(before) if old_enough and before else None,
+                "complete": following - timedelta(days=1) <= as_of,
+            }
+        )
+        month = following
+    return rows
+
+
+def cohorts_one_by_one(days: dict[str, list[date]], as_of: date) -> dict[str, Any]:
+    numbers: dict[str, Callable[[date], int]] = {
+        "week": lambda day: (day - date(1999, 1, 4)).days // 7,
+        "month": lambda day: day.year * 12 + day.month - 1,
+        "quarter": lambda day: day.year * 4 + (day.month - 1) // 3,
+        "year": lambda day: day.year,
+    }
+    names: dict[str, Callable[[int], str]] = {
+        "week": lambda number: (date(1999, 1, 4) + timedelta(weeks=number)).isoformat(),
+        "month": lambda number: f"{number // 12}-{number % 12 + 1:02d}",
+        "quarter": lambda number: f"{number // 4}-Q{number % 4 + 1}",
+        "year": str,
+    }
+    young = (as_of - min(bought[0] for bought in days.values())).days <= 182
+    for unit in ("week", "month", "quarter", "year") if young else ("month", "quarter", "year"):
+        number = numbers[unit]
+        latest = {who: number(bought[0]) for who, bought in days.items() if number(bought[0]) > number(as_of) - 24}
+        if len(latest) >= 0.9 * len(days):
+            break
+    over = number(as_of + timedelta(days=1)) - 1
+    cohorts = []
+    for cohort in sorted(set(latest.values())):
+        members = [who for who in latest if latest[who] == cohort]
+        active = [
+            sum(any(number(day) == period for day in days[who]) for who in members) / len(members)
+            for period in range(cohort, max(over, cohort) + 1)
+        ]
+        cohorts.append({"cohort": names[unit](cohort), "size": len(members), "active_share": active})
+    return {"cohort_period": unit, "cohorts": cohorts, "cohorts_left_out": len(days) - len(latest)}
 
 
 @settings(max_examples=150, deadline=None)
 @given(order_rows, st.integers(0, 520))
 def test_second_opinion(rows: list[tuple[str, int, int, float, int | None]], watched_days: int) -> None:
     orders, as_of = made(rows), START + timedelta(days=watched_days)
-    measured, expected = repeat_business(orders, as_of=as_of), second_opinion(orders, as_of)
-    for name in ("n_customers", "repeat_customers", "repeat_within"):
-        assert measured[name] == expected[name], name
-    if measured["n_customers"]:
-        assert measured["sales_total"] == pytest.approx(expected["sales_total"])
-        assert sum(row["sales"] for row in measured["monthly"]) == pytest.approx(expected["sales_total"])
-        assert sum(row["returning_sales"] for row in measured["monthly"]) == pytest.approx(expected["returning_sales"])
-        assert sum(row["orders"] for row in measured["monthly"]) == measured["n_orders"]
-        assert sum(row["new_customers"] for row in measured["monthly"]) == measured["n_customers"]
-        assert measured["monthly"][-1]["retention"] == pytest.approx(expected["retention"])
-        assert measured["monthly"][-1]["repeat_rate"] == measured["repeat_purchase_rate"]
+    measured, expected = measures_of(orders, as_of=as_of), second_opinion(orders, as_of)
+    assert {name: measured[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("days", [25, 170, 900, 2500, 9500])
+def test_second_opinion_on_old_and_young_shops(days: int, seed: int) -> None:
+    orders, as_of = random_log(days=days, seed=seed), START + timedelta(days=days - seed)
+    assert measures_of(orders, as_of=as_of) == second_opinion(orders, as_of)
+
+
+def random_log(*, days: int, seed: int, customers: int = 40, orders: int = 160) -> pl.DataFrame:
+    """Orders with returns of a known sale and of none, some of them on the day of a sale."""
+    random = Random(seed)
+    rows: list[tuple[Any, ...]] = []
+    for number in range(orders):
+        day = random.randrange(days)
+        amount = random.choice([-25.0, -10.0, 0.0, 10.0, 19.99, 30.0])
+        back = (iso(max(day - random.randrange(60), 0)),) if amount < 0 and number % 2 else ()
+        rows.append((f"c{random.randrange(customers)}", f"{number // 2}", iso(day), amount, *back))
+    return log(*rows, ("c0", "first", iso(0), 5.0))
+
+
+def iso(day: int) -> str:
+    return (START + timedelta(days=day)).isoformat()
+
+
+@pytest.mark.parametrize("parts", [1, 3, 17])
+@pytest.mark.parametrize("days", [25, 180, 900, 9500])
+@pytest.mark.parametrize("money", [True, False])
+def test_parts_that_share_no_customer_add_up_to_the_whole(days: int, parts: int, money: bool) -> None:
+    orders, as_of = random_log(days=days, seed=parts, orders=400), START + timedelta(days=days - 3)
+    if not money:
+        orders = orders.with_columns(amount=pl.lit(None, dtype=pl.Float64), sale_date=pl.lit(None, dtype=pl.Date))
+    part = pl.col("customer_id").hash(parts) % parts
+    counts = [counted(orders.filter(part == number), as_of) for number in range(parts)]
+
+    whole = json.dumps(measures_of(orders, as_of=as_of))
+
+    for ordered in (counts, counts[::-1], Random(1).sample(counts, parts)):
+        assert json.dumps(repeat_business(reduce(add, ordered))) == whole
+    one, *others = [Counts.from_dict(json.loads(json.dumps(count.to_dict()))) for count in counts]
+    assert json.dumps(repeat_business(reduce(add, others, one) + Counts.none(as_of))) == whole
+
+
+def counted(orders: pl.DataFrame, as_of: date) -> Counts:
+    return count_purchases(ledger(orders, observed_until=as_of), as_of=as_of)
+
+
+def test_weeks_of_a_young_part_are_not_shown_in_an_old_whole() -> None:
+    old, young = (log((who, "1", day, 1.0)) for who, day in (("a", "2023-07-01"), ("b", "2024-04-25")))
+    assert repeat_business(counted(young, AS_OF))["cohort_period"] == "week"
+    whole = counted(young, AS_OF) + counted(old, AS_OF)
+    assert repeat_business(whole) == measures_of(pl.concat([old, young]), as_of=AS_OF)
+    again = whole + counted(log(("c", "1", "2024-04-01", 1.0)), AS_OF)
+    assert repeat_business(again)["cohort_period"] == "month"
+    assert not again.cohorts[0].any()
+
+
+def test_counts_hold_no_more_the_more_customers_there_are() -> None:
+    few, many = (random_log(days=700, seed=1, customers=n, orders=10 * n) for n in (20, 400))
+    sizes = [len(json.dumps(counted(orders, START + timedelta(days=700)).to_dict())) for orders in (few, many)]
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_what_does_not_add_up_is_refused() -> None:
+    paid, unpaid = BY_HAND, BY_HAND.with_columns(amount=pl.lit(None, dtype=pl.Float64))
+    with pytest.raises(InputError, match="Count up to one day"):
+        counted(paid, AS_OF) + counted(paid, AS_OF - timedelta(days=1))
+    with pytest.raises(InputError, match="with and without money"):
+        counted(paid, AS_OF) + counted(unpaid, AS_OF)
+    closed = replace(ledger(paid, observed_until=AS_OF), closing=Closing(1, 40))
+    with pytest.raises(InputError, match="calendar days"):
+        count_purchases(closed, as_of=AS_OF)
 
 
 @settings(max_examples=50, deadline=None)
@@ -244,8 +394,8 @@ def test_later_orders_and_row_order_change_nothing(
     as_of = START + timedelta(days=watched_days)
     known = made([row for row in rows if row[2] <= watched_days])
     future = made([row for row in later if row[2] > watched_days])
-    measured = repeat_business(known, as_of=as_of)
-    assert json.dumps(repeat_business(pl.concat([future, known.reverse()]), as_of=as_of)) == json.dumps(measured)
+    measured = measures_of(known, as_of=as_of)
+    assert json.dumps(measures_of(pl.concat([future, known.reverse()]), as_of=as_of)) == json.dumps(measured)
 
 
 def test_published_counts_of_cdnow(cdnow_file: Path, cdnow_orders: pl.DataFrame) -> None:
@@ -259,11 +409,9 @@ def test_published_counts_of_cdnow(cdnow_file: Path, cdnow_orders: pl.DataFrame)
             "amount": pl.Series([None] * len(rows), dtype=pl.Float64),  # the paper counts orders, paid or not
         }
     )
-    measured = repeat_business(sample, as_of=date(1997, 9, 30))
+    measured = measures_of(sample, as_of=date(1997, 9, 30))
     assert (measured["n_customers"], measured["repeat_customers"]) == (2357, 946)
-    unpaid_too = repeat_business(
-        cdnow_orders.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=date(1998, 6, 30)
-    )
+    unpaid_too = measures_of(cdnow_orders.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=date(1998, 6, 30))
     assert (unpaid_too["n_customers"], unpaid_too["n_orders"]) == (23570, 69659)
 
 
@@ -271,6 +419,6 @@ def test_real_logs_give_small_json(shared_data: Path) -> None:
     orders = pl.read_parquet(shared_data / "online_retail_ii.parquet").with_columns(
         pl.col("quantity").cast(pl.Float64), pl.col("order_date").cast(pl.Datetime("us"))
     )
-    measured = repeat_business(orders, as_of=date(2011, 12, 9))
+    measured = measures_of(orders, as_of=date(2011, 12, 9))
     assert len(json.dumps(measured, allow_nan=False)) < 20_000
     assert measured["cohort_period"] == "quarter"

@@ -172,7 +172,7 @@ def test_a_folder_with_one_unreadable_file(tmp_path: Path) -> None:
     bad = write(tmp_path, "b.parquet", b"PAR1 not really")
     message = refusal(tmp_path)
     assert message.startswith(f"{bad}: not readable as Parquet (")
-    assert message.endswith("). Export it again.")
+    assert message.endswith("). Export it again. Or leave such files out with --on-bad-file set-aside.")
 
 
 def test_a_folder_with_a_spreadsheet(tmp_path: Path) -> None:
@@ -206,7 +206,8 @@ def test_files_with_differing_columns(tmp_path: Path) -> None:
     other = write(tmp_path, "b.csv", WHOLE.replace("amount", "total"))
     assert refusal(tmp_path) == (
         f"{other}: lacks amount and has total more beside a.csv. "
-        "All files of one log must have the same columns: export them alike, or give them one at a time."
+        "All files of one log must have the same columns: export them alike, or give them one at a time. "
+        "Or leave such files out with --on-bad-file set-aside."
     )
 
 
@@ -241,7 +242,8 @@ def test_a_line_with_too_many_columns_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "orders.csv", f"{HEADING}\na,1,2024-01-31,10,50\n{ROWS[1]}\n")
     assert refusal(path) == (
         f"{path}: line 2 has 5 columns where the heading has 4 (a, 1, 2024-01-31, 10, 50). "
-        "Put values that contain the delimiter in quotation marks and try again."
+        "Put values that contain the delimiter in quotation marks and try again. "
+        "Or leave such lines out with --on-bad-file set-aside."
     )
 
 

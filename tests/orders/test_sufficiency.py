@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, InsufficientHistory, OrdersError
-from repurchase.orders.sufficiency import require_sufficient, resolve_as_of, sufficiency, supported_horizons
+from repurchase.features.timeline import ledger
+from repurchase.orders.sufficiency import Rule, require_sufficient, resolve_as_of, sufficiency, supported_horizons
 from repurchase.settings import Settings
 
 FIRST = datetime(2024, 1, 1)  # noqa: DTZ001
@@ -26,16 +27,25 @@ def many(customers: int, *days: int) -> list[tuple[str, int]]:
     return [(f"c{number}", day) for number in range(customers) for day in days]
 
 
+def days(orders: pl.DataFrame) -> list[date]:
+    return orders["order_date"].dt.date().to_list()
+
+
+def rules_of(orders: pl.DataFrame, as_of: date, settings: Settings | None = None) -> tuple[Rule, ...]:
+    numbered = orders.with_columns(order_id=pl.int_range(pl.len()).cast(pl.String))
+    return sufficiency(ledger(numbered, observed_until=as_of).extent(as_of), settings=settings or Settings())
+
+
 def refusal(orders: pl.DataFrame, as_of: date = AS_OF, settings: Settings | None = None) -> str:
     with pytest.raises(InsufficientHistory) as caught:
-        require_sufficient(sufficiency(orders, as_of=as_of, settings=settings or Settings()))
+        require_sufficient(rules_of(orders, as_of, settings))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_good_log_passes(simulate_orders: Callable[..., pl.DataFrame]) -> None:
     orders = simulate_orders(customers=300)
-    rules = sufficiency(orders, as_of=resolve_as_of(orders, as_of=None), settings=Settings())
+    rules = rules_of(orders, resolve_as_of(days(orders), as_of=None))
     require_sufficient(rules)
     assert [rule.name for rule in rules] == ["days_with_orders", "customers", "repeat_buyers", "history", "amounts"]
 
@@ -88,7 +98,7 @@ def test_a_day_whose_sales_were_returned_is_no_purchase_day() -> None:
 
 
 def test_a_log_without_money_is_enough() -> None:
-    rules = sufficiency(log(*many(150, 0, 20), amount=None), as_of=AS_OF, settings=Settings())
+    rules = rules_of(log(*many(150, 0, 20), amount=None), AS_OF)
     assert all(rule.holds for rule in rules)
     assert rules[-1].found == "no money on the orders"
 
@@ -108,7 +118,7 @@ def test_too_short_for_any_horizon() -> None:
 
 
 def test_the_last_order_is_the_default() -> None:
-    assert resolve_as_of(log(("a", 0), ("b", 9)), as_of=None) == date(2024, 1, 10)
+    assert resolve_as_of(days(log(("a", 0), ("b", 9))), as_of=None) == date(2024, 1, 10)
 
 
 @pytest.mark.parametrize(
@@ -139,27 +149,27 @@ def test_the_last_order_is_the_default() -> None:
 )
 def test_a_day_that_cannot_be_the_last_known(as_of: date, kind: type[InputError], said: str) -> None:
     with pytest.raises(kind) as caught:
-        resolve_as_of(log(("a", 0), ("b", 20)), as_of=as_of, today=date(2024, 2, 10))
+        resolve_as_of(days(log(("a", 0), ("b", 20))), as_of=as_of, today=date(2024, 2, 10))
     assert str(caught.value) == said
 
 
 def test_quiet_days_are_observations() -> None:
     orders = log(("a", 0), ("b", 1))
-    assert resolve_as_of(orders, as_of=date(2024, 2, 1)) == date(2024, 2, 1)
+    assert resolve_as_of(days(orders), as_of=date(2024, 2, 1)) == date(2024, 2, 1)
     with pytest.raises(OrdersError):
-        resolve_as_of(orders, as_of=date(2024, 2, 2))
+        resolve_as_of(days(orders), as_of=date(2024, 2, 2))
 
 
 def test_a_stray_last_day_is_asked_about_not_believed() -> None:
     daily = pl.date_range(date(2024, 1, 1), date(2024, 2, 29), eager=True)
     stray = pl.DataFrame({"order_date": [*daily, date(2025, 6, 1)]}).cast(pl.Datetime("us"))
     with pytest.raises(OrdersError, match=r"2025-06-01\) is 458 days after the one before it \(2024-02-29\)"):
-        resolve_as_of(stray, as_of=None)
-    assert resolve_as_of(stray, as_of=date(2024, 2, 29)) == date(2024, 2, 29)
-    assert resolve_as_of(stray, as_of=date(2025, 6, 1)) == date(2025, 6, 1)
+        resolve_as_of(days(stray), as_of=None)
+    assert resolve_as_of(days(stray), as_of=date(2024, 2, 29)) == date(2024, 2, 29)
+    assert resolve_as_of(days(stray), as_of=date(2025, 6, 1)) == date(2025, 6, 1)
 
 
 def test_a_shop_that_closed_and_opened_again_is_believed() -> None:
     daily = pl.date_range(date(2024, 1, 1), date(2024, 2, 29), eager=True)
     reopened = pl.DataFrame({"order_date": [*daily, date(2024, 5, 10), date(2024, 5, 11)]}).cast(pl.Datetime("us"))
-    assert resolve_as_of(reopened, as_of=None) == date(2024, 5, 11)
+    assert resolve_as_of(days(reopened), as_of=None) == date(2024, 5, 11)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.marketing.measures import repeat_business
+from repurchase.marketing.measures import measures_of
 from repurchase.tables import scores_table
 
 AS_OF = date(2024, 12, 31)
@@ -142,7 +142,7 @@ def run(record: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def record(simulate_orders: Any) -> dict[str, Any]:
-    measures = repeat_business(simulate_orders(customers=200, days=365), as_of=AS_OF)
+    measures = measures_of(simulate_orders(customers=200, days=365), as_of=AS_OF)
     return {
         "schema": 1,
         "command": "score",

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
+from repurchase.estimators.design import Design, stacked
 from repurchase.estimators.trees import MOST_LEAVES, Trees, read_trees
 
 __all__ = ["BoostedHead", "TrainingSet", "fit_boosted", "training_set"]
@@ -36,7 +36,7 @@ class TrainingSet:
 
     Parameters
     ----------
-    design : DataFrame of shape (n_rows, n_features)
+    design : Design of shape (n_rows, n_features)
         See `design_matrix`.
     bought : bool array of shape (n_rows,)
         Whether there was a purchase day.
@@ -44,7 +44,7 @@ class TrainingSet:
         How much a row counts; 1 on average.
     """
 
-    design: pl.DataFrame
+    design: Design
     bought: npt.NDArray[np.bool_]
     weight: Floats
 
@@ -71,12 +71,12 @@ class BoostedHead:
     columns: tuple[str, ...]
     trees: Trees
 
-    def log_odds(self, design: pl.DataFrame) -> Floats:
+    def log_odds(self, design: Design) -> Floats:
         """Log odds of a purchase.
 
         Parameters
         ----------
-        design : DataFrame of shape (n_customers, n_features)
+        design : Design of shape (n_customers, n_features)
             With at least ``columns``.
 
         Returns
@@ -84,7 +84,7 @@ class BoostedHead:
         array of shape (n_customers,)
             Finite.
         """
-        return self.trees.total([design[name].to_numpy() for name in self.columns])
+        return self.trees.total([design[name] for name in self.columns])
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values.
@@ -114,7 +114,7 @@ class BoostedHead:
 
 
 def training_set(
-    designs: Sequence[pl.DataFrame],
+    designs: Sequence[Design],
     bought: Sequence[npt.NDArray[np.bool_]],
     ages_days: Sequence[int],
     horizon_days: int,
@@ -123,7 +123,7 @@ def training_set(
 
     Parameters
     ----------
-    designs : sequence of DataFrame
+    designs : sequence of Design
         One per cut-off, latest first.
     bought : sequence of bool arrays
         What their customers did.
@@ -137,11 +137,13 @@ def training_set(
     TrainingSet
         One row per customer and cut-off.
     """
-    stacked = pl.concat(designs)
     weight = np.concatenate(
-        [np.full(len(design), 2.0 ** (-age / horizon_days)) for design, age in zip(designs, ages_days, strict=True)]
+        [
+            np.full(design.n_customers, 2.0 ** (-age / horizon_days))
+            for design, age in zip(designs, ages_days, strict=True)
+        ]
     )
-    return TrainingSet(stacked, np.concatenate(bought), weight / weight.mean())
+    return TrainingSet(stacked(designs), np.concatenate(bought), weight / weight.mean())
 
 
 def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
@@ -174,18 +176,20 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedHead:
         random_state=random_state,
     )
     with _one_thread():
-        booster.fit(_coarse(rows.design.select(columns).to_numpy()), rows.bought, sample_weight=rows.weight)
+        booster.fit(
+            _coarse(np.column_stack([rows.design[name] for name in columns])), rows.bought, sample_weight=rows.weight
+        )
     return BoostedHead(tuple(columns), read_trees(booster))
 
 
-def _telling(design: pl.DataFrame) -> list[str]:
+def _telling(design: Design) -> list[str]:
     """Features to grow on: not only about money, not nearly always missing, not the same for all."""
-    design = design.drop(name for name in design.columns if name.startswith(ONLY_FOR_SPEND))
-    known = design.select(pl.all().is_not_nan().mean()).row(0)
-    spread = design.select((pl.all().fill_nan(None).max() - pl.all().fill_nan(None).min()).fill_null(0.0)).row(0)
-    return [
-        name for name, share, width in zip(design.columns, known, spread, strict=True) if share > 0.01 and width > 0
-    ]
+    kept = []
+    for name, values in design.items():
+        known = values[~np.isnan(values)]
+        if not name.startswith(ONLY_FOR_SPEND) and len(known) > 0.01 * len(values) and known.min() < known.max():
+            kept.append(name)
+    return kept
 
 
 def _coarse(matrix: Floats) -> Floats:

@@ -14,16 +14,18 @@ References
 .. [3] Fader & Hardie (2013), The Gamma-Gamma Model of Monetary Value.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import hyp2f1
 
-from repurchase.estimators.btyd_rows import distinct_pairs
+from repurchase.estimators.btyd_rows import Pairs
 
-__all__ = ["FAMILIES", "Btyd", "Family", "GammaGamma"]
+__all__ = ["FAMILIES", "Btyd", "Family", "GammaGamma", "Outlook", "expected_if_alive"]
 
 Floats = npt.NDArray[np.float64]
 Family = Literal["bgnbd", "mbgnbd", "nbd"]
@@ -122,8 +124,7 @@ class Btyd:
             In [0, 1].
         """
         xs, ts, ages = _floats(x, t_x, T)
-        quiet = np.exp((self.r + xs) * (np.log(self.alpha + ages) - np.log(self.alpha + ages + horizon_days)))
-        return np.asarray(_alive(self, xs, ts, ages) * (1.0 - quiet))
+        return np.asarray(_alive(self, xs, ts, ages) * _p_if_alive(self, xs, ages, horizon_days))
 
     def expected_purchases(
         self, x: npt.ArrayLike, t_x: npt.ArrayLike, T: npt.ArrayLike, *, horizon_days: float
@@ -143,9 +144,7 @@ class Btyd:
             >= 0. Equation 10 of [1]_; the hypergeometric term once for each distinct pair (x, T).
         """
         xs, ts, ages = _floats(x, t_x, T)
-        some_x, some_age, place = distinct_pairs(xs, ages)
-        living = _expected_if_alive(self, some_x, some_age, horizon_days)
-        return _alive(self, xs, ts, ages) * living[place]
+        return Outlook(self, (xs, ts, ages), Pairs(xs, ages)).expected_purchases(horizon_days)
 
 
 @dataclass(frozen=True)
@@ -219,19 +218,96 @@ class GammaGamma:
         return cls(**{**numbers, "fallback_mean": fields["fallback_mean"]})
 
 
-def _alive(fit: Btyd, x: Floats, t_x: Floats, T: Floats) -> Floats:
-    if fit.family == "nbd":
-        return np.ones_like(x)
-    with np.errstate(over="ignore", divide="ignore"):
-        power = (fit.r + x) * (np.log(fit.alpha + T) - np.log(fit.alpha + t_x))
-        chance = fit.b + x - 1.0 if fit.family == "bgnbd" else fit.b + x
-        gone = np.exp(power + np.log(fit.a) - np.log(np.where(chance > 0, chance, np.nan)))
-    if fit.family == "bgnbd":
-        gone = np.where(x > 0, gone, 0.0)
-    return np.asarray(1.0 / (1.0 + gone))
+class Outlook:
+    """What a fit says of customers over several horizons, what these share being computed once.
+
+    Parameters
+    ----------
+    fit : Btyd
+        Fitted.
+    rfm : tuple of three arrays of shape (n_customers,)
+        Frequency, recency and age in days.
+    pairs : Pairs
+        Of frequency and age, maybe of more customers than these.
+    """
+
+    def __init__(self, fit: Btyd, rfm: tuple[Floats, Floats, Floats], pairs: Pairs) -> None:
+        self.fit = fit
+        self._rfm = rfm
+        self._pairs = pairs
+
+    @cached_property
+    def p_alive(self) -> Floats:
+        """Probability of still being a customer (see `Btyd.p_alive`)."""
+        return _alive(self.fit, *self._rfm)
+
+    def p_purchase(self, horizon_days: float) -> Floats:
+        """Probability of a purchase (see `Btyd.p_purchase`).
+
+        Parameters
+        ----------
+        horizon_days : float
+            h, > 0.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            The same bits.
+        """
+        return self.p_alive * self.per_pair("p", _p_if_alive, horizon_days)
+
+    def expected_purchases(self, horizon_days: float) -> Floats:
+        """Expected purchase days (see `Btyd.expected_purchases`).
+
+        Parameters
+        ----------
+        horizon_days : float
+            h, > 0.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            The same bits.
+        """
+        return self.p_alive * self.per_pair("orders", expected_if_alive, horizon_days)
+
+    def per_pair(self, name: str, function: Callable[..., Floats], *further: float) -> Floats:
+        """Compute what frequency and age decide, once for each distinct pair of them.
+
+        Parameters
+        ----------
+        name : str
+            What the function stands for.
+        function : callable
+            Of the fit, frequency, age and ``further``.
+        *further : float
+            Such as the horizon.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            One value per customer.
+        """
+        return self._pairs.look_up((self.fit, name, *further), lambda x, T: function(self.fit, x, T, *further))
 
 
-def _expected_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float) -> Floats:
+def expected_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float) -> Floats:
+    """Expected purchase days in (T, T + h] of those who are still customers at T.
+
+    Parameters
+    ----------
+    fit : Btyd
+        Fitted.
+    x, T : arrays of shape (n,)
+        Frequency and age in days.
+    horizon_days : float
+        h, > 0.
+
+    Returns
+    -------
+    array of shape (n,)
+        > 0.
+    """
     if fit.family == "nbd":
         return np.asarray((fit.r + x) / (fit.alpha + T) * horizon_days)
     shift = 0.0 if fit.family == "bgnbd" else 1.0
@@ -244,6 +320,22 @@ def _expected_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float) -> 
     # Dropout only takes away. Where digits are lost, as for a huge r, what would come without it stands in.
     without_dropout = (fit.r + x) / (fit.alpha + T) * horizon_days
     return np.where((expected > 0.0) & (expected <= without_dropout), expected, without_dropout)
+
+
+def _alive(fit: Btyd, x: Floats, t_x: Floats, T: Floats) -> Floats:
+    if fit.family == "nbd":
+        return np.ones_like(x)
+    with np.errstate(over="ignore", divide="ignore"):
+        power = (fit.r + x) * (np.log(fit.alpha + T) - np.log(fit.alpha + t_x))
+        chance = fit.b + x - 1.0 if fit.family == "bgnbd" else fit.b + x
+        gone = np.exp(power + np.log(fit.a) - np.log(np.where(chance > 0, chance, np.nan)))
+    if fit.family == "bgnbd":
+        gone = np.where(x > 0, gone, 0.0)
+    return np.asarray(1.0 / (1.0 + gone))
+
+
+def _p_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float) -> Floats:
+    return np.asarray(1.0 - np.exp((fit.r + x) * (np.log(fit.alpha + T) - np.log(fit.alpha + T + horizon_days))))
 
 
 def _gauss(a: Floats, b: Floats, c: Floats, z: Floats) -> Floats:

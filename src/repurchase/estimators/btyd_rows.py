@@ -1,9 +1,12 @@
 """Equal customers counted once: buy-till-you-die models see few distinct rows, however many customers there are."""
 
+from collections.abc import Callable, Hashable
+from threading import Lock
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["collapse", "distinct_pairs"]
+__all__ = ["Pairs", "collapse", "distinct_pairs"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,6 +70,59 @@ def distinct_pairs(first: Floats, second: Floats) -> tuple[Floats, Floats, Ints]
     number = np.empty(len(seen), dtype=np.int64)
     number[found] = np.arange(len(found))
     return (found // width).astype(np.float64), (found % width).astype(np.float64), number[key]
+
+
+class Pairs:
+    """Distinct pairs of frequency and age: what depends on them alone is computed once for all customers.
+
+    Parameters
+    ----------
+    first, second : arrays of shape (n_customers,)
+        Frequency and age.
+    """
+
+    def __init__(self, first: Floats, second: Floats) -> None:
+        self.first, self.second, self.place = distinct_pairs(first, second)
+        self._known: dict[Hashable, Floats] = {}
+        self._lock = Lock()
+
+    def rows(self, first: int, last: int) -> "Pairs":
+        """Look at customers that stand side by side; what is computed is shared.
+
+        Parameters
+        ----------
+        first, last : int
+            Positions, the second one exclusive.
+
+        Returns
+        -------
+        Pairs
+            Of those customers.
+        """
+        some = object.__new__(Pairs)
+        some.first, some.second, some.place = self.first, self.second, self.place[first:last]
+        some._known, some._lock = self._known, self._lock
+        return some
+
+    def look_up(self, name: Hashable, function: Callable[[Floats, Floats], Floats]) -> Floats:
+        """Give each customer the value of its pair.
+
+        Parameters
+        ----------
+        name : hashable
+            What the function stands for: asked for again, it is not called again.
+        function : callable
+            Of the distinct pairs' frequency and age.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            One value per customer.
+        """
+        with self._lock:
+            if name not in self._known:
+                self._known[name] = function(self.first, self.second)
+        return self._known[name].take(self.place)
 
 
 def _size_if_whole(column: Floats) -> int | None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from repurchase.estimators.blend import logit
-from repurchase.estimators.btyd import Btyd, Family, GammaGamma
+from repurchase.estimators.btyd import Btyd, Family, GammaGamma, Outlook
 from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
-from repurchase.features.behaviour import behaviour_table, window_table
-from repurchase.features.history import MONEY, History, Outcomes
+from repurchase.estimators.btyd_rows import Pairs
+from repurchase.estimators.design import Design
+from repurchase.features.behaviour import behaviour, windows
+from repurchase.features.history import MONEY, History, Outcomes, day_number
 from repurchase.features.timeline import Ledger, train_cutoffs
 
 __all__ = ["Cut", "Cuts", "design_matrix", "purchase_rate"]
@@ -38,22 +39,71 @@ class Cut:
     """
 
     history: History
+    _all_pairs: Pairs | None = None
 
     @property
     def as_of(self) -> date:
         """Last day known, inclusive."""
         return self.history.as_of
 
+    @property
+    def n_customers(self) -> int:
+        """How many."""
+        return len(self.history.customer)
+
+    def block(self, first: int, last: int) -> "Cut":
+        """Look at customers that stand side by side; what they share with the others is computed once.
+
+        Parameters
+        ----------
+        first, last : int
+            Positions, the second one exclusive.
+
+        Returns
+        -------
+        Cut
+            Of those customers.
+        """
+        return Cut(self.history.block(first, last), self.pairs.rows(first, last))
+
     @cached_property
-    def features(self) -> pl.DataFrame:
+    def features(self) -> Design:
         """Behaviour of every customer (see `behaviour_table`)."""
-        return behaviour_table(self.history)
+        return Design(behaviour(self.history))
 
     @cached_property
     def rfm(self) -> tuple[Floats, Floats, Floats]:
         """Frequency, recency and age in days, as BTYD models take them."""
-        frequency, recency, age = (self.features[name].to_numpy() for name in ("frequency", "recency_days", "age_days"))
-        return frequency, recency, age
+        history = self.history
+        first, last = history.day[history.start], history.day[history.last_row]
+        frequency, recency, age = history.count - 1, last - first, day_number(self.as_of) - first
+        return frequency.astype(np.float64), recency.astype(np.float64), age.astype(np.float64)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Distinct pairs of frequency and age."""
+        return self._all_pairs or Pairs(self.rfm[0], self.rfm[2])
+
+    def outlook(self, fit: Btyd) -> Outlook:
+        """Ask a fitted BTYD model about the customers.
+
+        Parameters
+        ----------
+        fit : Btyd
+            Fitted.
+
+        Returns
+        -------
+        Outlook
+            The same one for the same fit.
+        """
+        if fit not in self._outlooks:
+            self._outlooks[fit] = Outlook(fit, self.rfm, self.pairs)
+        return self._outlooks[fit]
+
+    @cached_property
+    def _outlooks(self) -> dict[Btyd, Outlook]:
+        return {}
 
     @property
     def repeat_spend_mean(self) -> Floats:
@@ -62,7 +112,7 @@ class Cut:
         return np.asarray(repeat / MONEY / np.maximum(self.history.count - 1, 1))
 
 
-def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> pl.DataFrame:
+def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> Design:
     """Put behaviour and what BTYD expects side by side.
 
     Parameters
@@ -76,19 +126,17 @@ def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> pl
 
     Returns
     -------
-    DataFrame of shape (n_customers, n_features)
-        Float columns.
+    Design of shape (n_customers, n_features)
+        Behaviour is shared by all horizons.
     """
-    outputs = pl.DataFrame(
-        {
-            "btyd_logit": logit(btyd.p_purchase(*cut.rfm, horizon_days=horizon_days)),
-            "btyd_other_logit": logit(other.p_purchase(*cut.rfm, horizon_days=horizon_days)),
-            "btyd_p_alive": btyd.p_alive(*cut.rfm),
-            "btyd_rate": purchase_rate(cut, btyd),
-        }
-    )
-    window = window_table(cut.history, horizon_days=horizon_days)
-    return pl.concat([cut.features, window, outputs], how="horizontal")
+    outlook = cut.outlook(btyd)
+    outputs = {
+        "btyd_logit": logit(outlook.p_purchase(horizon_days)),
+        "btyd_other_logit": logit(cut.outlook(other).p_purchase(horizon_days)),
+        "btyd_p_alive": outlook.p_alive,
+        "btyd_rate": purchase_rate(cut, btyd),
+    }
+    return Design({**windows(cut.history, horizon_days=horizon_days), **outputs}, beside=cut.features)
 
 
 def purchase_rate(cut: Cut, btyd: Btyd) -> Floats:

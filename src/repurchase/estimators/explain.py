@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from repurchase.estimators.additive import AdditiveHead, fit_curves
+from repurchase.estimators.additive import AdditiveHead
+from repurchase.estimators.additive_fit import fit_curves
 from repurchase.estimators.blend import expit
+from repurchase.estimators.design import Design
 
 __all__ = ["FACTS", "SIDES", "Explanation", "fit_explanation"]
 
@@ -71,12 +72,12 @@ class Explanation:
     explained: float | None
     agreement: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
-    def parts(self, features: pl.DataFrame) -> dict[str, Floats]:
+    def parts(self, features: Design) -> dict[str, Floats]:
         """Split each customer's distance from the base over the facts.
 
         Parameters
         ----------
-        features : DataFrame of shape (n_customers, n_features)
+        features : Design of shape (n_customers, n_features)
             See `behaviour_table`.
 
         Returns
@@ -87,7 +88,7 @@ class Explanation:
         """
         heights = self.curves.contributions(features)
         base = dict(zip(self.curves.columns, self.base, strict=True))
-        parts = {fact: np.zeros(len(features)) for fact in FACTS}
+        parts = {fact: np.zeros(features.n_customers) for fact in FACTS}
         for fact, names in FACTS.items():
             for name in names:
                 if name in heights:
@@ -147,12 +148,12 @@ class Explanation:
         return cls(**{**fields, "curves": AdditiveHead.from_dict(fields["curves"]), "base": tuple(fields["base"])})
 
 
-def fit_explanation(features: pl.DataFrame, log_odds: Floats) -> Explanation:
+def fit_explanation(features: Design, log_odds: Floats) -> Explanation:
     """Fit curves of plain facts to what a model says.
 
     Parameters
     ----------
-    features : DataFrame of shape (n_customers, n_features)
+    features : Design of shape (n_customers, n_features)
         See `behaviour_table`.
     log_odds : array of shape (n_customers,)
         Of a purchase, as the model delivers them.
@@ -164,11 +165,11 @@ def fit_explanation(features: pl.DataFrame, log_odds: Floats) -> Explanation:
     """
     curves = fit_curves(features, log_odds, features=FEATURES, penalty=PENALTY)
     heights, chance = curves.contributions(features), expit(log_odds)
-    usual = {name: _median(features[name].to_numpy(), chance) for name in USUAL if name in features.columns}
+    usual = {name: _median(features[name], chance) for name in USUAL if name in features}
     base = {name: float(np.average(heights[name], weights=chance)) for name in curves.columns}
     dearer_stays = True
     if "spend_typical" in heights:
-        money, size = heights["spend_typical"], np.log(features["spend_typical"].to_numpy())
+        money, size = heights["spend_typical"], np.log(features["spend_typical"])
         base["spend_typical"] = float(money[np.argmin(np.abs(size - np.log(usual["spend_typical"])))])
         dearer_stays = bool(np.sum(chance * (size - np.average(size, weights=chance)) * money) >= 0.0)
     return Explanation(curves, tuple(base.values()), usual, dearer_stays, _explained(features, log_odds))
@@ -180,11 +181,11 @@ def _median(values: Floats, weight: Floats) -> float:
     return float(values[order][np.searchsorted(running, running[-1] / 2.0)])
 
 
-def _explained(features: pl.DataFrame, log_odds: Floats) -> float | None:
+def _explained(features: Design, log_odds: Floats) -> float | None:
     """Fit every second customer and judge the others."""
     odd = np.arange(len(log_odds)) % 2 == 1
     spread = float(np.var(log_odds[odd])) if len(log_odds) >= LEAST_TO_JUDGE else 0.0
     if spread < 1e-12:
         return None
-    curves = fit_curves(features.filter(~odd), log_odds[~odd], features=FEATURES, penalty=PENALTY)
-    return 1.0 - float(np.mean((log_odds[odd] - curves.total(features.filter(odd))) ** 2)) / spread
+    curves = fit_curves(features.rows(~odd), log_odds[~odd], features=FEATURES, penalty=PENALTY)
+    return 1.0 - float(np.mean((log_odds[odd] - curves.total(features.rows(odd))) ** 2)) / spread

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
-from joblib import Parallel, delayed
 
 from repurchase.errors import InsufficientHistory
 from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
+from repurchase.estimators.design import Design
 from repurchase.estimators.heads import Head, fit_head, gather, place
 from repurchase.estimators.level import LOOK_AHEAD_DAYS
 from repurchase.estimators.spend import mix_with_gamma_gamma
@@ -38,7 +37,7 @@ class Forecast:
         Expected purchase days.
     spend : mapping of int to array
         Expected net money; empty without money.
-    designs : mapping of int to DataFrame
+    designs : mapping of int to Design
         What the heads read, for the horizons that were learned.
     """
 
@@ -46,7 +45,7 @@ class Forecast:
     p_parts: Mapping[str, Mapping[int, Floats]]
     orders: Mapping[int, Floats]
     spend: Mapping[int, Floats]
-    designs: Mapping[int, pl.DataFrame]
+    designs: Mapping[int, Design]
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,9 @@ class Forecaster:
             One value per customer.
         """
         horizons = sorted({*days, *self.heads})
-        p_btyd = {h: self.btyd.p_purchase(*cut.rfm, horizon_days=h) for h in horizons}
-        orders_btyd = {h: self.btyd.expected_purchases(*cut.rfm, horizon_days=h) for h in horizons}
+        outlook = cut.outlook(self.btyd)
+        p_btyd = {h: outlook.p_purchase(h) for h in horizons}
+        orders_btyd = {h: outlook.expected_purchases(h) for h in horizons}
         designs = {h: self.design(cut, horizon_days=h) for h in self.heads}
         log_odds = {h: head.log_odds(designs[h]) for h, head in self.heads.items()}
         p = rising({h: expit(parts.blended + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
@@ -100,7 +100,7 @@ class Forecaster:
         }
         return Forecast(p, parts, orders, self._spend(cut, designs, p, orders), designs)
 
-    def design(self, cut: Cut, *, horizon_days: int) -> pl.DataFrame:
+    def design(self, cut: Cut, *, horizon_days: int) -> Design:
         """Put together what a head reads.
 
         Parameters
@@ -112,19 +112,19 @@ class Forecaster:
 
         Returns
         -------
-        DataFrame of shape (n_customers, n_features)
+        Design of shape (n_customers, n_features)
             See `design_matrix`.
         """
         return design_matrix(cut, self.btyd, self.other_btyd, horizon_days=horizon_days)
 
-    def spend_if_bought(self, cut: Cut, design: pl.DataFrame, *, horizon_days: int) -> Floats:
+    def spend_if_bought(self, cut: Cut, design: Design, *, horizon_days: int) -> Floats:
         """Expect a buyer's money in a window, the time of the year left out.
 
         Parameters
         ----------
         cut : Cut
             Customers on a day.
-        design : DataFrame of shape (n_customers, n_features)
+        design : Design of shape (n_customers, n_features)
             Their `design` for the horizon.
         horizon_days : int
             A horizon that was learned.
@@ -135,12 +135,12 @@ class Forecaster:
             > 0; NaN without money.
         """
         if self.gamma_gamma is None:
-            return np.full(len(design), np.nan)
+            return np.full(design.n_customers, np.nan)
         per_order = self.gamma_gamma.expected_value(cut.rfm[0], cut.repeat_spend_mean)
         head = self.heads[horizon_days].spend
         if head is None:
             return per_order
-        rate = design["btyd_rate"].to_numpy()
+        rate = design["btyd_rate"]
         return mix_with_gamma_gamma(
             head.if_bought(design), per_order=per_order, rate=rate, frequency=cut.rfm[0], horizon_days=horizon_days
         )
@@ -149,7 +149,7 @@ class Forecaster:
         return self.heads[horizon_days].season.at((cut.as_of - self.as_of).days)
 
     def _spend(
-        self, cut: Cut, designs: Mapping[int, pl.DataFrame], p: Mapping[int, Floats], orders: Mapping[int, Floats]
+        self, cut: Cut, designs: Mapping[int, Design], p: Mapping[int, Floats], orders: Mapping[int, Floats]
     ) -> dict[int, Floats]:
         if self.gamma_gamma is None:
             return {}
@@ -243,6 +243,8 @@ def fit_forecaster(
             f"orders: no customer has a day with net sales above zero up to {as_of}, so there is nothing to learn "
             "from. Send orders with sales, or a later day."
         )
+    from joblib import Parallel, delayed
+
     families = (cuts.btyd(as_of, "mbgnbd"), cuts.btyd(as_of, "bgnbd"))
     fitted = Parallel(n_jobs=n_jobs)(
         delayed(_fit_horizon)(cuts, as_of, *families, days_ahead, horizon_days=h, random_state=random_state)

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from repurchase.estimators.additive import AdditiveHead, fit_additive
+from repurchase.estimators.additive import AdditiveHead
+from repurchase.estimators.additive_fit import fit_additive
 from repurchase.estimators.blend import blend, expit, mixed, trees_share
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
 from repurchase.estimators.btyd import Btyd
 from repurchase.estimators.cuts import Cut, Cuts, design_matrix
+from repurchase.estimators.design import Design, stacked
 from repurchase.estimators.level import (
     LOOK_AHEAD_DAYS,
     Season,
@@ -74,12 +75,12 @@ class Head:
     level: float = 0.0
     season: Season = NO_SEASON
 
-    def log_odds(self, design: pl.DataFrame) -> LogOdds:
+    def log_odds(self, design: Design) -> LogOdds:
         """Log odds of the curves, of the trees, of both, and of both with BTYD at the learned level, without season.
 
         Parameters
         ----------
-        design : DataFrame of shape (n_customers, n_features)
+        design : Design of shape (n_customers, n_features)
             See `design_matrix`.
 
         Returns
@@ -89,7 +90,7 @@ class Head:
         """
         additive, trees = self.additive.total(design), self.trees.log_odds(design)
         learned = mixed(additive, trees, share=self.trees_share)
-        return LogOdds(additive, trees, learned, blend(learned, design["btyd_logit"].to_numpy()) + self.level)
+        return LogOdds(additive, trees, learned, blend(learned, design["btyd_logit"]) + self.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values.
@@ -144,14 +145,14 @@ class Lessons:
     ----------
     rows : TrainingSet
         Everyone, sampled.
-    buyers : DataFrame
+    buyers : Design
         Design of those who bought.
     spend, weight : arrays of shape (n_buyers,)
         Their money (NaN without money), and how much each counts.
     """
 
     rows: TrainingSet
-    buyers: pl.DataFrame
+    buyers: Design
     spend: Floats
     weight: Floats
 
@@ -268,7 +269,7 @@ def place(
     level = level_shift(
         log_odds.blended,
         learned=expit(log_odds.learned),
-        btyd=expit(design["btyd_logit"].to_numpy()),
+        btyd=expit(design["btyd_logit"]),
         carried=carried_on(misses),
     )
     season = learn_season(
@@ -277,20 +278,20 @@ def place(
     return replace(head, level=level, season=season)
 
 
-def _miss(head: Head, design: pl.DataFrame, cuts: Cuts, cut: Cut, horizon_days: int) -> tuple[float, float]:
+def _miss(head: Head, design: Design, cuts: Cuts, cut: Cut, horizon_days: int) -> tuple[float, float]:
     """Shifts of log odds and of log money that would have been right at a cut."""
     outcome = cuts.outcomes(cut, horizon_days=horizon_days)
     purchase = shift_to_share(head.additive.total(design), outcome.bought)
     bought = np.flatnonzero(outcome.bought & (np.nan_to_num(outcome.spend) > 0))
     if head.spend is None or not len(bought):
         return purchase, 0.0
-    spend = float(np.mean(np.log(outcome.spend[bought]) - head.spend.curves.total(design[bought])))
+    spend = float(np.mean(np.log(outcome.spend[bought]) - head.spend.curves.total(design.rows(bought))))
     return purchase, float(np.clip(spend, -MOST_SPEND_SHIFT, MOST_SPEND_SHIFT))
 
 
 def _buyers(
     cuts: Cuts, days: Sequence[date], btyd: Btyd, other: Btyd, horizon_days: int
-) -> tuple[pl.DataFrame, Floats, Floats]:
+) -> tuple[Design, Floats, Floats]:
     designs, spends, weights = [], [], []
     for day in days:
         everyone = cuts.at(day)
@@ -300,4 +301,4 @@ def _buyers(
         designs.append(design_matrix(Cut(everyone.history.take(kept)), btyd, other, horizon_days=horizon_days))
         spends.append(outcome.spend[kept])
         weights.append(np.full(len(kept), 2.0 ** (-(days[0] - day).days / (2.0 * horizon_days))))
-    return pl.concat(designs), np.concatenate(spends), np.concatenate(weights)
+    return stacked(designs), np.concatenate(spends), np.concatenate(weights)

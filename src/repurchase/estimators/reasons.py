@@ -11,14 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from repurchase.estimators.design import Design
 from repurchase.estimators.explain import SIDES, Explanation
 
-__all__ = ["LEAST_TOLD", "MOST_REASONS", "reasons", "told_parts"]
+__all__ = ["LEAST_TOLD", "MOST_REASONS", "TOLD", "figures_of", "ranked", "reasons", "told", "told_parts"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int8]
 
 MOST_REASONS = 3
+TOLD = ("once", "silence", "often", "lately", "rhythm", "money")
+"""What may be told."""
 LEAST_TOLD = 0.15
 """Of log odds; what moves less is not worth a marketer's glance."""
 FIGURES = (
@@ -30,45 +34,100 @@ MONEY = "spend_typical"
 YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
 
 
-def reasons(features: pl.DataFrame, explanation: Explanation, *, figures: pl.DataFrame | None = None) -> pl.DataFrame:
+def reasons(features: Design, explanation: Explanation) -> pl.DataFrame:
     """Tell what moves each customer's risk most.
 
     Parameters
     ----------
-    features : DataFrame of shape (n_customers, n_features)
+    features : Design of shape (n_customers, n_features)
         See `behaviour_table`.
     explanation : Explanation
         Of the model that scored them.
-    figures : DataFrame of shape (n_customers, n_features), optional
-        The same features as the reader counts them, where the model counts days otherwise.
 
     Returns
     -------
     DataFrame of shape (n_customers, 3)
-        ``reason_1`` to ``reason_3``, strongest first, each beginning with its direction; null where fewer move the
-        risk by ``LEAST_TOLD``.
+        See `told`.
     """
-    parts = told_parts(features, explanation)
-    strength = np.abs(np.column_stack(list(parts.values())))
+    return pl.DataFrame(told(ranked(features, explanation), figures_of(features), explanation))
+
+
+def figures_of(features: Design) -> dict[str, Floats]:
+    """Pick the figures that reasons tell.
+
+    Parameters
+    ----------
+    features : Design of shape (n_customers, n_features)
+        See `behaviour_table`.
+
+    Returns
+    -------
+    dict of str to array of shape (n_customers,)
+        Some of the features.
+    """
+    return {name: features[name] for name in (*FIGURES, MONEY) if name in features}
+
+
+def ranked(features: Design, explanation: Explanation) -> Codes:
+    """Find what moves each customer's risk most.
+
+    Parameters
+    ----------
+    features : Design of shape (n_customers, n_features)
+        See `behaviour_table`.
+    explanation : Explanation
+        Of the model that scored them.
+
+    Returns
+    -------
+    int8 array of shape (n_customers, 3)
+        Strongest first: twice the position in ``TOLD``, and one more where it lowers the risk; -1 where fewer move
+        the risk by ``LEAST_TOLD``.
+    """
+    parts = np.column_stack(list(told_parts(features, explanation).values()))
+    strength = np.abs(parts)
     strength[strength < LEAST_TOLD] = 0.0
-    ranked = np.argsort(-strength, axis=1, kind="stable")[:, :MOST_REASONS]
-    ranked[np.take_along_axis(strength, ranked, axis=1) == 0.0] = -1
-    figures = features if figures is None else figures
-    figures = figures.select(name for name in (*FIGURES, MONEY) if name in figures.columns)
+    order = np.argsort(-strength, axis=1, kind="stable")[:, :MOST_REASONS]
+    lowers = np.take_along_axis(parts, order, axis=1) >= 0.0
+    nothing = np.take_along_axis(strength, order, axis=1) == 0.0
+    return np.where(nothing, -1, 2 * order + lowers).astype(np.int8)
+
+
+def told(codes: Codes, figures: Mapping[str, Floats], explanation: Explanation) -> dict[str, pl.Series]:
+    """Put reasons into words, with the customers' own figures.
+
+    Parameters
+    ----------
+    codes : int8 array of shape (n_customers, 3)
+        See `ranked`.
+    figures : mapping of str to array of shape (n_customers,)
+        See `figures_of`; as the reader counts days, where the model counts them otherwise.
+    explanation : Explanation
+        Of the model that scored them.
+
+    Returns
+    -------
+    dict of str to Series of shape (n_customers,)
+        ``reason_1`` to ``reason_3``, strongest first, each beginning with its direction; null where there are fewer.
+    """
+    table = pl.DataFrame(figures)
     texts = _texts(explanation)
-    place = np.full(ranked.shape, -1)
-    said: list[pl.Series] = []
-    for number, fact in enumerate(parts):
-        for side, text in zip(SIDES, texts[fact], strict=True):
-            row, column = np.nonzero((ranked == number) & ((parts[fact] < 0.0) == (side == "raises"))[:, None])
+    place = np.zeros(codes.shape, dtype=np.int64)
+    said = [pl.Series("words", [None], dtype=pl.String())]
+    length = 1
+    for number, fact in enumerate(TOLD):
+        for side, text in enumerate(texts[fact]):
+            row, column = np.nonzero(codes == 2 * number + side)
             if len(row):
-                place[row, column] = sum(map(len, said)) + np.arange(len(row))
-                said.append(figures[row].select(pl.format("{} risk: {}", pl.lit(side), text).alias("words"))["words"])
-    words = pl.concat([*said, pl.Series("words", [None], dtype=pl.String())])
-    return pl.DataFrame({f"reason_{number + 1}": words.gather(at % len(words)) for number, at in enumerate(place.T)})
+                place[row, column] = length + np.arange(len(row))
+                sentence = pl.format("{} risk: {}", pl.lit(SIDES[side]), text)
+                said.append(table[row].select(words=sentence)["words"])
+                length += len(row)
+    words = pl.concat(said)
+    return {f"reason_{number + 1}": words.gather(at) for number, at in enumerate(place.T)}
 
 
-def told_parts(features: pl.DataFrame, explanation: Explanation) -> dict[str, Floats]:
+def told_parts(features: Design, explanation: Explanation) -> dict[str, Floats]:
     """Split each customer's distance from the base over what may be told of that customer.
 
     Of a one-time buyer there is one thing to tell beside money: one purchase, so many days ago. A trend without two
@@ -77,7 +136,7 @@ def told_parts(features: pl.DataFrame, explanation: Explanation) -> dict[str, Fl
 
     Parameters
     ----------
-    features : DataFrame of shape (n_customers, n_features)
+    features : Design of shape (n_customers, n_features)
         See `behaviour_table`.
     explanation : Explanation
         Of the model that scored them.
@@ -87,7 +146,7 @@ def told_parts(features: pl.DataFrame, explanation: Explanation) -> dict[str, Fl
     dict of str to array of shape (n_customers,)
         Log odds of a purchase above the base; below 0 raises the risk; 0 where the words would not bear it out.
     """
-    who = {name: features[name].to_numpy() for name in FIGURES}
+    who = {name: features[name] for name in FIGURES}
     silence, often, lately, rhythm, money = explanation.parts(features).values()
     repeat, quiet = who["frequency"] > 0, who["days_bought_90d"] + who["days_bought_90d_before"] <= 1
     overdue = who["days_since_last"] > np.fmax(who["gap_longest_days"], 2.0 * who["gap_median_days"])
@@ -100,7 +159,7 @@ def told_parts(features: pl.DataFrame, explanation: Explanation) -> dict[str, Fl
     often = often + np.where(shows, 0.0, silence)
     gone = shows & overdue & (silence < 0.0) & (often < 0.0)
     silence, often = silence + np.where(gone, often, 0.0), np.where(gone, 0.0, often)
-    told = {
+    facts = {
         "once": (once, ~repeat & ((once < 0.0) | (who["days_since_last"] <= explanation.usual["days_since_last"]))),
         "silence": (silence, repeat & shows),
         "often": (often, repeat & _shows_count(who, often, explanation.usual)),
@@ -108,7 +167,7 @@ def told_parts(features: pl.DataFrame, explanation: Explanation) -> dict[str, Fl
         "rhythm": (rhythm, repeat & steps),
         "money": (money, _shows_money(features, money, explanation)),
     }
-    return {fact: np.where(shown & explanation.trusts(fact, part), part, 0.0) for fact, (part, shown) in told.items()}
+    return {fact: np.where(shown & explanation.trusts(fact, part), part, 0.0) for fact, (part, shown) in facts.items()}
 
 
 def _shows_trend(who: dict[str, Floats], part: Floats) -> Flags:
@@ -132,10 +191,10 @@ def _shows_count(who: dict[str, Floats], part: Floats, usual: Mapping[str, float
     return np.asarray(np.where(part < 0.0, np.minimum.reduce(above) <= 0.0, np.maximum.reduce(above) >= 0.0))
 
 
-def _shows_money(features: pl.DataFrame, part: Floats, explanation: Explanation) -> Flags:
-    if MONEY not in explanation.usual or MONEY not in features.columns:
+def _shows_money(features: Design, part: Floats, explanation: Explanation) -> Flags:
+    if MONEY not in explanation.usual or MONEY not in features:
         return np.zeros(len(part), dtype=np.bool_)
-    times = features[MONEY].to_numpy() / explanation.usual[MONEY]
+    times = features[MONEY] / explanation.usual[MONEY]
     return np.asarray(np.where((part > 0.0) == explanation.dearer_stays, times > 1.1, times < 0.9))
 
 

@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def _days_since_last(cut: Cut) -> Floats:
-    return np.asarray(-cut.features["days_since_last"].to_numpy())
+    return np.asarray(-cut.features["days_since_last"])
 
 
 def _past_rate(cut: Cut) -> Floats:
@@ -101,7 +101,7 @@ def fit_rule(name: str, cuts: Sequence[Cut], bought: Sequence[Bools], *, horizon
 
     rank = np.concatenate([RULES[name](cut) for cut in cuts])
     outcome = np.concatenate(bought).astype(np.float64)
-    weight = np.concatenate([np.full(len(cut.features), recency_weight(cuts[0], cut, horizon_days)) for cut in cuts])
+    weight = np.concatenate([np.full(cut.n_customers, recency_weight(cuts[0], cut, horizon_days)) for cut in cuts])
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(rank, outcome, sample_weight=weight)
     shares = _toward_base(fitted.predict(rank), outcome, weight)
     knots = fitted.X_thresholds_

@@ -9,46 +9,71 @@ import polars as pl
 
 from repurchase.estimators.cuts import Cut
 from repurchase.estimators.explain import Explanation
-from repurchase.estimators.reasons import reasons
-from repurchase.estimators.tiers import Tiers, label
+from repurchase.estimators.predictor import Prediction
+from repurchase.estimators.reasons import figures_of, ranked, told
+from repurchase.estimators.tiers import Label, Tiers, label, words_of
 from repurchase.estimators.timing import WITHIN_DAYS
 from repurchase.features.history import History, day_number
 from repurchase.features.rfm import rfm
 from repurchase.tables import scores_table
 
-__all__ = ["Prediction", "for_customers", "scores_frame"]
+__all__ = ["Judged", "for_customers", "judge", "scores_frame", "value_of"]
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model says about the customers of a cut, by horizon in days.
+class Judged:
+    """What is delivered of customers, before it is put into words.
 
     Parameters
     ----------
-    p : mapping of int to array of shape (n_customers,)
-        Probability of a purchase day, rising with the horizon.
-    p_alive : array of shape (n_customers,)
-        BTYD's probability of still being a customer.
-    next_order_days : tuple of three arrays of shape (n_customers,)
-        Low, median and high days to the next order; NaN where none within a year is likely.
-    orders : mapping of int to array
-        Expected purchase days.
-    spend : mapping of int to array
-        Expected net money; empty without money.
-    clv, clv_low, clv_high : arrays of shape (n_customers,)
-        Discounted money over the CLV horizon and its 80 % range; NaN without money.
+    prediction : Prediction
+        Numbers.
+    label : Label
+        Segment and risk band.
+    reasons : int8 array of shape (n_customers, 3)
+        See `reasons.ranked`.
+    figures : mapping of str to array of shape (n_customers,)
+        What reasons tell.
     """
 
-    p: Mapping[int, Floats]
-    p_alive: Floats
-    next_order_days: tuple[Floats, Floats, Floats]
-    orders: Mapping[int, Floats]
-    spend: Mapping[int, Floats]
-    clv: Floats
-    clv_low: Floats
-    clv_high: Floats
+    prediction: Prediction
+    label: Label
+    reasons: Codes
+    figures: Mapping[str, Floats]
+
+
+def judge(cut: Cut, prediction: Prediction, *, tiers: Tiers, explanation: Explanation) -> Judged:
+    """Name what customers are and what moves their risk.
+
+    Parameters
+    ----------
+    cut : Cut
+        Customers, as the model sees them.
+    prediction : Prediction
+        For the same customers.
+    tiers : Tiers
+        Learned thresholds.
+    explanation : Explanation
+        What moves the model.
+
+    Returns
+    -------
+    Judged
+        For the same customers.
+    """
+    features = cut.features
+    named = label(
+        tiers,
+        p=prediction.p[tiers.risk_horizon_days],
+        value=value_of(prediction, horizon_days=tiers.risk_horizon_days),
+        frequency=features["frequency"],
+        days_since_last=features["days_since_last"],
+        gap_days=features["gap_median_days"],
+    )
+    return Judged(prediction, named, ranked(features, explanation), figures_of(features))
 
 
 def value_of(prediction: Prediction, *, horizon_days: int) -> Floats:
@@ -70,28 +95,28 @@ def value_of(prediction: Prediction, *, horizon_days: int) -> Floats:
 
 
 def scores_frame(
-    cut: Cut,
     history: History,
     ids: pl.Series,
-    prediction: Prediction,
+    judged: Judged,
     *,
+    own: History,
     tiers: Tiers,
     explanation: Explanation,
     horizons: Sequence[int],
     model_version: str,
 ) -> pl.DataFrame:
-    """Write one row per customer of a cut.
+    """Write one row per customer.
 
     Parameters
     ----------
-    cut : Cut
-        Customers, as the model sees them.
     history : History
-        The same customers by the calendar: another one where the model leaves out a time when the shop was closed.
+        Customers, as the model sees them.
     ids : Series
         Customer ids by code.
-    prediction : Prediction
+    judged : Judged
         For the same customers.
+    own : History
+        The same customers by the calendar: another one where the model leaves out a time when the shop was closed.
     tiers : Tiers
         Learned thresholds.
     explanation : Explanation
@@ -106,47 +131,26 @@ def scores_frame(
     DataFrame
         See ``tables.scores_table(horizons)``, sorted by customer id.
     """
-    risk_p = prediction.p[tiers.risk_horizon_days]
-    value = value_of(prediction, horizon_days=tiers.risk_horizon_days)
-    frequency, _, _ = cut.rfm
-    labels = label(
-        tiers,
-        p=risk_p,
-        value=value,
-        frequency=frequency,
-        days_since_last=cut.features["days_since_last"].to_numpy(),
-        gap_days=cut.features["gap_median_days"].to_numpy(),
-    )
-    low, median, high = prediction.next_order_days
-    columns: dict[str, pl.Series] = {
-        "p_alive": pl.Series(prediction.p_alive),
-        **_per_horizon(prediction, horizons),
-        **{name: pl.Series(getattr(prediction, name)) for name in ("clv", "clv_low", "clv_high")},
-        "next_order_date": _days_after(cut, median),
-        "next_order_date_low": _days_after(cut, low),
-        "next_order_date_high": _days_after(cut, high),
-        "next_order_note": _why_no_date(prediction),
-        "value_at_risk": pl.Series((1.0 - risk_p) * prediction.clv),
-    }
-    figures, who = cut.features, cut.history.customer
-    if history is cut.history:
+    prediction, figures = judged.prediction, dict(judged.figures)
+    if own is history:
         known = rfm(history, ids)
     else:
-        known = rfm(history.take(np.flatnonzero(np.isin(history.customer, who))), ids)
-        figures = figures.with_columns(known[name].cast(pl.Float64()) for name in ("days_since_last", "age_days"))
+        known = rfm(own.take(np.flatnonzero(np.isin(own.customer, history.customer))), ids)
+        figures |= {name: known[name].cast(pl.Float64).to_numpy() for name in ("days_since_last", "age_days")}
+    today = day_number(history.as_of)
+    columns = {
+        **_numbers(prediction, horizons, risk_days=tiers.risk_horizon_days),
+        **_dates(prediction, today),
+        "next_order_note": _why_no_date(prediction),
+        **words_of(judged.label),
+        **told(judged.reasons, figures, explanation),
+    }
+    constant = {"as_of": history.as_of, "model_version": model_version, "status": "scored"}
     table = scores_table(horizons)
-    frame = pl.concat(
-        [known, pl.DataFrame(columns), labels, reasons(cut.features, explanation, figures=figures)], how="horizontal"
-    ).with_columns(
-        pl.lit(cut.as_of).alias("as_of"),
-        pl.lit(model_version, dtype=pl.String()).alias("model_version"),
-        pl.lit("scored", dtype=pl.String()).alias("status"),
+    frame = known.with_columns(pl.lit(value).alias(name) for name, value in constant.items()).with_columns(
+        values.alias(name) for name, values in columns.items()
     )
-    return table.check(
-        frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()).with_columns(
-            pl.col(pl.Float64).fill_nan(None)
-        )
-    )
+    return table.check(frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()))
 
 
 def for_customers(scores: pl.DataFrame, customers: Sequence[str]) -> pl.DataFrame:
@@ -173,24 +177,32 @@ def for_customers(scores: pl.DataFrame, customers: Sequence[str]) -> pl.DataFram
     return filled.with_columns(pl.col(name).fill_null(known[name][0]) for name in known.columns)
 
 
-def _per_horizon(prediction: Prediction, horizons: Sequence[int]) -> dict[str, pl.Series]:
-    nothing = np.full(len(prediction.p_alive), np.nan)
-    columns: dict[str, pl.Series] = {}
+def _numbers(prediction: Prediction, horizons: Sequence[int], *, risk_days: int) -> dict[str, pl.Series]:
+    numbers = {"p_alive": prediction.p_alive}
     for h in horizons:
-        columns[f"p_repurchase_{h}d"] = pl.Series(prediction.p[h])
-        columns[f"churn_risk_{h}d"] = pl.Series(1.0 - prediction.p[h])
-        columns[f"orders_expected_{h}d"] = pl.Series(prediction.orders[h])
-        columns[f"spend_expected_{h}d"] = pl.Series(prediction.spend.get(h, nothing))
-    return columns
+        numbers[f"p_repurchase_{h}d"] = prediction.p[h]
+        numbers[f"churn_risk_{h}d"] = 1.0 - prediction.p[h]
+        numbers[f"orders_expected_{h}d"] = prediction.orders[h]
+    values = {name: pl.Series(column) for name, column in numbers.items()}
+    money = {f"spend_expected_{h}d": prediction.spend.get(h) for h in horizons}
+    money |= {name: getattr(prediction, name) for name in ("clv", "clv_low", "clv_high")}
+    money["value_at_risk"] = (1.0 - prediction.p[risk_days]) * prediction.clv
+    if prediction.spend:
+        return values | {name: pl.Series(column, nan_to_null=True) for name, column in money.items()}
+    return values | {name: pl.repeat(None, len(prediction.clv), dtype=pl.Float64, eager=True) for name in money}
 
 
-def _days_after(cut: Cut, days: Floats) -> pl.Series:
-    return (pl.Series(days).fill_nan(None) + day_number(cut.as_of)).cast(pl.Int32).cast(pl.Date)
+def _dates(prediction: Prediction, today: int) -> dict[str, pl.Series]:
+    names = ("next_order_date_low", "next_order_date", "next_order_date_high")
+    return {
+        name: (pl.Series(days, nan_to_null=True) + today).cast(pl.Int32).cast(pl.Date)
+        for name, days in zip(names, prediction.next_order_days, strict=True)
+    }
 
 
 def _why_no_date(prediction: Prediction) -> pl.Series:
     within = prediction.p[max(h for h in prediction.p if h <= WITHIN_DAYS)]
-    chance = pl.Series("chance", np.round(100.0 * within).astype(np.int64))
-    words = pl.format("no date: the chance of an order within a year is {} %", pl.col("chance"))
-    unknown = pl.Series("unknown", np.isnan(prediction.next_order_days[1]))
-    return pl.select(pl.lit(chance), pl.lit(unknown)).select(pl.when("unknown").then(words).alias("note"))["note"]
+    chance = np.round(100.0 * within).astype(np.int8)
+    words = [f"no date: the chance of an order within a year is {percent} %" for percent in range(101)]
+    place = np.where(np.isnan(prediction.next_order_days[1]), chance, len(words))
+    return pl.Series([*words, None], dtype=pl.String()).gather(place)

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from repurchase.estimators.additive import AdditiveHead, fit_log_spend
+from repurchase.estimators.additive import AdditiveHead
+from repurchase.estimators.additive_fit import fit_log_spend
+from repurchase.estimators.design import Design
 
 __all__ = ["SpendHead", "fit_spend", "mix_with_gamma_gamma", "orders_if_bought"]
 
@@ -41,12 +42,12 @@ class SpendHead:
     low: float
     high: float
 
-    def if_bought(self, design: pl.DataFrame) -> Floats:
+    def if_bought(self, design: Design) -> Floats:
         """Expected money, given that there is a purchase.
 
         Parameters
         ----------
-        design : DataFrame of shape (n_customers, n_features)
+        design : Design of shape (n_customers, n_features)
             See `design_matrix`.
 
         Returns
@@ -83,12 +84,12 @@ class SpendHead:
         return cls(**{**fields, "curves": AdditiveHead.from_dict(fields["curves"])})
 
 
-def fit_spend(design: pl.DataFrame, spend: Floats, weight: Floats) -> SpendHead | None:
+def fit_spend(design: Design, spend: Floats, weight: Floats) -> SpendHead | None:
     """Learn a buyer's money from earlier buyers.
 
     Parameters
     ----------
-    design : DataFrame of shape (n_buyers, n_features)
+    design : Design of shape (n_buyers, n_features)
         Buyers at earlier cut-offs.
     spend : array of shape (n_buyers,)
         Their net money in the window; those without a positive one are left out.
@@ -103,7 +104,7 @@ def fit_spend(design: pl.DataFrame, spend: Floats, weight: Floats) -> SpendHead 
     usable = np.flatnonzero(spend > 0)
     if len(usable) < LEAST_BUYERS:
         return None
-    design, spend, weight = design[usable], spend[usable], weight[usable] / weight[usable].mean()
+    design, spend, weight = design.rows(usable), spend[usable], weight[usable] / weight[usable].mean()
     curves = fit_log_spend(design, spend, weight)
     log_mean = curves.total(design)
     ratio = spend / np.exp(log_mean)

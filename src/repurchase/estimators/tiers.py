@@ -1,13 +1,13 @@
 """What kind of customer this is now: thresholds learned when the model is fitted, applied to one customer at a time."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["ACTIONS", "SEGMENTS", "Tiers", "fit_tiers", "label"]
+__all__ = ["ACTIONS", "BANDS", "SEGMENTS", "Label", "Tiers", "fit_tiers", "label", "words_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +25,7 @@ ACTIONS = {
 """Segment to what to do, in the order in which a marketer's hour is best spent."""
 SEGMENTS = tuple(ACTIONS)
 
+BANDS = ("low", "medium", "high")
 HIGH_RISK, LOW_RISK = 0.70, 0.30
 """Churn risk over the longest horizon up to a year from which it is called high, and below which low."""
 
@@ -77,6 +78,21 @@ class Tiers:
         return cls(**{name: fields[name] for name in cls.__dataclass_fields__})
 
 
+class Label(NamedTuple):
+    """Kinds of customers.
+
+    Parameters
+    ----------
+    segment : int8 array of shape (n_customers,)
+        Positions in ``SEGMENTS``.
+    risk_band : int8 array of shape (n_customers,)
+        Positions in ``BANDS``.
+    """
+
+    segment: npt.NDArray[np.int8]
+    risk_band: npt.NDArray[np.int8]
+
+
 def fit_tiers(*, p: Floats, value: Floats, first_gap_days: Floats, risk_horizon_days: int) -> Tiers:
     """Learn a shop's thresholds.
 
@@ -107,7 +123,7 @@ def fit_tiers(*, p: Floats, value: Floats, first_gap_days: Floats, risk_horizon_
 
 def label(
     tiers: Tiers, *, p: Floats, value: Floats, frequency: Floats, days_since_last: Floats, gap_days: Floats
-) -> pl.DataFrame:
+) -> Label:
     """Name each customer's segment, risk band and action.
 
     The first rule that holds decides: *lost* (p below ``worth_winning`` and silent beyond the usual rhythm);
@@ -126,8 +142,8 @@ def label(
 
     Returns
     -------
-    DataFrame of shape (n_customers, 3)
-        ``segment``, ``risk_band``, ``action``.
+    Label
+        One code per customer.
     """
     risk = 1.0 - p
     rhythm = np.where(np.isnan(gap_days), tiers.second_purchase_days, gap_days)
@@ -141,9 +157,27 @@ def label(
             high_value & ~silent & (risk < HIGH_RISK) & (frequency >= 2),
             (risk >= HIGH_RISK) | silent,
         ],
-        [LOST, FIRST_TIME, SLIPPING, BEST, WIN_BACK],
-        default=REGULAR,
+        [np.int8(SEGMENTS.index(name)) for name in (LOST, FIRST_TIME, SLIPPING, BEST, WIN_BACK)],
+        default=np.int8(SEGMENTS.index(REGULAR)),
     )
-    band = np.select([risk >= HIGH_RISK, risk < LOW_RISK], ["high", "low"], default="medium")
-    labels = pl.DataFrame({"segment": segment.astype(str), "risk_band": band.astype(str)})
-    return labels.with_columns(pl.col("segment").replace_strict(ACTIONS, return_dtype=pl.String()).alias("action"))
+    return Label(segment, (risk >= LOW_RISK).astype(np.int8) + (risk >= HIGH_RISK))
+
+
+def words_of(label: Label) -> dict[str, pl.Series]:
+    """Put labels into words.
+
+    Parameters
+    ----------
+    label : Label
+        Codes.
+
+    Returns
+    -------
+    dict of str to Series of shape (n_customers,)
+        ``segment``, ``risk_band``, ``action``.
+    """
+    return {
+        "segment": pl.Series(SEGMENTS).gather(label.segment),
+        "risk_band": pl.Series(BANDS).gather(label.risk_band),
+        "action": pl.Series(ACTIONS.values()).gather(label.segment),
+    }

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from repurchase.estimators.additive import PURCHASE_FEATURES, AdditiveHead, fit_curves
+from repurchase.estimators.additive import AdditiveHead
+from repurchase.estimators.additive_fit import PURCHASE_FEATURES, fit_curves
+from repurchase.estimators.design import Design
 from repurchase.estimators.ranges import Scatter, fit_scatter
 
 __all__ = ["WITHIN_DAYS", "Waits", "days_to_next_order", "fit_waits"]
@@ -41,20 +42,22 @@ class Waits:
     curves: AdditiveHead
     scatter: Scatter
 
-    def log_days(self, design: pl.DataFrame) -> Floats:
+    def log_days(self, design: Design, places: npt.NDArray[np.int64] | None = None) -> Floats:
         """Mean of log(days - 1/2) until the purchase.
 
         Parameters
         ----------
-        design : DataFrame of shape (n_customers, n_features)
+        design : Design of shape (n_customers, n_features)
             See `design_matrix`, of this window's length.
+        places : array, optional
+            Positions of those asked about; without it everyone.
 
         Returns
         -------
         array of shape (n_customers,)
             Finite.
         """
-        return self.curves.total(design)
+        return self.curves.total(design, places)
 
     def days(self, log_days: Floats, level: Floats) -> Floats:
         """Days by which a share of a customer's possible futures has seen the purchase, given that there is one.
@@ -107,12 +110,12 @@ class Waits:
         )
 
 
-def fit_waits(design: pl.DataFrame, wait_days: Floats, *, horizon_days: int) -> Waits | None:
+def fit_waits(design: Design, wait_days: Floats, *, horizon_days: int) -> Waits | None:
     """Learn waits from earlier customers.
 
     Parameters
     ----------
-    design : DataFrame of shape (n_rows, n_features)
+    design : Design of shape (n_rows, n_features)
         Customers at earlier cut-offs.
     wait_days : array of shape (n_rows,)
         Days to their next purchase day, NaN for those without one in the window.
@@ -128,13 +131,13 @@ def fit_waits(design: pl.DataFrame, wait_days: Floats, *, horizon_days: int) -> 
     if len(bought) < LEAST_BUYERS:
         return None
     log_wait = np.log(wait_days[bought] - 0.5)
-    curves = fit_curves(design[bought], log_wait, features=PURCHASE_FEATURES)
-    mean = curves.total(design[bought])
+    curves = fit_curves(design.rows(bought), log_wait, features=PURCHASE_FEATURES)
+    mean = curves.total(design.rows(bought))
     return Waits(horizon_days, curves, fit_scatter(mean, log_wait - mean))
 
 
 def days_to_next_order(
-    curve: Mapping[int, Floats], *, waits: Waits | None = None, design: pl.DataFrame | None = None
+    curve: Mapping[int, Floats], *, waits: Waits | None = None, design: Design | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """Days until the next order: median and the range that holds 80 %, among those who do order within a year.
 
@@ -147,7 +150,7 @@ def days_to_next_order(
         Horizon to probability, rising; the last horizon up to 365 days is the window.
     waits : Waits, optional
         Learned; its window is one of the horizons.
-    design : DataFrame of shape (n_customers, n_features), optional
+    design : Design of shape (n_customers, n_features), optional
         What ``waits`` reads.
 
     Returns
@@ -160,7 +163,19 @@ def days_to_next_order(
         nothing = np.full(len(next(iter(curve.values()))), np.nan)
         return nothing, nothing, nothing
     within = curve[horizons[-1]]
-    log_days = waits.log_days(design) if waits is not None and design is not None else None
+    likely = np.flatnonzero(within > 0.5)
+    log_days = waits.log_days(design, likely) if waits is not None and design is not None else None
+    some = {horizon: p[likely] for horizon, p in curve.items()}
+    days = _days(within[likely], some, waits, log_days)
+    low, median, high = np.full((3, len(within)), np.nan)
+    low[likely], median[likely], high[likely] = days
+    return low, median, high
+
+
+def _days(
+    within: Floats, curve: Mapping[int, Floats], waits: Waits | None, log_days: Floats | None
+) -> tuple[Floats, Floats, Floats]:
+    horizons = [horizon for horizon in sorted(curve) if horizon <= WITHIN_DAYS]
 
     def reached(share: Floats | float) -> Floats:
         p = np.asarray(share * within)
@@ -169,7 +184,7 @@ def days_to_next_order(
             by_then = curve[waits.horizon_days]
             learned = waits.days(log_days, p / np.maximum(by_then, 1e-9))
             days = np.where(p <= by_then, learned, np.maximum(days, waits.horizon_days))
-        return np.where(within > 0.5, days, np.nan)
+        return days
 
     low = reached(LOW)
     return low, reached(MEDIAN), reached(np.where(low > 1.0, HIGH, HIGH_FROM_TOMORROW))

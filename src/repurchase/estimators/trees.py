@@ -2,8 +2,8 @@
 
 A tree with at most eight leaves is seven questions. Every question that a customer answers with "right" rules out the
 leaves to the left of it; of the leaves that remain, the leftmost is the customer's. So a tree is read without
-following branches: one byte per customer collects what is ruled out, question by question, and is then looked up
-([1]_, QuickScorer).
+following branches: one byte per customer and tree collects what is ruled out, question by question, and is then looked
+up ([1]_, QuickScorer). Trees that ask the same share the answer.
 
 References
 ----------
@@ -13,7 +13,8 @@ References
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,12 @@ Floats = npt.NDArray[np.float64]
 
 MOST_LEAVES = 8
 """As many as there are bits in a byte."""
+_LEFTMOST = np.array([(~bits & -~bits).bit_length() - 1 for bits in range(256)])
+"""Lowest bit that a byte leaves unset; of 255, none of a byte."""
 LARGEST = float(np.finfo(np.float64).max)
 """Stands for infinity, the threshold of a question that only tells missing values from all others."""
 ROWS_AT_ONCE = 16_384
-"""Few enough for the columns to stay in the processor's cache from one tree to the next."""
+"""Few enough for what is ruled out and the columns to stay in the processor's cache from one tree to the next."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,20 @@ class Tree:
     @property
     def table(self) -> Floats:
         """What the leftmost leaf adds that a byte of ruled out leaves leaves over."""
-        remaining = ~np.arange(256) & ((1 << len(self.values)) - 1)
-        leftmost = [(int(bits) & -int(bits)).bit_length() - 1 for bits in remaining]
-        return np.array([self.values[leaf] if leaf >= 0 else np.nan for leaf in leftmost])
+        leaf = np.minimum(_LEFTMOST, len(self.values))
+        return np.asarray(np.array([*self.values, np.nan])[leaf])
+
+
+class _Question(NamedTuple):
+    column: int
+    threshold: float
+    missing_left: bool
+
+    def right(self, values: Floats) -> npt.NDArray[np.bool_]:
+        if self.missing_left:
+            return values > self.threshold
+        left = values <= self.threshold
+        return np.logical_not(left, out=left)
 
 
 @dataclass(frozen=True)
@@ -91,13 +105,33 @@ class Trees:
             Log odds, the same bits as scikit-learn's.
         """
         total = np.full(len(columns[0]), self.baseline)
-        tables = [tree.table for tree in self.trees]
         for start in range(0, len(total), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            part = [column[rows] for column in columns]
-            for tree, table in zip(self.trees, tables, strict=True):
-                total[rows] += table[_ruled_out(tree, part)]
+            self._add(total[rows], [column[rows] for column in columns])
         return total
+
+    def _add(self, total: Floats, columns: Sequence[Floats]) -> None:
+        gone = np.zeros((len(self.trees), len(total)), dtype=np.uint8)
+        for question, askers in self._questions.items():
+            right = question.right(columns[question.column]).view(np.uint8)
+            for tree, leaves in askers:
+                gone[tree] |= right * leaves
+        for table, ruled_out in zip(self._tables, gone, strict=True):
+            total += table.take(ruled_out, mode="clip")
+
+    @cached_property
+    def _tables(self) -> list[Floats]:
+        return [tree.table for tree in self.trees]
+
+    @cached_property
+    def _questions(self) -> dict["_Question", list[tuple[int, np.uint8]]]:
+        """Each question once, column by column, with the trees that ask it and the leaves it rules out there."""
+        asked: dict[_Question, list[tuple[int, np.uint8]]] = {}
+        for number, tree in enumerate(self.trees):
+            questions = map(_Question, tree.column, tree.threshold, tree.missing_left)
+            for question, leaves in zip(questions, tree.ruled_out, strict=True):
+                asked.setdefault(question, []).append((number, np.uint8(leaves)))
+        return dict(sorted(asked.items()))
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values.
@@ -169,14 +203,3 @@ def _read(nodes: npt.NDArray[Any]) -> Tree:
 
 def _fields(tree: Tree) -> tuple[tuple[Any, ...], ...]:
     return tree.column, tree.threshold, tree.missing_left, tree.ruled_out, tree.values
-
-
-def _ruled_out(tree: Tree, columns: Sequence[Floats]) -> npt.NDArray[np.uint8]:
-    gone = np.zeros(len(columns[0]), dtype=np.uint8)
-    for column, threshold, missing_left, leaves in zip(
-        tree.column, tree.threshold, tree.missing_left, tree.ruled_out, strict=True
-    ):
-        values = columns[column]
-        right = values > threshold if missing_left else ~(values <= threshold)
-        gone |= right.view(np.uint8) * np.uint8(leaves)
-    return gone

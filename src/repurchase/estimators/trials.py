@@ -126,7 +126,7 @@ def _bought_last_day(history: History, who: Ints) -> Rows:
 
 
 def _long_ago(history: History, who: Ints, usual_days: float) -> Rows:
-    gap = Cut(history).features["gap_median_days"].to_numpy()
+    gap = Cut(history).features["gap_median_days"]
     shift = 3.0 * np.fmax(gap, max(usual_days, LONG_DAYS))
     return who, history.day - shift.astype(np.int64)[who], np.arange(len(who))
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from repurchase.estimators.btyd import Btyd
+from repurchase.estimators.btyd import Btyd, Outlook, expected_if_alive
 
 __all__ = ["discount_factor", "expected_orders", "expected_spend", "never_falling"]
 
 Floats = npt.NDArray[np.float64]
-Rfm = tuple[Floats, Floats, Floats]
+
+LEAST_EXPECTED = 1e-12
+"""Purchase days; of those who bring less, money counts as coming late."""
 
 
 def expected_orders(p: Floats, p_btyd: Floats, orders_btyd: Floats) -> Floats:
@@ -35,15 +37,13 @@ def expected_orders(p: Floats, p_btyd: Floats, orders_btyd: Floats) -> Floats:
     return np.asarray(np.maximum(orders_btyd * np.clip(ours / theirs, 0.1, 10.0), p))
 
 
-def discount_factor(btyd: Btyd, rfm: Rfm, *, horizon_days: int, yearly_rate: float) -> Floats:
+def discount_factor(outlook: Outlook, *, horizon_days: int, yearly_rate: float) -> Floats:
     """Mean worth today of money that comes when BTYD expects the purchases, as a share.
 
     Parameters
     ----------
-    btyd : Btyd
+    outlook : Outlook
         When purchases come.
-    rfm : tuple of three arrays of shape (n_customers,)
-        Frequency, recency, age in days.
     horizon_days : int
         Over which money is counted.
     yearly_rate : float
@@ -54,15 +54,20 @@ def discount_factor(btyd: Btyd, rfm: Rfm, *, horizon_days: int, yearly_rate: flo
     array of shape (n_customers,)
         In (0, 1]; four equal periods, each discounted from its middle.
     """
+    worth = outlook.per_pair("worth", _worth_if_alive, horizon_days, yearly_rate)
+    latest = (1.0 + yearly_rate) ** (-horizon_days / 365.0)
+    some = np.minimum(outlook.expected_purchases(horizon_days) / LEAST_EXPECTED, 1.0)
+    return np.clip(worth * some, latest, 1.0)
+
+
+def _worth_if_alive(fit: Btyd, x: Floats, T: Floats, horizon_days: float, yearly_rate: float) -> Floats:
     edges = [horizon_days * quarter / 4 for quarter in range(5)]
-    by_then = [np.zeros_like(rfm[0])] + [btyd.expected_purchases(*rfm, horizon_days=edge) for edge in edges[1:]]
-    total = np.maximum(by_then[-1], 1e-12)
-    factor = np.zeros_like(total)
+    by_then = [np.zeros_like(x)] + [expected_if_alive(fit, x, T, edge) for edge in edges[1:]]
+    worth = np.zeros_like(x)
     for quarter in range(4):
         middle = (edges[quarter] + edges[quarter + 1]) / 2
-        factor += (by_then[quarter + 1] - by_then[quarter]) / total / (1.0 + yearly_rate) ** (middle / 365.0)
-    latest = (1.0 + yearly_rate) ** (-horizon_days / 365.0)
-    return np.clip(factor, latest, 1.0)
+        worth += (by_then[quarter + 1] - by_then[quarter]) / by_then[-1] / (1.0 + yearly_rate) ** (middle / 365.0)
+    return worth
 
 
 def never_falling(by_horizon: Mapping[int, Floats]) -> dict[int, Floats]:

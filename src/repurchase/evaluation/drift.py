@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from repurchase.evaluation.profile import Look, bin_shares
+from repurchase.evaluation.look import Look
+from repurchase.evaluation.profile import bin_shares
 from repurchase.evaluation.stability import chance_psi, psi
 
 __all__ = ["LEVELS", "MOVED", "STEADY", "drift_from", "unknown_drift"]
@@ -29,7 +30,7 @@ FAR = 2.0
 """Or one that lies this many times beyond its limit."""
 
 
-def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
+def drift_from(profile: Mapping[str, Any], look: Look, *, set_aside_share: float | None = None) -> dict[str, Any]:
     """Compare tonight's orders with those a model learned from.
 
     A feature has *drifted* if its PSI is above 0.25, above what chance does with so many customers, and above one and a
@@ -45,6 +46,8 @@ def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
         See `profile.profile_of`.
     look : Look
         At tonight's orders.
+    set_aside_share : float, optional
+        Rows that cleaning set aside tonight, of all.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def drift_from(profile: Mapping[str, Any], look: Look) -> dict[str, Any]:
         "volume": _volume(profile["weekly"], look.weekly),
         "newcomers": _newcomers(profile["newcomers"], look.newcomers),
         "baskets": _baskets(profile.get("baskets"), look.baskets),
-        "set_aside": _set_aside(profile.get("set_aside_share"), look.set_aside_share),
+        "set_aside": _set_aside(profile.get("set_aside_share"), set_aside_share),
     }
     levels = [_together(features), *(part["level"] for part in parts.values() if part)]
     level = max(levels, key=LEVELS.index)

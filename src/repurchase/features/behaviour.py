@@ -5,13 +5,16 @@ A feature that does not apply (a rhythm without a second purchase, a year-ago wi
 and the models treat that as a case of its own.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from repurchase.features.history import MONEY, PIECES, Floats, History, Ints, day_number
 
-__all__ = ["behaviour_table", "window_table"]
+__all__ = ["behaviour", "behaviour_table", "window_table", "windows"]
 
 WINDOWS_DAYS = (7, 14, 30, 60, 90, 180, 365)
 HALF_LIVES_DAYS = (7, 15, 30, 60, 120, 240, 480)
@@ -35,10 +38,32 @@ def behaviour_table(history: History) -> pl.DataFrame:
         Float columns, one row per customer in the order of ``history.customer``. Money columns are absent where
         the log has none.
     """
-    columns = {**_tenure(history), **_rhythm(history), **_windows(history), **_fading(history), **_basket(history)}
+    return pl.DataFrame(behaviour(history))
+
+
+def behaviour(history: History) -> dict[str, Floats]:
+    """Describe the behaviour of every customer in a history, column by column.
+
+    Parameters
+    ----------
+    history : History
+        Purchase days up to ``history.as_of``.
+
+    Returns
+    -------
+    dict of str to array of shape (n_customers,)
+        See `behaviour_table`.
+    """
+    columns = {
+        **_tenure(history),
+        **_rhythm(history),
+        **_fixed_windows(history),
+        **_fading(history),
+        **_basket(history),
+    }
     if history.has_amounts:
         columns |= _value(history)
-    return _frame(columns)
+    return _floats(columns)
 
 
 def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
@@ -58,6 +83,24 @@ def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
         windows with a purchase; and how often, after a silence as long as the present one, the customer came back
         in time.
     """
+    return pl.DataFrame(windows(history, horizon_days=horizon_days))
+
+
+def windows(history: History, *, horizon_days: int) -> dict[str, Floats]:
+    """Describe what customers did in windows as long as the one to be predicted, column by column.
+
+    Parameters
+    ----------
+    history : History
+        Purchase days up to ``history.as_of``.
+    horizon_days : int
+        Length of the windows, in days.
+
+    Returns
+    -------
+    dict of str to array of shape (n_customers,)
+        See `window_table`.
+    """
     now, first, last = _ends(history)
     silence, age = now - last, now - first
     last_window = _bought_between(history, now - horizon_days, now)
@@ -65,9 +108,9 @@ def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
     then = now - YEAR_DAYS
     seen = first <= then
     gap = _gaps(history)
-    present = np.repeat(silence, history.count)
-    longer = gap > present
-    came_back = longer & (gap <= present + horizon_days)
+    beyond = gap - silence[history.place]
+    longer = history.total(beyond > 0)
+    came_back = history.total((beyond > 0) & (beyond <= horizon_days))
     block = (now - history.day) // horizon_days
     new_block = np.diff(block, prepend=-1) != 0
     new_block[history.start] = True
@@ -77,15 +120,14 @@ def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
         "bought_window_before": before,
         "bought_year_ago": _where(seen, _bought_between(history, then, then + horizon_days)),
         "bought_about_year_ago": _where(seen, _bought_between(history, then - 15, then + horizon_days + 15)),
-        "silences_as_long": history.total(longer.astype(np.int64)),
-        "came_back_in_time": (history.total(came_back.astype(np.int64)) + 0.5)
-        / (history.total(longer.astype(np.int64)) + 1.5),
-        "active_windows_share": history.total(new_block.astype(np.int64)) / blocks_seen,
+        "silences_as_long": longer,
+        "came_back_in_time": (came_back + 0.5) / (longer + 1.5),
+        "active_windows_share": history.total(new_block) / blocks_seen,
     }
     if history.has_amounts:
-        columns["spend_last_window"] = _spent_between(history, now - horizon_days, now)
-        columns["spend_window_before"] = _spent_between(history, now - 2 * horizon_days, now - horizon_days)
-    return _frame(columns)
+        columns["spend_last_window"] = history.spend_between(now - horizon_days, now) / MONEY
+        columns["spend_window_before"] = history.spend_between(now - 2 * horizon_days, now - horizon_days) / MONEY
+    return _floats(columns)
 
 
 def _tenure(history: History) -> dict[str, npt.ArrayLike]:
@@ -108,14 +150,12 @@ def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
     mean = _ratio(last - first, repeats)
     spread = np.sqrt(np.maximum(_ratio(history.total(gap * gap), repeats) - mean**2, 0.0))
     longest = _where(repeats > 0, np.maximum.reduceat(gap, history.start))
-    log_gap = np.log1p(gap)
-    log_mean = (np.add.reduceat(log_gap, history.start) + USUAL_LOG_GAP) / (repeats + 1)
-    square = np.add.reduceat(log_gap * log_gap, history.start)
-    log_variance = np.maximum(
-        _ratio(square, repeats) - _ratio(np.add.reduceat(log_gap, history.start), repeats) ** 2, 0
-    )
+    log_gap = _looked_up(gap, np.log1p)
+    log_sum, square = history.sum(log_gap), history.sum(log_gap * log_gap)
+    log_mean = (log_sum + USUAL_LOG_GAP) / (repeats + 1)
+    log_variance = np.maximum(_ratio(square, repeats) - _ratio(log_sum, repeats) ** 2, 0)
     usual_spread = np.sqrt((np.nan_to_num(log_variance) * repeats + 2 * USUAL_SPREAD**2) / (repeats + 2))
-    row = _last_row(history)
+    row = history.last_row
     return {
         "gap_mean_days": mean,
         "gap_median_days": _median_gap(history, gap),
@@ -131,7 +171,7 @@ def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
     }
 
 
-def _windows(history: History) -> dict[str, npt.ArrayLike]:
+def _fixed_windows(history: History) -> dict[str, npt.ArrayLike]:
     now, first, _ = _ends(history)
     columns: dict[str, npt.ArrayLike] = {
         f"days_bought_{window}d": _bought_between(history, now - window, now) for window in WINDOWS_DAYS
@@ -140,7 +180,7 @@ def _windows(history: History) -> dict[str, npt.ArrayLike]:
     month = (now - history.day) // 30
     new_month = np.diff(month, prepend=-1) != 0
     new_month[history.start] = True
-    columns["active_months_share"] = history.total(new_month.astype(np.int64)) / ((now - first) // 30 + 1)
+    columns["active_months_share"] = history.total(new_month) / ((now - first) // 30 + 1)
     return columns
 
 
@@ -148,18 +188,20 @@ def _fading(history: History) -> dict[str, Floats]:
     """Purchase days and spend weighted by 2^(-age / half-life), and the rate that weight stands for."""
     now, first, _ = _ends(history)
     age, tenure = now - history.day, now - first
-    columns: dict[str, Floats] = {}
+    spend = history.spend / MONEY
+    days: dict[str, Floats] = {}
+    money: dict[str, Floats] = {}
     for half_life in HALF_LIVES_DAYS:
-        weight = np.add.reduceat(_decay(age, half_life), history.start)
-        columns[f"fading_days_{half_life}d"] = weight
-        columns[f"fading_rate_{half_life}d"] = weight / _observed(tenure, half_life)
+        weight = _looked_up(age, partial(_decay, half_life_days=half_life))
+        observed = _looked_up(tenure, partial(_observed, half_life_days=half_life))
+        days[f"fading_days_{half_life}d"] = faded = history.sum(weight)
+        days[f"fading_rate_{half_life}d"] = faded / observed
+        if history.has_amounts and half_life in SPEND_HALF_LIVES_DAYS:
+            money[f"fading_spend_{half_life}d"] = faded = history.sum(weight * spend)
+            money[f"fading_spend_rate_{half_life}d"] = faded / observed
     if history.has_amounts:
-        for half_life in SPEND_HALF_LIVES_DAYS:
-            faded = np.add.reduceat(_decay(age, half_life) * (history.spend / MONEY), history.start)
-            columns[f"fading_spend_{half_life}d"] = faded
-            columns[f"fading_spend_rate_{half_life}d"] = faded / _observed(tenure, half_life)
-        columns["fading_value"] = columns["fading_spend_240d"] / columns["fading_days_240d"]
-    return columns
+        money["fading_value"] = money["fading_spend_240d"] / days["fading_days_240d"]
+    return days | money
 
 
 def _basket(history: History) -> dict[str, npt.ArrayLike]:
@@ -167,13 +209,13 @@ def _basket(history: History) -> dict[str, npt.ArrayLike]:
     columns: dict[str, npt.ArrayLike] = {
         "orders_per_day": history.total(history.orders) / days,
         "lines_per_day": history.total(history.lines) / days,
-        "lines_last": history.lines[_last_row(history)],
+        "lines_last": history.lines[history.last_row],
         "pieces_per_day": history.total(history.quantity) / PIECES / days,
     }
     if history.has_amounts:
-        gross = history.total(history.spend) + history.total(history.discount)
-        columns["discount_share"] = _ratio(history.total(history.discount), gross)
-        columns["returned_share"] = _ratio(history.returned, history.returned + history.total(history.spend))
+        discount, spend = history.total(history.discount), history.total(history.spend)
+        columns["discount_share"] = _ratio(discount, spend + discount)
+        columns["returned_share"] = _ratio(history.returned, history.returned + spend)
     return columns
 
 
@@ -181,43 +223,33 @@ def _value(history: History) -> dict[str, npt.ArrayLike]:
     days = history.count
     spend = history.spend / MONEY
     log_spend = np.log(spend)
-    log_mean = np.add.reduceat(log_spend, history.start) / days
-    log_square = np.add.reduceat(log_spend * log_spend, history.start) / days
-    last = spend[_last_row(history)]
+    log_mean = history.sum(log_spend) / days
+    log_square = history.sum(log_spend * log_spend) / days
+    typical, last = np.exp(log_mean), spend[history.last_row]
     return {
         "spend_days_total": history.total(history.spend) / MONEY,
         "spend_per_day": history.total(history.spend) / MONEY / days,
-        "spend_typical": np.exp(log_mean),
+        "spend_typical": typical,
         "spend_irregularity": np.sqrt(np.maximum(log_square - log_mean**2, 0.0)),
         "spend_first": spend[history.start],
         "spend_last": last,
         "spend_largest": np.maximum.reduceat(spend, history.start),
         "spend_smallest": np.minimum.reduceat(spend, history.start),
-        "spend_last_to_typical": last / np.exp(log_mean),
+        "spend_last_to_typical": last / typical,
     }
 
 
-def _frame(columns: dict[str, npt.ArrayLike]) -> pl.DataFrame:
-    return pl.DataFrame({name: np.asarray(values, dtype=np.float64) for name, values in columns.items()})
+def _floats(columns: dict[str, npt.ArrayLike]) -> dict[str, Floats]:
+    return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
 
 
 def _ends(history: History) -> tuple[int, Ints, Ints]:
-    return day_number(history.as_of), history.day[history.start], history.day[_last_row(history)]
-
-
-def _last_row(history: History) -> Ints:
-    return history.start + history.count - 1
+    return day_number(history.as_of), history.day[history.start], history.day[history.last_row]
 
 
 def _bought_between(history: History, after: int, until: int) -> Ints:
     """Purchase days in (after, until]."""
     return history.position(until) - history.position(after)
-
-
-def _spent_between(history: History, after: int, until: int) -> Floats:
-    """Net money on purchase days in (after, until]."""
-    running = np.concatenate([[0], np.cumsum(history.spend)])
-    return np.asarray((running[history.position(until)] - running[history.position(after)]) / MONEY)
 
 
 def _gaps(history: History) -> Ints:
@@ -229,8 +261,7 @@ def _gaps(history: History) -> Ints:
 
 def _median_gap(history: History, gap: Ints) -> Floats:
     """Median over each customer's gaps; the first row's 0 sorts to the front of the block and is stepped over."""
-    block = np.repeat(np.arange(len(history.start), dtype=np.int64) << 32, history.count)
-    ordered = np.sort(block + gap) & 0xFFFFFFFF
+    ordered = np.sort((history.place << 32) + gap) & 0xFFFFFFFF
     repeats = history.count - 1
     lower = history.start + 1 + (repeats - 1) // 2
     upper = history.start + 1 + repeats // 2
@@ -238,14 +269,17 @@ def _median_gap(history: History, gap: Ints) -> Floats:
     return _where(repeats > 0, (ordered[np.minimum(lower, end)] + ordered[np.minimum(upper, end)]) / 2.0)
 
 
-def _decay(age_days: Ints, half_life_days: int) -> Floats:
-    oldest = int(age_days.max(initial=0))
-    table: Floats = np.exp2(-np.arange(oldest + 1) / half_life_days)
-    faded: Floats = table[age_days]
-    return faded
+def _looked_up(days: Ints, function: Callable[[Floats], Floats]) -> Floats:
+    """Compute a function of whole days once per day; no day is negative."""
+    table = function(np.arange(int(days.max(initial=0)) + 1, dtype=np.float64))
+    return table[days]
 
 
-def _observed(tenure_days: Ints, half_life_days: int) -> Floats:
+def _decay(age_days: Floats, *, half_life_days: int) -> Floats:
+    return np.asarray(np.exp2(-age_days / half_life_days))
+
+
+def _observed(tenure_days: Floats, *, half_life_days: int) -> Floats:
     """Days of observation that count, as weights fade."""
     share = 1.0 - np.exp2(-(tenure_days + half_life_days / 4.0) / half_life_days)
     return np.asarray(half_life_days / np.log(2.0) * share)

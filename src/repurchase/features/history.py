@@ -78,7 +78,42 @@ class History:
     @cached_property
     def count(self) -> Ints:
         """Purchase days of each customer, >= 1."""
-        return np.diff(np.append(self.start, len(self.day)))
+        return np.diff(self.start, append=len(self.day))
+
+    @cached_property
+    def last_row(self) -> Ints:
+        """Row of each customer's latest purchase day."""
+        return self.start + self.count - 1
+
+    @cached_property
+    def place(self) -> Ints:
+        """Position of each row's customer in ``customer``."""
+        return np.repeat(np.arange(len(self.start)), self.count)
+
+    def block(self, first: int, last: int) -> "History":
+        """Look at customers that stand side by side, without copying their rows.
+
+        Parameters
+        ----------
+        first, last : int
+            Positions in ``customer``, the second one exclusive.
+
+        Returns
+        -------
+        History
+            Their rows, as if no one else were in the log.
+        """
+        ends = np.append(self.start, len(self.day))
+        rows = slice(int(ends[first]), int(ends[last]))
+        return History(
+            as_of=self.as_of,
+            customer=self.customer[first:last],
+            start=self.start[first:last] - ends[first],
+            **{name: getattr(self, name)[rows] for name in PER_DAY},
+            net_total=self.net_total[first:last],
+            returned=self.returned[first:last],
+            has_amounts=self.has_amounts,
+        )
 
     def take(self, places: Ints) -> "History":
         """Keep some customers.
@@ -106,22 +141,36 @@ class History:
             has_amounts=self.has_amounts,
         )
 
-    def total(self, values: Ints) -> Ints:
+    def total(self, values: Ints | npt.NDArray[np.bool_]) -> Ints:
         """Add up a per-day array for each customer.
 
         Parameters
         ----------
         values : array of shape (n_days,)
-            Integers, one per purchase day.
+            Integers or flags, one per purchase day.
 
         Returns
         -------
         array of shape (n_customers,)
             Exact sums.
         """
-        if not len(self.start):
-            return np.zeros(0, dtype=np.int64)
-        return np.add.reduceat(values, self.start)
+        running = _running(values)
+        return np.asarray(running[self.start + self.count] - running[self.start])
+
+    def sum(self, values: Floats) -> Floats:
+        """Add up a per-day array of any numbers for each customer.
+
+        Parameters
+        ----------
+        values : array of shape (n_days,)
+            Numbers, one per purchase day.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            Added day by day, so that a customer's digits do not depend on the others.
+        """
+        return np.asarray(np.bincount(self.place, weights=values, minlength=len(self.start)), dtype=np.float64)
 
     def position(self, before_or_on: int) -> Ints:
         """Find where each customer's days after a day begin.
@@ -134,24 +183,44 @@ class History:
         Returns
         -------
         array of shape (n_customers,)
-            Index of the first row with a later day; the end of the block where there is none.
+            Index of the first row with a later day; the end of the block where there is none. Remembered, since
+            windows share their ends.
         """
         if before_or_on >= day_number(self.as_of):
             return self.start + self.count  # every day known lies before
-        return np.searchsorted(self._clock, self._block_clock + before_or_on, side="right")
+        if before_or_on not in self._positions:
+            self._positions[before_or_on] = self.start + self.total(self.day <= before_or_on)
+        return self._positions[before_or_on]
 
     @cached_property
-    def _clock(self) -> Ints:
-        blocks = np.repeat(np.arange(len(self.start), dtype=np.int64), self.count)
-        return blocks * _LIFETIME + self.day
+    def _positions(self) -> dict[int, Ints]:
+        return {}
 
-    @property
-    def _block_clock(self) -> Ints:
-        return np.arange(len(self.start), dtype=np.int64) * _LIFETIME
+    def spend_between(self, after: int, until: int) -> Ints:
+        """Add up net money on purchase days in a window.
+
+        Parameters
+        ----------
+        after, until : int
+            Day numbers, the first one exclusive, the second one inclusive.
+
+        Returns
+        -------
+        array of shape (n_customers,)
+            Integer units.
+        """
+        return self._running_spend[self.position(until)] - self._running_spend[self.position(after)]
+
+    @cached_property
+    def _running_spend(self) -> Ints:
+        return _running(self.spend)
 
 
-_LIFETIME = np.int64(1) << 32
-"""Larger than any day number, so that customer and day fit one sortable integer."""
+def _running(values: Ints | npt.NDArray[np.bool_]) -> Ints:
+    """Sums up to each row, the first one of none."""
+    running = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=running[1:])
+    return running
 
 
 @dataclass(frozen=True)

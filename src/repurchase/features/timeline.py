@@ -15,6 +15,7 @@ import polars as pl
 from repurchase.errors import InputError, InsufficientHistory, LeakageError, OrdersError, first_few
 from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import EPOCH, MONEY, PER_DAY, PIECES, History, Ints, Outcomes, day_number
+from repurchase.orders.sufficiency import Extent
 from repurchase.tables import ORDERS, Frame, as_polars
 
 __all__ = ["Ledger", "ledger", "ledger_of", "train_cutoffs"]
@@ -158,6 +159,30 @@ class Ledger:
             **{name: days[name].to_numpy().astype(np.int64) for name in PER_DAY},
             net_total=_sum_per_customer(known, spend, known_customers),
             returned=-_sum_per_customer(known, np.minimum(spend, 0), known_customers),
+            has_amounts=self.has_amounts,
+        )
+
+    def extent(self, as_of: date) -> Extent:
+        """Say how much there is to learn from.
+
+        Parameters
+        ----------
+        as_of : date
+            Last day known, inclusive.
+
+        Returns
+        -------
+        Extent
+            What `orders.sufficiency.sufficiency` judges.
+        """
+        history = self.history(as_of)
+        days = np.unique(history.day)
+        return Extent(
+            as_of=as_of,
+            first_day=EPOCH + timedelta(days=int(days[0])) if len(days) else None,
+            days=len(days),
+            customers=len(history.customer),
+            repeat_buyers=int((history.count > 1).sum()),
             has_amounts=self.has_amounts,
         )
 

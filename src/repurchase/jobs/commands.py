@@ -1,11 +1,14 @@
 """How every command runs: exit codes, faults in one line, and the option that makes the log lines JSON."""
 
 import inspect
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import wraps
+from types import FrameType
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -13,9 +16,11 @@ import typer
 from repurchase.errors import RepurchaseError
 from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_end, log_fault, scrubbed
 
-__all__ = ["DEFECT", "DRIFTED", "FAULT", "INTERRUPTED", "Commands", "run_commands"]
+__all__ = ["DEFECT", "DRIFTED", "FAULT", "INTERRUPTED", "TERMINATED", "Commands", "run_commands"]
 
-DEFECT, FAULT, DRIFTED, INTERRUPTED = 1, 2, 3, 130
+DEFECT, FAULT, DRIFTED, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+NOT_FOR_OTHERS = 0o027
+"""Files are made 0640, folders 0750."""
 
 Run = TypeVar("Run", bound=Callable[..., None])
 LogFormat = Annotated[
@@ -62,15 +67,41 @@ def run_commands(app: typer.Typer) -> int:
     -------
     int
         0 done; 2 the caller's input is at fault; 3 done, but the data has drifted, where that was asked for; 130
-        interrupted; 1 a defect, which is raised with its traceback unless lines of JSON were asked for.
+        interrupted, 143 by SIGTERM; 1 a defect, which is raised with its traceback unless lines of JSON were asked for.
     """
     words = sys.argv[1:]
     as_json, begun = asked_format(words) == "json", time.perf_counter()
-    with json_lines() if as_json else nullcontext():
+    with _not_for_others(), _ended_in_order(), json_lines() if as_json else nullcontext():
         code = _run(app, as_json=as_json)
         if as_json:
             log_end(next(iter(words)), exit_code=code, begun=begun)
     return code
+
+
+@contextmanager
+def _not_for_others() -> Iterator[None]:
+    before = os.umask(NOT_FOR_OTHERS)
+    os.umask(before | NOT_FOR_OTHERS)  # whoever is stricter stays so
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM: what is held is let go, as on Ctrl-C."""
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise _Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(app: typer.Typer, *, as_json: bool) -> int:
@@ -78,8 +109,9 @@ def _run(app: typer.Typer, *, as_json: bool) -> int:
         code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
     except RepurchaseError as fault:
         return _stop(fault, FAULT, as_json=as_json)
-    except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt) as stopped:
+        ended = isinstance(stopped, _Ended) or isinstance(stopped.__cause__, _Ended)
+        code = TERMINATED if ended else INTERRUPTED
     except Exception as fault:
         words = _misuse(fault)
         if words is not None:
@@ -88,8 +120,9 @@ def _run(app: typer.Typer, *, as_json: bool) -> int:
             raise
         log_defect(fault)
         return DEFECT
-    if code == INTERRUPTED:
-        return _stop("interrupted; no half-written output was left.", INTERRUPTED, as_json=as_json)
+    if code in (INTERRUPTED, TERMINATED):
+        how = "interrupted" if code == INTERRUPTED else "ended by SIGTERM"
+        return _stop(f"{how}; no half-written output was left.", code, as_json=as_json)
     return code
 
 

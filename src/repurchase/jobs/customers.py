@@ -1,6 +1,6 @@
 """A list of customers to score, with whatever else stands in it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from repurchase.orders.ids import clean_ids
 from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import SYNONYMS, plain
 
-__all__ = ["CustomerList", "free_names", "read_customers"]
+__all__ = ["CustomerList", "free_names", "id_column", "read_customers"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,14 @@ class CustomerList:
         Ids that came more than once; their first row counts.
     without_id : int
         Rows that name no customer.
+    path : Path, optional
+        Where the list lies.
     """
 
     rows: pl.DataFrame
     duplicates: tuple[str, ...]
     without_id: int
+    path: Path | None = None
 
 
 def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
@@ -54,7 +57,7 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
         If there is no such file, no id column, or no id in it.
     """
     rows = read_table(path)
-    name = _id_column(rows.columns, told, path)
+    name = id_column(rows.columns, told=told, path=path)
     ids = clean_ids(rows[name]).alias("customer_id")
     further = rows.drop(name)
     listed = further.rename(free_names(further.columns, taken=["customer_id"])).insert_column(0, ids)
@@ -68,6 +71,7 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
         rows=known.unique("customer_id", keep="first", maintain_order=True),
         duplicates=tuple(twice.to_list()),
         without_id=listed.height - known.height,
+        path=path,
     )
 
 
@@ -102,7 +106,28 @@ def free_names(names: Iterable[str], *, taken: Iterable[str]) -> dict[str, str]:
     return free
 
 
-def _id_column(columns: list[str], told: Mapping[str, str], path: Path) -> str:
+def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path) -> str:
+    """Find the column of ids in a customer list.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The list's columns.
+    told : mapping
+        ``customer_id`` to the name it has among the orders; a list may use that name too.
+    path : Path
+        Where the list lies, for a message.
+
+    Returns
+    -------
+    str
+        Its name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     wanted = told.get("customer_id")
     if wanted in columns:
         return str(wanted)

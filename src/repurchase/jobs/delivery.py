@@ -16,6 +16,7 @@ from repurchase.errors import DeliveryError, InputError
 __all__ = ["FORMATS", "Delivery", "deliver_to", "require_file_name", "require_writable"]
 
 FORMATS = (".parquet", ".csv")
+_PARTS = "parts"
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,19 @@ class Delivery:
         The main file.
     staging : Path
         Folder beside it where files are made ready.
+    work : Path
+        Folder beside it for what does not fit into memory; need not exist. Its ``parts`` outlive a run that was broken
+        off, so that the next one can go on from them.
     """
 
     out: Path
     staging: Path
+    work: Path
+
+    @property
+    def parts(self) -> Path:
+        """What a run that is broken off leaves to the next."""
+        return self.work / _PARTS
 
     def beside(self, suffix: str) -> Path:
         """Name a file that belongs to the main one.
@@ -105,8 +115,17 @@ def deliver_to(out: Path, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Del
         with _only_one(out), _refusals(out):
             _clear_leftovers(out)
             staging = Path(tempfile.mkdtemp(prefix=_partial(out), dir=out.parent))
+            delivery = Delivery(out, staging, _work(out))
             try:
-                yield Delivery(out, staging)
+                yield delivery
+            except OSError:  # the disk may be full: nothing may stay
+                shutil.rmtree(delivery.work, ignore_errors=True)
+                raise
+            except BaseException:
+                _clear_work(delivery.work)
+                raise
+            else:
+                shutil.rmtree(delivery.work, ignore_errors=True)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
     finally:
@@ -164,11 +183,27 @@ def _partial(out: Path) -> str:
     return f".{out.name}.partial-"
 
 
+def _work(out: Path) -> Path:
+    return out.with_name(f".{out.name}.work")
+
+
 def _clear_leftovers(out: Path) -> None:
     """Remove what a killed run left half-written; the lock is ours, so nobody is at work on it."""
     for left in out.parent.iterdir():
         if left.name.startswith(_partial(out)):
             shutil.rmtree(left, ignore_errors=True)
+    _clear_work(_work(out))
+
+
+def _clear_work(work: Path) -> None:
+    """Leave only parts, and those only if any was finished."""
+    if not work.is_dir():
+        return
+    for left in work.iterdir():
+        if left.name != _PARTS:
+            shutil.rmtree(left, ignore_errors=True)
+    if not any((work / _PARTS).glob("*.parquet")):
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @contextmanager

@@ -1,17 +1,34 @@
 """What every job begins with: read, clean, settle the day, and see whether it is enough."""
 
-from collections.abc import Mapping
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import polars as pl
+
+from repurchase.features.timeline import ledger_of
+from repurchase.jobs.books import Books, keep_book
+from repurchase.orders.accounts import CleaningReport
 from repurchase.orders.addresses import DatabaseSource
-from repurchase.orders.cleaning import CleanOrders, clean_orders
-from repurchase.orders.sources import FileRead, RawOrders, read_orders
+from repurchase.orders.cleaning import Judged, clean_rows, require_sales, today_in
+from repurchase.orders.facts import Facts
+from repurchase.orders.policy import Rulings, rulings
+from repurchase.orders.sources import FileRead, OrderLog, open_orders
+from repurchase.orders.spill import partition_bounds, partitions_needed, spill_rows, survey_rows
 from repurchase.orders.sufficiency import Rule, resolve_as_of, sufficiency, supported_horizons
+from repurchase.orders.survey import Forms, Survey, surveyed_columns
+from repurchase.orders.tally import Tally
+from repurchase.orders.values import read_values
 from repurchase.settings import Settings
 
-__all__ = ["Checked", "Intake", "check_orders", "settings_of", "take_in"]
+__all__ = ["Checked", "Intake", "check_orders", "settings_of", "take_in", "workspace"]
+
+logger = logging.getLogger("repurchase")
 
 
 @dataclass(frozen=True)
@@ -20,23 +37,37 @@ class Intake:
 
     Parameters
     ----------
-    raw : RawOrders
-        As exported.
-    clean : CleanOrders
-        Orders, what was set aside, and the account of both.
+    log : OrderLog
+        What was read.
+    report : CleaningReport
+        What was kept, what was set aside, and why.
+    tally : Tally
+        The counts it was made of.
+    books : Books
+        Every customer's days.
+    set_aside : LazyFrame
+        Rows of the export as text, with ``reason``.
     as_of : date
         Last day known, inclusive.
     """
 
-    raw: RawOrders
-    clean: CleanOrders
+    log: OrderLog
+    report: CleaningReport
+    tally: Tally
+    books: Books
+    set_aside: pl.LazyFrame
     as_of: date
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows and customers, for the log of a step."""
-        report = self.clean.report
-        return {"rows": report.n_raw, "rows_kept": report.n_kept, "customers": report.n_customers}
+        """Rows, customers and partitions, for the log of a step."""
+        report = self.report
+        return {
+            "rows": report.n_raw,
+            "rows_kept": report.n_kept,
+            "customers": report.n_customers,
+            "partitions": len(self.books),
+        }
 
     def describe(self) -> dict[str, Any]:
         """Describe the log for ``run.json`` and MLflow.
@@ -46,19 +77,18 @@ class Intake:
         dict
             JSON-able: source, files, digest, layout, days, counts and sales.
         """
-        report = self.clean.report
-        has_amounts = report.has_amounts
+        report = self.report
         return {
-            "source": self.raw.source,
-            "files": [_told(file) for file in self.raw.files],
-            "digest": self.raw.digest,
+            "source": self.log.source,
+            "files": [_told(file) for file in self.log.files],
+            "digest": self.log.digest,
             "layout": report.layout,
             "columns": dict(report.columns or {}),
             "first_order_date": report.first_day and report.first_day.isoformat(),
             "last_order_date": report.last_day and report.last_day.isoformat(),
             "n_customers": report.n_customers,
             "n_orders": report.n_orders,
-            "sales_total": round(float(self.clean.orders["amount"].sum()), 2) if has_amounts else None,
+            "sales_total": round(self.tally.sales_total, 2) if report.has_amounts else None,
         }
 
 
@@ -85,7 +115,38 @@ def _told(file: FileRead) -> dict[str, Any]:
     return {name: value for name, value in asdict(file).items() if value is not None}
 
 
-def take_in(source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None) -> Intake:
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Make a place for what does not fit into memory.
+
+    Yields
+    ------
+    Path
+        A folder among the system's temporary ones, removed in the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="repurchase-") as folder:
+        yield Path(folder)
+
+
+Progress = Callable[[int, int], None]
+
+
+class _Settled(NamedTuple):
+    """What all rows of a log have settled."""
+
+    forms: Forms
+    facts: Facts
+    ruled: Rulings
+
+
+def take_in(
+    source: str | DatabaseSource,
+    *,
+    settings: Settings,
+    folder: Path,
+    as_of: date | None = None,
+    on_progress: Progress | None = None,
+) -> Intake:
     """Read and clean orders, and settle the last day known.
 
     Parameters
@@ -93,22 +154,117 @@ def take_in(source: str | DatabaseSource, *, settings: Settings, as_of: date | N
     source : str or DatabaseSource
         File, folder or glob; or a table or query of a database.
     settings : Settings
-        How to read and clean.
+        How to read and clean. Where the log would need more memory than ``memory_gb``, its customers are worked
+        through in partitions.
+    folder : Path
+        For what does not fit into memory; must outlive the intake.
     as_of : date, optional
         Last day known; default the last order's day.
+    on_progress : callable, optional
+        Is told how many partitions are done, and of how many.
 
     Returns
     -------
     Intake
-        Orders ready for use.
+        Orders ready for use; the same however many partitions there are.
     """
-    raw = read_orders(source, settings=settings)
-    clean = clean_orders(raw, settings=settings)
-    return Intake(raw, clean, resolve_as_of(clean.orders, as_of=as_of))
+    spool = folder / "spool"
+    spool.mkdir(parents=True, exist_ok=True)
+    log = open_orders(source, settings=settings, spool=spool)
+    partitions = _partitions(log, settings)
+    if partitions == 1:
+        return _at_once(log, settings, as_of)
+    logger.info(
+        "%d rows are worked through in %d partitions, to stay within %.1f GB of memory",
+        log.n_rows,
+        partitions,
+        settings.memory_gb,
+        extra={"event": "partitions", "rows": log.n_rows, "partitions": partitions, "memory_gb": settings.memory_gb},
+    )
+    return _in_partitions(
+        log, settings, as_of, folder=folder, partitions=partitions, on_progress=on_progress or _untold
+    )
 
 
-def check_orders(source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None) -> Checked:
-    """Say what a log is good for; writes nothing.
+def _partitions(log: OrderLog, settings: Settings) -> int:
+    if log.layout.first_line_only:  # there, an order's later lines do not name its customer
+        return 1
+    return settings.partitions or partitions_needed(log.n_rows, len(log.schema), memory_gb=settings.memory_gb)
+
+
+def _untold(_done: int, _total: int) -> None:
+    return
+
+
+def _at_once(log: OrderLog, settings: Settings, as_of: date | None) -> Intake:
+    rows = log.read()
+    forms = Survey.of(rows, log.layout).decide(log.layout, settings=settings, source=log.source)
+    reading = read_values(rows, log.layout, forms, settings=settings)
+    ruled = _rulings(reading.facts, log, settings)
+    judged = clean_rows(rows, reading, log.layout, ruled, settings=settings)
+    require_sales(judged.tally, source=log.source)
+    until = max(judged.tally.days)
+    book = replace(ledger_of(judged.kept, observed_until=until), has_amounts=ruled.has_amounts)
+    books = Books((book,), until, ruled.has_amounts)
+    return _intake(
+        log, judged.tally, books, judged.set_aside.lazy(), settled=_Settled(forms, reading.facts, ruled), as_of=as_of
+    )
+
+
+def _in_partitions(
+    log: OrderLog, settings: Settings, as_of: date | None, *, folder: Path, partitions: int, on_progress: Progress
+) -> Intake:
+    layout = log.layout
+    looked_at = dict.fromkeys([layout.columns["customer_id"], *surveyed_columns(log.schema, layout)])
+    survey, ids = survey_rows(log.batches(list(looked_at)), layout)
+    forms = survey.decide(layout, settings=settings, source=log.source)
+    bounds = partition_bounds(ids, partitions=partitions)
+    spill, facts = spill_rows(log.batches(), layout, forms, bounds, folder / "rows", settings=settings)
+    ruled = _rulings(facts, log, settings)
+    tally, kept, aside = Tally(), [], []
+    for number in spill:
+        rows = spill.rows(number)
+        spill.remove(number)
+        judged = clean_rows(rows, read_values(rows, layout, forms, settings=settings), layout, ruled, settings=settings)
+        tally += judged.tally
+        kept.append(_keep(judged, folder / "books" / f"{number:05d}", ruled))
+        aside.append(_keep_aside(judged, folder / "aside" / f"{number:05d}.parquet"))
+        on_progress(number + 1, spill.partitions)
+    require_sales(tally, source=log.source)
+    books = Books(tuple(book for book in kept if book), max(tally.days), ruled.has_amounts)
+    return _intake(log, tally, books, pl.scan_parquet(aside), settled=_Settled(forms, facts, ruled), as_of=as_of)
+
+
+def _keep(judged: Judged, folder: Path, ruled: Rulings) -> Path | None:
+    if not judged.kept.height:
+        return None
+    book = ledger_of(judged.kept, observed_until=max(judged.tally.days))
+    return keep_book(replace(book, has_amounts=ruled.has_amounts), folder)
+
+
+def _keep_aside(judged: Judged, path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    judged.set_aside.write_parquet(path)
+    return path
+
+
+def _rulings(facts: Facts, log: OrderLog, settings: Settings) -> Rulings:
+    return rulings(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
+
+
+def _intake(
+    log: OrderLog, tally: Tally, books: Books, set_aside: pl.LazyFrame, *, settled: _Settled, as_of: date | None
+) -> Intake:
+    forms, facts, ruled = settled
+    notes = (*log.notes, *forms.notes, *facts.notes(log.layout))
+    report = tally.report(log.layout, ruled, notes=notes)
+    return Intake(log, report, tally, books, set_aside, resolve_as_of(tally.days, as_of=as_of))
+
+
+def check_orders(
+    source: str | DatabaseSource, *, settings: Settings, folder: Path, as_of: date | None = None
+) -> Checked:
+    """Say what a log is good for; writes nothing that stays.
 
     Parameters
     ----------
@@ -116,6 +272,8 @@ def check_orders(source: str | DatabaseSource, *, settings: Settings, as_of: dat
         File, folder or glob; or a table or query of a database.
     settings : Settings
         How to read and clean, and what is asked for.
+    folder : Path
+        For what does not fit into memory.
     as_of : date, optional
         Last day known.
 
@@ -124,10 +282,10 @@ def check_orders(source: str | DatabaseSource, *, settings: Settings, as_of: dat
     Checked
         Rules and horizons.
     """
-    intake = take_in(source, settings=settings, as_of=as_of)
-    rules = sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings)
+    intake = take_in(source, settings=settings, folder=folder, as_of=as_of)
+    rules = sufficiency(intake.books.whole().extent(intake.as_of), settings=settings)
     history = next((rule for rule in rules if rule.name == "history"), None)
-    first = intake.clean.report.first_day
+    first = intake.report.first_day
     if first is None or (history is not None and not history.holds):
         return Checked(intake, rules, ())
     return Checked(intake, rules, supported_horizons(first_day=first, as_of=intake.as_of, settings=settings))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from repurchase.evaluation.advice import MAX_AGE_DAYS, advise, reference_of
 from repurchase.evaluation.drift import unknown_drift
 from repurchase.evaluation.judgement import plain
 from repurchase.evaluation.realised import Delivered, deliver, look_back, range_coverage
-from repurchase.features.timeline import ledger
 from repurchase.jobs.delivery import deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.watch import drift_of
 from repurchase.orders.addresses import DatabaseSource
+from repurchase.orders.pseudonyms import IdKey, key_of, pseudonymise
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve
 from repurchase.registry.monitoring import log_monitoring
@@ -63,6 +63,7 @@ class _Past:
     version: str
     bundle: LoadedBundle | None
     why_not: tuple[str, ...]
+    key: IdKey | None
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
@@ -119,11 +120,13 @@ def monitor(
     told = settings_of(settings, past.bundle.manifest.get("settings", {})) if past.bundle else settings
     with deliver_to(target, formats=(target.suffix,)) as delivery:
         with steps.step("Reading and cleaning orders") as counts:
-            intake = take_in(source, settings=told, as_of=as_of)
+            intake = take_in(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
             _require_later(past, intake, scores)
             counts.update(intake.counts)
         with steps.step("Comparing with what came") as counts:
-            book = ledger(intake.clean.orders, observed_until=intake.as_of)
+            book = intake.books.whole().until(intake.as_of)
+            if past.key is not None:
+                book = replace(book, ids=pseudonymise(book.ids, past.key))
             delivered = deliver(past.facts.scores, book, as_of=past.as_of)
             counts.update(customers=delivered.scores.height)
             found = _compared(past, delivered)
@@ -151,7 +154,8 @@ def _past(scores: Path, home: Path) -> _Past:
         )
     bundle, why_no_bundle = _bundle(home, str(versions[0]))
     why_not = tuple(words.rstrip(".") for words in (why_no_run, why_no_bundle) if words)
-    return _Past(facts, days[0], str(versions[0]), bundle, why_not)
+    mark = run.get("pseudonyms")
+    return _Past(facts, days[0], str(versions[0]), bundle, why_not, key_of(mark, what=str(scores)) if mark else None)
 
 
 def _bundle(home: Path, version: str) -> tuple[LoadedBundle | None, str | None]:
@@ -164,7 +168,7 @@ def _bundle(home: Path, version: str) -> tuple[LoadedBundle | None, str | None]:
 def _require_later(past: _Past, intake: Intake, scores: Path) -> None:
     if intake.as_of <= past.as_of:
         raise InputError(
-            f"{intake.raw.source}: orders up to {intake.as_of}, but {scores} is of {past.as_of}: nothing came after "
+            f"{intake.log.source}: orders up to {intake.as_of}, but {scores} is of {past.as_of}: nothing came after "
             "it. Send the orders as they are now."
         )
 
@@ -206,7 +210,7 @@ def _record(
             "model_as_of": past.model_as_of.isoformat(),
             "model_age_days": age_days,
             "max_age_days": max_age_days,
-            "currency": intake.clean.report.currency,
+            "currency": intake.report.currency,
             "orders": intake.describe(),
             "customers": {"compared": delivered.scores.height, "gone": delivered.n_gone},
             **found,

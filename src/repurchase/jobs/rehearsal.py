@@ -4,15 +4,12 @@ import os
 from datetime import date
 from pathlib import Path
 
-import polars as pl
-
 from repurchase.errors import DeliveryError
 from repurchase.estimators.cuts import Cuts
-from repurchase.estimators.model import RepurchaseModel
+from repurchase.estimators.fitted import FittedModel
 from repurchase.evaluation.backtest import backtest_days
-from repurchase.features.timeline import ledger
 from repurchase.jobs.delivery import require_file_name
-from repurchase.jobs.intake import Intake, take_in
+from repurchase.jobs.intake import Intake, take_in, workspace
 from repurchase.jobs.score import Plan, plan_scoring, require_own_record
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.watch import drift_of
@@ -75,15 +72,16 @@ def rehearse_score(
     require_file_name(plan.place, formats=plan.formats)
     require_own_record(plan.place)
     _require_access(plan.place.parent)
-    with steps.step("Reading and cleaning orders") as counts:
-        intake = take_in(source, settings=plan.settings, as_of=as_of)
-        plan.require_apart(intake)
-        counts.update(intake.counts)
-    with steps.step("Trying the model") as counts:
-        asked, known = _asked(plan, intake)
-        counts.update(customers=known)
-    with steps.step("Looking for drift"):
-        drift = drift_of(plan.bundle, intake)
+    with workspace() as folder:
+        with steps.step("Reading and cleaning orders") as counts:
+            intake = take_in(source, settings=plan.settings, folder=folder, as_of=as_of, on_progress=steps.progress)
+            plan.require_apart(intake)
+            counts.update(intake.counts)
+        with steps.step("Trying the model") as counts:
+            asked, known = _asked(plan, intake)
+            counts.update(customers=known)
+        with steps.step("Looking for drift"):
+            drift = drift_of(plan.bundle, intake)
     where = plan.table.shown if plan.table else str(plan.place)
     manifest = plan.bundle.manifest
     model_words = (
@@ -91,7 +89,7 @@ def rehearse_score(
         f"{manifest['as_of']}; days ahead {', '.join(map(str, plan.horizons))})"
     )
     return [
-        *intake.clean.report.words(),
+        *intake.report.words(),
         f"Would score {known:,} customers as of {intake.as_of} by {model_words}; {asked - known:,} without history.",
         f"Would write {where}, which can be written{_replaces(plan)}.",
         drift["words"],
@@ -129,18 +127,18 @@ def rehearse_train(
     """
     steps = steps or LogSteps()
     _require_access(settings.home / "models")
-    with steps.step("Reading and cleaning orders") as counts:
-        intake = take_in(source, settings=settings, as_of=as_of)
+    with workspace() as folder, steps.step("Reading and cleaning orders") as counts:
+        intake = take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
         counts.update(intake.counts)
-        require_sufficient(sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings))
-    book = ledger(intake.clean.orders, observed_until=intake.as_of)
+        book = intake.books.whole().until(intake.as_of)
+        require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
     horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
     cuts = Cuts(book, horizons=horizons)
     judged = {h: len(backtest_days(cuts, intake.as_of, horizon_days=h)) for h in horizons}
     there = version_numbers(settings.home)
     ahead = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in judged.items())
     return [
-        *intake.clean.report.words(),
+        *intake.report.words(),
         f"Would train on orders up to {intake.as_of}: {ahead}.",
         f"Would keep it in {settings.home / 'models'}, which can be written and holds {len(there):,} versions.",
         "This was a dry run: nothing was fitted and nothing was written.",
@@ -149,17 +147,15 @@ def rehearse_train(
 
 def _asked(plan: Plan, intake: Intake) -> tuple[int, int]:
     """Count who was asked for and who is known, and score a few of them."""
-    orders = intake.clean.orders
-    ids = orders.filter(pl.col("order_date").dt.date() <= intake.as_of)["customer_id"].unique().sort()
-    wanted = plan.asked.rows["customer_id"] if plan.asked else ids
-    some = wanted.filter(wanted.is_in(ids.implode()))[:TRIED].to_list()
-    few = orders.filter(pl.col("customer_id").is_in(pl.Series(some, dtype=pl.String()).implode()))
-    has_amounts = orders["amount"].null_count() < orders.height
-    if some and has_amounts == (few["amount"].null_count() < few.height):
-        RepurchaseModel.from_state(plan.bundle.state).predict(few, intake.as_of, some)
-    book = ledger(orders, observed_until=intake.as_of)
-    bought = book.ids.gather(book.history(intake.as_of).customer)
-    return (len(wanted) if plan.asked else len(bought)), int(wanted.is_in(bought.implode()).sum())
+    model = FittedModel.from_state(plan.bundle.state)
+    known, tried = 0, 0
+    for book in intake.books:
+        ids = book.ids.gather(book.history(intake.as_of).customer)
+        wanted = ids.filter(ids.is_in(plan.asked.rows["customer_id"].implode())) if plan.asked else ids
+        known += len(wanted)
+        if tried < TRIED and len(wanted):
+            tried += model.predict(book, intake.as_of, wanted[: TRIED - tried].to_list()).height
+    return (plan.asked.rows.height if plan.asked else known), known
 
 
 def _require_access(folder: Path) -> None:

@@ -12,9 +12,13 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
+from repurchase.estimators.fitted import FittedModel
+from repurchase.estimators.scores import for_customers
+from repurchase.features.timeline import Ledger
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
 from repurchase.jobs.delivery import FORMATS, Delivery, deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
+from repurchase.jobs.score_parts import ScoreParts, parts_folder, score_books
 from repurchase.jobs.score_tables import (
     RECORD,
     Batch,
@@ -25,11 +29,15 @@ from repurchase.jobs.score_tables import (
     write_scores,
 )
 from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.jobs.veil import Veil, veil_of
 from repurchase.jobs.watch import drift_of
+from repurchase.marketing.counting import count_purchases
+from repurchase.marketing.counts import Counts
 from repurchase.marketing.measures import repeat_business
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve
+from repurchase.registry.pending import track_scoring
 from repurchase.settings import Settings
 from repurchase.tables import scores_table
 
@@ -44,8 +52,6 @@ class Scored:
 
     Parameters
     ----------
-    scores : DataFrame
-        See ``tables.scores_table``, with the list's further columns.
     out : Path or str
         Where they are: a file, or a table's address without password.
     record : Path
@@ -54,7 +60,6 @@ class Scored:
         What stands in it.
     """
 
-    scores: pl.DataFrame
     out: Path | str
     record: Path
     run: dict[str, Any]
@@ -76,6 +81,8 @@ class Plan:
         The table to write to; it fits.
     place : Path
         The main file, or what stands for the table.
+    veil : Veil, optional
+        Hides ids in outputs, where asked for.
     """
 
     bundle: LoadedBundle
@@ -83,6 +90,7 @@ class Plan:
     asked: CustomerList | None
     table: ScoresTable | None
     place: Path
+    veil: Veil | None
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -107,7 +115,7 @@ class Plan:
         InputError
             If the scores would.
         """
-        _require_apart(self.place, [Path(file.path) for file in intake.raw.files])
+        _require_apart(self.place, [Path(file.path) for file in intake.log.files])
 
 
 def plan_scoring(
@@ -148,7 +156,7 @@ def plan_scoring(
     place = table.record(settings.home) if table else Path(out)
     _require_apart(place, [Path(str(source)), *([customers] if customers else [])])
     asked = read_customers(customers, told=told.columns) if customers else None
-    plan = Plan(bundle, told, asked, table, place)
+    plan = Plan(bundle, told, asked, table, place, veil_of(settings))
     if table:
         further = _carried(asked, taken=scores_table(plan.horizons).names).schema if asked else pl.Schema()
         require_fitting(table, horizons=plan.horizons, further=further, seconds=settings.retry_seconds)
@@ -202,39 +210,44 @@ def score(
     """
     steps = steps or LogSteps()
     plan = plan_scoring(source, out=out, settings=settings, customers=customers, model=model)
-    bundle, asked, table, place = plan.bundle, plan.asked, plan.table, plan.place
+    table, place = plan.table, plan.place
     with deliver_to(place, formats=plan.formats) as delivery:
         require_own_record(delivery.out)
         with steps.step("Reading and cleaning orders") as counts:
-            intake = take_in(source, settings=plan.settings, as_of=as_of)
+            intake = take_in(
+                source, settings=plan.settings, folder=delivery.work, as_of=as_of, on_progress=steps.progress
+            )
             plan.require_apart(intake)
             counts.update(intake.counts)
         with steps.step("Scoring") as counts:
-            scores = _scores(bundle, intake, asked)
-            counts.update(customers=scores.height)
+            scores = _scores(plan, intake, delivery, steps)
+            counts.update(customers=scores.count(), partitions_reused=scores.reused)
         with steps.step("Measuring repeat business"):
-            measures = repeat_business(intake.clean.orders, as_of=intake.as_of)
+            measures = repeat_business(
+                sum((count_purchases(book, as_of=intake.as_of) for book in intake.books), Counts.none(intake.as_of))
+            )
         with steps.step("Looking for drift"):
-            drift = drift_of(bundle, intake)
+            drift = drift_of(plan.bundle, intake)
         with steps.step("Writing") as counts:
-            counts.update(rows=scores.height, rows_set_aside=intake.clean.set_aside.height)
+            set_aside = intake.report.count("set_aside")
+            counts.update(rows=scores.count(), rows_set_aside=set_aside)
             run = {
-                **_record(bundle, intake, scores, asked),
-                "outputs": {"scores": None, "quarantine": _stage_set_aside(delivery, intake)},
+                **_record(plan, intake, scores),
+                "outputs": {"scores": None, "quarantine": _stage_set_aside(delivery, intake) if set_aside else None},
                 "timings_seconds": dict(steps.timings_seconds),
                 "measures": measures,
                 "drift": drift,
-                "evaluation": bundle.evaluation,
+                "evaluation": plan.bundle.evaluation,
             }
             if table:
-                batch = Batch(scores, intake.as_of, bundle.version, plan.horizons)
+                batch = Batch(scores, intake.as_of, plan.bundle.version, plan.horizons)
                 _write_table(delivery, table, batch, run, seconds=settings.retry_seconds)
             else:
                 _stage_record(delivery, run, _stage_scores(delivery, scores))
             delivery.publish()
             if run["outputs"]["quarantine"] is None:
                 delivery.beside(".quarantine.parquet").unlink(missing_ok=True)
-    return Scored(scores, table.shown if table else place, delivery.beside(".run.json"), run)
+    return Scored(table.shown if table else place, delivery.beside(".run.json"), run)
 
 
 def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
@@ -243,15 +256,44 @@ def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
             raise InputError(f"--out {out}: that is one of the inputs and would be overwritten. Choose another name.")
 
 
-def _scores(bundle: LoadedBundle, intake: Intake, asked: CustomerList | None) -> pl.DataFrame:
-    from repurchase.estimators.model import RepurchaseModel
+def _scores(plan: Plan, intake: Intake, delivery: Delivery, steps: Steps) -> ScoreParts:
+    model = FittedModel.from_state(plan.bundle.state)
+    jobs = plan.settings.jobs
+    if plan.asked is not None:
+        return ScoreParts((_asked_for(plan.asked, model, intake, jobs),))
 
-    model = RepurchaseModel.from_state(bundle.state)
-    if asked is None:
-        return model.predict(intake.clean.orders, intake.as_of)
-    scores = model.predict(intake.clean.orders, intake.as_of, asked.rows["customer_id"].to_list())
-    carried = _carried(asked, taken=scores.columns).insert_column(0, asked.rows["customer_id"])
+    def predict(book: Ledger) -> pl.DataFrame:
+        return model.predict(book, intake.as_of, n_jobs=jobs)
+
+    folder = parts_folder(delivery.parts, _all_that_counts(plan, intake)) if len(intake.books) > 1 else None
+    return score_books(intake.books, predict, folder, on_progress=steps.progress)
+
+
+def _asked_for(asked: CustomerList, model: FittedModel, intake: Intake, jobs: int) -> pl.DataFrame:
+    ids = asked.rows["customer_id"]
+    known = [
+        model.predict(book, intake.as_of, ids.filter(ids.is_in(book.ids.implode())).to_list(), n_jobs=jobs)
+        for book in intake.books
+    ]
+    scores = for_customers(pl.concat(known), ids.to_list()).with_columns(
+        pl.lit(intake.as_of).alias("as_of"), pl.lit(model.version).alias("model_version")
+    )
+    carried = _carried(asked, taken=scores.columns).insert_column(0, ids)
     return scores.join(carried, on="customer_id", how="left", maintain_order="left")
+
+
+def _all_that_counts(plan: Plan, intake: Intake) -> dict[str, Any]:
+    """Name all that scores follow from, so that finished parts are gone on from only where none of it has changed."""
+    settings = {name: str(value) for name, value in asdict(plan.settings).items() if name not in {"home", "jobs"}}
+    return {
+        "orders": intake.log.digest,
+        "rows": intake.report.to_dict(),
+        "as_of": intake.as_of.isoformat(),
+        "model": plan.bundle.manifest,
+        "settings": settings,
+        "partitions": len(intake.books),
+        "repurchase": __version__,
+    }
 
 
 def _carried(asked: CustomerList, *, taken: Iterable[str]) -> pl.DataFrame:
@@ -284,22 +326,19 @@ def require_own_record(out: Path) -> None:
         )
 
 
-def _stage_scores(delivery: Delivery, scores: pl.DataFrame) -> dict[str, Any]:
+def _stage_scores(delivery: Delivery, scores: ScoreParts) -> dict[str, Any]:
     main = delivery.staged(delivery.out)
     if delivery.out.suffix == ".csv":
-        scores.write_csv(main)
+        scores.lazy().sink_csv(main)
     else:
-        scores.write_parquet(main)
-    return _file(main, delivery.out, scores.height)
+        scores.lazy().sink_parquet(main)
+    return _file(main, delivery.out, scores.count())
 
 
-def _stage_set_aside(delivery: Delivery, intake: Intake) -> dict[str, Any] | None:
-    set_aside = intake.clean.set_aside
-    if not set_aside.height:
-        return None
+def _stage_set_aside(delivery: Delivery, intake: Intake) -> dict[str, Any]:
     quarantine = delivery.beside(".quarantine.parquet")
-    set_aside.write_parquet(delivery.staged(quarantine))
-    return _file(delivery.staged(quarantine), quarantine, set_aside.height)
+    intake.set_aside.sink_parquet(delivery.staged(quarantine))
+    return _file(delivery.staged(quarantine), quarantine, intake.report.count("set_aside"))
 
 
 def _stage_record(delivery: Delivery, run: dict[str, Any], scores: dict[str, Any]) -> None:
@@ -322,9 +361,9 @@ def _file(staged: Path, target: Path, rows: int) -> dict[str, Any]:
         return {"path": target.name, "rows": rows, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
 
 
-def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: CustomerList | None) -> dict[str, Any]:
-    parameters = bundle.state
-    scored = int((scores["status"] == "scored").sum())
+def _record(plan: Plan, intake: Intake, scores: ScoreParts) -> dict[str, Any]:
+    bundle, asked, parameters = plan.bundle, plan.asked, plan.bundle.state
+    rows, scored = scores.count(), scores.count(status="scored")
     return {
         "schema": RUN_SCHEMA,
         "command": "score",
@@ -336,13 +375,18 @@ def _record(bundle: LoadedBundle, intake: Intake, scores: pl.DataFrame, asked: C
         "horizons": list(bundle.manifest["horizons"]),
         "clv_horizon_days": parameters["settings"]["clv_horizon_days"],
         "discount_rate": parameters["settings"]["discount_rate"],
-        "currency": intake.clean.report.currency,
+        "currency": intake.report.currency,
         "orders": intake.describe(),
-        "cleaning": intake.clean.report.to_dict(),
+        "cleaning": intake.report.to_dict(),
+        "partitions": {
+            "count": len(intake.books),
+            "reused": scores.reused,
+            "memory_gb": plan.settings.memory_gb,
+        },
         "counts": {
-            "asked": scores.height,
+            "asked": rows,
             "scored": scored,
-            "no_history": scores.height - scored,
+            "no_history": rows - scored,
             "duplicates_in_list": len(asked.duplicates) if asked else 0,
             "rows_without_id": asked.without_id if asked else 0,
         },

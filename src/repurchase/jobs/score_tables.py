@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from repurchase.errors import DeliveryError, InputError, first_few
+from repurchase.jobs.score_parts import ScoreParts
 from repurchase.orders.addresses import Server, is_database, quoted, read_server, table_name
 from repurchase.orders.postgres import Watch, execute, with_server
 from repurchase.tables import Column, horizon_columns, scores_table
@@ -84,7 +85,7 @@ class Batch:
 
     Parameters
     ----------
-    scores : DataFrame
+    scores : ScoreParts
         See ``tables.scores_table``, with further columns of a customer list.
     as_of : date
         Their last day observed.
@@ -94,7 +95,7 @@ class Batch:
         Their days ahead.
     """
 
-    scores: pl.DataFrame
+    scores: ScoreParts
     as_of: date
     model_version: str
     horizons: tuple[int, ...]
@@ -231,7 +232,7 @@ def write_scores(
         is_new, added = _fit_table(connection, table, batch)
         replaced = _replace(connection, table, batch)
         watch.beat()
-        written = Written(batch.scores.height, replaced, is_new, added, sha256)
+        written = Written(batch.scores.count(), replaced, is_new, added, sha256)
         before_commit(written)
         return written
 
@@ -334,7 +335,7 @@ def _stage(connection: "Connection", watch: Watch, batch: Batch) -> str:
     execute(connection, f"CREATE TEMPORARY TABLE {_STAGING} ({columns}) ON COMMIT DROP")
     digest = hashlib.sha256()
     with connection.cursor() as cursor, cursor.copy(f"COPY {_STAGING} FROM STDIN (FORMAT csv)".encode()) as copy:
-        for part in _csv(batch.scores):
+        for part in (text for frame in batch.scores.frames() for text in _csv(frame)):
             digest.update(part)
             copy.write(part)
             watch.beat()
@@ -388,7 +389,7 @@ def _literal(words: str) -> str:
 
 def _replace(connection: "Connection", table: ScoresTable, batch: Batch) -> int:
     name = quoted(table.name)
-    columns = ", ".join(quoted(column) for column in batch.scores.columns)
+    columns = ", ".join(quoted(column) for column in batch.scores.schema)
     deleted = execute(
         connection,
         f"DELETE FROM {name.replace('%', '%%')} WHERE as_of = %s AND model_version = %s",  # noqa: S608 - quoted

@@ -10,9 +10,9 @@ from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.model import RepurchaseModel
 from repurchase.evaluation.backtest import backtest
 from repurchase.evaluation.judgement import judge
-from repurchase.features.timeline import ledger
+from repurchase.features.timeline import Ledger
 from repurchase.jobs.delivery import require_writable
-from repurchase.jobs.intake import Intake, take_in
+from repurchase.jobs.intake import Intake, take_in, workspace
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.watch import training_profile
 from repurchase.orders.addresses import DatabaseSource
@@ -89,11 +89,12 @@ def train(
     """
     steps = steps or LogSteps()
     require_writable(settings.home)
-    with steps.step("Reading and cleaning orders") as counts:
-        intake = take_in(source, settings=settings, as_of=as_of)
+    with steps.step("Reading and cleaning orders") as counts, workspace() as folder:
+        intake = take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
         counts.update(intake.counts)
-        require_sufficient(sufficiency(intake.clean.orders, as_of=intake.as_of, settings=settings))
-        cuts = _cuts(intake, settings)
+        book = intake.books.whole()
+        require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
+        cuts = _cuts(book, intake, settings)
     with steps.step("Judging on later orders"):
         judged = backtest(
             cuts,
@@ -102,20 +103,22 @@ def train(
             jobs=settings.jobs,
             on_progress=steps.progress,
         )
-        evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.clean.report.currency)
+        evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.report.currency)
     with steps.step("Fitting the model"):
         model = _model(settings, cuts.horizons).fit_cuts(cuts, intake.as_of)
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
-        version = log_training(open_store(settings.home), _training(intake, model, cuts, evaluation, settings))
+        version = log_training(
+            open_store(settings.home), _training(intake, book, model, cuts, evaluation=evaluation, settings=settings)
+        )
     with steps.step("Comparing with the champion"):
         champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
         verdict = settle(settings.home, version, judge_evaluation(evaluation, champion, tolerance=TIE))
     return Trained(version, verdict, evaluation, intake, model, resolve(settings.home, version))
 
 
-def _cuts(intake: Intake, settings: Settings) -> Cuts:
-    book = ledger(intake.clean.orders, observed_until=intake.as_of)
+def _cuts(book: Ledger, intake: Intake, settings: Settings) -> Cuts:
+    book = book.until(intake.as_of)
     horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
     return Cuts(book, horizons=horizons)
 
@@ -131,9 +134,15 @@ def _model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
 
 
 def _training(
-    intake: Intake, model: RepurchaseModel, cuts: Cuts, evaluation: Mapping[str, Any], settings: Settings
+    intake: Intake,
+    book: Ledger,
+    model: RepurchaseModel,
+    cuts: Cuts,
+    *,
+    evaluation: Mapping[str, Any],
+    settings: Settings,
 ) -> Training:
-    scores = model.predict(intake.clean.orders, intake.as_of)
+    scores = model.fitted_.predict(book, intake.as_of, n_jobs=settings.jobs)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
     btyd = model.forecaster_.btyd
     return Training(
@@ -141,7 +150,7 @@ def _training(
         as_of=intake.as_of,
         horizons=model.horizons_,
         orders=intake.describe(),
-        cleaning=intake.clean.report.to_dict(),
+        cleaning=intake.report.to_dict(),
         evaluation=evaluation,
         settings=settings,
         params={
@@ -151,7 +160,7 @@ def _training(
             "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
         pictures=training_pictures(scores, evaluation, horizon_days=primary),
-        profile=training_profile(intake, closing=model.closing_),
+        profile=training_profile(intake, cuts.book, closing=model.closing_),
     )
 
 

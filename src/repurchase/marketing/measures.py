@@ -5,25 +5,33 @@ A return that names the day of its sale (``sale_date``) counts against that day.
 no share counts customers who have not been watched long enough to be in it.
 """
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from repurchase.tables import ORDERS
+from repurchase.features.history import EPOCH, MONEY, Ints, day_number
+from repurchase.features.timeline import ledger
+from repurchase.marketing.counting import count_purchases
+from repurchase.marketing.counts import (
+    COHORT_UNITS,
+    MAX_COHORTS,
+    MONTHLY,
+    REPEAT_DAYS,
+    RETENTION_DAYS,
+    WEEKLY_UP_TO_DAYS,
+    Counts,
+    period_number,
+)
+from repurchase.tables import Frame
 
-__all__ = ["REPEAT_DAYS", "RETENTION_DAYS", "repeat_business"]
+__all__ = ["REPEAT_DAYS", "RETENTION_DAYS", "Counts", "count_purchases", "measures_of", "repeat_business"]
 
-REPEAT_DAYS = (30, 90, 180, 365)
-RETENTION_DAYS = 90
-MAX_COHORTS = 24
 COHORT_COVERAGE = 0.9
-WEEKLY_UP_TO_DAYS = 182
-MONEY_UNITS = 10_000
 
 
-def repeat_business(orders: pl.DataFrame, *, as_of: date) -> dict[str, Any]:
+def repeat_business(counts: Counts) -> dict[str, Any]:
     """Measure how customers came back, up to a day.
 
     Every share is null where nobody could be in it. With C the customers with a purchase day, first(c) and second(c)
@@ -55,21 +63,15 @@ def repeat_business(orders: pl.DataFrame, *, as_of: date) -> dict[str, Any]:
 
     Parameters
     ----------
-    orders : DataFrame
-        Clean orders (see ``tables.ORDERS``).
-    as_of : date
-        Last day known, inclusive.
+    counts : Counts
+        From `count_purchases`; of a log counted in parts, their sum.
 
     Returns
     -------
     dict
-        JSON-able: the measures above, ``n_customers``, ``n_orders`` (orders with a sale on a purchase day),
-        ``repeat_customers``, ``sales_total`` (all net sales, null without amounts), ``first_day``, ``as_of``.
-
-    Raises
-    ------
-    OrdersError
-        If the orders break their contract.
+        JSON-able: the measures above, ``n_customers``, ``n_orders`` (orders on a purchase day that were not returns;
+        one with lines on two such days counts on both), ``repeat_customers``, ``sales_total`` (all net sales, null
+        without amounts), ``first_day``, ``as_of``.
 
     References
     ----------
@@ -78,235 +80,179 @@ def repeat_business(orders: pl.DataFrame, *, as_of: date) -> dict[str, Any]:
     Examples
     --------
     >>> from datetime import datetime
+    >>> import polars as pl
+    >>> from repurchase.features.timeline import ledger
     >>> days = [datetime(2024, 1, 1), datetime(2024, 1, 21), datetime(2024, 1, 5)]
     >>> log = pl.DataFrame({"customer_id": ["a", "a", "b"], "order_id": ["1", "2", "3"], "order_date": days})
     >>> log = log.with_columns(amount=pl.Series([5.0, 5.0, 10.0]))
-    >>> measures = repeat_business(log, as_of=date(2024, 3, 31))
+    >>> last_day = date(2024, 3, 31)
+    >>> parts = [log.filter(pl.col("customer_id") == who) for who in ("a", "b")]
+    >>> one, other = (count_purchases(ledger(part, observed_until=last_day), as_of=last_day) for part in parts)
+    >>> measures = repeat_business(one + other)
     >>> measures["repeat_purchase_rate"], measures["returning_sales_share"], measures["median_days_to_second"]
     (0.5, 0.25, 20.0)
-    >>> repeat_business(log.drop("order_id"), as_of=date(2024, 3, 31))
+    """
+    monthly = dict(zip(MONTHLY, counts.monthly, strict=True))
+    n_customers, n_repeat = (int(monthly[name].sum()) for name in ("new_customers", "second_purchases"))
+    return {
+        "as_of": counts.as_of.isoformat(),
+        "first_day": _iso(counts.first_purchase),
+        "n_customers": n_customers,
+        "n_orders": int(monthly["orders"].sum()),
+        "repeat_customers": n_repeat,
+        "repeat_purchase_rate": _share(n_repeat, n_customers),
+        **_comeback(counts, n_customers),
+        **_sales_totals(counts, monthly),
+        "retention_window_days": RETENTION_DAYS,
+        "monthly": _monthly(counts, monthly),
+        **_cohorts(counts, n_customers),
+    }
+
+
+def measures_of(orders: Frame, *, as_of: date) -> dict[str, Any]:
+    """Measure repeat business in clean orders that fit into memory.
+
+    Parameters
+    ----------
+    orders : DataFrame of shape (n_rows, >=4)
+        Clean orders (see ``tables.ORDERS``).
+    as_of : date
+        Last day known, inclusive.
+
+    Returns
+    -------
+    dict
+        See `repeat_business`.
+
+    Raises
+    ------
+    OrdersError
+        If the orders break their contract.
+    LeakageError
+        If a return names a sale later than itself.
+    InputError
+        If it is not a table.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> measures_of(pl.DataFrame({"customer_id": ["a"]}), as_of=date(2024, 3, 31))
     Traceback (most recent call last):
         ...
-    repurchase.errors.OrdersError: orders: 1 of the 4 needed columns are missing: order_id. Found: ...
+    repurchase.errors.OrdersError: orders: 3 of the 4 needed columns are missing: order_id, order_date, amount...
     """
-    rows = _known_rows(ORDERS.check(orders), as_of)
-    has_money = bool(rows["money"].is_not_null().any())
-    days = _customer_days(rows, has_money=has_money)
-    purchases = days.filter("bought")
-    people = _people(purchases, as_of)
-    sales = days.join(people.select("customer_id", "customer", "first"), on="customer_id", how="left")
-    bought = sales.filter("bought").select("customer", "day", "first")
-    orders_made = _orders_made(rows, purchases)
+    return repeat_business(count_purchases(ledger(orders, observed_until=as_of), as_of=as_of))
+
+
+def _comeback(counts: Counts, n_customers: int) -> dict[str, Any]:
+    names = [str(days) for days in REPEAT_DAYS]
+    observed = counts.watched.tolist()
+    within = [_share(came, seen) for came, seen in zip(counts.gaps.sum(axis=1).tolist(), observed, strict=True)]
+    usable = [place for place, seen in enumerate(observed) if seen and seen * 10 >= n_customers]
+    longest = max(usable, default=None)
     return {
-        "as_of": as_of.isoformat(),
-        "first_day": _iso(purchases["day"].min()),
-        "n_customers": people.height,
-        "n_orders": orders_made.height,
-        "repeat_customers": int(people["second"].count()),
-        "repeat_purchase_rate": _share(people["second"].count(), people.height),
-        **_comeback(people),
-        **_sales_totals(sales, has_money=has_money),
-        "retention_window_days": RETENTION_DAYS,
-        "monthly": _monthly(bought, people, orders_made, sales if has_money else None, as_of),
-        **_cohorts(bought, people, as_of),
+        "repeat_within": dict(zip(names, within, strict=True)),
+        "repeat_within_observed": dict(zip(names, observed, strict=True)),
+        "median_days_to_second": None if longest is None else _median(counts.gaps[longest]),
+        "median_within_days": None if longest is None else REPEAT_DAYS[longest],
     }
 
 
-def _known_rows(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    # Rows known on the day, each on the day it counts for, money in exact ten-thousandths.
-    own_day = pl.col("order_date").dt.date()
-    sale_day = pl.col("sale_date") if "sale_date" in orders.columns else pl.lit(None, dtype=pl.Date)
-    counts_on = pl.when(pl.col("amount") < 0).then(pl.coalesce(sale_day, own_day)).otherwise(own_day)
-    money = (pl.col("amount") * MONEY_UNITS).round().cast(pl.Int64)
-    return orders.filter(own_day <= as_of).select("customer_id", "order_id", day=counts_on, known=own_day, money=money)
+def _median(histogram: Ints) -> float | None:
+    # Of whole numbers from 0, given how often each occurs.
+    up_to = np.cumsum(histogram)
+    n = int(up_to[-1])
+    middle = np.searchsorted(up_to, [(n - 1) // 2, n // 2], side="right")
+    return float(middle.sum() / 2) if n else None
 
 
-def _customer_days(rows: pl.DataFrame, *, has_money: bool) -> pl.DataFrame:
-    bought = pl.col("money") > 0 if has_money else pl.lit(value=True)
-    return rows.group_by("customer_id", "day").agg(pl.col("money").sum()).with_columns(bought.alias("bought"))
-
-
-def _people(purchases: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    # One row per customer: first and second purchase day, days watched since the first.
-    day = pl.col("day")
-    people = purchases.group_by("customer_id").agg(first=day.min(), second=day.filter(day > day.min()).min())
-    return people.with_row_index("customer").with_columns(
-        watched=(pl.lit(as_of) - pl.col("first")).dt.total_days(),
-        gap=(pl.col("second") - pl.col("first")).dt.total_days(),
-    )
-
-
-def _orders_made(rows: pl.DataFrame, purchases: pl.DataFrame) -> pl.DataFrame:
-    # One row per order with a sale on a purchase day, on the first such day.
-    sold = rows.filter(pl.col("money").is_null() | (pl.col("money") > 0))
-    on_purchase_days = sold.join(purchases, on=["customer_id", "day"], how="semi")
-    return on_purchase_days.group_by("customer_id", "order_id").agg(pl.col("day").min())
-
-
-def _comeback(people: pl.DataFrame) -> dict[str, Any]:
-    within: dict[str, float | None] = {}
-    observed: dict[str, int] = {}
-    longest: int | None = None
-    for horizon_days in REPEAT_DAYS:
-        watched = people.filter(pl.col("watched") >= horizon_days)
-        observed[str(horizon_days)] = watched.height
-        within[str(horizon_days)] = _share(watched.filter(pl.col("gap") <= horizon_days).height, watched.height)
-        if watched.height and watched.height * 10 >= people.height:
-            longest = horizon_days
-    in_time = people.filter(pl.col("watched") >= (longest or 0), pl.col("gap") <= (longest or 0))
-    return {
-        "repeat_within": within,
-        "repeat_within_observed": observed,
-        "median_days_to_second": in_time["gap"].median() if longest else None,
-        "median_within_days": longest,
-    }
-
-
-def _sales_totals(sales: pl.DataFrame, *, has_money: bool) -> dict[str, float | None]:
-    if not has_money:
+def _sales_totals(counts: Counts, monthly: Mapping[str, Ints]) -> dict[str, float | None]:
+    if not counts.has_amounts:
         return {"sales_total": None, "returning_sales_share": None}
-    total = int(sales["money"].sum())
-    returning = int(sales.filter(pl.col("day") > pl.col("first"))["money"].sum())
+    total, returning = int(monthly["sales"].sum()), int(monthly["returning_sales"].sum())
     share = returning / total if 0 <= returning <= total and total else None
-    return {"sales_total": total / MONEY_UNITS, "returning_sales_share": share}
+    return {"sales_total": total / MONEY, "returning_sales_share": share}
 
 
-def _monthly(
-    bought: pl.DataFrame, people: pl.DataFrame, orders_made: pl.DataFrame, sales: pl.DataFrame | None, as_of: date
-) -> list[dict[str, Any]]:
-    if bought.is_empty():
+def _monthly(counts: Counts, monthly: Mapping[str, Ints]) -> list[dict[str, Any]]:
+    first = counts.first_entry if counts.has_amounts else counts.first_purchase
+    if first is None or counts.first_purchase is None:
         return []
-    month = pl.col("day").dt.truncate("1mo")
-    earliest = bought["day"].min() if sales is None else sales["day"].min()
-    start = pl.Series([earliest]).dt.month_start().item()
-    months = pl.date_range(start, as_of, "1mo", eager=True).alias("month").to_frame()
-    tables = [
-        bought.group_by(month.alias("month")).agg(customers=pl.col("customer").n_unique()),
-        _count_by_month(people["first"], "new_customers"),
-        _count_by_month(people["second"].drop_nulls(), "second_purchases"),
-        _count_by_month(orders_made["day"], "orders"),
-    ]
-    if sales is not None:
-        after_first = pl.when(pl.col("day") > pl.col("first")).then(pl.col("money")).otherwise(0)
-        tables.append(
-            sales.group_by(month.alias("month")).agg(sales=pl.col("money").sum(), returning_sales=after_first.sum())
+    now = day_number(counts.as_of)
+    n_months = monthly["customers"].size
+    last = int(period_number(now, "month"))
+    so_far, again = np.cumsum(monthly["new_customers"]), np.cumsum(monthly["second_purchases"])
+    rows = []
+    for place in range(n_months - 1 - last + int(period_number(first, "month")), n_months):
+        number = last - (n_months - 1 - place)
+        month = {name: int(values[place]) for name, values in monthly.items()}
+        end = _first_of_month(number + 1) - 1
+        watched = counts.first_purchase <= min(end, now) - 2 * RETENTION_DAYS + 1
+        rows.append(
+            {
+                "month": _period_name(number, "month"),
+                "customers": month["customers"],
+                "new_customers": month["new_customers"],
+                "returning_customers": month["customers"] - month["new_customers"],
+                "orders": month["orders"],
+                "sales": month["sales"] / MONEY if counts.has_amounts else None,
+                "returning_sales": month["returning_sales"] / MONEY if counts.has_amounts else None,
+                "repeat_rate": _share(int(again[place]), int(so_far[place])),
+                "retention": _share(month["kept"], month["before"]) if watched else None,
+                "complete": end <= now,
+            }
         )
-    for table in tables:
-        months = months.join(table, on="month", how="left", maintain_order="left")
-    months = months.fill_null(0).with_columns(
-        end=pl.col("month").dt.month_end(),
-        repeat_rate=pl.col("second_purchases").cum_sum() / pl.col("new_customers").cum_sum(),
-    )
-    retention = _retention(bought, [min(end, as_of) for end in months["end"]])
-    return [_month_row(row, kept, as_of) for row, kept in zip(months.iter_rows(named=True), retention, strict=True)]
+    return rows
 
 
-def _count_by_month(days: pl.Series, name: str) -> pl.DataFrame:
-    return days.alias("month").to_frame().group_by(pl.col("month").dt.truncate("1mo")).agg(pl.len().alias(name))
+def _cohorts(counts: Counts, n_customers: int) -> dict[str, Any]:
+    unit, table = _cohort_unit(counts, n_customers)
+    now = day_number(counts.as_of)
+    current, last_whole = int(period_number(now, unit)), int(period_number(now + 1, unit)) - 1
+    sizes = table.diagonal().tolist()
+    cohorts = [
+        {
+            "cohort": _period_name(current - ago, unit),
+            "size": sizes[ago],
+            "active_share": [
+                int(table[ago, current - period]) / sizes[ago]
+                for period in range(current - ago, max(last_whole, current - ago) + 1)
+            ],
+        }
+        for ago in reversed(range(MAX_COHORTS))
+        if sizes[ago]
+    ]
+    return {"cohort_period": unit, "cohorts": cohorts, "cohorts_left_out": n_customers - sum(sizes)}
 
 
-def _month_row(row: dict[str, Any], retention: float | None, as_of: date) -> dict[str, Any]:
-    has_money = "sales" in row
-    return {
-        "month": f"{row['month']:%Y-%m}",
-        "customers": row["customers"],
-        "new_customers": row["new_customers"],
-        "returning_customers": row["customers"] - row["new_customers"],
-        "orders": row["orders"],
-        "sales": row["sales"] / MONEY_UNITS if has_money else None,
-        "returning_sales": row["returning_sales"] / MONEY_UNITS if has_money else None,
-        "repeat_rate": row["repeat_rate"] if row["repeat_rate"] == row["repeat_rate"] else None,
-        "retention": retention,
-        "complete": row["end"] <= as_of,
-    }
-
-
-def _retention(bought: pl.DataFrame, ends: list[date]) -> list[float | None]:
-    # Share of those who bought in days (e-180, e-90] who also bought in (e-90, e], for each end e.
-    ordered = bought.sort("day")
-    day = ordered["day"].cast(pl.Int32).to_numpy()
-    customer = ordered["customer"].to_numpy()
-    n_customers = int(customer.max()) + 1
-    shares: list[float | None] = []
-    for end in ends:
-        last = (end - date(1970, 1, 1)).days
-        edges = [last - 2 * RETENTION_DAYS, last - RETENTION_DAYS, last]
-        start, middle, stop = np.searchsorted(day, edges, side="right")
-        before, since = np.zeros(n_customers, bool), np.zeros(n_customers, bool)
-        before[customer[start:middle]] = True
-        since[customer[middle:stop]] = True
-        watched = int(day[0]) <= edges[0] + 1
-        shares.append(_share(int((before & since).sum()), int(before.sum())) if watched else None)
-    return shares
-
-
-def _period(day: pl.Expr, unit: str) -> pl.Expr:
-    # Number of the period a day lies in; consecutive periods have consecutive numbers.
-    year = day.dt.year().cast(pl.Int64)
-    if unit == "week":
-        return (day.cast(pl.Int32).cast(pl.Int64) + 3) // 7
-    if unit == "month":
-        return year * 12 + day.dt.month() - 1
-    if unit == "quarter":
-        return year * 4 + day.dt.quarter() - 1
-    return year
+def _cohort_unit(counts: Counts, n_customers: int) -> tuple[str, Ints]:
+    tables = dict(zip(COHORT_UNITS, counts.cohorts, strict=True))
+    if counts.first_purchase is not None and day_number(counts.as_of) - counts.first_purchase > WEEKLY_UP_TO_DAYS:
+        tables.pop("week")
+    for unit, table in tables.items():
+        if int(table.trace()) >= COHORT_COVERAGE * n_customers:
+            return unit, table
+    return unit, table
 
 
 def _period_name(number: int, unit: str) -> str:
     if unit == "week":
-        return (date(1970, 1, 1) + timedelta(days=number * 7 - 3)).isoformat()
+        return (EPOCH + timedelta(days=number * 7 - 3)).isoformat()
+    year, place = divmod(number * COHORT_UNITS[unit], 12)
     if unit == "month":
-        return f"{number // 12:04d}-{number % 12 + 1:02d}"
+        return f"{EPOCH.year + year:04d}-{place + 1:02d}"
     if unit == "quarter":
-        return f"{number // 4:04d}-Q{number % 4 + 1}"
-    return f"{number:04d}"
+        return f"{EPOCH.year + year:04d}-Q{place // 3 + 1}"
+    return f"{EPOCH.year + year:04d}"
 
 
-def _cohort_unit(people: pl.DataFrame, as_of: date) -> str:
-    young = people["watched"].max() if people.height else 0
-    candidates = ["week"] if int(young or 0) <= WEEKLY_UP_TO_DAYS else []  # type: ignore[arg-type]
-    for unit in [*candidates, "month", "quarter"]:
-        shown = people.select(_period(pl.col("first"), unit) > _number(as_of, unit) - MAX_COHORTS).to_series().sum()
-        if shown >= COHORT_COVERAGE * people.height:
-            return unit
-    return "year"
-
-
-def _number(day: date, unit: str) -> int:
-    return int(pl.select(_period(pl.lit(day), unit)).item())
-
-
-def _cohorts(bought: pl.DataFrame, people: pl.DataFrame, as_of: date) -> dict[str, Any]:
-    unit = _cohort_unit(people, as_of)
-    current = _number(as_of, unit)
-    last_whole = _number(as_of + timedelta(days=1), unit) - 1
-    first = _period(pl.col("first"), unit).alias("cohort")
-    active = (
-        bought.select("customer", first, period=_period(pl.col("day"), unit))
-        .unique()
-        .group_by("cohort", "period")
-        .agg(active=pl.len())
-    )
-    counts = {(cohort, period): number for cohort, period, number in active.iter_rows()}
-    shown = sorted({cohort for cohort, _ in counts if cohort > current - MAX_COHORTS})
-    cohorts = [
-        {
-            "cohort": _period_name(cohort, unit),
-            "size": counts[cohort, cohort],
-            "active_share": [
-                counts.get((cohort, period), 0) / counts[cohort, cohort]
-                for period in range(cohort, max(last_whole, cohort) + 1)
-            ],
-        }
-        for cohort in shown
-    ]
-    left_out = people.height - sum(counts[cohort, cohort] for cohort in shown)
-    return {"cohort_period": unit, "cohorts": cohorts, "cohorts_left_out": left_out}
+def _first_of_month(number: int) -> int:
+    return int(np.datetime64(number, "M").astype("datetime64[D]").astype(np.int64))
 
 
 def _share(part: int, whole: int) -> float | None:
-    return int(part) / int(whole) if whole else None
+    return part / whole if whole else None
 
 
-def _iso(day: object) -> str | None:
-    return day.isoformat() if isinstance(day, date) else None
+def _iso(day: int | None) -> str | None:
+    return None if day is None else (EPOCH + timedelta(days=day)).isoformat()

@@ -44,7 +44,16 @@ from repurchase.orders.values import Reading, read_values
 from repurchase.settings import Settings
 from repurchase.tables import ORDERS, Frame, as_polars
 
-__all__ = ["CleanOrders", "CleaningReport", "Judged", "Reason", "clean_orders", "clean_rows", "require_sales", "today_in"]
+__all__ = [
+    "CleanOrders",
+    "CleaningReport",
+    "Judged",
+    "Reason",
+    "clean_orders",
+    "clean_rows",
+    "require_sales",
+    "today_in",
+]
 
 _DESCRIBING = ("product_id", "category", "quantity", "discount", "channel")
 _SORTED_BY = ("customer_id", "order_date", "order_id", "product_id", "amount", "quantity")
@@ -143,9 +152,7 @@ class Judged:
     tally: Tally
 
 
-def clean_rows(
-    raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings
-) -> Judged:
+def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings) -> Judged:
     """Clean all rows of some customers, by what all rows of the log have settled.
 
     Parameters

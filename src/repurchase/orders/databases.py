@@ -1,11 +1,14 @@
-"""READ from databases: a table's or a query's rows, in batches, each column as the database has it or as text."""
+"""READ from databases: a table's or a query's rows, kept in a spool as they arrive, never all of them in memory.
 
-import hashlib
+Each column comes as the database has it, or as text.
+"""
+
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -13,6 +16,8 @@ import polars as pl
 
 from repurchase.errors import OrdersError, first_few
 from repurchase.orders.addresses import DatabaseSource, Server
+from repurchase.orders.digests import RowDigest, lines_of
+from repurchase.orders.parts import ParquetPart, Spool
 from repurchase.orders.patience import retried
 from repurchase.orders.postgres import ColumnType, Watch, columns_of, execute, load_driver, stream, with_server
 from repurchase.settings import Settings
@@ -20,7 +25,7 @@ from repurchase.settings import Settings
 if TYPE_CHECKING:
     from repurchase.orders.postgres import Connection
 
-__all__ = ["DatabaseRead", "read_database"]
+__all__ = ["DatabaseRead", "spool_database"]
 
 _BATCH_ROWS = 100_000
 _SQLITE_MARK = b"SQLite format 3\0"
@@ -38,25 +43,25 @@ class DatabaseRead:
 
     Parameters
     ----------
-    rows : DataFrame
-        In the order they came. Numbers of fixed precision are text, so none of their digits is lost.
+    part : ParquetPart
+        The rows in the order they came. Numbers of fixed precision are text, so none of their digits is lost.
     sha256 : str
-        Digest of the rows in that order.
+        Digest of the rows, whatever their order.
     notes : tuple of str
         What a reader should know, in words.
     """
 
-    rows: pl.DataFrame
+    part: ParquetPart
     sha256: str
     notes: tuple[str, ...]
 
 
-Batch = tuple[pl.DataFrame, bytes]
-"""Rows, and what of them goes into the digest."""
+Batch = tuple[pl.DataFrame, list[bytes]]
+"""Rows, and each of them as it goes into the digest."""
 
 
-def read_database(source: DatabaseSource, *, settings: Settings) -> DatabaseRead:
-    """Read orders from a database; nothing in it is changed.
+def spool_database(source: DatabaseSource, *, settings: Settings, spool: Path) -> DatabaseRead:
+    """Read orders from a database into a spool; nothing in the database is changed.
 
     Parameters
     ----------
@@ -65,6 +70,8 @@ def read_database(source: DatabaseSource, *, settings: Settings) -> DatabaseRead
     settings : Settings
         ``retry_seconds`` says how long a database that has gone away is waited for; ``timezone`` is the zone in which
         the database, too, counts the days of times with a zone.
+    spool : Path
+        Folder for the rows; made anew, with every try.
 
     Returns
     -------
@@ -79,32 +86,31 @@ def read_database(source: DatabaseSource, *, settings: Settings) -> DatabaseRead
     if isinstance(source.database, Server):
 
         def work(connection: "Connection", watch: Watch) -> DatabaseRead:
-            gathered = _gathered(source, _from_postgresql(connection, watch, source.select, settings))
+            kept = _kept(source, _from_postgresql(connection, watch, source.select, settings), spool)
             connection.rollback()
-            return gathered
+            return kept
 
         read = with_server(source.database, work, seconds=settings.retry_seconds, refuse=OrdersError)
     else:
-        read = _read_file(source, source.database, settings)
-    zones = sorted(
-        {str(kind.time_zone) for kind in read.rows.dtypes if isinstance(kind, pl.Datetime) and kind.time_zone}
-    )
+        read = _read_file(source, source.database, settings, spool)
+    kinds = read.part.schema.values()
+    zones = sorted({str(kind.time_zone) for kind in kinds if isinstance(kind, pl.Datetime) and kind.time_zone})
     if zones and settings.timezone is None:
         note = f"Times with a zone are counted in {zones[0]}, the database's own; --timezone names another."
-        return DatabaseRead(read.rows, read.sha256, (note,))
+        return DatabaseRead(read.part, read.sha256, (note,))
     return read
 
 
-def _gathered(source: DatabaseSource, batches: Iterator[Batch]) -> DatabaseRead:
-    digest = hashlib.sha256()
-    frames = []
-    for rows, content in batches:
-        digest.update(content)
-        frames.append(rows)
-    together = pl.concat(frames)
-    if together.is_empty():
-        raise OrdersError(f"{source}: no rows. Found the columns {first_few(together.columns, shown=12)}.")
-    return DatabaseRead(together, digest.hexdigest(), ())
+def _kept(source: DatabaseSource, batches: Iterator[Batch], folder: Path) -> DatabaseRead:
+    digest = RowDigest()
+    spool = Spool(folder, shown=str(source))
+    for rows, lines in batches:
+        digest.add(lines)
+        spool.add(rows)
+    part = spool.part()
+    if part.n_rows == 0:
+        raise OrdersError(f"{source}: no rows. Found the columns {first_few(part.schema, shown=12)}.")
+    return DatabaseRead(part, digest.hexdigest(list(part.schema)), ())
 
 
 def _refuse_repeated(names: list[str], source: str) -> None:
@@ -127,9 +133,9 @@ def _from_postgresql(connection: "Connection", watch: Watch, select: str, settin
     zone = zone if zone in available_timezones() else "UTC"
     columns = columns_of(connection, select)
     _refuse_repeated([name for name, _ in columns], "The query")
-    yield _typed(b"", columns, zone), b""
+    yield _typed(b"", columns, zone), []
     for content in stream(connection, select, watch):
-        yield _typed(content, columns, zone), content
+        yield _typed(content, columns, zone), content.split(b"\n")[:-1]
 
 
 def _typed(content: bytes, columns: list[ColumnType], zone: str) -> pl.DataFrame:
@@ -168,7 +174,7 @@ def _column(text: pl.Expr, kind: int, zone: str) -> pl.Expr:
 # Files
 
 
-def _read_file(source: DatabaseSource, path: Path, settings: Settings) -> DatabaseRead:
+def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Path) -> DatabaseRead:
     kind = _kind_of(path)
     driver = sqlite3 if kind == "SQLite" else load_driver("duckdb")
     open_rows = _from_sqlite if kind == "SQLite" else _from_duckdb
@@ -177,7 +183,7 @@ def _read_file(source: DatabaseSource, path: Path, settings: Settings) -> Databa
         return OrdersError(f"{source}: {str(fault).strip().splitlines()[0].rstrip('.')}{tries}.")
 
     return retried(
-        lambda: _gathered(source, open_rows(path, source.select, settings)),
+        lambda: _kept(source, open_rows(path, source.select, settings), spool),
         seconds=settings.retry_seconds,
         faults=(driver.Error,),
         may_pass=_is_held_by_another,
@@ -214,10 +220,14 @@ def _from_sqlite(path: Path, select: str, settings: Settings) -> Iterator[Batch]
         names = [column[0] for column in cursor.description]
         _refuse_repeated(names, str(path))
         schema = dict.fromkeys(names, pl.String)
-        yield pl.DataFrame(schema=schema), b""
+        yield pl.DataFrame(schema=schema), []
         while rows := cursor.fetchmany(_BATCH_ROWS):
-            texts = [[_as_text(value) for value in row] for row in rows]
-            yield _digested(pl.DataFrame(texts, schema=schema, orient="row"))
+            texts = {name: _as_texts(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+            yield _digested(pl.DataFrame(texts, schema=schema))
+
+
+def _as_texts(values: tuple[Any, ...]) -> Sequence[str | None]:
+    return values if set(map(type, values)) <= {str, NoneType} else [_as_text(value) for value in values]
 
 
 def _as_text(value: Any) -> str | None:
@@ -237,7 +247,7 @@ def _from_duckdb(path: Path, select: str, settings: Settings) -> Iterator[Batch]
         _refuse_repeated([name for name, *_ in described], str(path))
         wanted = ", ".join(_kept_or_text(name, kind) for name, kind, *_ in described)
         reader = connection.sql(f"SELECT {wanted} FROM (\n{select}\n)").to_arrow_reader(_BATCH_ROWS)  # noqa: S608 - one query
-        yield _plain(reader.schema.empty_table()), b""
+        yield _plain(reader.schema.empty_table()), []
         for batch in reader:
             yield _digested(_plain(batch))
 
@@ -256,4 +266,4 @@ def _plain(batch: Any) -> pl.DataFrame:
 
 
 def _digested(rows: pl.DataFrame) -> Batch:
-    return rows, rows.write_csv(include_header=False).encode()
+    return rows, lines_of(rows)

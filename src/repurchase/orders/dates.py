@@ -294,7 +294,9 @@ def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
 def _as_text(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():  # 20240131.0 stands in a column of whole numbers that has gaps
         whole = (values % 1 == 0).fill_null(value=False)
-        return values.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, values.fill_nan(None).cast(pl.String))
+        return (
+            values.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, values.fill_nan(None).cast(pl.String))
+        )
     return values.cast(pl.String).str.strip_chars()
 
 

@@ -122,9 +122,7 @@ class Facts:
             n_dated=self.n_dated + other.n_dated,
             n_priced=self.n_priced + other.n_priced,
             dates=self.dates + other.dates,
-            numbers={
-                role: self.numbers.get(role, Unread()) + other.numbers.get(role, Unread()) for role in roles
-            },
+            numbers={role: self.numbers.get(role, Unread()) + other.numbers.get(role, Unread()) for role in roles},
             has_times=self.has_times or other.has_times,
             currencies=self.currencies + other.currencies,
             offsets=self.offsets | other.offsets,

@@ -95,9 +95,7 @@ def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str
     return wanted or (present[0] if present else None)
 
 
-def judge(
-    raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings
-) -> pl.DataFrame:
+def judge(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings) -> pl.DataFrame:
     """Give every row its reason, or none, and its money.
 
     Parameters

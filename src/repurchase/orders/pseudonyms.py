@@ -11,7 +11,7 @@ import polars as pl
 from repurchase.errors import InputError
 from repurchase.orders.ids import clean_ids
 
-__all__ = ["IdKey", "key_mark", "pseudonymise", "pseudonymise_rows", "read_key"]
+__all__ = ["IdKey", "key_mark", "key_of", "pseudonymise", "pseudonymise_rows", "read_key"]
 
 KEY, KEY_FILE = "REPURCHASE_ID_KEY", "REPURCHASE_ID_KEY_FILE"
 LEAST_BYTES = 16
@@ -97,6 +97,35 @@ def key_mark(key: bytes) -> dict[str, str]:
         ``method``, and ``key``: eight digits that follow from the key, and from which it does not follow.
     """
     return {"method": METHOD, "key": hmac.new(key, _MARKED, hashlib.sha256).hexdigest()[:8]}
+
+
+def key_of(mark: Mapping[str, str], *, what: str) -> IdKey:
+    """Read the key with which ids were hashed.
+
+    Parameters
+    ----------
+    mark : mapping
+        What `key_mark` said of it then.
+    what : str
+        What a message calls the file that holds the ids.
+
+    Returns
+    -------
+    IdKey
+        See `read_key`.
+
+    Raises
+    ------
+    InputError
+        If there is no key, or it is another one.
+    """
+    try:
+        key = read_key()
+    except InputError as fault:
+        raise InputError(f"{what}: its ids are keyed hashes. {fault}") from fault
+    if key_mark(key) != dict(mark):
+        raise InputError(f"{what}: its ids were hashed with another key. Give that one, in {KEY} or {KEY_FILE}.")
+    return key
 
 
 def pseudonymise(ids: pl.Series, key: bytes) -> pl.Series:

@@ -1,52 +1,42 @@
-"""READ: orders from files and databases, as they come, with their columns told apart.
+"""READ: orders from files, object stores and databases, as they come, with their columns told apart.
 
-Nothing is corrected here: `read_orders` gives the rows of the export and says which column is which;
-``cleaning.clean_orders`` reads the values.
+Nothing is corrected here: `open_orders` says which column is which and gives the rows of the export in batches,
+`read_orders` all at once; ``cleaning`` reads the values.
 """
 
-import difflib
 import hashlib
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from repurchase.errors import OrdersError, first_few
+from repurchase.errors import InputError, LayoutError, OrdersError, first_few
 from repurchase.orders.addresses import DatabaseSource, is_database, orders_source
-from repurchase.orders.databases import read_database
+from repurchase.orders.databases import spool_database
+from repurchase.orders.folders import find_files, is_parquet, nearest_names, partition_columns
 from repurchase.orders.layouts import Layout, recognise
-from repurchase.orders.textfiles import read_text
+from repurchase.orders.logs import (
+    FileFault,
+    FileRead,
+    Found,
+    OrderLog,
+    agreed_columns,
+    differing_columns,
+    digest_of,
+    stacked,
+)
+from repurchase.orders.parts import Part, open_parquet
+from repurchase.orders.textfiles import LongLines, open_text
 from repurchase.settings import Settings
 
-__all__ = ["FileRead", "RawOrders", "read_orders", "read_table"]
+__all__ = ["FileFault", "FileRead", "OrderLog", "RawOrders", "open_orders", "read_orders", "read_table"]
 
-_PARQUET = (".parquet", ".pq")
-_TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".zip", ".numbers")
-_PARQUET_MARK = b"PAR1"
-
-
-@dataclass(frozen=True)
-class FileRead:
-    """One file, or one table or query of a database, that was read.
-
-    Parameters
-    ----------
-    path : str
-        As found; a database's address without password.
-    rows : int
-        Rows in it.
-    sha256 : str
-        Digest of the file as stored; of a database, of the rows in the order they came.
-    query : str, optional
-        What a database was asked.
-    """
-
-    path: str
-    rows: int
-    sha256: str
-    query: str | None = None
+_SPOOL = "orders"
+_ADVICE = " Or leave such files out with --on-bad-file set-aside."
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,10 @@ class RawOrders:
         What a reader should know, in words.
     source : str
         What messages call the log.
+    bad_files : tuple of FileFault
+        Damaged files that were left out.
+    n_bad_lines : int
+        Damaged lines that were left out.
     """
 
     rows: pl.DataFrame
@@ -75,19 +69,19 @@ class RawOrders:
     digest: str
     notes: tuple[str, ...] = ()
     source: str = "orders"
+    bad_files: tuple[FileFault, ...] = ()
+    n_bad_lines: int = 0
 
 
 def read_orders(source: str | Path | DatabaseSource, *, settings: Settings | None = None) -> RawOrders:
-    """Read an order log.
+    """Read an order log, all of it at once.
 
     Parameters
     ----------
     source : str, Path or DatabaseSource
-        A CSV (also .gz; comma, semicolon, tab, bar or blanks; UTF-8, UTF-16 or Latin-1) or Parquet file, a folder of
-        them (searched to the bottom; hidden files are left out), or a glob; or a table or query of a database (see
-        ``addresses.orders_source``).
+        As for `open_orders`.
     settings : Settings, optional
-        ``columns`` says which column is which where the names do not.
+        As for `open_orders`.
 
     Returns
     -------
@@ -111,30 +105,51 @@ def read_orders(source: str | Path | DatabaseSource, *, settings: Settings | Non
         ...
     repurchase.errors.OrdersError: no-such-folder/orders.csv: no such file or folder. Check the path.
     """
-    settings = settings or Settings()
+    with _own_spool() as spool:
+        log = open_orders(source, settings=settings or Settings(), spool=spool)
+        return RawOrders(
+            log.read(), log.layout, log.files, log.digest, log.notes, log.source, log.bad_files, log.n_bad_lines
+        )
+
+
+def open_orders(source: str | Path | DatabaseSource, *, settings: Settings, spool: Path) -> OrderLog:
+    """Open an order log: see what it consists of, find its faults, and read its rows later, in batches.
+
+    Parameters
+    ----------
+    source : str, Path or DatabaseSource
+        A CSV (also .gz; comma, semicolon, tab, bar or blanks; UTF-8, UTF-16 or Latin-1) or Parquet file, a folder of
+        them (searched to the bottom; hidden files are left out), or a glob; or a table or query of a database (see
+        ``addresses.orders_source``).
+    settings : Settings
+        ``columns`` says which column is which where the names do not; ``on_bad_file`` whether damaged files and lines
+        are left out.
+    spool : Path
+        Folder in which ``orders/`` is made anew, for rows that cannot be read in batches where they lie: those of
+        databases, and of text that is not plain UTF-8. It must stay as long as batches are read.
+
+    Returns
+    -------
+    OrderLog
+        What is known of it, and its rows in batches.
+
+    Raises
+    ------
+    OrdersError
+        If there is no such file, a file cannot be read, is empty or cut off, or the files' columns differ; or if a
+        database cannot be reached or refuses.
+    LayoutError
+        If the columns cannot be told apart.
+    InputError
+        If a database comes without a table or query.
+    """
+    folder = spool / _SPOOL
+    shutil.rmtree(folder, ignore_errors=True)
     if isinstance(source, str | Path) and is_database(str(source)):
         source = orders_source(str(source))
     if isinstance(source, DatabaseSource):
-        return _from_database(source, settings)
-    paths, left_out = _find(str(source))
-    frames, files, notes = [], [], [*left_out]
-    for path in paths:
-        rows, said = _read_file(path)
-        frames.append(rows)
-        files.append(FileRead(path=str(path), rows=rows.height, sha256=_sha256(path)))
-        notes.extend(said)
-    together = _stack(frames, paths)
-    layout = recognise(together.columns, told=settings.columns, source=str(source))
-    digest = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
-    return RawOrders(together, layout, tuple(files), digest, (*notes, *layout.notes), str(source))
-
-
-def _from_database(source: DatabaseSource, settings: Settings) -> RawOrders:
-    read = read_database(source, settings=settings)
-    layout = recognise(read.rows.columns, told=settings.columns, source=str(source))
-    asked = FileRead(path=source.shown, rows=read.rows.height, sha256=read.sha256, query=source.select)
-    digest = hashlib.sha256(read.sha256.encode()).hexdigest()
-    return RawOrders(read.rows, layout, (asked,), digest, (*read.notes, *layout.notes), str(source))
+        return _open_database(source, settings, folder)
+    return _open_files(str(source), settings, folder)
 
 
 def read_table(path: str | Path) -> pl.DataFrame:
@@ -157,102 +172,159 @@ def read_table(path: str | Path) -> pl.DataFrame:
     """
     file = Path(path)
     if not file.is_file():
-        raise OrdersError(f"{file}: no such file.{_near(file)}")
-    return _read_file(file)[0]
+        raise OrdersError(f"{file}: no such file.{nearest_names(file)}")
+    with _own_spool() as spool:
+        part = _open_file(file, str(file), spool / _SPOOL, set_aside=False)[0]
+        return pl.concat(part.batches(tuple(part.schema), n_rows=part.n_rows))
 
 
-def _find(source: str) -> tuple[list[Path], list[str]]:
-    path = Path(source)
-    if path.is_file():
-        return [path], []
-    if path.is_dir():
-        return _in_folder(path)
-    if any(sign in source for sign in "*?["):
-        matches = _matches(path)
-        if matches:
-            return matches, []
-        raise OrdersError(f"{source}: no file matches. Check the pattern, and put it in quotation marks.")
-    raise OrdersError(f"{source}: no such file or folder.{_near(path)}")
+@contextmanager
+def _own_spool() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="repurchase-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
-def _matches(pattern: Path) -> list[Path]:
+def _open_files(source: str, settings: Settings, folder: Path) -> OrderLog:
+    paths, left_out = find_files(source)
+    shown = [str(path) for path in paths]
+    opened = _opened(paths, shown, root=source, folder=folder, settings=settings)
+    return _log(source, opened, settings, [*left_out, *opened.notes])
+
+
+@dataclass
+class _Opened:
+    """What opening one file after the other came to."""
+
+    found: list[Found]
+    notes: list[str]
+    faults: list[FileFault]
+    n_bad_lines: int = 0
+
+
+def _opened(paths: Sequence[Path], shown: Sequence[str], *, root: str, folder: Path, settings: Settings) -> _Opened:
+    opened = _Opened([], [], [])
+    set_aside = settings.on_bad_file == "set_aside"
+    folders = partition_columns(shown, root=root)
+    for number, (path, name) in enumerate(zip(paths, shown, strict=True)):
+        try:
+            part, said, long_lines = _open_file(path, name, folder / f"{number:05d}", set_aside=set_aside)
+        except (OrdersError, LayoutError) as fault:
+            if len(paths) == 1:
+                raise
+            if not set_aside:
+                raise _with_advice(fault) from fault
+            opened.faults.append(FileFault(name, _reason(fault, name)))
+            continue
+        opened.found.append(Found(part, FileRead(name, part.n_rows, _sha256(path, name)), folders[number]))
+        opened.notes.extend((*said, *_words(long_lines, path)))
+        opened.n_bad_lines += long_lines.count
+    if not opened.found:
+        first = opened.faults[0]
+        raise OrdersError(f"{root}: none of the {len(paths)} files can be read. The first, {first.path}: {first.why}")
+    if set_aside:
+        _leave_out_differing(opened)
+    return opened
+
+
+def _leave_out_differing(opened: _Opened) -> None:
+    model = agreed_columns(opened.found)
+    differing = {found.file.path: differing_columns(found, model) for found in opened.found}
+    opened.faults.extend(FileFault(path, f"{words}.") for path, words in differing.items() if words)
+    opened.found = [found for found in opened.found if not differing[found.file.path]]
+
+
+def _log(source: str, opened: _Opened, settings: Settings, notes: Sequence[str]) -> OrderLog:
+    faults = tuple(sorted(opened.faults, key=lambda fault: fault.path))
+    schema = stacked(opened.found, several_advice=_ADVICE)
+    told = dict.fromkeys(opened.found[0].folders, pl.String())
+    layout, used = _recognised(schema, {name: told[name] for name in told if name not in schema}, settings, source)
+    files = tuple(found.file for found in opened.found)
+    count = len(faults) + len(files)
+    aside = [f"Set aside, as damaged: {len(faults)} of {count} files: {_listed(faults)}."] if faults else []
+    return OrderLog(
+        source,
+        layout,
+        files,
+        digest_of(files),
+        (*aside, *notes, *layout.notes),
+        schema | used,
+        tuple(opened.found),
+        faults,
+        opened.n_bad_lines,
+    )
+
+
+def _recognised(
+    schema: dict[str, pl.DataType], by_folder: dict[str, pl.DataType], settings: Settings, source: str
+) -> tuple[Layout, dict[str, pl.DataType]]:
+    # Folders' names are columns only where the files' own do not do: a row that two days' exports share stays one row.
     try:
-        found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        return sorted(match for match in found if match.is_file() and not match.name.startswith((".", "_")))
-    except ValueError:
-        return []
+        return recognise(list(schema), told=settings.columns, source=source), {}
+    except LayoutError:
+        if not by_folder:
+            raise
+    layout = recognise([*schema, *by_folder], told=settings.columns, source=source)
+    return layout, {name: kind for name, kind in by_folder.items() if name in layout.columns.values()}
 
 
-def _near(path: Path) -> str:
-    if not path.parent.is_dir():
-        return " Check the path."
-    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3)
-    return f" Did you mean {' or '.join(near)}?" if near else " Check the path."
+def _open_file(path: Path, shown: str, spool: Path, *, set_aside: bool) -> tuple[Part, tuple[str, ...], LongLines]:
+    try:
+        if is_parquet(path):
+            return *open_parquet(path, shown=shown, whole=set_aside), LongLines()
+        return open_text(path, shown=shown, spool=spool, set_aside=set_aside)
+    except OSError as fault:
+        raise _unreadable(shown, fault) from fault
 
 
-def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    entries = sorted(entry for entry in folder.rglob("*") if entry.is_file() and not _hidden(entry, folder))
-    readable = [entry for entry in entries if entry.name.lower().endswith(_PARQUET + _TEXT)]
-    sheets = [entry.name for entry in entries if entry.name.lower().endswith(_SPREADSHEETS)]
-    others = [entry.name for entry in entries if entry not in set(readable)]
-    if not readable:
-        raise OrdersError(
-            f"{folder}: no CSV or Parquet file in this folder. Found: {first_few(others) if others else 'nothing'}. "
-            "Save the orders as CSV or Parquet."
-        )
-    if sheets:
-        raise OrdersError(
-            f"{folder}: {len(sheets)} of {len(entries)} files cannot be read as orders: {first_few(sheets)}. "
-            "Save them as CSV or Parquet, or move them away."
-        )
-    return readable, [f"Left out, as neither CSV nor Parquet: {first_few(others)}."] if others else []
-
-
-def _hidden(entry: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in entry.relative_to(folder).parts)
-
-
-def _read_file(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _sha256(path: Path, shown: str) -> str:
     try:
         with path.open("rb") as file:
-            mark = file.read(4)
-        if mark == _PARQUET_MARK or path.suffix.lower() in _PARQUET:
-            return _read_parquet(path)
-        return read_text(path)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as fault:
-        raise OrdersError(f"{path}: cannot be read ({fault.strerror or fault}). Check the file.") from fault
+        raise _unreadable(shown, fault) from fault
 
 
-def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    try:
-        rows = pl.read_parquet(path, hive_partitioning=False, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as fault:
-        raise OrdersError(
-            f"{path}: not readable as Parquet ({str(fault).splitlines()[0]}). Export it again."
-        ) from fault
-    if rows.is_empty():
-        raise OrdersError(f"{path}: columns but no orders. Found the columns {first_few(rows.columns, shown=12)}.")
-    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
-    said = (f"{path.name}: columns of lists and records were left out: {first_few(nested)}.",) if nested else ()
-    return rows.drop(nested), said
+def _unreadable(shown: str, fault: OSError) -> OrdersError:
+    return OrdersError(f"{shown}: cannot be read ({fault.strerror or fault}). Check the file.")
 
 
-def _stack(frames: Sequence[pl.DataFrame], paths: Sequence[Path]) -> pl.DataFrame:
-    first = frames[0]
-    for rows, path in zip(frames[1:], paths[1:], strict=True):
-        missing = [name for name in first.columns if name not in rows.columns]
-        extra = [name for name in rows.columns if name not in first.columns]
-        if missing or extra:
-            lacks = f" lacks {first_few(missing)}" if missing else ""
-            has = f" has {first_few(extra)} more" if extra else ""
-            raise OrdersError(
-                f"{path}:{lacks}{' and' if lacks and has else ''}{has} beside {paths[0].name}. "
-                "All files of one log must have the same columns: export them alike, or give them one at a time."
-            )
-    differing = [name for name in first.columns if len({rows.schema[name] for rows in frames}) > 1]
-    return pl.concat([rows.select(first.columns).with_columns(pl.col(differing).cast(pl.String)) for rows in frames])
+def _with_advice(fault: InputError) -> InputError:
+    advice = "" if "set-aside" in str(fault) else _ADVICE
+    return type(fault)(f"{fault}{advice}", withheld=fault.withheld)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _reason(fault: InputError, shown: str) -> str:
+    return fault.log_words.removeprefix(f"{shown}: ")
+
+
+def _words(long_lines: LongLines, path: Path) -> tuple[str, ...]:
+    if not long_lines.count:
+        return ()
+    numbers = ", ".join(f"{number:,}" for number in long_lines.first)
+    more = (
+        f", and {long_lines.count - len(long_lines.first):,} more" if long_lines.count > len(long_lines.first) else ""
+    )
+    are = "line was" if long_lines.count == 1 else "lines were"
+    return (
+        f"{path.name}: {long_lines.count:,} {are} set aside, with more columns than the heading: line {numbers}{more}.",
+    )
+
+
+def _listed(faults: Sequence[FileFault]) -> str:
+    return first_few([f"{Path(fault.path).name} ({fault.why.rstrip('.')})" for fault in faults])
+
+
+def _open_database(source: DatabaseSource, settings: Settings, folder: Path) -> OrderLog:
+    read = spool_database(source, settings=settings, spool=folder)
+    part = read.part
+    layout = recognise(list(part.schema), told=settings.columns, source=str(source))
+    asked = FileRead(path=source.shown, rows=part.n_rows, sha256=read.sha256, query=source.select)
+    return OrderLog(
+        str(source),
+        layout,
+        (asked,),
+        digest_of((asked,)),
+        (*read.notes, *layout.notes),
+        part.schema,
+        (Found(part, asked, {}),),
+    )

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-import polars as pl
-
 from repurchase.errors import InsufficientHistory, OrdersError
 from repurchase.orders.dates import LATEST_ZONE
 from repurchase.settings import DEFAULT_HORIZONS, Settings
 
-__all__ = ["Rule", "require_sufficient", "resolve_as_of", "sufficiency", "supported_horizons"]
+__all__ = ["Extent", "Rule", "require_sufficient", "resolve_as_of", "sufficiency", "supported_horizons"]
 
 _QUIET_DAYS = 30
 _QUIET_SPELLS = 3
@@ -41,15 +39,37 @@ class Rule:
     advice: str
 
 
-def sufficiency(orders: pl.DataFrame, *, as_of: date, settings: Settings) -> tuple[Rule, ...]:
+@dataclass(frozen=True)
+class Extent:
+    """How much there is to learn from, by a day.
+
+    Parameters
+    ----------
+    as_of : date
+        Last day known, inclusive.
+    first_day : date or None
+        First purchase day.
+    days, customers, repeat_buyers : int
+        Different purchase days; customers with one; customers with a second.
+    has_amounts : bool
+        Whether there is money.
+    """
+
+    as_of: date
+    first_day: date | None
+    days: int
+    customers: int
+    repeat_buyers: int
+    has_amounts: bool = True
+
+
+def sufficiency(extent: Extent, *, settings: Settings) -> tuple[Rule, ...]:
     """Hold a log against every rule.
 
     Parameters
     ----------
-    orders : DataFrame
-        Clean orders (see ``tables.ORDERS``).
-    as_of : date
-        Last day known, inclusive; later orders are not looked at.
+    extent : Extent
+        Of the log, by the last day known.
     settings : Settings
         ``min_customers``, ``min_repeat_buyers`` and ``horizons``.
 
@@ -61,21 +81,16 @@ def sufficiency(orders: pl.DataFrame, *, as_of: date, settings: Settings) -> tup
 
     Examples
     --------
-    >>> log = pl.DataFrame({"customer_id": ["a", "a"], "order_date": [datetime(2024, 1, 1), datetime(2024, 6, 1)],
-    ...                     "amount": [5.0, 5.0]})
-    >>> rules = sufficiency(log, as_of=date(2024, 6, 30), settings=Settings())
-    >>> [(rule.name, rule.found) for rule in rules if not rule.holds]
+    >>> log = Extent(date(2024, 6, 30), date(2024, 1, 1), days=2, customers=1, repeat_buyers=1)
+    >>> [(rule.name, rule.found) for rule in sufficiency(log, settings=Settings()) if not rule.holds]
     [('customers', '1 customer'), ('repeat_buyers', '1 customer who bought on a second day')]
     """
-    days = _purchase_days(orders, as_of)
-    per_customer = days.group_by("customer_id").len()
-    repeat_buyers = int((per_customer["len"] > 1).sum())
     return (
-        _several_days(days["day"].n_unique()),
-        _customers(per_customer.height, settings.min_customers),
-        _repeat_buyers(repeat_buyers, settings.min_repeat_buyers),
-        _history(days, as_of, settings),
-        _amounts(orders),
+        _several_days(extent.days),
+        _customers(extent.customers, settings.min_customers),
+        _repeat_buyers(extent.repeat_buyers, settings.min_repeat_buyers),
+        _history(extent, settings),
+        _amounts(extent.has_amounts),
     )
 
 
@@ -159,13 +174,13 @@ was asked for. Ask for at most 32 days (--horizon), or send a longer export.
     return supported
 
 
-def resolve_as_of(orders: pl.DataFrame, *, as_of: date | None, today: date | None = None) -> date:
+def resolve_as_of(order_days: Iterable[date], *, as_of: date | None, today: date | None = None) -> date:
     """Settle the last day known.
 
     Parameters
     ----------
-    orders : DataFrame
-        Clean orders.
+    order_days : iterable of date
+        Days with clean orders, at least one.
     as_of : date, optional
         The day asked for; without it the day of the last order.
     today : date, optional
@@ -187,7 +202,7 @@ def resolve_as_of(orders: pl.DataFrame, *, as_of: date | None, today: date | Non
 
     Examples
     --------
-    >>> log = pl.DataFrame({"order_date": [datetime(2024, 1, 1), datetime(2024, 1, 15)]})
+    >>> log = [date(2024, 1, 1), date(2024, 1, 15)]
     >>> resolve_as_of(log, as_of=None), resolve_as_of(log, as_of=date(2024, 2, 1))
     (datetime.date(2024, 1, 15), datetime.date(2024, 2, 1))
     >>> resolve_as_of(log, as_of=date(2024, 6, 1))
@@ -196,7 +211,7 @@ def resolve_as_of(orders: pl.DataFrame, *, as_of: date | None, today: date | Non
     repurchase.errors.OrdersError: --as-of 2024-06-01 is 138 days after the last order (2024-01-15); the longest quiet \
 spell in the log is 14 days, so it was hardly observed that long. Take a day up to 2024-02-26, or send a newer export.
     """
-    days: list[date] = orders["order_date"].dt.date().unique().sort().to_list()
+    days = sorted(set(order_days))
     first, last = days[0], days[-1]
     if as_of is None:
         _require_no_stray_day(days)
@@ -232,30 +247,6 @@ def _require_no_stray_day(days: list[date]) -> None:
     )
 
 
-def _purchase_days(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    """Find the days on which customers bought.
-
-    Parameters
-    ----------
-    orders : DataFrame
-        Clean orders.
-    as_of : date
-        Last day looked at.
-
-    Returns
-    -------
-    DataFrame
-        ``customer_id`` and ``day``, one row each; days whose net sales are not positive are left out.
-    """
-    known = orders.select("customer_id", pl.col("order_date").dt.date().alias("day"), "amount").filter(
-        pl.col("day") <= as_of
-    )
-    net = known.group_by("customer_id", "day").agg(
-        pl.col("amount").sum().round(4), pl.col("amount").count().alias("priced")
-    )
-    return net.filter((pl.col("priced") == 0) | (pl.col("amount") > 0)).select("customer_id", "day")
-
-
 def _several_days(found: int) -> Rule:
     return Rule(
         name="days_with_orders",
@@ -286,9 +277,8 @@ def _repeat_buyers(found: int, least: int) -> Rule:
     )
 
 
-def _history(days: pl.DataFrame, as_of: date, settings: Settings) -> Rule:
-    first = days["day"].min()
-    found = (as_of - first).days + 1 if isinstance(first, date) else 0
+def _history(extent: Extent, settings: Settings) -> Rule:
+    found = (extent.as_of - extent.first_day).days + 1 if extent.first_day else 0
     asked = max(settings.horizons) if settings.horizons else None
     least = asked if asked is not None else _days_needed(DEFAULT_HORIZONS[0])
     ahead = asked if asked is not None else DEFAULT_HORIZONS[0]
@@ -301,8 +291,7 @@ def _history(days: pl.DataFrame, as_of: date, settings: Settings) -> Rule:
     )
 
 
-def _amounts(orders: pl.DataFrame) -> Rule:
-    has_money = orders["amount"].null_count() < orders.height
+def _amounts(has_money: bool) -> Rule:
     return Rule(
         name="amounts",
         found="money on the orders" if has_money else "no money on the orders",

@@ -57,7 +57,7 @@ class Survey:
         Parameters
         ----------
         rows : DataFrame
-            Of the export, with at least its columns of dates and numbers.
+            Of the export, with at least its `surveyed_columns`; others leave nothing to decide.
         layout : Layout
             Which column is which.
 
@@ -66,10 +66,14 @@ class Survey:
         Survey
             Their evidence.
         """
+        when = layout.columns["order_date"]
         columns = {role: layout.columns[role] for role in NUMBERS if role in layout.columns}
         return cls(
-            DateEvidence.of(rows[layout.columns["order_date"]]),
-            {role: NumberEvidence.of(rows[column]) for role, column in columns.items()},
+            DateEvidence.of(rows[when]) if when in rows.columns else DateEvidence(),
+            {
+                role: NumberEvidence.of(rows[column]) if column in rows.columns else NumberEvidence()
+                for role, column in columns.items()
+            },
         )
 
     def __add__(self, other: "Survey") -> "Survey":

@@ -28,8 +28,8 @@ class Tally:
         Rows that show each fault.
     treated : Counter of (str, str)
         Rows of each reason and treatment; no row is counted twice.
-    first_day, last_day : date or None
-        Of the rows among the orders.
+    days : frozenset of date
+        Days of the rows among the orders.
     n_customers, n_orders : int
         Customers among the orders, and their orders (returns left out).
     sales : int
@@ -50,8 +50,7 @@ class Tally:
     n_kept: int = 0
     found: Counter[str] = field(default_factory=Counter)
     treated: Counter[tuple[str, Treatment]] = field(default_factory=Counter)
-    first_day: date | None = None
-    last_day: date | None = None
+    days: frozenset[date] = frozenset()
     n_customers: int = 0
     n_orders: int = 0
     sales: int = 0
@@ -86,7 +85,6 @@ class Tally:
         kept = rows.filter(pl.col("treatment") != "set_aside") if sales.height < rows.height else rows
         found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
         treated = rows.filter(pl.col("reason").is_not_null()).group_by("reason", "treatment").len().rows()
-        days = kept["order_date"].dt.date()
         partly = _paid_back_in_part(sales) if layout.amount_rule == "order_total" else pl.Series(dtype=pl.Float64)
         staff = sales.filter("employee") if sales["employee"].any() else sales.head(0)
         lost = not ruled.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return"))
@@ -95,8 +93,7 @@ class Tally:
             n_kept=sales.height,
             found=Counter({name: count for name, count in found.items() if count}),
             treated=Counter({(reason, how): count for reason, how, count in treated}),
-            first_day=days.min(),  # type: ignore[arg-type]
-            last_day=days.max(),  # type: ignore[arg-type]
+            days=frozenset(kept["order_date"].dt.date().unique().to_list()),
             n_customers=kept["customer_id"].n_unique(),
             n_orders=_n_orders(sales),
             sales=_units(kept["amount"]) if ruled.has_amounts else 0,
@@ -109,15 +106,12 @@ class Tally:
         )
 
     def __add__(self, other: "Tally") -> "Tally":
-        days = [day for day in (self.first_day, other.first_day) if day]
-        last = [day for day in (self.last_day, other.last_day) if day]
         return Tally(
             n_raw=self.n_raw + other.n_raw,
             n_kept=self.n_kept + other.n_kept,
             found=self.found + other.found,
             treated=self.treated + other.treated,
-            first_day=min(days, default=None),
-            last_day=max(last, default=None),
+            days=self.days | other.days,
             n_customers=self.n_customers + other.n_customers,
             n_orders=self.n_orders + other.n_orders,
             sales=self.sales + other.sales,
@@ -169,8 +163,8 @@ class Tally:
             notes=(*notes, *self._notes(layout)),
             has_amounts=ruled.has_amounts,
             currency=ruled.currency,
-            first_day=self.first_day,
-            last_day=self.last_day,
+            first_day=min(self.days, default=None),
+            last_day=max(self.days, default=None),
             n_customers=self.n_customers,
             n_orders=self.n_orders,
             layout=layout.name,

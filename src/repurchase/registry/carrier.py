@@ -50,6 +50,8 @@ def write_carrier(bundle: Path, folder: Path, *, run_id: str, model_id: str, met
             mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id, metadata=dict(metadata)),
         )
     _forget_this_machine(folder)
+    # MLflow copies our file with the rights it has where the package is installed.
+    (folder / SHIM.name).chmod((folder / "MLmodel").stat().st_mode)
     return folder
 
 

@@ -142,7 +142,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait_seconds: float | None = None) -> Iterator[None]:
     """Hold a folder against other processes of ours.
 
     SQLite's file lock, because the standard library has no other one that works on every system and is let go
@@ -152,6 +152,8 @@ def locked(folder: Path) -> Iterator[None]:
     ----------
     folder : Path
         What to hold.
+    wait_seconds : float, optional
+        How long to wait for another holder; default some minutes.
 
     Yields
     ------
@@ -161,11 +163,12 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     DeliveryError
-        If the folder cannot be written, or someone else holds it for minutes.
+        If the folder cannot be written, or someone else holds it longer than that.
     """
+    seconds = LOCK_WAIT_SECONDS if wait_seconds is None else wait_seconds
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        holder = sqlite3.connect(folder / LOCK, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
+        holder = sqlite3.connect(folder / LOCK, timeout=seconds, isolation_level=None)
     except (OSError, sqlite3.Error) as fault:
         raise DeliveryError(
             f"{folder} cannot be written ({fault}). Choose another --home or mend its rights."

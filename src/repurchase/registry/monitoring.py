@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repurchase.registry.pending import settle_pending
 from repurchase.registry.store import mlflow_faults, open_existing
 
 __all__ = ["log_monitoring", "monitoring_metrics"]
@@ -52,6 +53,7 @@ def log_monitoring(home: Path, record: Mapping[str, Any]) -> str | None:
         store.client.log_text(run_id, json.dumps(record, indent=1, ensure_ascii=False), "monitor.json")
         undo.pop_all()
         store.client.set_terminated(run_id, "FINISHED")
+    settle_pending(store)
     return run_id
 
 

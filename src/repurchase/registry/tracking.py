@@ -15,6 +15,7 @@ from repurchase.registry.card import model_card
 from repurchase.registry.carrier import write_carrier
 from repurchase.registry.disk import clear_partial, json_bytes, locked, partial_sibling
 from repurchase.registry.figures import run_metrics
+from repurchase.registry.pending import settle_pending
 from repurchase.registry.scoring import cleaning_settings
 from repurchase.registry.store import MODEL, Store, current, database_of, mlflow_faults
 from repurchase.settings import Settings
@@ -164,6 +165,7 @@ def log_training(store: Store, training: Training) -> str:
         store.client.set_model_version_tag(MODEL, version, COMPLETE, "true")
         store.client.set_terminated(run_id, "FINISHED")
     logger.info("Version %s of model %s is in %s and in MLflow.", version, MODEL, models / version)
+    settle_pending(store)
     return version
 
 

@@ -3,8 +3,6 @@
 Nothing on the page leaves it: style and pictures are inside, and its content policy forbids every request.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +12,7 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
+from repurchase.registry.disk import write_whole
 from repurchase.report import customer_sections, figures, run_sections, since, words
 from repurchase.report.reading import Facts, gather, read_monitor, read_run, read_scores
 
@@ -54,7 +53,7 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
     monitored, why_not_monitored = read_monitor(source)
     facts = gather(scores, run, name=str(source))
     notices = [words for words in (why_not, why_not_monitored) if words]
-    _write_whole(target, _render(facts, notices, monitored))
+    _write_whole(target, _render(facts, notices, monitored, made_from=_seen_from(target.parent, source)))
     return target
 
 
@@ -85,7 +84,13 @@ def build_report(
     return _render(gather(scores, run), [] if run else ["There is no record of the run."], monitored or {})
 
 
-def _render(facts: Facts, notices: Sequence[str], monitored: Mapping[str, Any]) -> str:
+def _seen_from(folder: Path, scores: Path) -> str:
+    """Say where the scores of a page lie, without telling more of this machine than the page's own folder does."""
+    place, here = scores.absolute(), folder.absolute()
+    return (place.relative_to(here) if place.is_relative_to(here) else Path(place.name)).as_posix()
+
+
+def _render(facts: Facts, notices: Sequence[str], monitored: Mapping[str, Any], *, made_from: str = "") -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -98,6 +103,7 @@ def _render(facts: Facts, notices: Sequence[str], monitored: Mapping[str, Any]) 
     style = here.joinpath("page.css").read_text(encoding="utf-8")
     page = template.render(
         facts=facts,
+        made_from=made_from,
         style=Markup(style),  # noqa: S704 - our own file
         pictures={picture.name: _figure(picture) for picture in _pictures(facts)},
         notices=[*notices, *_what_is_missing(facts, recorded=bool(facts.run))],
@@ -176,19 +182,10 @@ def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
 
 def _write_whole(target: Path, page: str) -> None:
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent or Path())
-    except OSError as fault:
-        raise DeliveryError(_not_written(target, fault)) from fault
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, target)  # noqa: PTH105 - atomic, over an existing page too
-    except OSError as fault:
-        Path(temporary).unlink(missing_ok=True)
-        raise DeliveryError(_not_written(target, fault)) from fault
-
-
-def _not_written(target: Path, fault: OSError) -> str:
-    reason = fault.strerror or type(fault).__name__
-    return f"{target}: the report cannot be written there ({reason}). Choose a writable folder that exists."
+        write_whole(target, page.encode("utf-8"))
+    except DeliveryError as fault:
+        why = fault.__cause__
+        reason = (why.strerror if isinstance(why, OSError) else None) or type(why).__name__
+        raise DeliveryError(
+            f"{target}: the report cannot be written there ({reason}). Choose a writable folder that exists."
+        ) from fault

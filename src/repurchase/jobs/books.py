@@ -1,0 +1,92 @@
+"""The ledgers of a log's customers: one in memory, or one per partition on disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from repurchase.features.timeline import Ledger
+
+__all__ = ["Books", "keep_book"]
+
+
+@dataclass(frozen=True)
+class Books:
+    """Ledgers by partition; customers rise from one to the next, and each is in one of them.
+
+    Parameters
+    ----------
+    kept : tuple of Ledger or Path
+        In memory, or where `keep_book` put them.
+    observed_until : date
+        Last day observed, inclusive.
+    has_amounts : bool
+        Whether the log knows money.
+    """
+
+    kept: tuple[Ledger | Path, ...]
+    observed_until: date
+    has_amounts: bool
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, number: int) -> Ledger:
+        book = self.kept[number]
+        return book if isinstance(book, Ledger) else self._read(book)
+
+    def __iter__(self) -> Iterator[Ledger]:
+        return (self[number] for number in range(len(self)))
+
+    def whole(self) -> Ledger:
+        """Put all ledgers together.
+
+        Returns
+        -------
+        Ledger
+            Of every customer; some fifty bytes per purchase day.
+        """
+        if len(self.kept) == 1:
+            return self[0]
+        ids, entries, before = [], [], 0
+        for book in self:
+            ids.append(book.ids)
+            entries.append(book.entries.with_columns((pl.col("customer") + before).cast(pl.UInt32)))
+            before += len(book.ids)
+        return Ledger(pl.concat(ids), pl.concat(entries), self.observed_until, self.has_amounts)
+
+    def _read(self, path: Path) -> Ledger:
+        entries = pl.read_ipc(path / _ENTRIES)
+        ids = pl.read_ipc(path / _IDS).to_series()
+        return Ledger(ids, entries, self.observed_until, self.has_amounts)
+
+
+_ENTRIES, _IDS = "entries.arrow", "ids.arrow"
+
+
+def keep_book(book: Ledger, folder: Path) -> Path:
+    """Write a ledger to disk.
+
+    Parameters
+    ----------
+    book : Ledger
+        Of one partition.
+    folder : Path
+        Is made.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the place goes away.
+    """
+    folder.mkdir(parents=True)
+    book.ids.to_frame().write_ipc(folder / _IDS)
+    book.entries.write_ipc(folder / _ENTRIES)
+    return folder

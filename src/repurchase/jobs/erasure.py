@@ -1,0 +1,242 @@
+"""Take customers out of one file: the rest of it stays as it is, and readers see the old file or the new one."""
+
+import codecs
+import csv
+import gzip
+import html
+import io
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from repurchase.errors import InputError
+from repurchase.jobs.customers import id_column
+from repurchase.orders.ids import clean_ids
+
+__all__ = ["ids_in_page", "ids_in_table", "list_without", "made_from", "stage_without"]
+
+_PARQUET = b"PAR1"
+_GZIP = b"\x1f\x8b"
+_DELIMITERS = ",;\t|"
+_HEAD_BYTES = 4096
+_SCORES_OF = re.compile(r'<meta name="repurchase-scores" content="([^"]*)">')
+_PAGE = "<title>Who will buy again"
+_ROW_HEADER = re.compile(r'<th role="rowheader" scope="row">(.*?)</th>', re.DOTALL)
+
+
+def ids_in_table(path: Path, column: str, wanted: Collection[str]) -> dict[str, int]:
+    """Count a table's rows of some customers; only the column of ids is read.
+
+    Parameters
+    ----------
+    path : Path
+        ``.parquet`` or ``.csv``.
+    column : str
+        The column of ids, as exported or cleaned.
+    wanted : collection of str
+        Ids as `clean_ids` spells them.
+
+    Returns
+    -------
+    dict of str to int
+        Each id that is there, and its rows.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read.
+    """
+    with _readable(path):
+        ids = clean_ids(_scan(path).select(column).collect()[column]).alias("id")
+    found = ids.filter(ids.is_in(pl.Series(sorted(wanted), dtype=pl.String()).implode())).value_counts()
+    return dict(found.iter_rows())
+
+
+def stage_without(path: Path, column: str, wanted: Collection[str], staged: Path) -> int:
+    """Write a table without some customers' rows.
+
+    Parameters
+    ----------
+    path : Path
+        ``.parquet`` or ``.csv``; every column, its type and its order are kept.
+    column : str
+        The column of ids, as exported or cleaned.
+    wanted : collection of str
+        Ids as `clean_ids` spells them.
+    staged : Path
+        Where to.
+
+    Returns
+    -------
+    int
+        Rows that are left.
+    """
+    table = _scan(path)
+    given = table.select(column).unique().collect()[column]
+    spelled = clean_ids(given).is_in(pl.Series(sorted(wanted), dtype=pl.String()).implode())
+    theirs = given.filter(spelled)
+    left = table.filter(~pl.col(column).is_in(theirs.implode()).fill_null(value=False))
+    if path.suffix.lower() == ".csv":
+        left.sink_csv(staged)
+    else:
+        left.sink_parquet(staged)
+    return int(_scan(staged).select(pl.len()).collect().item())
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    if path.suffix.lower() == ".csv":
+        return pl.scan_csv(path, infer_schema=False)
+    return pl.scan_parquet(path)
+
+
+def list_without(path: Path, wanted: Collection[str], *, told: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
+    """Take customers out of a list that somebody keeps: encoding, delimiter and every other line stay as they are.
+
+    Parameters
+    ----------
+    path : Path
+        CSV (also compressed) or Parquet.
+    wanted : collection of str
+        Ids as `clean_ids` spells them.
+    told : mapping
+        ``customer_id`` to the name that the column of ids has.
+
+    Returns
+    -------
+    content : bytes
+        The list without them.
+    found : dict of str to int
+        Each id that is there, and its rows.
+
+    Raises
+    ------
+    InputError
+        If the list cannot be read.
+    """
+    with _readable(path):
+        content = path.read_bytes()
+        if content.startswith(_PARQUET):
+            return _parquet_without(path, wanted, told)
+        zipped = content.startswith(_GZIP)
+        plain, found = _lines_without(gzip.decompress(content) if zipped else content, path, wanted, told)
+        return (gzip.compress(plain, mtime=0) if zipped else plain), found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, csv.Error, pl.exceptions.PolarsError) as fault:
+        raise InputError(f"{path} cannot be read, so nobody can be taken out of it. Mend it or remove it.") from fault
+
+
+def _parquet_without(path: Path, wanted: Collection[str], told: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
+    rows = pl.read_parquet(path)
+    ids = clean_ids(rows[id_column(rows.columns, told=told, path=path)]).alias("id")
+    theirs = ids.is_in(pl.Series(sorted(wanted), dtype=pl.String()).implode()).fill_null(value=False)
+    content = io.BytesIO()
+    rows.filter(~theirs).write_parquet(content)
+    return content.getvalue(), dict(ids.filter(theirs).value_counts().iter_rows())
+
+
+def _lines_without(
+    content: bytes, path: Path, wanted: Collection[str], told: Mapping[str, str]
+) -> tuple[bytes, dict[str, int]]:
+    encoding = _encoding(content)
+    records = list(_records(content.decode(encoding)))
+    first = 1 if records and records[0].lower().startswith("sep=") else 0
+    if len(records) <= first:
+        return content, {}
+    heading = records[first].removeprefix("\ufeff")
+    delimiter = max(_DELIMITERS, key=heading.count)
+    names = _fields(heading, delimiter)
+    place = names.index(id_column(names, told=told, path=path))
+    cells = [_fields(record, delimiter) for record in records[first + 1 :]]
+    ids = clean_ids(pl.Series([row[place] if place < len(row) else None for row in cells], dtype=pl.String()))
+    found: dict[str, int] = {}
+    kept = records[: first + 1]
+    for record, one in zip(records[first + 1 :], ids, strict=True):
+        if one in wanted:
+            found[one] = found.get(one, 0) + 1
+        else:
+            kept.append(record)
+    return "".join(kept).encode(encoding), found
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16-le" if content.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"  # Windows-1252 too: no byte is changed on the way there and back
+    return "utf-8"
+
+
+def _records(text: str) -> Iterator[str]:
+    """Cut a text at the line ends that stand outside quotation marks."""
+    record = ""
+    for line in re.findall(r"[^\n\r]*(?:\r\n|\n|\r)|[^\n\r]+$", text):
+        record += line
+        if record.count('"') % 2 == 0:
+            yield record
+            record = ""
+    if record:
+        yield record
+
+
+def _fields(record: str, delimiter: str) -> list[str]:
+    return next(csv.reader([record.strip("\r\n")], delimiter=delimiter), []) if record.strip() else []
+
+
+def made_from(path: Path) -> str | None:
+    """Say from which scores a page was made.
+
+    Parameters
+    ----------
+    path : Path
+        Any ``.html`` file.
+
+    Returns
+    -------
+    str or None
+        The scores' place, seen from the page's folder, or "" where the page does not say; None if it is not ours.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
+    if _PAGE not in head:
+        return None
+    told = _SCORES_OF.search(head)
+    return html.unescape(told[1]) if told else ""
+
+
+def ids_in_page(path: Path, is_wanted: Callable[[str], bool]) -> list[str]:
+    """List customers that a page names.
+
+    Parameters
+    ----------
+    path : Path
+        A page of ours.
+    is_wanted : callable
+        Which of them.
+
+    Returns
+    -------
+    list of str
+        Their ids.
+    """
+    named = (html.unescape(one) for one in _ROW_HEADER.findall(path.read_text(encoding="utf-8")))
+    return sorted({one for one in named if is_wanted(one)})

@@ -1,0 +1,257 @@
+"""Counting purchase days: a few passes over a ledger's sorted columns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from repurchase.errors import InputError
+from repurchase.features.history import Ints, day_number
+from repurchase.features.timeline import Ledger
+from repurchase.marketing.counts import (
+    COHORT_UNITS,
+    MAX_COHORTS,
+    MONTHLY,
+    REPEAT_DAYS,
+    RETENTION_DAYS,
+    WEEKLY_UP_TO_DAYS,
+    Counts,
+    period_number,
+)
+
+__all__ = ["count_purchases"]
+
+Places = npt.NDArray[np.integer[Any]]
+
+
+def count_purchases(book: Ledger, *, as_of: date) -> Counts:
+    """Count what customers did, up to a day.
+
+    Parameters
+    ----------
+    book : Ledger
+        A log, or all entries of some of its customers. ``has_amounts`` must be that of the whole log.
+    as_of : date
+        Last day known, inclusive.
+
+    Returns
+    -------
+    Counts
+        Counts of these customers; those of other customers can be added.
+
+    Raises
+    ------
+    InputError
+        If a closing of the shop is left out: months are calendar months.
+    """
+    if book.closing is not None:
+        raise InputError("Repeat business is counted on calendar days. Send the ledger that leaves no closing out.")
+    days = _known_days(book, as_of)
+    if not len(days.day):
+        return Counts.none(as_of)
+    now, first_entry = day_number(as_of), int(days.day.min())
+    months = _Months(first_entry, now)
+    month = months.of(days.day)
+    made = _purchases(days, month, has_amounts=book.has_amounts)
+    sales = _sales(days, month, made, months.n) if book.has_amounts else {}
+    monthly, watched, gaps, cohorts = _tables(made, months, sales)
+    first_purchase = int(made.first.min()) if len(made.first) else None
+    return Counts(as_of, book.has_amounts, first_entry, first_purchase, monthly, watched, gaps, cohorts)
+
+
+@dataclass(frozen=True)
+class _Days:
+    """One row per customer and day that money counts on, sorted."""
+
+    customer: Places
+    day: Places
+    spend: Places
+    orders: Places
+
+
+@dataclass(frozen=True)
+class _Purchases:
+    """Purchase days, blocks of customers; ``count`` and ``first`` have one value a customer."""
+
+    bought: npt.NDArray[np.bool_]
+    customer: Places
+    day: Places
+    month: Places
+    orders: Places
+    start: Ints
+    count: Ints
+    first: Places
+
+
+class _Months:
+    """Calendar months from the one of the first day up to that of the last, by number; the last may be cut short."""
+
+    def __init__(self, first: int, now: int) -> None:
+        self.first, self.now = first, now
+        month = period_number(np.arange(first, now + 1), "month")
+        self.numbers = np.arange(month[0], month[-1] + 1)
+        self.n = len(self.numbers)
+        self._index = (month - month[0]).astype(np.int32)
+        ends = np.append(np.flatnonzero(np.diff(month)), now - first)
+        self._ended = np.searchsorted(ends, np.arange(now - first + 2), side="left").astype(np.int32)
+
+    def of(self, day: Places) -> Places:
+        month: Places = self._index[day - self.first]
+        return month
+
+    def ended_before(self, day: Places) -> Places:
+        ended: Places = self._ended[np.minimum(day, self.now + 1) - self.first]
+        return ended
+
+
+def _known_days(book: Ledger, as_of: date) -> _Days:
+    entries = book.entries
+    now = day_number(as_of)
+    if len(entries) and int(entries["known"].to_numpy().max()) > now:
+        entries = entries.filter(pl.col("known") <= now)
+    days = _Days(*(entries[name].to_numpy() for name in ("customer", "day", "spend", "orders")))
+    return days if bool((entries["known"].to_numpy() == days.day).all()) else _merged(days)
+
+
+def _merged(days: _Days) -> _Days:
+    key = (days.customer.astype(np.int64) << 32) + days.day
+    order = np.argsort(key, kind="stable")  # nearly sorted already
+    key = key[order]
+    start = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    at = order[start]
+    sums = (np.add.reduceat(values[order], start) for values in (days.spend, days.orders))
+    return _Days(days.customer[at], days.day[at], *sums)
+
+
+def _purchases(days: _Days, month: Places, *, has_amounts: bool) -> _Purchases:
+    bought = days.spend > 0 if has_amounts else days.orders > 0
+    columns = [days.customer, days.day, month, days.orders]
+    customer, day, month, orders = columns if bought.all() else [values[bought] for values in columns]
+    start = _begins(customer)
+    return _Purchases(bought, customer, day, month, orders, start, np.diff(np.append(start, len(day))), day[start])
+
+
+def _sales(days: _Days, month: Places, made: _Purchases, n_months: int) -> dict[str, Ints]:
+    after = made.bought.copy()
+    after[np.flatnonzero(after)[made.start]] = False
+    rest = np.flatnonzero(~made.bought)  # days of returns, or of nothing paid: after the first purchase, or not
+    first = np.full(int(days.customer[-1]) + 1, np.iinfo(np.int32).max, dtype=np.int32)
+    first[made.customer[made.start]] = made.first
+    after[rest] = False
+    sales, early = _sums(month, days.spend, n_months), _sums(month[~after], days.spend[~after], n_months)
+    return {"sales": sales, "returning_sales": sales - early}
+
+
+def _tables(made: _Purchases, months: _Months, sales: Mapping[str, Ints]) -> tuple[Ints, Ints, Ints, Ints]:
+    second = made.start[made.count > 1] + 1
+    new_month = _changes(made.month, made.start)
+    none = np.zeros(months.n, dtype=np.int64)
+    rows = {
+        "customers": _histogram(made.month[new_month], months.n),
+        "new_customers": _histogram(made.month[made.start], months.n),
+        "second_purchases": _histogram(made.month[second], months.n),
+        "orders": _sums(made.month, made.orders, months.n),
+        **_retention(made, months),
+        **sales,
+    }
+    watched, gaps = _comeback(made, second, months.now)
+    monthly = np.stack([rows.get(name, none) for name in MONTHLY])
+    return monthly, watched, gaps, _cohorts(made, new_month, months)
+
+
+def _retention(made: _Purchases, months: _Months) -> dict[str, Ints]:
+    # Of each month's end e: who bought in (e - 180, e - 90], and who of them also in (e - 90, e]. At most one purchase
+    # day d of a customer is the last one by e - 90, so every customer is counted once at e, at d: in a run of ends.
+    later = np.append(made.day[1:], 0).astype(np.int32)
+    later[made.start + made.count - 1] = months.now + 1
+    since = made.day + RETENTION_DAYS
+    over = np.minimum(since, later) + RETENTION_DAYS  # the first day that is too late
+    stop = months.ended_before(over)
+    back = np.minimum(np.maximum(since, later), over)
+    return {
+        "before": _runs(months.ended_before(since), stop, months.n),
+        "kept": _runs(months.ended_before(back), stop, months.n),
+    }
+
+
+def _runs(start: Places, stop: Places, length: int) -> Ints:
+    change = _histogram(start, length + 1) - _histogram(stop, length + 1)
+    return np.cumsum(change)[:length]
+
+
+def _comeback(made: _Purchases, second: Ints, now: int) -> tuple[Ints, Ints]:
+    seen, gap = now - made.first, made.day[second] - made.day[second - 1]
+    seen_again, longest = now - made.day[second - 1], max(REPEAT_DAYS)
+    watched = np.array([(seen >= days).sum() for days in REPEAT_DAYS], dtype=np.int64)
+    gaps = [_histogram(gap[(gap <= days) & (seen_again >= days)], longest + 1) for days in REPEAT_DAYS]
+    return watched, np.stack(gaps)
+
+
+def _cohorts(made: _Purchases, new_month: npt.NDArray[np.bool_], months: _Months) -> Ints:
+    tables = np.zeros((len(COHORT_UNITS), MAX_COHORTS, MAX_COHORTS), dtype=np.int64)
+    if not len(made.day):
+        return tables
+    earliest = int(made.first.min())
+    if months.now - earliest <= WEEKLY_UP_TO_DAYS:
+        tables[0] = _weekly_cohorts(made, earliest, months.now)
+    for place, counted in enumerate(_calendar_cohorts(made, new_month, months), start=1):
+        tables[place] = counted
+    return tables
+
+
+def _calendar_cohorts(made: _Purchases, new_month: npt.NDArray[np.bool_], months: _Months) -> list[Ints]:
+    # One histogram of a customer's first month, a month bought in, and whether that begins a quarter and a year for
+    # the customer, holds the tables of months, quarters and years.
+    span = min(months.n, MAX_COHORTS * 12)
+    month, start = made.month[new_month], _begins(made.customer[new_month])
+    quarter, year = (_changes((months.numbers // length).astype(np.int32)[month], start) for length in (3, 12))
+    first = np.repeat(month[start], np.diff(np.append(start, len(month)))) - (months.n - span)
+    place = (((first * span) + month - (months.n - span)) * 2 + quarter) * 2 + year
+    joint = _histogram(place[first >= 0], span * span * 4).reshape(span, span, 2, 2)
+    counted = [joint.sum(axis=(2, 3)), joint[:, :, 1].sum(axis=2), joint[:, :, :, 1].sum(axis=2)]
+    return [_latest(table, months.numbers[-span:] // length) for table, length in zip(counted, (1, 3, 12), strict=True)]
+
+
+def _latest(table: Ints, period: Ints) -> Ints:
+    # From months to the latest periods, counted backwards.
+    ago = period[-1] - period
+    shown = ago < MAX_COHORTS
+    out = np.zeros((MAX_COHORTS, MAX_COHORTS), dtype=np.int64)
+    np.add.at(out, np.ix_(ago[shown], ago[shown]), table[np.ix_(shown, shown)])
+    return out
+
+
+def _weekly_cohorts(made: _Purchases, earliest: int, now: int) -> Ints:
+    week = period_number(np.arange(earliest, now + 1), "week")
+    period = (week[-1] - week)[made.day - earliest]
+    cohort = np.repeat(period[made.start], made.count)
+    shown = _changes(period, made.start) & (cohort < MAX_COHORTS)
+    place = cohort[shown] * MAX_COHORTS + period[shown]
+    return _histogram(place, MAX_COHORTS**2).reshape(MAX_COHORTS, MAX_COHORTS)
+
+
+def _begins(customer: Places) -> Ints:
+    """Where each customer's block begins."""
+    return np.flatnonzero(_changes(customer, np.zeros(0, dtype=np.int64)))
+
+
+def _changes(values: Places, start: Ints) -> npt.NDArray[np.bool_]:
+    """Where a value differs from the one before it, or a customer begins."""
+    changes = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    changes[start] = True
+    return changes
+
+
+def _histogram(values: Places, length: int) -> Ints:
+    return np.bincount(values, minlength=length).astype(np.int64, copy=False)
+
+
+def _sums(place: Places, values: Places, length: int) -> Ints:
+    out = np.zeros(length, dtype=np.int64)
+    np.add.at(out, place, values)  # whole numbers: bincount would add up floats
+    return out

@@ -1,0 +1,301 @@
+"""Forgetting: everything kept under a home folder, whole or not at all, as often as one likes."""
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from repurchase.errors import DeliveryError, InputError
+from repurchase.jobs.forget import SOURCES_STAY, forget
+from repurchase.orders.pseudonyms import key_mark, pseudonymise
+from repurchase.report.reading import read_monitor, read_run
+from repurchase.settings import Settings
+
+KEY = "a key of at least sixteen bytes"
+SCORES = pl.DataFrame({"customer_id": ["17", "8", "9"], "clv": [1.5, 2.5, None], "city": ["Bø", 'a "b"', ""]})
+ASIDE = pl.DataFrame({"Kunde": ["17.0", "8", None, " 17"], "reason": ["cancellation"] * 4})
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_output(folder: Path, *, name: str = "scores.parquet", key: bytes | None = None, **further: Any) -> Path:
+    """What a scoring run leaves, small."""
+    folder.mkdir(exist_ok=True)
+    out = folder / name
+    scores, aside = SCORES, ASIDE
+    if key:
+        scores = scores.with_columns(pseudonymise(scores["customer_id"], key))
+        aside = aside.with_columns(pseudonymise(pl.Series("Kunde", ["17", "8", None, "17"]), key))
+        further["pseudonyms"] = key_mark(key)
+    write = pl.DataFrame.write_csv if out.suffix == ".csv" else pl.DataFrame.write_parquet
+    write(scores, out)
+    quarantine = out.with_name(f"{out.stem}.quarantine.parquet")
+    aside.write_parquet(quarantine)
+    run = {
+        "schema": 1,
+        "command": "score",
+        "orders": {"columns": {"customer_id": "Kunde"}},
+        "duplicates": ["17", "9"],
+        "outputs": {
+            "scores": {"path": out.name, "rows": 3, "sha256": digest(out)},
+            "quarantine": {"path": quarantine.name, "rows": 4, "sha256": digest(quarantine)},
+        },
+        **further,
+    }
+    out.with_name(f"{out.stem}.run.json").write_text(json.dumps(run))
+    return out
+
+
+def monitored(out: Path) -> None:
+    record = {"schema": 1, "command": "monitor", "scores": {"path": out.name, "sha256": digest(out)}}
+    out.with_name(f"{out.stem}.monitor.json").write_text(json.dumps(record))
+
+
+def forgotten(home: Path, *ids: str, **asked: Any) -> list[str]:
+    return list(forget(ids, settings=Settings(home=home), **asked))
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "scores.csv"])
+def test_a_customer_leaves_every_file_and_records_still_fit(tmp_path, name):
+    out = write_output(tmp_path / "outputs", name=name)
+    monitored(out)
+
+    lines = forgotten(tmp_path, " 17.0 ")
+
+    assert lines == [
+        "outputs/scores.quarantine.parquet: 2 rows removed.",
+        f"outputs/{name}: 1 row removed.",
+        "outputs/scores.run.json: 1 id removed.",
+        SOURCES_STAY,
+    ]
+    left = pl.read_csv(out, schema=SCORES.schema) if name.endswith("csv") else pl.read_parquet(out)
+    assert left.equals(SCORES[1:])
+    assert pl.read_parquet(out.with_name("scores.quarantine.parquet"))["Kunde"].to_list() == ["8", None]
+    run, why_not = read_run(out)
+    assert why_not is None
+    assert run["duplicates"] == ["9"]
+    assert run["outputs"]["scores"]["rows"] == 2
+    assert run["outputs"]["quarantine"]["rows"] == 2
+    assert run["outputs"]["quarantine"]["sha256"] == digest(out.with_name("scores.quarantine.parquet"))
+    assert [entry["rows"] for entry in run["forgotten"]] == [{"scores.quarantine.parquet": 2, name: 1}]
+    assert read_monitor(out)[1] is None
+    assert not list((tmp_path / "outputs").glob(".*"))
+
+
+def test_twice_is_harmless(tmp_path):
+    write_output(tmp_path / "outputs")
+    forgotten(tmp_path, "17")
+    before = everything(tmp_path)
+
+    lines = forgotten(tmp_path, "17")
+
+    assert lines == ["Found nowhere: 17.", SOURCES_STAY]
+    assert everything(tmp_path) == before
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(tmp_path):
+    write_output(tmp_path / "outputs")
+    before = everything(tmp_path)
+
+    lines = forgotten(tmp_path, "17", "unknown", dry_run=True)
+
+    assert lines[0] == "outputs/scores.quarantine.parquet: 2 rows would be removed."
+    assert "Found nowhere: unknown." in lines
+    assert lines[-1] == "This was a dry run: nothing was changed."
+    assert everything(tmp_path) == before
+
+
+def test_ids_that_were_hashed_are_found_with_the_key_alone(tmp_path, monkeypatch):
+    out = write_output(tmp_path / "outputs", key=KEY.encode())
+    before = everything(tmp_path)
+
+    with pytest.raises(InputError, match="its ids are keyed hashes"):
+        forgotten(tmp_path, "17")
+    monkeypatch.setenv("REPURCHASE_ID_KEY", KEY + "!")
+    with pytest.raises(InputError, match="hashed with another key"):
+        forgotten(tmp_path, "17")
+    assert everything(tmp_path) == before
+    monkeypatch.setenv("REPURCHASE_ID_KEY", KEY)
+    lines = forgotten(tmp_path, "17")
+
+    assert lines[:2] == [
+        "outputs/scores.quarantine.parquet: 2 rows removed.",
+        "outputs/scores.parquet: 1 row removed.",
+    ]
+    assert "Found nowhere" not in " ".join(lines)
+    assert pl.read_parquet(out).height == 2
+
+
+def test_a_kill_between_two_renames_is_finished_by_the_next_run(tmp_path, monkeypatch):
+    out = write_output(tmp_path / "outputs")
+    monitored(out)
+    replace = Path.replace
+
+    class Killed(BaseException):
+        pass
+
+    def until_the_scores(self: Path, target: Path) -> Path:
+        if Path(target).name == "scores.parquet":
+            raise Killed
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", until_the_scores)
+        with pytest.raises(Killed):
+            forgotten(tmp_path, "17")
+    assert pl.read_parquet(out).height == 3
+
+    forgotten(tmp_path, "17")
+
+    assert pl.read_parquet(out).height == 2
+    assert read_run(out)[1] is None
+    assert read_monitor(out)[1] is None
+
+
+def test_a_record_of_other_scores_stays_one(tmp_path):
+    out = write_output(tmp_path / "outputs")
+    SCORES.reverse().write_parquet(out)
+
+    forgotten(tmp_path, "17")
+
+    assert pl.read_parquet(out)["customer_id"].to_list() == ["9", "8"]
+    assert "belongs to other scores" in str(read_run(out)[1])
+
+
+def test_lists_in_the_home_lose_them_and_lists_elsewhere_are_named(tmp_path):
+    home, mine, theirs = tmp_path / "home", tmp_path / "home" / "vip.csv", tmp_path / "vip.csv"
+    home.mkdir()
+    for path in (mine, theirs):
+        path.write_text("Kunde;city\n17;Bø\n8;Ål\n")
+    write_output(home / "a", list=str(mine))
+    write_output(home / "b", list=str(theirs))
+    settings = Settings(home=home, columns={"customer_id": "Kunde"})
+
+    lines = list(forget(["17"], settings=settings))
+
+    assert mine.read_text() == "Kunde;city\n8;Ål\n"
+    assert theirs.read_text() == "Kunde;city\n17;Bø\n8;Ål\n"
+    assert "vip.csv: 1 row removed." in lines
+    assert f"{theirs}: this list names 1 of these; it lies elsewhere and was not touched." in lines
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    write_output(tmp_path / "outputs")
+    left = tmp_path / "outputs" / ".other.parquet.partial-abc"
+    left.mkdir()
+    (left / "part-0.parquet").write_text("customers")
+    (tmp_path / "outputs" / ".partial-report.html-12").write_text("customers")
+    work = tmp_path / "outputs" / ".scores.parquet.work" / "parts"
+    work.mkdir(parents=True)
+    (work / "00000.parquet").write_text("customers")
+
+    lines = forgotten(tmp_path, "nobody")
+
+    assert not left.exists()
+    assert not work.exists()
+    assert lines[:3] == [
+        "outputs/.other.parquet.partial-abc: left by a run that was killed; removed.",
+        "outputs/.partial-report.html-12: left by a run that was killed; removed.",
+        "outputs/.scores.parquet.work: left by a run that was killed; removed.",
+    ]
+    assert not list((tmp_path / "outputs").glob(".*"))
+
+
+def test_a_run_at_work_is_waited_for_by_whoever_asks(tmp_path):
+    out = write_output(tmp_path / "outputs")
+    before = out.read_bytes()
+    holder = sqlite3.connect(out.with_name(".scores.parquet.lock"), isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(DeliveryError, match="is being written by another run"):
+            forgotten(tmp_path, "17")
+    finally:
+        holder.close()
+    assert out.read_bytes() == before
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_the_file(tmp_path, monkeypatch):
+    out = write_output(tmp_path / "outputs")
+    before = everything(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("polars.LazyFrame.sink_parquet", full)
+    with pytest.raises(DeliveryError, match=r"scores\.parquet cannot be written: No space left on device\. It is as"):
+        forgotten(tmp_path, "17")
+    assert everything(tmp_path) == before
+    assert out.exists()
+
+
+def test_a_table_elsewhere_is_named(tmp_path):
+    out = write_output(tmp_path / "outputs")
+    record = out.with_name("scores.run.json")
+    run = json.loads(record.read_text())
+    run["outputs"]["scores"] = {"path": "postgresql://db.example/shop/marketing.scores", "rows": 3, "sha256": "0"}
+    record.write_text(json.dumps(run))
+    out.unlink()
+
+    lines = forgotten(tmp_path, "17")
+
+    assert lines[:2] == [
+        "outputs/scores.quarantine.parquet: 2 rows removed.",
+        "outputs/scores.run.json: 1 id removed.",
+    ]
+    assert "postgresql://db.example/shop/marketing.scores was not touched: delete the rows there yourself." in lines
+
+
+def test_files_that_are_not_ours_are_left_alone(tmp_path):
+    write_output(tmp_path / "outputs")
+    SCORES.write_csv(tmp_path / "outputs" / "mine.csv")
+    (tmp_path / "outputs" / "page.html").write_text('<th role="rowheader" scope="row">17</th>')
+    (tmp_path / "outputs" / "odd.run.json").write_text("{}")
+    (tmp_path / "models").mkdir()
+    write_output(tmp_path / "models")
+    mine = {name: content for name, content in everything(tmp_path).items() if "scores" not in name or "models" in name}
+
+    lines = forgotten(tmp_path, "17")
+
+    assert mine.items() <= everything(tmp_path).items()
+    assert lines[0] == "outputs/odd.run.json: not a record that this version knows; left alone."
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"), [((), "nobody is named"), (("17", " "), "1 of 2 ids are empty"), (("nan",), "1 of 1 ids are")]
+)
+def test_nobody_and_nothing_are_refused(tmp_path, ids, words):
+    with pytest.raises(InputError, match=words):
+        forgotten(tmp_path, *ids)
+
+
+def test_ids_may_come_from_a_list(tmp_path):
+    write_output(tmp_path / "outputs")
+    (tmp_path / "gone.csv").write_text("customer_id\n17\n8.0\n")
+
+    lines = forgotten(tmp_path, "9", from_file=tmp_path / "gone.csv")
+
+    assert "outputs/scores.parquet: 3 rows removed." in lines
+    assert pl.read_parquet(tmp_path / "outputs" / "scores.parquet").height == 0
+
+
+def test_a_damaged_file_of_ours_is_refused_before_it_is_lost(tmp_path):
+    out = write_output(tmp_path / "outputs")
+    out.write_bytes(out.read_bytes()[:200])
+
+    with pytest.raises(InputError, match="nobody can be taken out of it"):
+        forgotten(tmp_path, "17")
+
+
+def test_a_home_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        forgotten(tmp_path / "nowhere", "17")
