@@ -141,7 +141,7 @@ def _sales(days: _Days, month: Places, made: _Purchases, n_months: int) -> dict[
     rest = np.flatnonzero(~made.bought)  # days of returns, or of nothing paid: after the first purchase, or not
     first = np.full(int(days.customer[-1]) + 1, np.iinfo(np.int32).max, dtype=np.int32)
     first[made.customer[made.start]] = made.first
-    after[rest] = False
+    after[rest] = days.day[rest] > first[days.customer[rest]]
     sales, early = _sums(month, days.spend, n_months), _sums(month[~after], days.spend[~after], n_months)
     return {"sales": sales, "returning_sales": sales - early}
 
