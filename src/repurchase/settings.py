@@ -16,7 +16,7 @@
     memory_gb = 4.0                 # a larger log is worked through in partitions of customers
     partitions = 12                 # how many; without it, as many as memory_gb asks for
     retry_seconds = 60              # how long a database that has gone away is tried again
-    tracking_seconds = 10           # how long a finished scoring run may take to log itself to MLflow; 0: not at all
+    tracking_seconds = 30           # how long a finished scoring run may take to log itself to MLflow; 0: not at all
     pseudonyms = false              # true: customer ids in outputs as keyed hashes
 
     [columns]
@@ -123,7 +123,7 @@ class Settings:
     memory_gb: float = 4.0
     partitions: int | None = None
     retry_seconds: int = 60
-    tracking_seconds: int = 10
+    tracking_seconds: int = 30
     pseudonyms: bool = False
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from repurchase.errors import InputError, InsufficientHistory, OrdersError
 from repurchase.estimators.model import RepurchaseModel
+from repurchase.features.timeline import ledger
 from repurchase.registry.bundle import load_bundle, save_bundle
 
 DAY = date(2025, 6, 4)
@@ -73,6 +74,34 @@ class TestSubsets:
         early = scores.sort("last_order_date")["customer_id"][0]
         last = known["order_date"].dt.date().max()
         assert model.predict(known, customers=[early])["as_of"].to_list() == [last]
+
+
+class TestBlocks:
+    """How many customers are looked at together, and by how many threads, is nobody's business."""
+
+    @pytest.mark.parametrize(("size", "threads"), [(1, 1), (7, 1), (64, 2), (137, 3), (100_000, 2)])
+    def test_of_any_size_give_the_same_bits(
+        self,
+        model: RepurchaseModel,
+        shop: pl.DataFrame,
+        scores: pl.DataFrame,
+        same_bits: SameBits,
+        size: int,
+        threads: int,
+    ) -> None:
+        book = ledger(shop, observed_until=DAY)
+        if size == 1:  # so many calls that a part must do
+            some = scores["customer_id"][:40].to_list()
+            found = model.fitted_.predict(book, DAY, some, n_jobs=threads, customers_per_block=size)
+            same_bits(found, scores[:40])
+        else:
+            same_bits(model.fitted_.predict(book, DAY, n_jobs=threads, customers_per_block=size), scores)
+
+    def test_of_a_ledger_that_reaches_beyond_the_day_give_the_same_bits(
+        self, model: RepurchaseModel, shop: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits
+    ) -> None:
+        book = ledger(shop, observed_until=DAY + timedelta(days=30))
+        same_bits(model.fitted_.predict(book, DAY), scores)
 
 
 class TestUnknownCustomers:
@@ -150,7 +179,7 @@ class TestInput:
     def test_without_the_amounts_that_the_model_learned_from_is_refused(
         self, model: RepurchaseModel, shop: pl.DataFrame
     ) -> None:
-        with pytest.raises(OrdersError, match="no amount in any of 1,111 rows"):
+        with pytest.raises(OrdersError, match="no amount in any of 1,109 rows"):
             model.predict(shop.with_columns(pl.lit(None, pl.Float64()).alias("amount")), DAY, customers=["heavy"])
 
 
@@ -194,7 +223,7 @@ class TestSaved:
         assert again.to_state() == model.to_state()
         assert again.get_params()["random_state"] == model.random_state
 
-    def test_as_a_bundle_gives_the_same_bits_in_a_new_process(
+    def test_as_a_bundle_gives_the_same_bits_in_a_new_process_that_imports_nothing_for_fits(
         self, model: RepurchaseModel, shop: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits, tmp_path: Path
     ) -> None:
         folder = save_bundle(
@@ -222,10 +251,11 @@ import sys
 from datetime import date
 from pathlib import Path
 import polars as pl
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.registry.bundle import load_bundle
+from repurchase.registry.scoring import load_scorer
 
 folder, orders, day, out = sys.argv[1:]
-model = RepurchaseModel.from_state(load_bundle(Path(folder)).state)
-model.predict(pl.read_parquet(orders), date.fromisoformat(day)).write_parquet(out)
+scorer = load_scorer(Path(folder))
+scorer(pl.read_parquet(orders), as_of=date.fromisoformat(day)).write_parquet(out)
+needed_by_fits = {"sklearn", "scipy.stats", "scipy.optimize", "joblib", "mlflow", "lifetimes"} & sys.modules.keys()
+assert not needed_by_fits, needed_by_fits
 """

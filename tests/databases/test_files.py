@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.jobs.intake import take_in
 from repurchase.orders.addresses import orders_source
+from repurchase.orders.cleaning import clean_orders
+from repurchase.orders.sources import read_orders
 from repurchase.settings import Settings
 
 SETTINGS = Settings(retry_seconds=0)
@@ -58,15 +59,15 @@ def test_orders_are_those_of_the_same_csv(rows, sqlite_file, duckdb_file, tmp_pa
     path = {"sqlite": sqlite_file, "duckdb": duckdb_file}[kind]
     before = path.read_bytes()
 
-    by_csv = take_in(str(tmp_path / "orders.csv"), settings=SETTINGS)
-    by_path = take_in(orders_source(str(path), **words), settings=SETTINGS)
-    by_scheme = take_in(orders_source(f"{kind}:///{path}", **words), settings=SETTINGS)
+    by_csv = read_orders(tmp_path / "orders.csv", settings=SETTINGS)
+    by_path = read_orders(orders_source(str(path), **words), settings=SETTINGS)
+    by_scheme = read_orders(orders_source(f"{kind}:///{path}", **words), settings=SETTINGS)
 
-    assert by_path.clean.orders.equals(by_csv.clean.orders)
-    assert by_scheme.clean.orders.equals(by_csv.clean.orders)
-    assert by_path.describe() == by_scheme.describe()
-    (file,) = by_path.describe()["files"]
-    assert (file["path"], file["rows"]) == (str(path), rows.height)
+    assert clean_orders(by_path).orders.equals(clean_orders(by_csv).orders)
+    assert by_scheme.rows.equals(by_path.rows)
+    assert by_scheme.files == by_path.files
+    (file,) = by_path.files
+    assert (file.path, file.rows) == (str(path), rows.height)
     assert path.read_bytes() == before
 
 

@@ -18,6 +18,7 @@ import pytest
 from repurchase.jobs.forget import SOURCES_STAY
 from repurchase.registry.store import Store, open_store
 
+JSON = ("--log-format", "json")
 MARK = "ZQ7XW-"
 KEY = "a key of at least sixteen bytes"
 
@@ -34,9 +35,9 @@ class Shop:
 @pytest.fixture(scope="module")
 def built(repurchase, simulate_orders, tmp_path_factory) -> Shop:
     folder = tmp_path_factory.mktemp("secrecy")
-    orders = simulate_orders(customers=220, days=300, arrival_days=150)
+    orders = simulate_orders(customers=160, days=300, arrival_days=150)
     orders = orders.with_columns(
-        pl.format("{}{}", pl.lit(MARK), "customer_id"), pl.col("order_date").dt.strftime("%Y-%m-%d")
+        pl.format(MARK + "{}", "customer_id").alias("customer_id"), pl.col("order_date").dt.strftime("%Y-%m-%d")
     )
     gifts = orders.head(2).with_columns(order_id=pl.lit("gift"), amount=pl.lit(0.0))
     pl.concat([orders, gifts]).select("customer_id", "order_id", "order_date", "amount").write_csv(
@@ -105,24 +106,28 @@ def test_the_search_finds_what_is_packed(tmp_path):
 class TestNoCustomersWhereNoneBelong:
     def test_models_and_mlflow_hold_none_after_training_scoring_and_monitoring(self, repurchase, built, tmp_path):
         home, out = tmp_path / "home", tmp_path / "outputs" / "scores.parquet"
+        out.parent.mkdir()
         shutil.copytree(built.home, home)
         (home / "repurchase.toml").write_text("tracking_seconds = 60\n")
         assert repurchase("models", "relocate", "--home", home).code == 0
         listed = tmp_path / "list.csv"
-        listed.write_text(f"customer_id\n{built.ids[0]}\n{built.ids[0]}\n{built.ids[1]}\n")
-        early = tmp_path / "early.parquet"
+        listed.write_text("\n".join(["customer_id", *built.ids, built.ids[0]]))
+        asked = ("--home", home, "--customers", listed, "--as-of", "2024-08-15", "--out", out)
 
         outcomes = [
-            repurchase("score", built.orders, "--home", home, "--out", out, "--customers", listed),
-            repurchase("score", built.orders, "--home", home, "--out", early, "--as-of", "2024-08-15"),
-            repurchase("monitor", early, built.orders, "--home", home),
+            repurchase("score", built.orders, *asked),
+            repurchase("monitor", out, built.orders, "--home", home),
         ]
 
-        assert [outcome.code for outcome in outcomes] == [0, 0, 0], [outcome.err for outcome in outcomes]
-        assert naming_customers(tmp_path / "outputs") == ["scores.parquet", "scores.run.json"]
+        assert [outcome.code for outcome in outcomes] == [0, 0], [outcome.err for outcome in outcomes]
+        assert naming_customers(tmp_path / "outputs") == [
+            "scores.parquet",
+            "scores.quarantine.parquet",
+            "scores.run.json",
+        ]
         assert naming_customers(home / "models") == []
         assert naming_customers(home / "mlruns") == []
-        assert len(scorings(open_store(home))) == 2
+        assert len(scorings(open_store(home))) == 1
         assert not list((home / "mlruns").glob("pending/*.json"))
 
     def test_what_waits_for_mlflow_names_none(self, repurchase, built, shop, tmp_path):
@@ -131,11 +136,12 @@ class TestNoCustomersWhereNoneBelong:
         listed.write_text(f"customer_id\n{built.ids[0]}\n{built.ids[0]}\n")
         out = tmp_path / "scores.csv"
 
-        outcome = repurchase("score", shop.orders, "--home", shop.home, "--out", out, "--customers", listed)
+        outcome = repurchase("score", shop.orders, "--home", shop.home, "--out", out, "--customers", listed, *JSON)
 
         assert outcome.code == 0
         assert out.exists()
-        assert "This run is not in MLflow yet: there is no MLflow store in the home folder." in outcome.err
+        (warned,) = [line for line in map(json.loads, outcome.err.splitlines()) if line["level"] == "warning"]
+        assert "This run is not in MLflow yet: there is no MLflow store in the home folder." in warned["message"]
         (pending,) = (shop.home / "mlruns" / "pending").glob("*.json")
         assert json.loads(pending.read_text())["params"]["as_of"] == "2024-10-26"
         assert naming_customers(shop.home) == []
@@ -243,9 +249,6 @@ class TestPseudonyms:
         assert "at least 16 are needed" in outcome.err
         assert "too short" not in outcome.err
         assert not (tmp_path / "s.csv").exists()
-
-
-JSON = ("--log-format", "json")
 
 
 class TestForget:

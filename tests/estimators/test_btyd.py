@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.btyd import Btyd, Family, GammaGamma
+from repurchase.estimators.btyd import Btyd, Family, GammaGamma, Outlook
+from repurchase.estimators.btyd_rows import Pairs
 
 Floats = npt.NDArray[np.float64]
 HORIZONS = (1.0, 7.0, 30.0, 90.0, 365.0, 3650.0)
@@ -128,3 +129,19 @@ def test_dropout_only_takes_away_also_where_digits_are_lost(horizon_days: int) -
     assert (found > 0).all()
     assert (found <= without_dropout).all()
     np.testing.assert_allclose(found, without_dropout, rtol=0.05)
+
+
+@pytest.mark.parametrize("family", ["mbgnbd", "bgnbd", "nbd"])
+def test_an_outlook_has_the_bits_of_each_answer_alone(family: Family) -> None:
+    fit = Btyd(family, 0.6, 30.0, 0.8, 3.0)
+    rng = np.random.default_rng(0)
+    x, T = np.floor(rng.gamma(0.6, 4.0, 500)), np.floor(rng.uniform(1, 700, 500))
+    t_x = np.where(x > 0, np.floor(T * rng.random(500)), 0.0)
+    pairs = Pairs(x, T)
+    some = slice(100, 200)
+    block = Outlook(fit, (x[some], t_x[some], T[some]), pairs.rows(100, 200))
+    assert block.p_alive.tobytes() == fit.p_alive(x, t_x, T)[some].tobytes()
+    for days in (30, 365):
+        wanted = fit.p_purchase(x, t_x, T, horizon_days=days), fit.expected_purchases(x, t_x, T, horizon_days=days)
+        assert block.p_purchase(days).tobytes() == wanted[0][some].tobytes()
+        assert block.expected_purchases(days).tobytes() == wanted[1][some].tobytes()

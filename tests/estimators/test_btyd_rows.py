@@ -1,9 +1,12 @@
 """Equal customers counted once: nobody is lost, whatever the numbers look like."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.btyd_rows import collapse, distinct_pairs
+from repurchase.estimators.btyd_rows import Pairs, collapse, distinct_pairs
+
+Floats = npt.NDArray[np.float64]
 
 RNG = np.random.default_rng(5)
 X = RNG.integers(0, 4, 2_000).astype(float)
@@ -35,3 +38,21 @@ def test_every_row_finds_its_own_pair(name: str) -> None:
     assert some_first[place].tolist() == first.tolist()
     assert some_second[place].tolist() == second.tolist()
     assert len(some_first) == len(set(zip(first.tolist(), second.tolist(), strict=True)))
+
+
+def test_what_a_pair_decides_is_computed_once_for_all_blocks() -> None:
+    frequency, age = np.array([3.0, 0.0, 3.0, 1.0]), np.array([9.0, 5.0, 9.0, 5.0])
+    asked = []
+
+    def both(first: Floats, second: Floats) -> Floats:
+        asked.append(len(first))
+        return 100 * first + second
+
+    pairs = Pairs(frequency, age)
+    blocks = [pairs.rows(0, 3), pairs.rows(3, 4), pairs]
+    assert [block.look_up("both", both).tolist() for block in blocks] == [
+        [309.0, 5.0, 309.0],
+        [105.0],
+        [309.0, 5.0, 309.0, 105.0],
+    ]
+    assert asked == [3]

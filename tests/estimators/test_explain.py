@@ -35,7 +35,7 @@ def test_parts_base_and_what_is_left_are_the_log_odds(
     assert held is not None
     assert held == pytest.approx(1.0 - np.var(left) / np.var(said), abs=0.03)
     assert held > 0.9
-    repeat = cdnow_cut.features["frequency"].to_numpy() > 0
+    repeat = cdnow_cut.features["frequency"] > 0
     assert np.var(left[repeat]) < 0.1 * np.var(said[repeat])
 
 
@@ -44,14 +44,14 @@ def test_the_base_is_the_usual_buyer(cdnow_model: RepurchaseModel, cdnow_cut: Cu
     parts = explanation.parts(cdnow_cut.features)
     for fact in set(FACTS) - {"money"}:
         assert np.average(parts[fact], weights=expit(said)) == pytest.approx(0.0, abs=1e-9), fact
-    spend = cdnow_cut.features["spend_typical"].to_numpy()
+    spend = cdnow_cut.features["spend_typical"]
     assert parts["money"][np.argmin(np.abs(spend - explanation.usual["spend_typical"]))] == pytest.approx(0.0, abs=1e-3)
     lower = expit(said[spend <= explanation.usual["spend_typical"]]).sum()
     assert lower == pytest.approx(expit(said).sum() / 2, rel=0.01)
 
 
 def test_a_known_truth_is_found(shop_cut: Cut) -> None:
-    silence, money = (np.log1p(shop_cut.features[name].to_numpy()) for name in ("days_since_last", "spend_typical"))
+    silence, money = (np.log1p(shop_cut.features[name]) for name in ("days_since_last", "spend_typical"))
     explanation = fit_explanation(shop_cut.features, -0.8 * silence + 0.5 * money)
     parts = explanation.parts(shop_cut.features)
     assert explanation.explained == pytest.approx(1.0, abs=0.02)
@@ -64,17 +64,17 @@ def test_a_known_truth_is_found(shop_cut: Cut) -> None:
 
 
 def test_nothing_is_held_of_what_facts_do_not_tell(shop_cut: Cut) -> None:
-    noise = np.random.default_rng(0).normal(size=len(shop_cut.features))
+    noise = np.random.default_rng(0).normal(size=shop_cut.n_customers)
     held = fit_explanation(shop_cut.features, noise).explained
     assert held is not None
     assert held < 0.05
 
 
 def test_too_few_or_all_alike_are_not_judged(shop_cut: Cut) -> None:
-    alike = fit_explanation(shop_cut.features, np.zeros(len(shop_cut.features)))
+    alike = fit_explanation(shop_cut.features, np.zeros(shop_cut.n_customers))
     assert alike.explained is None
     assert all(np.allclose(part, 0.0) for part in alike.parts(shop_cut.features).values())
-    one = shop_cut.features.head(1)
+    one = shop_cut.features.rows(slice(0, 1))
     alone = fit_explanation(one, np.array([0.3]))
     assert alone.explained is None
     assert all(part == pytest.approx(0.0) for part in alone.parts(one).values())
@@ -84,7 +84,7 @@ def test_comes_back_from_json_and_gives_some_the_bits_of_all(cdnow_model: Repurc
     again = Explanation.from_dict(json.loads(json.dumps(cdnow_model.explanation_.to_dict())))
     assert again == cdnow_model.explanation_
     assert again.agreement["silence"]["raises"] > 0.9
-    some = cdnow_cut.features[5:3000:7]
+    some = cdnow_cut.features.rows(slice(5, 3000, 7))
     for fact, part in again.parts(some).items():
         assert np.array_equal(part, cdnow_model.explanation_.parts(cdnow_cut.features)[fact][5:3000:7]), fact
 

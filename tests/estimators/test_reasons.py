@@ -13,7 +13,6 @@ from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.cuts import Cut
 from repurchase.estimators.explain import FACTS, Explanation, fit_explanation
 from repurchase.estimators.reasons import LEAST_TOLD, MOST_REASONS, reasons, told_parts
-from repurchase.features.behaviour import behaviour_table
 from repurchase.features.timeline import ledger
 
 Who = dict[str, float]
@@ -61,7 +60,7 @@ def own_figures(who: Who, usual: Who) -> set[float]:
 @pytest.fixture(scope="module")
 def explanation(shop_cut: Cut) -> Explanation:
     """Of a mind that is known: silence, counts, trends, rhythms and money all count, and a good deal."""
-    of = {name: shop_cut.features[name].fill_nan(0.0).to_numpy() for name in shop_cut.features.columns}
+    of = {name: np.nan_to_num(values) for name, values in shop_cut.features.items()}
     log_odds = (
         -0.6 * np.log1p(of["days_since_last"])
         + 0.6 * np.log1p(of["frequency"])
@@ -77,7 +76,7 @@ def test_each_bears_its_direction_out_in_own_figures(shop_cut: Cut, explanation:
     assert told.columns == [f"reason_{place}" for place in range(1, MOST_REASONS + 1)]
     assert told.dtypes == [pl.String()] * MOST_REASONS
     used = set()
-    for who, row in zip(shop_cut.features.iter_rows(named=True), told.iter_rows(), strict=True):
+    for who, row in zip(pl.DataFrame(shop_cut.features).iter_rows(named=True), told.iter_rows(), strict=True):
         for words in filter(None, row):
             numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", words)}
             assert numbers <= own_figures(who, explanation.usual) | {2.0}, (words, who)
@@ -108,7 +107,7 @@ def test_the_strongest_come_first_without_gaps_and_with_their_direction(
 
 
 def test_told_parts_keep_the_whole_of_a_one_time_buyer(shop_cut: Cut, explanation: Explanation) -> None:
-    once = shop_cut.features.filter(pl.col("frequency") == 0)
+    once = shop_cut.features.rows(shop_cut.features["frequency"] == 0)
     parts = explanation.parts(once)
     whole = np.sum([parts[fact] for fact in FACTS if fact != "money"], axis=0)
     told = told_parts(once, explanation)["once"]
@@ -139,7 +138,7 @@ def told(days_back: list[int], parts: dict[str, float], amount: float = 10.0) ->
             "amount": [amount] * len(days_back),
         }
     )
-    features = behaviour_table(ledger(orders, observed_until=as_of).history(as_of))
+    features = Cut(ledger(orders, observed_until=as_of).history(as_of)).features
     return [words for words in reasons(features, leaning(parts)).row(0) if words]
 
 
@@ -226,10 +225,10 @@ def test_what_moves_little_is_not_told() -> None:
 
 
 def test_of_nobody_nothing_is_told(shop_cut: Cut, explanation: Explanation) -> None:
-    assert reasons(shop_cut.features.head(0), explanation).shape == (0, MOST_REASONS)
+    assert reasons(shop_cut.features.rows(slice(0, 0)), explanation).shape == (0, MOST_REASONS)
 
 
 def test_some_are_told_the_words_of_all(shop_cut: Cut, explanation: Explanation) -> None:
     everybody = reasons(shop_cut.features, explanation)
     for some in (slice(3, 4), slice(0, 500, 7)):
-        assert reasons(shop_cut.features[some], explanation).equals(everybody[some], null_equal=True)
+        assert reasons(shop_cut.features.rows(some), explanation).equals(everybody[some], null_equal=True)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.tiers import ACTIONS, SEGMENTS, Tiers, fit_tiers, label
+from repurchase.estimators.tiers import ACTIONS, SEGMENTS, Tiers, fit_tiers, label, words_of
 
 TIERS = Tiers(risk_horizon_days=365, high_value=100.0, second_purchase_days=60.0, worth_winning=0.10)
 
@@ -15,9 +15,8 @@ def labelled(
     p: float, *, value: float = 10.0, frequency: float = 4, silence: float = 10, gap: float = 30
 ) -> dict[str, str]:
     columns = {"p": p, "value": value, "frequency": frequency, "days_since_last": silence, "gap_days": gap}
-    return label(TIERS, **{name: np.array([number], dtype=float) for name, number in columns.items()}).row(
-        0, named=True
-    )
+    found = label(TIERS, **{name: np.array([number], dtype=float) for name, number in columns.items()})
+    return {name: words[0] for name, words in words_of(found).items()}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_everyone_has_one_segment_one_band_and_its_action() -> None:
     rng = np.random.default_rng(0)
     n = 3_000
     frequency = np.floor(rng.gamma(0.5, 3, n))
-    found = label(
+    codes = label(
         TIERS,
         p=rng.random(n),
         value=rng.gamma(1, 70, n),
@@ -63,6 +62,7 @@ def test_everyone_has_one_segment_one_band_and_its_action() -> None:
         days_since_last=rng.gamma(1, 100, n),
         gap_days=np.where(frequency > 0, rng.gamma(1, 60, n), np.nan),
     )
+    found = pl.DataFrame(words_of(codes))
     assert found.null_count().row(0) == (0, 0, 0)
     assert set(found["segment"]) == set(SEGMENTS)
     assert set(found["risk_band"]) == {"high", "medium", "low"}

@@ -1,9 +1,9 @@
 """Days until the next order."""
 
 import numpy as np
-import polars as pl
 import pytest
 
+from repurchase.estimators.design import Design
 from repurchase.estimators.timing import Waits, days_to_next_order, fit_waits
 
 RATES = np.array([0.02, 0.004, 0.0018, 1.0])
@@ -52,10 +52,10 @@ def test_a_range_that_begins_tomorrow_leaves_out_only_what_is_late() -> None:
     assert high[0] < days_to_next_order({1: np.array([0.1]), **daily})[2][0]
 
 
-def customers(rng: np.random.Generator, n: int = 4_000) -> tuple[pl.DataFrame, np.ndarray]:
+def customers(rng: np.random.Generator, n: int = 4_000) -> tuple[Design, np.ndarray]:
     gap = np.exp(rng.uniform(np.log(20), np.log(80), n))
     wait = np.ceil(gap * np.exp(rng.normal(0, 0.2, n)))
-    return pl.DataFrame({"gap_last_days": gap, "frequency": np.full(n, 5.0)}), np.where(wait <= 90, wait, np.nan)
+    return Design({"gap_last_days": gap, "frequency": np.full(n, 5.0)}), np.where(wait <= 90, wait, np.nan)
 
 
 @pytest.fixture(scope="module")

@@ -62,12 +62,12 @@ def test_otherwise_changes_the_days(fact: str, side: str, before: list[list[int]
     assert days_back(changed) == after
     assert (changed.spend == history.spend[0]).all()
     assert days_back(history) == before
-    assert len(Cut(changed).features) == len(before)
+    assert Cut(changed).n_customers == len(before)
 
 
 def test_otherwise_makes_money_usual() -> None:
     changed = otherwise(history_of([90, 50], [7]), "money", "raises", USUAL)
-    assert Cut(changed).features["spend_typical"].to_list() == pytest.approx([50.0, 50.0])
+    assert Cut(changed).features["spend_typical"].tolist() == pytest.approx([50.0, 50.0])
     assert days_back(changed) == [[90, 50], [7]]
 
 
@@ -114,11 +114,11 @@ def test_flipping_the_strongest_reason_moves_the_model_the_named_way(
 
 def test_a_model_of_known_mind_is_agreed_with_and_a_contrary_one_is_not_told(shop_cut: Cut) -> None:
     def minds_silence(cut: Cut) -> Floats:
-        return -np.log1p(cut.features["days_since_last"].to_numpy())
+        return -np.log1p(cut.features["days_since_last"])
 
     def contrary(cut: Cut) -> Floats:
         """Says of changed customers, of whom there are fewer, the opposite of what it says of everybody."""
-        return minds_silence(cut) if len(cut.features) == len(shop_cut.features) else -20.0 - minds_silence(cut)
+        return minds_silence(cut) if cut.n_customers == shop_cut.n_customers else -20.0 - minds_silence(cut)
 
     plain = learn_reasons(shop_cut, minds_silence, random_state=0)
     assert plain.agreement["silence"] == {"raises": 1.0, "lowers": 1.0}

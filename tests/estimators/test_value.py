@@ -1,12 +1,19 @@
 """Expected orders, and the worth of later money."""
 
 import numpy as np
+import numpy.typing as npt
 
-from repurchase.estimators.btyd import Btyd
+from repurchase.estimators.btyd import Btyd, Outlook
+from repurchase.estimators.btyd_rows import Pairs
 from repurchase.estimators.value import discount_factor, expected_orders, expected_spend, never_falling
 
 BTYD = Btyd("mbgnbd", 0.6, 30.0, 0.8, 3.0)
 WHO = (np.array([0.0, 0, 1, 5, 40, 3]), np.array([0.0, 0, 30, 200, 399, 10]), np.array([0.0, 300, 60, 210, 400, 2_000]))
+
+
+def of(fit: Btyd, who: tuple[npt.NDArray[np.float64], ...] = WHO) -> Outlook:
+    frequency, recency, age = who
+    return Outlook(fit, (frequency, recency, age), Pairs(frequency, age))
 
 
 class TestExpectedOrders:
@@ -29,12 +36,12 @@ class TestExpectedOrders:
 
 class TestDiscountFactor:
     def test_is_one_without_a_rate(self) -> None:
-        np.testing.assert_allclose(discount_factor(BTYD, WHO, horizon_days=365, yearly_rate=0.0), 1.0)
+        np.testing.assert_allclose(discount_factor(of(BTYD), horizon_days=365, yearly_rate=0.0), 1.0)
 
     def test_falls_with_the_rate_and_the_horizon_and_stays_between_its_bounds(self) -> None:
         found = np.array(
             [
-                [discount_factor(BTYD, WHO, horizon_days=h, yearly_rate=rate) for h in (30, 365, 1095)]
+                [discount_factor(of(BTYD), horizon_days=h, yearly_rate=rate) for h in (30, 365, 1095)]
                 for rate in (0.05, 0.10, 0.5)
             ]
         )
@@ -46,12 +53,13 @@ class TestDiscountFactor:
     def test_by_hand_for_even_purchases(self) -> None:
         even = Btyd("nbd", 0.5, 30.0, 0.0, 1.0)
         wanted = np.mean(1.1 ** -np.linspace(1 / 16, 2 - 1 / 16, 16))  # two years, sixteen slices
-        found = discount_factor(even, WHO, horizon_days=730, yearly_rate=0.10)
+        found = discount_factor(of(even), horizon_days=730, yearly_rate=0.10)
         np.testing.assert_allclose(found, wanted, rtol=1e-3)
 
     def test_is_finite_for_who_will_hardly_come_back(self) -> None:
         gone = (np.array([5_000.0]), np.array([200.0]), np.array([3_000.0]))
-        assert 1 / 1.1 <= discount_factor(BTYD, gone, horizon_days=365, yearly_rate=0.1)[0] <= 1
+        assert BTYD.expected_purchases(*gone, horizon_days=365)[0] < 1e-12
+        assert 1 / 1.1 <= discount_factor(of(BTYD, gone), horizon_days=365, yearly_rate=0.1)[0] <= 1
 
 
 def test_a_longer_horizon_never_holds_less() -> None:

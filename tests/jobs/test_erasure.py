@@ -98,12 +98,12 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path):
 def test_a_page_of_ours_is_told_from_others(tmp_path):
     row = '<tr role="row"><th role="rowheader" scope="row">{}</th>'
     title = "<title>Who will buy again – 1 May 2024</title>"
-    meta = '<meta name="repurchase-scores" content="a&amp;b/scores.parquet">'
+    meta = '<meta name="repurchase-scores" content="a&amp;b/scores">'
     (tmp_path / "ours.html").write_text(f"{title}\n{meta}\n{row.format('a&amp;b')}{row.format('17')}")
     (tmp_path / "before.html").write_text(title)
     (tmp_path / "other.html").write_text("<title>Something else</title>")
 
-    assert made_from(tmp_path / "ours.html") == "a&b/scores.parquet"
+    assert made_from(tmp_path / "ours.html") == "a&b/scores"
     assert made_from(tmp_path / "before.html") == ""
     assert made_from(tmp_path / "other.html") is None
     assert ids_in_page(tmp_path / "ours.html", {"a&b", "9"}.__contains__) == ["a&b"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from repurchase.estimators.design import Bent, Design
+from repurchase.estimators.design import Bent, Design, Places
 
 __all__ = ["AdditiveHead"]
 
@@ -59,7 +59,7 @@ class AdditiveHead:
         """
         return {name: hinges.total(design.bent(name)) + hinges.added for name, hinges in self._hinges.items()}
 
-    def total(self, design: Design, places: npt.NDArray[np.int64] | None = None) -> Floats:
+    def total(self, design: Design, places: Places | None = None) -> Floats:
         """Add up the curves.
 
         Parameters
@@ -156,4 +156,4 @@ class _Hinges:
         if bent.missing is not None:
             np.multiply(bent.missing, self.added_where_missing, out=step)
             np.add(part, step, out=part)
-        return part
+        return part if bent.place is None else part.take(bent.place)

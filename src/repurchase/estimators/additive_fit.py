@@ -134,7 +134,7 @@ def fit_curves(
 
 
 def _reaches_back(design: Design, name: str) -> bool:
-    return name in design and np.isfinite(design[name]).sum() >= LEAST_WITH_YEAR_AGO * len(design)
+    return name in design and not np.isnan(design[name]).mean() > 1.0 - LEAST_WITH_YEAR_AGO
 
 
 def _bases(design: Design, features: Sequence[str], *, tail: float = 0.0) -> list["_Basis"]:

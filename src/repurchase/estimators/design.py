@@ -8,7 +8,12 @@ import numpy.typing as npt
 __all__ = ["Bent", "Design", "Places", "bend", "stacked"]
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice
+Places = npt.NDArray[np.int64]
+Kept = Places | npt.NDArray[np.bool_] | slice
+
+MOST_WHOLE = 4_096
+FIRST_LOOK = 64
+"""Values that most often tell whether all are whole."""
 
 AS_THEY_ARE = ("usual_log_gap", "silence_in_spreads", "came_back_in_time", "btyd_logit", "btyd_other_logit")
 SHARES = ("active_windows_share", "active_months_share", "discount_share", "returned_share")
@@ -68,10 +73,10 @@ class Design(Mapping[str, Floats]):
         if self._beside is not None and name not in self._own:
             return self._beside.bent(name)
         if name not in self._bent:
-            self._bent[name] = Bent.of(bend(name, self._own[name]))
+            self._bent[name] = _bent(name, self._own[name])
         return self._bent[name]
 
-    def rows(self, places: Places) -> "Design":
+    def rows(self, places: Kept) -> "Design":
         """Keep some customers.
 
         Parameters
@@ -92,49 +97,57 @@ class Bent:
 
     Parameters
     ----------
-    values : array of shape (n_customers,)
+    values : array of shape (n_values,)
         Bent; -inf where it does not apply.
-    missing : float array of shape (n_customers,), optional
+    missing : float array of shape (n_values,), optional
         1 where it does not apply, 0 elsewhere; None where it applies to everyone.
+    place : array of shape (n_customers,), optional
+        Where each customer's value stands: a count or a number of days has few values, and a curve is computed once
+        for each. Without it ``values`` are the customers' own.
     """
 
-    __slots__ = ("missing", "values")
+    __slots__ = ("missing", "place", "values")
 
-    def __init__(self, values: Floats, missing: Floats | None) -> None:
+    def __init__(self, values: Floats, missing: Floats | None, place: Places | None = None) -> None:
         self.values = values
         self.missing = missing
-
-    @classmethod
-    def of(cls, values: Floats) -> "Bent":
-        """Tell values from missing ones.
-
-        Parameters
-        ----------
-        values : array of shape (n_customers,)
-            From `bend`.
-
-        Returns
-        -------
-        Bent
-            The same.
-        """
-        gone = np.isnan(values)
-        return cls(np.fmax(values, -np.inf), gone.astype(np.float64)) if gone.any() else cls(values, None)
+        self.place = place
 
     def rows(self, places: Places) -> "Bent":
         """Keep some customers.
 
         Parameters
         ----------
-        places : array or slice
-            Positions, or flags of those to keep.
+        places : array of shape (n_kept,)
+            Positions.
 
         Returns
         -------
         Bent
             Of them.
         """
+        if self.place is not None:
+            return Bent(self.values, self.missing, self.place[places])
         return Bent(self.values[places], None if self.missing is None else self.missing[places])
+
+
+def _bent(name: str, values: Floats) -> Bent:
+    place = _place_among_whole(values)
+    bent = bend(name, values if place is None else np.append(np.nan, np.arange(place.max(initial=1))))
+    gone = np.isnan(bent)
+    return Bent(np.fmax(bent, -np.inf), gone.astype(np.float64), place) if gone.any() else Bent(bent, None, place)
+
+
+def _place_among_whole(values: Floats) -> Places | None:
+    """One more than each value, 0 where it is missing; None unless all are whole, not negative and not large."""
+    first = values[:FIRST_LOOK]
+    if not (np.isnan(first) | (first == np.floor(first))).all():
+        return None
+    if not (np.fmin.reduce(values, initial=0.0) >= 0.0 and np.fmax.reduce(values, initial=0.0) < MOST_WHOLE):
+        return None
+    from_one = np.fmax(values, -1.0) + 1.0
+    place = from_one.astype(np.int64)
+    return place if (place == from_one).all() else None
 
 
 def stacked(designs: Sequence[Design]) -> Design:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.errors import OrdersError
+from repurchase.errors import InputError, OrdersError
 from repurchase.estimators.cuts import Cut
 from repurchase.estimators.explain import Explanation
 from repurchase.estimators.forecaster import Forecaster
@@ -19,9 +19,10 @@ from repurchase.estimators.scores import Judged, for_customers, judge, scores_fr
 from repurchase.estimators.tiers import Tiers
 from repurchase.estimators.timing import Waits
 from repurchase.features.closing import Closing
-from repurchase.features.timeline import Ledger
+from repurchase.features.timeline import Ledger, ledger
+from repurchase.tables import Frame, as_polars
 
-__all__ = ["UNREGISTERED", "FittedModel"]
+__all__ = ["UNREGISTERED", "FittedModel", "last_day"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -130,15 +131,52 @@ class FittedModel:
         )
         if customers is None:
             return scores
-        return for_customers(scores, customers).with_columns(
-            pl.col("as_of").fill_null(as_of), pl.col("model_version").fill_null(self.version)
-        )
+        return for_customers(scores, customers, as_of=as_of, model_version=self.version)
 
     def _judged(self, cut: Cut, *, n_jobs: int, customers_per_block: int) -> Judged:
         def judged(block: Cut) -> Judged:
             return judge(block, self.predictor.predict(block), tiers=self.tiers, explanation=self.explanation)
 
         return in_blocks(cut, judged, n_jobs=n_jobs, customers_per_block=customers_per_block)
+
+    def predict_orders(
+        self,
+        orders: Frame,
+        as_of: date | None = None,
+        customers: Sequence[str] | None = None,
+        *,
+        n_jobs: int = 1,
+    ) -> pl.DataFrame:
+        """Score the customers of a table of orders.
+
+        Parameters
+        ----------
+        orders : DataFrame of shape (n_rows, >=4)
+            Clean orders (see ``tables.ORDERS``); those after ``as_of`` are not read.
+        as_of : date, optional
+            Last day observed, inclusive; without it the day of the last order.
+        customers : sequence of str, optional
+            See `predict`.
+        n_jobs : int, optional
+            Threads.
+
+        Returns
+        -------
+        DataFrame
+            See `predict`.
+
+        Raises
+        ------
+        OrdersError
+            If the orders are not clean, or carry no amounts while the model learned from amounts.
+        InputError
+            If it is not a table of orders, or there is none up to ``as_of``.
+        """
+        frame = as_polars(orders)
+        day = last_day(frame) if as_of is None else as_of
+        if customers is not None and frame.schema.get("customer_id") == pl.String():
+            frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
+        return self.predict(ledger(frame, observed_until=day), day, customers, n_jobs=n_jobs)
 
     def predict_cut(self, cut: Cut) -> Prediction:
         """Predict for the customers of a cut.
@@ -211,3 +249,27 @@ class FittedModel:
             version=state.get("model_version", UNREGISTERED),
             settings=settings,
         )
+
+
+def last_day(orders: pl.DataFrame) -> date:
+    """Find the day of the last order.
+
+    Parameters
+    ----------
+    orders : DataFrame
+        Clean orders.
+
+    Returns
+    -------
+    date
+        A calendar day.
+
+    Raises
+    ------
+    InputError
+        If there is no row with an ``order_date``.
+    """
+    if "order_date" not in orders.columns or not orders.height:
+        raise InputError("orders: no row with an order_date. Send clean orders (see clean_orders).")
+    latest = orders["order_date"].cast(pl.Datetime("us")).max()
+    return pl.Series([latest]).dt.date()[0]  # type: ignore[no-any-return]

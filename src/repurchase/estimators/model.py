@@ -12,11 +12,10 @@ import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from repurchase.errors import InputError
 from repurchase.estimators.blend import logit
 from repurchase.estimators.cuts import Cut, Cuts
 from repurchase.estimators.explain import Explanation
-from repurchase.estimators.fitted import FittedModel
+from repurchase.estimators.fitted import FittedModel, last_day
 from repurchase.estimators.forecaster import Forecaster, fit_forecaster
 from repurchase.estimators.learning import learn_ranges, learn_tiers, notes_of
 from repurchase.estimators.predictor import Prediction, Predictor, in_blocks
@@ -102,7 +101,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             If it is not a table of orders, or there is none up to ``as_of``.
         """
         frame = as_polars(orders)
-        day = _last_day(frame) if as_of is None else as_of
+        day = last_day(frame) if as_of is None else as_of
         book = ledger(frame, observed_until=day)
         settings = Settings(horizons=None if self.horizons is None else tuple(self.horizons))
         horizons = supported_horizons(first_day=book.first_day, as_of=day, settings=settings)
@@ -175,12 +174,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         InputError
             If it is not a table of orders, or there is none up to ``as_of``.
         """
-        fitted = self._fitted()
-        frame = as_polars(orders)
-        day = _last_day(frame) if as_of is None else as_of
-        if customers is not None and frame.schema.get("customer_id") == pl.String():
-            frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
-        return fitted.predict(ledger(frame, observed_until=day), day, customers, n_jobs=self.n_jobs)
+        return self._fitted().predict_orders(orders, as_of, customers, n_jobs=self.n_jobs)
 
     def predict_cut(self, cut: Cut) -> Prediction:
         """Predict for the customers of a cut.
@@ -269,10 +263,3 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
     def notes_(self) -> tuple[str, ...]:
         """What the reader of the scores must know."""
         return self._fitted().notes
-
-
-def _last_day(orders: pl.DataFrame) -> date:
-    if "order_date" not in orders.columns or not orders.height:
-        raise InputError("orders: no row with an order_date. Send clean orders (see clean_orders).")
-    latest = orders["order_date"].cast(pl.Datetime("us")).max()
-    return pl.Series([latest]).dt.date()[0]  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ import polars as pl
 
 from repurchase.estimators.design import Design
 from repurchase.estimators.explain import SIDES, Explanation
+from repurchase.estimators.phrases import Phrases
 
 __all__ = ["LEAST_TOLD", "MOST_REASONS", "TOLD", "figures_of", "ranked", "reasons", "told", "told_parts"]
 
@@ -31,7 +32,6 @@ FIGURES = (
     *("days_bought_90d", "days_bought_90d_before", "days_bought_365d"),
 )
 MONEY = "spend_typical"
-YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
 
 
 def reasons(features: Design, explanation: Explanation) -> pl.DataFrame:
@@ -110,21 +110,23 @@ def told(codes: Codes, figures: Mapping[str, Floats], explanation: Explanation) 
     dict of str to Series of shape (n_customers,)
         ``reason_1`` to ``reason_3``, strongest first, each beginning with its direction; null where there are fewer.
     """
-    table = pl.DataFrame(figures)
+    phrases = Phrases(figures)
     texts = _texts(explanation)
-    place = np.zeros(codes.shape, dtype=np.int64)
+    place = np.zeros(codes.size, dtype=np.int64)
     said = [pl.Series("words", [None], dtype=pl.String())]
     length = 1
     for number, fact in enumerate(TOLD):
         for side, text in enumerate(texts[fact]):
-            row, column = np.nonzero(codes == 2 * number + side)
-            if len(row):
-                place[row, column] = length + np.arange(len(row))
+            here = np.flatnonzero(codes.ravel() == 2 * number + side)
+            if len(here):
+                place[here] = length + np.arange(len(here))
                 sentence = pl.format("{} risk: {}", pl.lit(SIDES[side]), text)
-                said.append(table[row].select(words=sentence)["words"])
-                length += len(row)
+                said.append(
+                    phrases.of(here // MOST_REASONS, sentence.meta.root_names()).select(words=sentence)["words"]
+                )
+                length += len(here)
     words = pl.concat(said)
-    return {f"reason_{number + 1}": words.gather(at) for number, at in enumerate(place.T)}
+    return {f"reason_{number + 1}": words.gather(at) for number, at in enumerate(place.reshape(codes.shape).T)}
 
 
 def told_parts(features: Design, explanation: Explanation) -> dict[str, Floats]:
@@ -201,32 +203,33 @@ def _shows_money(features: Design, part: Floats, explanation: Explanation) -> Fl
 def _texts(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl.Expr]]:
     """Words that raise and words that lower the risk, by fact."""
     silent, gap, days = pl.col("days_since_last"), pl.col("gap_median_days"), pl.col("frequency") + 1
-    ago = pl.when(_whole(silent) == 0).then(pl.lit("today")).otherwise(pl.format("{} ago", _span(silent)))
-    last = pl.format("last order {}", ago)
-    usually = pl.format("usually every {}", _every(gap))
-    own = pl.when(days == 2).then(pl.format("{} after the first", _span(gap))).otherwise(usually)
+    last = pl.format("last order {}", pl.col("ago"))
+    usually = pl.format("usually every {}", pl.col("every"))
+    own = pl.when(days == 2).then(pl.format("{} after the first", pl.col("gap"))).otherwise(usually)
     beside = pl.format("{}, {}", last, own)
-    late = pl.when((days == 2) & (silent > 2 * gap)).then(pl.format("only 2 purchases, the last {}", ago))
+    late = pl.when((days == 2) & (silent > 2 * gap)).then(pl.format("only 2 purchases, the last {}", pl.col("ago")))
     usual = explanation.usual.get(MONEY)
     money = pl.lit(None, pl.String())
     if usual is not None:
-        own_money, usual_money = _money(pl.col(MONEY)), _money(pl.lit(usual))
-        money = (
-            pl.when(days == 1)
-            .then(pl.format("spent {}, usual here {}", own_money, usual_money))
-            .otherwise(pl.format("about {} per purchase, usual here {}", own_money, usual_money))
-        )
+        here = Phrases({MONEY: np.array([usual])}).words("money")[0]
+        spent = pl.format("spent {}", pl.col("money"))
+        about = pl.format("about {} per purchase", pl.col("money"))
+        money = pl.format("{}, usual here {}", pl.when(days == 1).then(spent).otherwise(about), pl.lit(here))
+    windows = pl.format("{} in the last 90 days, {} in the 90 before", pl.col("lately"), pl.col("before"))
     return {
-        "once": (pl.format("one purchase only, {}", ago), pl.format("first purchase {}", ago)),
+        "once": (
+            pl.format("one purchase only, {}", pl.col("ago")),
+            pl.format("first purchase {}", pl.col("ago")),
+        ),
         "silence": (
             late.when(silent > gap).then(beside).otherwise(last),
             pl.when((silent <= gap) & (days > 2)).then(beside).otherwise(last),
         ),
         "often": _often(explanation.usual["rate"]),
-        "lately": (pl.format("buying less: {}", _two_windows()), pl.format("buying more: {}", _two_windows())),
+        "lately": (pl.format("buying less: {}", windows), pl.format("buying more: {}", windows)),
         "rhythm": (
-            pl.format("uneven rhythm, usually every {} but once {}", _every(gap), _span(pl.col("gap_longest_days"))),
-            pl.format("steady rhythm, about every {}", _every(gap)),
+            pl.format("uneven rhythm, usually every {} but once {}", pl.col("every"), pl.col("longest")),
+            pl.format("steady rhythm, about every {}", pl.col("every")),
         ),
         "money": (money, money),
     }
@@ -235,65 +238,23 @@ def _texts(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl.Expr]]:
 def _often(usual_rate: float) -> tuple[pl.Expr, pl.Expr]:
     """The one of two counts, of the last year and of all time, that bears the direction out better."""
     days, age, year = pl.col("frequency") + 1, pl.col("age_days"), pl.col("days_bought_365d")
-    in_all = pl.format("{} in {}", _purchases(days), _span(age))
-    last_year = pl.format("{} in the last year", _purchases(year))
+    in_all = pl.format("{} in {}", pl.col("purchases"), pl.col("age"))
+    last_year = pl.format("{} in the last year", pl.col("year"))
     slower = year * age <= 365.0 * days
-    apart = _span(pl.col("gap_median_days"))
     few = (
         pl.when(days == 2)
-        .then(pl.format("only 2 purchases, {} apart", apart))
+        .then(pl.format("only 2 purchases, {} apart", pl.col("gap")))
         .when((age > 365) & (year >= 1) & slower)
         .then(pl.format("only {}", last_year))
         .when(pl.col("rate") > usual_rate)
-        .then(pl.format("only {} so far", _purchases(days)))
+        .then(pl.format("only {} so far", pl.col("purchases")))
         .otherwise(pl.format("only {}", in_all))
     )
     many = (
         pl.when(days == 2)
-        .then(pl.format("came back once, after {}", apart))
+        .then(pl.format("came back once, after {}", pl.col("gap")))
         .when((age > 365) & ~slower & (year >= 3))
         .then(last_year)
         .otherwise(in_all)
     )
     return few, many
-
-
-def _two_windows() -> pl.Expr:
-    recent, before = pl.col("days_bought_90d"), pl.col("days_bought_90d_before")
-    now = pl.when(_whole(recent) == 0).then(pl.lit("no purchase")).otherwise(_purchases(recent))
-    then = pl.when(_whole(before) == 0).then(pl.lit("none")).otherwise(_whole(before).cast(pl.String()))
-    return pl.format("{} in the last 90 days, {} in the 90 before", now, then)
-
-
-def _every(days: pl.Expr) -> pl.Expr:
-    return pl.when(_whole(days) <= 1).then(pl.lit("day")).otherwise(_span(days))
-
-
-def _span(days: pl.Expr) -> pl.Expr:
-    """Days up to a year, months up to three, then years."""
-    return (
-        pl.when(_whole(days) <= 365)
-        .then(_counted(days, "day"))
-        .when(_whole(days / MONTH_DAYS) <= 36)
-        .then(_counted(days / MONTH_DAYS, "month"))
-        .otherwise(_counted(days / YEAR_DAYS, "year"))
-    )
-
-
-def _purchases(count: pl.Expr) -> pl.Expr:
-    return _counted(count, "purchase")
-
-
-def _counted(column: pl.Expr, one: str) -> pl.Expr:
-    number = _whole(column)
-    return pl.format("{} {}", number, pl.when(number == 1).then(pl.lit(one)).otherwise(pl.lit(f"{one}s")))
-
-
-def _money(amount: pl.Expr) -> pl.Expr:
-    cents = (amount * 100.0).round().cast(pl.Int64())
-    exact = pl.format("{}.{}", cents // 100, (cents % 100).cast(pl.String()).str.zfill(2))
-    return pl.when(cents >= 10_000).then(_whole(amount).cast(pl.String())).otherwise(exact)
-
-
-def _whole(column: pl.Expr) -> pl.Expr:
-    return column.fill_nan(0.0).round().cast(pl.Int64())

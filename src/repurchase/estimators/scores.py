@@ -1,7 +1,8 @@
 """Put a model's predictions into the scores table (see ``tables.SCORES``)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -146,14 +147,16 @@ def scores_frame(
         **told(judged.reasons, figures, explanation),
     }
     constant = {"as_of": history.as_of, "model_version": model_version, "status": "scored"}
-    table = scores_table(horizons)
+    table = replace(scores_table(horizons), key=())  # a ledger has each customer once
     frame = known.with_columns(pl.lit(value).alias(name) for name, value in constant.items()).with_columns(
         values.alias(name) for name, values in columns.items()
     )
     return table.check(frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()))
 
 
-def for_customers(scores: pl.DataFrame, customers: Sequence[str]) -> pl.DataFrame:
+def for_customers(
+    scores: pl.DataFrame, customers: Sequence[str] | pl.Series, *, as_of: date, model_version: str
+) -> pl.DataFrame:
     """Give every customer asked for exactly one row, in the order asked.
 
     Parameters
@@ -162,19 +165,24 @@ def for_customers(scores: pl.DataFrame, customers: Sequence[str]) -> pl.DataFram
         Scores of the customers with history.
     customers : sequence of str
         Ids, each once.
+    as_of : date
+        Last day known.
+    model_version : str
+        Which model.
 
     Returns
     -------
     DataFrame
         ``status`` is ``no_history`` where there is nothing to score.
     """
-    asked = pl.DataFrame({"customer_id": pl.Series(list(customers), dtype=pl.String())})
-    known = scores.select(pl.col("as_of", "model_version").first()) if scores.height else None
+    asked = pl.DataFrame({"customer_id": pl.Series(customers, dtype=pl.String())})
     joined = asked.join(scores, on="customer_id", how="left", maintain_order="left").select(scores.columns)
-    filled = joined.with_columns(pl.col("status").fill_null("no_history"), pl.col("orders").fill_null(0))
-    if known is None:
-        return filled
-    return filled.with_columns(pl.col(name).fill_null(known[name][0]) for name in known.columns)
+    return joined.with_columns(
+        pl.col("status").fill_null("no_history"),
+        pl.col("orders").fill_null(0),
+        pl.col("as_of").fill_null(as_of),
+        pl.col("model_version").fill_null(model_version),
+    )
 
 
 def _numbers(prediction: Prediction, horizons: Sequence[int], *, risk_days: int) -> dict[str, pl.Series]:

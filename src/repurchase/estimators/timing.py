@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.additive_fit import PURCHASE_FEATURES, fit_curves
-from repurchase.estimators.design import Design
+from repurchase.estimators.design import Design, Places
 from repurchase.estimators.ranges import Scatter, fit_scatter
 
 __all__ = ["WITHIN_DAYS", "Waits", "days_to_next_order", "fit_waits"]
@@ -42,7 +42,7 @@ class Waits:
     curves: AdditiveHead
     scatter: Scatter
 
-    def log_days(self, design: Design, places: npt.NDArray[np.int64] | None = None) -> Floats:
+    def log_days(self, design: Design, places: Places | None = None) -> Floats:
         """Mean of log(days - 1/2) until the purchase.
 
         Parameters

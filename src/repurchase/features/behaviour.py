@@ -101,14 +101,13 @@ def windows(history: History, *, horizon_days: int) -> dict[str, Floats]:
     dict of str to array of shape (n_customers,)
         See `window_table`.
     """
-    now, first, last = _ends(history)
-    silence, age = now - last, now - first
+    now, first, _ = _ends(history)
+    age = now - first
     last_window = _bought_between(history, now - horizon_days, now)
     before = _bought_between(history, now - 2 * horizon_days, now - horizon_days)
     then = now - YEAR_DAYS
     seen = first <= then
-    gap = _gaps(history)
-    beyond = gap - silence[history.place]
+    beyond = history.gap_beyond_silence
     longer = history.total(beyond > 0)
     came_back = history.total((beyond > 0) & (beyond <= horizon_days))
     block = (now - history.day) // horizon_days
@@ -146,7 +145,7 @@ def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
     now, first, last = _ends(history)
     silence = (now - last).astype(np.float64)
     repeats = history.count - 1
-    gap = _gaps(history)
+    gap = history.gap
     mean = _ratio(last - first, repeats)
     spread = np.sqrt(np.maximum(_ratio(history.total(gap * gap), repeats) - mean**2, 0.0))
     longest = _where(repeats > 0, np.maximum.reduceat(gap, history.start))
@@ -250,13 +249,6 @@ def _ends(history: History) -> tuple[int, Ints, Ints]:
 def _bought_between(history: History, after: int, until: int) -> Ints:
     """Purchase days in (after, until]."""
     return history.position(until) - history.position(after)
-
-
-def _gaps(history: History) -> Ints:
-    """Days since the customer's previous purchase day; 0 on the first."""
-    gap = np.diff(history.day, prepend=history.day[:1])
-    gap[history.start] = 0
-    return gap
 
 
 def _median_gap(history: History, gap: Ints) -> Floats:

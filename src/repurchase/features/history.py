@@ -86,6 +86,19 @@ class History:
         return self.start + self.count - 1
 
     @cached_property
+    def gap(self) -> Ints:
+        """Days since the customer's previous purchase day, for each; 0 on the first."""
+        gap = np.diff(self.day, prepend=self.day[:1])
+        gap[self.start] = 0
+        return gap
+
+    @cached_property
+    def gap_beyond_silence(self) -> Ints:
+        """By how many days each gap was longer than the customer's present silence."""
+        silence = day_number(self.as_of) - self.day[self.last_row]
+        return self.gap - silence[self.place]
+
+    @cached_property
     def place(self) -> Ints:
         """Position of each row's customer in ``customer``."""
         return np.repeat(np.arange(len(self.start)), self.count)
@@ -154,6 +167,8 @@ class History:
         array of shape (n_customers,)
             Exact sums.
         """
+        if values.dtype == np.bool_:
+            return np.bincount(self.place, weights=values, minlength=len(self.start)).astype(np.int64)
         running = _running(values)
         return np.asarray(running[self.start + self.count] - running[self.start])
 
@@ -216,7 +231,7 @@ class History:
         return _running(self.spend)
 
 
-def _running(values: Ints | npt.NDArray[np.bool_]) -> Ints:
+def _running(values: Ints) -> Ints:
     """Sums up to each row, the first one of none."""
     running = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(values, out=running[1:])

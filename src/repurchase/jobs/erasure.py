@@ -205,7 +205,8 @@ def made_from(path: Path) -> str | None:
     Returns
     -------
     str or None
-        The scores' place, seen from the page's folder, or "" where the page does not say; None if it is not ours.
+        The scores' place, seen from the page's folder and without ending, or "" where the page does not say; None if
+        it is not ours.
 
     Raises
     ------

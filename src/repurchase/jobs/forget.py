@@ -16,14 +16,14 @@ import polars as pl
 
 from repurchase.errors import DeliveryError, InputError, first_few
 from repurchase.jobs.customers import read_customers
-from repurchase.jobs.delivery import deliver_to
+from repurchase.jobs.delivery import FORMATS, deliver_to
 from repurchase.jobs.erasure import ids_in_page, ids_in_table, list_without, made_from, stage_without
 from repurchase.jobs.veil import aside_column
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.pseudonyms import key_of, pseudonymise
 from repurchase.registry.disk import write_whole
 from repurchase.report.page import write_report
-from repurchase.report.reading import MONITOR, RUN_SCHEMA
+from repurchase.report.reading import MONITOR, RUN_SCHEMA, gather, read_scores
 from repurchase.settings import Settings
 
 __all__ = ["forget"]
@@ -257,13 +257,12 @@ def _stage_records(
     ids: Collection[str],
     staged: Any,
 ) -> None:
-    """Write the run's record, and the monitor's, so that they belong to the files as they are now."""
+    """Write the run's record, and the monitor's, so that they belong to the files as they will be."""
     run = json.loads(json.dumps(output.run))
     run["duplicates"] = [one for one in run.get("duplicates") or () if one not in ids]
     for name, path in (("scores", output.scores), ("quarantine", output.quarantine)):
         told, now = (run.get("outputs") or {}).get(name), counted.get(path)
-        # After a kill between the two renames the record may already speak of the new file.
-        if told and now and told.get("sha256") in {now["before"], now["after"]}:
+        if told and now and told.get("sha256") == now["before"]:
             told.update(rows=now["rows"], sha256=now["after"])
     run.setdefault("forgotten", []).append(
         {
@@ -277,7 +276,7 @@ def _stage_records(
         try:
             record = json.loads(output.monitor.read_text(encoding="utf-8"))
             told = record["scores"]
-            is_theirs = told["sha256"] in {now["before"], now["after"]}
+            is_theirs = told["sha256"] == now["before"]
         except (ValueError, KeyError, TypeError):
             return
         if is_theirs:
@@ -305,16 +304,25 @@ def _forget_in_page(page: Path, wanted: _Wanted, home: Path, *, dry_run: bool) -
         return
     wanted.saw(named)
     told = made_from(page)
-    scores = page.parent / told if told else None
-    if scores is not None and scores.is_file():
+    places = [page.parent / f"{told}{ending}" for ending in FORMATS] if told else []
+    scores = next((path for path in places if _are_scores(path)), None)
+    if scores is not None:
         if not dry_run:
             write_report(scores, page)
-        yield f"{_shown(page, home)}: {_done('made again', dry_run)} from {told}."
+        yield f"{_shown(page, home)}: {_done('made again', dry_run)} from {scores.name}."
         return
     if not dry_run:
         with _refusals(page):
             page.unlink()
     yield f"{_shown(page, home)}: {_done('removed', dry_run)}, since the scores it was made from are not there."
+
+
+def _are_scores(path: Path) -> bool:
+    try:
+        gather(read_scores(path), None)
+    except InputError:
+        return False
+    return True
 
 
 # Words and files

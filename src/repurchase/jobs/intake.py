@@ -13,6 +13,7 @@ import polars as pl
 
 from repurchase.features.timeline import ledger_of
 from repurchase.jobs.books import Books, keep_book
+from repurchase.jobs.veil import Veil
 from repurchase.orders.accounts import CleaningReport
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.cleaning import Judged, clean_rows, require_sales, today_in
@@ -146,6 +147,7 @@ def take_in(
     folder: Path,
     as_of: date | None = None,
     on_progress: Progress | None = None,
+    veil: Veil | None = None,
 ) -> Intake:
     """Read and clean orders, and settle the last day known.
 
@@ -162,6 +164,8 @@ def take_in(
         Last day known; default the last order's day.
     on_progress : callable, optional
         Is told how many partitions are done, and of how many.
+    veil : Veil, optional
+        Hides customer ids as they are read.
 
     Returns
     -------
@@ -171,6 +175,7 @@ def take_in(
     spool = folder / "spool"
     spool.mkdir(parents=True, exist_ok=True)
     log = open_orders(source, settings=settings, spool=spool)
+    log = veil.orders(log) if veil else log
     partitions = _partitions(log, settings)
     if partitions == 1:
         return _at_once(log, settings, as_of)

@@ -74,7 +74,14 @@ def rehearse_score(
     _require_access(plan.place.parent)
     with workspace() as folder:
         with steps.step("Reading and cleaning orders") as counts:
-            intake = take_in(source, settings=plan.settings, folder=folder, as_of=as_of, on_progress=steps.progress)
+            intake = take_in(
+                source,
+                settings=plan.settings,
+                folder=folder,
+                as_of=as_of,
+                on_progress=steps.progress,
+                veil=plan.veil,
+            )
             plan.require_apart(intake)
             counts.update(intake.counts)
         with steps.step("Trying the model") as counts:

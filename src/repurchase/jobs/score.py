@@ -15,6 +15,7 @@ from repurchase.errors import DeliveryError, InputError
 from repurchase.estimators.fitted import FittedModel
 from repurchase.estimators.scores import for_customers
 from repurchase.features.timeline import Ledger
+from repurchase.jobs.changes import LastRun, changes_since, last_run
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
 from repurchase.jobs.delivery import FORMATS, Delivery, deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
@@ -82,7 +83,7 @@ class Plan:
     place : Path
         The main file, or what stands for the table.
     veil : Veil, optional
-        Hides ids in outputs, where asked for.
+        Hides customer ids, where asked for; ``asked`` is hidden already.
     """
 
     bundle: LoadedBundle
@@ -156,7 +157,9 @@ def plan_scoring(
     place = table.record(settings.home) if table else Path(out)
     _require_apart(place, [Path(str(source)), *([customers] if customers else [])])
     asked = read_customers(customers, told=told.columns) if customers else None
-    plan = Plan(bundle, told, asked, table, place, veil_of(settings))
+    veil = veil_of(settings)
+    asked = veil.asked(asked) if veil and asked else asked
+    plan = Plan(bundle, told, asked, table, place, veil)
     if table:
         further = _carried(asked, taken=scores_table(plan.horizons).names).schema if asked else pl.Schema()
         require_fitting(table, horizons=plan.horizons, further=further, seconds=settings.retry_seconds)
@@ -215,7 +218,12 @@ def score(
         require_own_record(delivery.out)
         with steps.step("Reading and cleaning orders") as counts:
             intake = take_in(
-                source, settings=plan.settings, folder=delivery.work, as_of=as_of, on_progress=steps.progress
+                source,
+                settings=plan.settings,
+                folder=delivery.work,
+                as_of=as_of,
+                on_progress=steps.progress,
+                veil=plan.veil,
             )
             plan.require_apart(intake)
             counts.update(intake.counts)
@@ -228,6 +236,8 @@ def score(
             )
         with steps.step("Looking for drift"):
             drift = drift_of(plan.bundle, intake)
+        with steps.step("Comparing with the last run"):
+            changes = changes_since(_last_run(delivery, plan), intake)
         with steps.step("Writing") as counts:
             set_aside = intake.report.count("set_aside")
             counts.update(rows=scores.count(), rows_set_aside=set_aside)
@@ -237,6 +247,7 @@ def score(
                 "timings_seconds": dict(steps.timings_seconds),
                 "measures": measures,
                 "drift": drift,
+                "changes": changes,
                 "evaluation": plan.bundle.evaluation,
             }
             if table:
@@ -247,6 +258,7 @@ def score(
             delivery.publish()
             if run["outputs"]["quarantine"] is None:
                 delivery.beside(".quarantine.parquet").unlink(missing_ok=True)
+    track_scoring(settings.home, run, seconds=settings.tracking_seconds)
     return Scored(table.shown if table else place, delivery.beside(".run.json"), run)
 
 
@@ -275,9 +287,7 @@ def _asked_for(asked: CustomerList, model: FittedModel, intake: Intake, jobs: in
         model.predict(book, intake.as_of, ids.filter(ids.is_in(book.ids.implode())).to_list(), n_jobs=jobs)
         for book in intake.books
     ]
-    scores = for_customers(pl.concat(known), ids.to_list()).with_columns(
-        pl.lit(intake.as_of).alias("as_of"), pl.lit(model.version).alias("model_version")
-    )
+    scores = for_customers(pl.concat(known), ids, as_of=intake.as_of, model_version=model.version)
     carried = _carried(asked, taken=scores.columns).insert_column(0, ids)
     return scores.join(carried, on="customer_id", how="left", maintain_order="left")
 
@@ -292,8 +302,17 @@ def _all_that_counts(plan: Plan, intake: Intake) -> dict[str, Any]:
         "model": plan.bundle.manifest,
         "settings": settings,
         "partitions": len(intake.books),
+        "pseudonyms": plan.veil.mark if plan.veil else None,
         "repurchase": __version__,
     }
+
+
+def _last_run(delivery: Delivery, plan: Plan) -> LastRun | None:
+    try:
+        run = json.loads(delivery.beside(".run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return last_run(delivery.out, run, pseudonyms=plan.veil.mark if plan.veil else None)
 
 
 def _carried(asked: CustomerList, *, taken: Iterable[str]) -> pl.DataFrame:
@@ -391,6 +410,8 @@ def _record(plan: Plan, intake: Intake, scores: ScoreParts) -> dict[str, Any]:
             "rows_without_id": asked.without_id if asked else 0,
         },
         "duplicates": list(asked.duplicates[:100]) if asked else [],
+        "list": str(asked.path.absolute()) if asked and asked.path else None,
+        "pseudonyms": plan.veil.mark if plan.veil else None,
         "tiers": parameters["tiers"],
         "notes": [*parameters["notes"], *_age_note(intake.as_of, date.fromisoformat(bundle.manifest["as_of"]))],
     }

@@ -47,7 +47,7 @@ def score_lines(scored: "Scored") -> list[str]:
     Returns
     -------
     list of str
-        Two lines, or three.
+        Two to four lines.
     """
     run, counts = scored.run, scored.run["counts"]
     words = (
@@ -55,7 +55,21 @@ def score_lines(scored: "Scored") -> list[str]:
         f"{counts['no_history']:,} without history. Scores: {scored.out}{_beside(scored)}"
     )
     twice = f"{counts['duplicates_in_list']:,} ids stood in the list more than once; each is scored once."
-    return [words, *([twice] if counts["duplicates_in_list"] else []), str(run["drift"]["words"])]
+    changed = _changed(run["changes"])
+    return [words, *([twice] if counts["duplicates_in_list"] else []), *changed, str(run["drift"]["words"])]
+
+
+def _changed(changes: dict[str, Any] | None) -> list[str]:
+    found = (changes or {}).get("customers") or {}
+    named = {
+        "corrected": "whose earlier orders changed",
+        "gone": "who are gone",
+        "late": "whose earlier orders came late",
+    }
+    told = [f"{found[name]:,} {words}" for name, words in named.items() if found.get(name)]
+    if changes is None or not told:
+        return []
+    return [f"Since the last run (as of {changes['as_of']}), customers {'; '.join(told)}."]
 
 
 def version_line(row: "VersionRow") -> str:

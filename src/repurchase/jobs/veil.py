@@ -1,27 +1,22 @@
-"""Outputs that name customers by keyed hashes only: scores, set-aside rows, and the record of the run."""
+"""Outputs that name customers by keyed hashes only: orders and lists are hashed as they are read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from repurchase.jobs.customers import CustomerList
 from repurchase.orders.ids import clean_ids
-from repurchase.orders.pseudonyms import IdKey, key_mark, pseudonymise, pseudonymise_rows, read_key
+from repurchase.orders.logs import OrderLog
+from repurchase.orders.pseudonyms import IdKey, key_mark, pseudonymise, pseudonymise_rows, read_key, veiled
 from repurchase.settings import Settings
-from repurchase.tables import scores_table
 
 __all__ = ["Veil", "aside_column", "veil_of"]
 
 
-_SCORES = scores_table([1]).names
-_PER_HORIZON = {name.removesuffix("_1d") for name in _SCORES if name.endswith("_1d")}
-_OURS = {name for name in _SCORES if not name.endswith("_1d")}
-
-
 @dataclass(frozen=True)
 class Veil:
-    """What is done to outputs before they are written.
+    """What is done to orders and lists before anything else sees them.
 
     Parameters
     ----------
@@ -31,59 +26,49 @@ class Veil:
 
     key: IdKey
 
-    def scores(self, scores: pl.DataFrame) -> pl.DataFrame:
-        """Hash the ids of scores, and wherever a customer list repeats them.
+    @property
+    def mark(self) -> dict[str, str]:
+        """How ids were hashed, for the record of the run."""
+        return key_mark(self.key)
+
+    def orders(self, log: OrderLog) -> OrderLog:
+        """Hash the customers of a log.
 
         Parameters
         ----------
-        scores : DataFrame
-            See ``tables.scores_table``, with a list's further columns; all customers, or a part of them.
+        log : OrderLog
+            As opened.
 
         Returns
         -------
-        DataFrame
-            The same rows in the order of the hashes: the order of a list or of plain ids would give them away.
+        OrderLog
+            See `pseudonyms.veiled`.
         """
-        ours = {name for name in scores.columns if name in _OURS or name.rsplit("_", 1)[0] in _PER_HORIZON}
-        further = scores.select(name for name in scores.columns if name not in ours)
-        hidden = pseudonymise_rows(further, scores["customer_id"], self.key)
-        hashed = scores.with_columns(pseudonymise(scores["customer_id"], self.key), *hidden.get_columns())
-        return hashed.sort("customer_id")
+        return veiled(log, self.key)
 
-    def set_aside(self, rows: pl.DataFrame, *, columns: Mapping[str, str]) -> pl.DataFrame:
-        """Hash the ids in rows that were set aside; what else an export tells of customers stays in them.
+    def asked(self, asked: CustomerList) -> CustomerList:
+        """Hash the customers of a list, also where further columns repeat them.
 
         Parameters
         ----------
-        rows : DataFrame
-            As exported, with ``reason``.
-        columns : mapping of str to str
-            Our name to the export's.
+        asked : CustomerList
+            As read.
 
         Returns
         -------
-        DataFrame
-            The same rows in the same order.
+        CustomerList
+            The same customers in the order of the hashes: that of the list would give them away.
         """
-        name = aside_column(columns)
-        reason = rows["reason"]
-        return pseudonymise_rows(rows.drop("reason"), clean_ids(rows[name]), self.key).with_columns(reason)
+        ids, rows = asked.rows["customer_id"], asked.rows
+        known = [name for name in rows.columns if rows[name].dtype.is_numeric() and _repeats(rows[name], ids)]
+        hidden = pseudonymise_rows(rows.with_columns(pl.col(known).cast(pl.String)), ids, self.key)
+        duplicates = pseudonymise(pl.Series(asked.duplicates, dtype=pl.String()), self.key)
+        return replace(asked, rows=hidden.sort("customer_id"), duplicates=tuple(duplicates))
 
-    def record(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Hash the ids in a run's record, and say that it was done.
 
-        Parameters
-        ----------
-        run : mapping
-            What is to stand in ``run.json``.
-
-        Returns
-        -------
-        dict
-            With ``pseudonyms``.
-        """
-        duplicates = pseudonymise(pl.Series(list(run.get("duplicates") or ()), dtype=pl.String()), self.key)
-        return {**run, "duplicates": duplicates.to_list(), "pseudonyms": key_mark(self.key)}
+def _repeats(values: pl.Series, ids: pl.Series) -> bool:
+    spelled = clean_ids(values)
+    return spelled.null_count() < len(spelled) and bool((spelled == ids).fill_null(value=True).all())
 
 
 def veil_of(settings: Settings) -> Veil | None:

@@ -62,7 +62,7 @@ class RowDigest:
 
 
 def lines_of(rows: pl.DataFrame) -> list[bytes]:
-    """Write each row as one line, whatever signs are in it.
+    r"""Write each row as one line, whatever signs are in it.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def lines_of(rows: pl.DataFrame) -> list[bytes]:
     Examples
     --------
     >>> lines_of(pl.DataFrame({"a": ["x", None], "b": ["", "two lines".replace(" ", chr(10))]}))
-    [b'x,""', b',two\\\\nlines']
+    [b'x,""', b',two\\nlines']
     """
     plain = rows.with_columns(cs.string().str.replace_many({"\\": "\\\\", "\n": "\\n"}))
     return plain.write_csv(include_header=False).encode().split(b"\n")[:-1]

@@ -1,13 +1,13 @@
 """Which files an order log consists of: one, those of a folder, or those that match a pattern; and what folders say."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from repurchase.errors import OrdersError, first_few
 
-__all__ = ["find_files", "is_parquet", "nearest_names", "partition_columns", "readable_among"]
+__all__ = ["find_files", "fixed_part", "is_parquet", "nearest_names", "partition_columns", "readable_among"]
 
 _PARQUET = (".parquet", ".pq")
 _TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
@@ -86,7 +86,7 @@ def nearest_names(path: Path) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else " Check the path."
 
 
-def partition_columns(paths: Sequence[str], *, root: str) -> list[Mapping[str, str | None]]:
+def partition_columns(paths: Sequence[str], *, root: str) -> list[dict[str, str | None]]:
     """Read the columns that folders' names hold, as in ``year=2024/month=01/part-0.parquet``.
 
     Parameters
@@ -98,7 +98,7 @@ def partition_columns(paths: Sequence[str], *, root: str) -> list[Mapping[str, s
 
     Returns
     -------
-    list of mapping
+    list of dict
         For each file its columns, as text. Empty for all where they do not all have the same.
 
     Examples
@@ -108,16 +108,34 @@ def partition_columns(paths: Sequence[str], *, root: str) -> list[Mapping[str, s
     >>> partition_columns(["log/year=2024/a.csv", "log/b.csv"], root="log")
     [{}, {}]
     """
-    above = len(_fixed(root))
+    above = len(fixed_part(root))
     found = [_pairs(path.split("/")[above:-1]) for path in paths]
     if len({tuple(pairs) for pairs in found}) > 1:
         return [{} for _ in paths]
     return found
 
 
-def _fixed(root: str) -> list[str]:
-    parts = root.rstrip("/").split("/")
-    return parts[: next((at for at, part in enumerate(parts) if any(sign in part for sign in "*?[")), len(parts))]
+def fixed_part(pattern: str) -> list[str]:
+    """Name the folders of a pattern above its first sign.
+
+    Parameters
+    ----------
+    pattern : str
+        A path, with or without ``*``, ``?`` and ``[``.
+
+    Returns
+    -------
+    list of str
+        Its parts; all of them where there is no sign.
+
+    Examples
+    --------
+    >>> fixed_part("shop/orders/*.csv")
+    ['shop', 'orders']
+    """
+    parts = pattern.rstrip("/").split("/")
+    signs = (at for at, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    return parts[: next(signs, len(parts))]
 
 
 def _pairs(folders: Sequence[str]) -> dict[str, str | None]:

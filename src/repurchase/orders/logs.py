@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -100,6 +100,8 @@ class OrderLog:
         Damaged files that were left out.
     n_bad_lines : int
         Damaged lines that were left out.
+    veil : callable, optional
+        What is done to rows as they are read, before anything else sees them (see ``pseudonyms.veiled``).
     """
 
     source: str
@@ -111,6 +113,7 @@ class OrderLog:
     parts: tuple[Found, ...]
     bad_files: tuple[FileFault, ...] = ()
     n_bad_lines: int = 0
+    veil: Callable[[pl.DataFrame], pl.DataFrame] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -164,7 +167,8 @@ class OrderLog:
                 pl.col(name).cast(self.schema[name]) for name in stored if found.part.schema[name] != self.schema[name]
             ]
             for rows in found.part.batches(carried, n_rows=n_rows):
-                yield rows.with_columns(*cast, *told).select(wanted)
+                seen = rows.with_columns(*cast, *told).select(wanted)
+                yield self.veil(seen) if self.veil else seen
 
 
 def digest_of(files: Sequence[FileRead]) -> str:

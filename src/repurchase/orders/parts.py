@@ -153,7 +153,7 @@ class ParquetPart:
                 for start in range(0, count, n_rows):
                     yield scan.slice(start, n_rows).collect()
             except (pl.exceptions.PolarsError, OSError) as fault:
-                raise _unreadable(stamp.shown, fault) from fault
+                raise OrdersError(_unreadable(stamp.shown, fault)) from fault
 
 
 def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[ParquetPart, tuple[str, ...]]:
@@ -185,7 +185,7 @@ def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[Parque
         found = scan.collect_schema()
         count = int(scan.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as fault:
-        raise _unreadable(shown, fault) from fault
+        raise OrdersError(_unreadable(shown, fault)) from fault
     if count == 0:
         raise OrdersError(f"{shown}: columns but no orders. Found the columns {first_few(found, shown=12)}.")
     nested = [name for name, dtype in found.items() if dtype.is_nested()]
@@ -198,8 +198,8 @@ def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[Parque
     return part, said
 
 
-def _unreadable(shown: str, fault: Exception) -> OrdersError:
-    return OrdersError(f"{shown}: not readable as Parquet ({str(fault).splitlines()[0]}). Export it again.")
+def _unreadable(shown: str, fault: Exception) -> str:
+    return f"{shown}: not readable as Parquet ({str(fault).splitlines()[0]}). Export it again."
 
 
 class Spool:

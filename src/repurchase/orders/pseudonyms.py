@@ -4,14 +4,16 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.orders.ids import clean_ids
+from repurchase.orders.logs import OrderLog
 
-__all__ = ["IdKey", "key_mark", "key_of", "pseudonymise", "pseudonymise_rows", "read_key"]
+__all__ = ["IdKey", "key_mark", "key_of", "pseudonymise", "pseudonymise_rows", "read_key", "veiled"]
 
 KEY, KEY_FILE = "REPURCHASE_ID_KEY", "REPURCHASE_ID_KEY_FILE"
 LEAST_BYTES = 16
@@ -187,29 +189,50 @@ def pseudonymise_rows(rows: pl.DataFrame, ids: pl.Series, key: bytes) -> pl.Data
     Returns
     -------
     DataFrame of shape (n, any)
-        With the same columns. One that is not of text becomes text where it holds ids and nothing else.
+        With the same columns; those that are not of text are as they were.
 
     Examples
     --------
-    >>> rows = pl.DataFrame({"Kunde": ["7.0", "8"], "id": [7, 8], "order_id": ["7@2024-01-31", "A-8"], "n": [7, 1]})
-    >>> veiled = pseudonymise_rows(rows, clean_ids(rows["Kunde"]), b"0123456789abcdef")
-    >>> [len(cell) for cell in veiled.row(0)[:3]], veiled["n"].to_list(), veiled["order_id"][1]
-    ([32, 32, 43], [7, 1], 'A-8')
+    >>> rows = pl.DataFrame({"Kunde": ["7.0", "8"], "order_id": ["7@2024-01-31", "A-8"], "n": [7, 1]})
+    >>> hidden = pseudonymise_rows(rows, clean_ids(rows["Kunde"]), b"0123456789abcdef")
+    >>> [len(cell) for cell in hidden.row(0)[:2]], hidden["n"].to_list(), hidden["order_id"][1]
+    ([32, 43], [7, 1], 'A-8')
     """
     hashed = pseudonymise(ids, key)
-    return rows.with_columns(_veiled(rows[name], ids, hashed) for name in rows.columns)
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String]
+    return rows.with_columns(_hidden(rows[name], ids, hashed) for name in texts)
 
 
-def _veiled(cells: pl.Series, ids: pl.Series, hashed: pl.Series) -> pl.Series:
-    if cells.dtype.is_nested():
-        return cells
-    beside = pl.DataFrame({"cell": cells.cast(pl.String), "id": ids, "hashed": hashed, "spelled": clean_ids(cells)})
+def _hidden(cells: pl.Series, ids: pl.Series, hashed: pl.Series) -> pl.Series:
+    beside = pl.DataFrame({"cell": cells, "id": ids, "hashed": hashed, "spelled": clean_ids(cells)})
     is_own = (pl.col("spelled") == pl.col("id")).fill_null(value=False)
-    if cells.dtype != pl.String:
-        told = beside.filter(pl.col("spelled").is_not_null())
-        is_all = told.height > 0 and bool(told.select(is_own.all()).item())
-        return beside.select(pl.when(is_own).then("hashed").alias(cells.name)).to_series() if is_all else cells
     begins = pl.col("cell").str.starts_with(pl.concat_str("id", pl.lit("@"))).fill_null(value=False)
     rest = pl.col("cell").str.slice(pl.col("id").str.len_chars())
-    veiled = pl.when(is_own).then("hashed").when(begins).then(pl.concat_str("hashed", rest)).otherwise("cell")
-    return beside.select(veiled.alias(cells.name)).to_series()
+    hidden = pl.when(is_own).then("hashed").when(begins).then(pl.concat_str("hashed", rest)).otherwise("cell")
+    return beside.select(hidden.alias(cells.name)).to_series()
+
+
+def veiled(log: OrderLog, key: bytes) -> OrderLog:
+    """Hash the customers of a log as it is read: whatever is made of it, on disk or in memory, knows hashes alone.
+
+    Parameters
+    ----------
+    log : OrderLog
+        As opened.
+    key : bytes
+        See `read_key`.
+
+    Returns
+    -------
+    OrderLog
+        The same rows. Ids that stand for guests stay, since cleaning sets them aside by name.
+    """
+    column, guests = log.layout.columns["customer_id"], list(log.layout.guest_ids)
+
+    def veil(rows: pl.DataFrame) -> pl.DataFrame:
+        if column not in rows.columns:
+            return rows
+        ids = clean_ids(rows[column])
+        return pseudonymise_rows(rows, ids.set(ids.is_in(guests).fill_null(value=False), None), key)
+
+    return replace(log, schema={**log.schema, column: pl.String()}, veil=veil)

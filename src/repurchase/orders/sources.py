@@ -7,7 +7,7 @@ Nothing is corrected here: `open_orders` says which column is which and gives th
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from repurchase.orders.logs import (
     stacked,
 )
 from repurchase.orders.parts import Part, open_parquet
+from repurchase.orders.stores import fetch, is_stored, list_stored, shown_address
 from repurchase.orders.textfiles import LongLines, open_text
 from repurchase.settings import Settings
 
@@ -149,6 +150,8 @@ def open_orders(source: str | Path | DatabaseSource, *, settings: Settings, spoo
         source = orders_source(str(source))
     if isinstance(source, DatabaseSource):
         return _open_database(source, settings, folder)
+    if is_stored(str(source)):
+        return _open_stored(str(source), settings, folder)
     return _open_files(str(source), settings, folder)
 
 
@@ -191,6 +194,18 @@ def _open_files(source: str, settings: Settings, folder: Path) -> OrderLog:
     return _log(source, opened, settings, [*left_out, *opened.notes])
 
 
+def _open_stored(source: str, settings: Settings, folder: Path) -> OrderLog:
+    stored, left_out = list_stored(source, seconds=settings.retry_seconds)
+    shown = [file.shown for file in stored]
+    paths = (
+        fetch(file, folder / "fetched" / f"{number:05d}", seconds=settings.retry_seconds)
+        for number, file in enumerate(stored)
+    )
+    root = shown_address(source)
+    opened = _opened(paths, shown, root=root, folder=folder, settings=settings)
+    return _log(root, opened, settings, [*left_out, *opened.notes])
+
+
 @dataclass
 class _Opened:
     """What opening one file after the other came to."""
@@ -201,7 +216,7 @@ class _Opened:
     n_bad_lines: int = 0
 
 
-def _opened(paths: Sequence[Path], shown: Sequence[str], *, root: str, folder: Path, settings: Settings) -> _Opened:
+def _opened(paths: Iterable[Path], shown: Sequence[str], *, root: str, folder: Path, settings: Settings) -> _Opened:
     opened = _Opened([], [], [])
     set_aside = settings.on_bad_file == "set_aside"
     folders = partition_columns(shown, root=root)
@@ -209,18 +224,18 @@ def _opened(paths: Sequence[Path], shown: Sequence[str], *, root: str, folder: P
         try:
             part, said, long_lines = _open_file(path, name, folder / f"{number:05d}", set_aside=set_aside)
         except (OrdersError, LayoutError) as fault:
-            if len(paths) == 1:
+            if len(shown) == 1:
                 raise
             if not set_aside:
                 raise _with_advice(fault) from fault
             opened.faults.append(FileFault(name, _reason(fault, name)))
             continue
         opened.found.append(Found(part, FileRead(name, part.n_rows, _sha256(path, name)), folders[number]))
-        opened.notes.extend((*said, *_words(long_lines, path)))
+        opened.notes.extend((*said, *_words(long_lines, Path(name))))
         opened.n_bad_lines += long_lines.count
     if not opened.found:
         first = opened.faults[0]
-        raise OrdersError(f"{root}: none of the {len(paths)} files can be read. The first, {first.path}: {first.why}")
+        raise OrdersError(f"{root}: none of the {len(shown)} files can be read. The first, {first.path}: {first.why}")
     if set_aside:
         _leave_out_differing(opened)
     return opened

@@ -77,10 +77,10 @@ class Text:
     def chunks(self) -> Iterator[bytes]:
         """Stream the text as UTF-8 without a mark at its beginning.
 
-        Yields
-        ------
-        bytes
-            Some megabytes, cut anywhere.
+        Returns
+        -------
+        iterator of bytes
+            Some megabytes each, cut anywhere.
         """
         chunks = self._stored() if self.encoding is None else _decoded(self._stored(), self.encoding)
         chunks = _without_mark(chunks)

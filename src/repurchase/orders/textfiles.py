@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +15,7 @@ from repurchase.orders.parts import Part, Spool, Stamp
 from repurchase.orders.textbytes import EDGE_BYTES, Survey, Text, text_of
 from repurchase.orders.textrows import Form, TextPart, Unplain, pieces, records, said
 
-__all__ = ["LongLines", "open_text"]
+__all__ = ["LongLines", "delimiter_of", "open_text"]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _DELIMITER_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
@@ -89,9 +89,9 @@ def open_text(
     """
     text, survey, notes = text_of(path, shown=shown)
     if not survey.head.strip():
-        raise _empty(shown)
+        _refuse_empty(shown)
     skip = 1 if survey.head.lower().startswith(b"sep=") else 0
-    delimiter = _delimiter(_first_lines(survey.head)[skip:])
+    delimiter = delimiter_of(_first_lines(survey.head)[skip:])
     if delimiter != ",":
         notes += (f"{Path(shown).name}: columns are separated by {_DELIMITER_WORDS[delimiter]}.",)
     if delimiter == " ":
@@ -200,8 +200,8 @@ class _Reading:
         )
 
 
-def _empty(shown: str) -> OrdersError:
-    return OrdersError(f"{shown}: the file is empty. Expected a heading line and one line per order.")
+def _refuse_empty(shown: str) -> NoReturn:
+    raise OrdersError(f"{shown}: the file is empty. Expected a heading line and one line per order.")
 
 
 def _first_lines(head: bytes, *, count: int = 20) -> list[str]:
@@ -210,7 +210,24 @@ def _first_lines(head: bytes, *, count: int = 20) -> list[str]:
     return [line for line in whole if line.strip()][:count]
 
 
-def _delimiter(lines: list[str]) -> str:
+def delimiter_of(lines: Sequence[str]) -> str:
+    """Tell what stands between the fields of a text.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        Its first lines that say something, the heading first.
+
+    Returns
+    -------
+    str
+        One sign; a blank where columns are set apart by any number of them.
+
+    Examples
+    --------
+    >>> delimiter_of(["customer;date", "7;2024-01-31"])
+    ';'
+    """
     if not lines:
         return ","
     fields = {mark: len(next(csv.reader([lines[0]], delimiter=mark))) for mark in _DELIMITERS}
@@ -228,7 +245,7 @@ def _form(head: bytes, delimiter: str, skip: int, shown: str) -> Form:
     first = next(((end, record) for n, (end, record) in enumerate(numbered) if n >= skip and any(record)), (0, []))
     end, heading = first
     if not heading:
-        raise _empty(shown)
+        _refuse_empty(shown)
     if not any(letter.isalpha() for name in heading for letter in name):
         words = first_few(heading)
         raise LayoutError(

@@ -13,7 +13,7 @@ from repurchase.settings import Settings
 from repurchase.tables import Frame, as_polars
 
 if TYPE_CHECKING:
-    from repurchase.estimators.model import RepurchaseModel
+    from repurchase.estimators.fitted import FittedModel
 
 __all__ = ["Scorer", "cleaning_settings", "load_scorer"]
 
@@ -27,13 +27,13 @@ class Scorer:
 
     Parameters
     ----------
-    model : RepurchaseModel
-        Fitted.
+    model : FittedModel
+        Put together again.
     settings : Settings
         Those the model's own orders were cleaned with.
     """
 
-    model: "RepurchaseModel"
+    model: "FittedModel"
     settings: Settings
 
     def __call__(self, orders: Frame, *, as_of: date | None = None) -> pl.DataFrame:
@@ -56,7 +56,7 @@ class Scorer:
             from repurchase.orders.cleaning import clean_orders
 
             frame = clean_orders(frame, settings=self.settings).orders
-        return self.model.predict(frame, as_of=as_of)
+        return self.model.predict_orders(frame, as_of)
 
 
 def load_scorer(folder: Path) -> Scorer:
@@ -85,9 +85,9 @@ def load_scorer(folder: Path) -> Scorer:
     repurchase.errors.BundleError: models/999: no model bundle there (no manifest.json). See `repurchase models list`.
     """
     loaded = load_bundle(folder)
-    from repurchase.estimators.model import RepurchaseModel
+    from repurchase.estimators.fitted import FittedModel
 
-    return Scorer(RepurchaseModel.from_state(loaded.state), _settings(loaded.manifest.get("settings", {})))
+    return Scorer(FittedModel.from_state(loaded.state), _settings(loaded.manifest.get("settings", {})))
 
 
 def cleaning_settings(settings: Settings) -> dict[str, Any]:

@@ -85,8 +85,8 @@ def build_report(
 
 
 def _seen_from(folder: Path, scores: Path) -> str:
-    """Say where the scores of a page lie, without telling more of this machine than the page's own folder does."""
-    place, here = scores.absolute(), folder.absolute()
+    """Say where the scores of a page lie, without their ending and without telling more of this machine than needed."""
+    place, here = scores.absolute().with_suffix(""), folder.absolute()
     return (place.relative_to(here) if place.is_relative_to(here) else Path(place.name)).as_posix()
 
 

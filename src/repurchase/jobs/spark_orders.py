@@ -1,0 +1,290 @@
+"""Orders as Spark's own reader finds them: which files, which columns, and where each row stands."""
+
+import csv
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from repurchase.errors import InputError, LayoutError, OrdersError, first_few
+from repurchase.jobs.spark_reading import AT, BLOCK, CORRUPT, FILE
+from repurchase.jobs.spark_session import translated
+from repurchase.orders.addresses import DatabaseSource, is_database
+from repurchase.orders.folders import readable_among
+from repurchase.orders.layouts import Layout, recognise
+from repurchase.orders.textfiles import delimiter_of
+from repurchase.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["ClusterLog", "StoredFile", "open_on_cluster", "quoted_column"]
+
+_PARQUET = (".parquet", ".pq")
+_HEAD_LINES = 20
+_LOCAL = "Leave --engine spark out"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as the storage tells of it.
+
+    Parameters
+    ----------
+    path : str
+        Its address.
+    bytes : int
+        Its size.
+    changed : str
+        When it was written.
+    """
+
+    path: str
+    bytes: int
+    changed: str
+
+    @property
+    def digest(self) -> str:
+        """A sha256 over address, size and time of writing: its content is not read for it."""
+        return hashlib.sha256(f"{self.path}\n{self.bytes}\n{self.changed}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ClusterLog:
+    """An order log on a cluster, opened but not read.
+
+    Parameters
+    ----------
+    source : str
+        What messages call it.
+    layout : Layout
+        Which column is which.
+    columns : tuple of str
+        Those of the export, in order.
+    schema : dict of str to DataType
+        Their types.
+    files : tuple of StoredFile
+        Sorted by address.
+    table : DataFrame
+        Spark's: these columns, and where each row stands.
+    notes : tuple of str
+        What a reader should know, in words.
+    delimiter : str, optional
+        Of text.
+    has_long_rows : bool
+        Whether text is read as if values could hold line ends.
+    """
+
+    source: str
+    layout: Layout
+    columns: tuple[str, ...]
+    schema: dict[str, pl.DataType]
+    files: tuple[StoredFile, ...]
+    table: "DataFrame"
+    notes: tuple[str, ...]
+    delimiter: str | None = None
+    has_long_rows: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether every value is text."""
+        return self.delimiter is not None
+
+    def with_long_rows(self, session: "SparkSession") -> "ClusterLog":
+        """Read text once more, values of which may hold line ends; every file is then one task.
+
+        Parameters
+        ----------
+        session : SparkSession
+            The cluster.
+
+        Returns
+        -------
+        ClusterLog
+            The same log.
+        """
+        table = _text(session, self.source, self.columns, self.delimiter or ",", long_rows=True)
+        return replace(self, table=_placed(table, self.columns), has_long_rows=True)
+
+    def without(self, names: Sequence[str]) -> "ClusterLog":
+        """Leave columns out.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Which.
+
+        Returns
+        -------
+        ClusterLog
+            With the others.
+        """
+        kept = tuple(name for name in self.columns if name not in names)
+        table = self.table.drop(*(quoted_column(name) for name in names))
+        return replace(self, columns=kept, schema={name: self.schema[name] for name in kept}, table=table)
+
+
+def quoted_column(name: str) -> str:
+    """Quote a column's name for Spark.
+
+    Parameters
+    ----------
+    name : str
+        Any.
+
+    Returns
+    -------
+    str
+        In backticks.
+
+    Examples
+    --------
+    >>> quoted_column("order.date")
+    '`order.date`'
+    """
+    return "`" + name.replace("`", "``") + "`"
+
+
+def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, settings: Settings) -> ClusterLog:
+    """Open an order log by Spark's own reader.
+
+    Parameters
+    ----------
+    session : SparkSession
+        The cluster.
+    source : str or DatabaseSource
+        A Parquet or CSV file, a folder of them, or a glob, at any address that the cluster is set up for.
+    settings : Settings
+        ``columns`` says which column is which where the names do not.
+
+    Returns
+    -------
+    ClusterLog
+        Its columns told apart.
+
+    Raises
+    ------
+    InputError
+        If it is a log that Spark is not for.
+    OrdersError
+        If there is no such file, or it cannot be read.
+    LayoutError
+        If the columns cannot be told apart.
+    """
+    if isinstance(source, DatabaseSource) or is_database(source):
+        raise InputError(f"{source}: --engine spark reads files, not databases. {_LOCAL} to read it here.")
+    if settings.on_bad_file != "fail":
+        raise InputError(f"--on-bad-file set-aside: Spark does not say which files it skips. {_LOCAL} for it.")
+    files, notes = _files(session, source)
+    if all(file.path.lower().endswith(_PARQUET) for file in files):
+        table, delimiter = _parquet(session, source), None
+        nested = [field.name for field in table.schema.fields if _is_nested(field.dataType.typeName())]
+        columns = [name for name in table.columns if name not in nested]
+        notes += (f"Columns of lists and records were left out: {first_few(nested)}.",) if nested else ()
+    else:
+        columns, delimiter = _heading(session, files[0].path)
+        table = translated(lambda: _text(session, source, columns, delimiter or ",", long_rows=False))
+    layout = recognise(columns, told=settings.columns, source=source)
+    if layout.first_line_only:
+        raise LayoutError(
+            f"{source}: in the layout '{layout.name}' only the first line of an order names its customer, so that rows "
+            f"cannot be shared out by customer. {_LOCAL} (--engine local)."
+        )
+    schema = {name: kind for name, kind in _polars_schema(table).items() if name in columns}
+    placed = _placed(table, columns)
+    return ClusterLog(source, layout, tuple(columns), schema, files, placed, (*notes, *layout.notes), delimiter)
+
+
+def _files(session: "SparkSession", source: str) -> tuple[tuple[StoredFile, ...], tuple[str, ...]]:
+    listed = session.read.format("binaryFile").option("recursiveFileLookup", "true")
+    rows = translated(lambda: listed.load(source).select("path", "length", "modificationTime").collect())
+    files = [StoredFile(row["path"], row["length"], str(row["modificationTime"])) for row in rows]
+    if not files:
+        raise OrdersError(f"{source}: no file there. Check the address.")
+    notes: list[str] = []
+    if len(files) > 1:
+        names, notes = readable_among([file.path for file in files], where=source)
+        files = [file for file in files if file.path in set(names)]
+        if notes:
+            raise OrdersError(
+                f"{source}: {notes[0].rstrip('.')}; Spark would read them all. Name the others by a glob."
+            )
+    if len({file.path.lower().endswith(_PARQUET) for file in files}) > 1:
+        raise OrdersError(f"{source}: CSV and Parquet in one folder. Name one kind by a glob, such as '*.parquet'.")
+    return tuple(sorted(files, key=lambda file: file.path.split("/"))), tuple(notes)
+
+
+def _parquet(session: "SparkSession", source: str) -> "DataFrame":
+    reader = session.read.option("recursiveFileLookup", "true").option("mergeSchema", "true")
+    return translated(lambda: reader.parquet(source))
+
+
+def _heading(session: "SparkSession", path: str) -> tuple[list[str], str]:
+    lines = [row[0] for row in translated(lambda: session.read.text(path).limit(_HEAD_LINES).collect())]
+    said = [line for line in lines if line.strip()]
+    if not said:
+        raise OrdersError(f"{path}: the file is empty. Expected a heading line and one line per order.")
+    delimiter = delimiter_of(said)
+    if delimiter == " " or said[0].lower().startswith("sep="):
+        raise LayoutError(f"{path}: columns are separated by blanks, or a line 'sep=' comes first. {_LOCAL} for it.")
+    heading = next(csv.reader([said[0]], delimiter=delimiter))
+    if not any(letter.isalpha() for name in heading for letter in name):
+        words = first_few(heading)
+        raise LayoutError(f"{path}: the first line is data, not a heading: {words}.", withheld=words)
+    if len(set(heading)) < len(heading) or "\ufffd" in said[0] or "\0" in said[0]:
+        raise LayoutError(f"{path}: two columns of one name, or a heading that is not UTF-8. {_LOCAL} for it.")
+    return heading, delimiter
+
+
+def _text(
+    session: "SparkSession", source: str, columns: Sequence[str], delimiter: str, *, long_rows: bool
+) -> "DataFrame":
+    from pyspark.sql.types import StringType, StructField, StructType
+
+    schema = StructType([StructField(name, StringType()) for name in (*columns, CORRUPT)])
+    options: dict[str, str | bool] = {
+        "recursiveFileLookup": True,
+        "header": True,
+        "enforceSchema": False,
+        "sep": delimiter,
+        "quote": '"',
+        "escape": '"',
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": CORRUPT,
+        "maxCharsPerColumn": "-1",
+        "multiLine": long_rows,
+    }
+    return session.read.options(**options).schema(schema).csv(source)
+
+
+def _placed(table: "DataFrame", columns: Sequence[str]) -> "DataFrame":
+    from pyspark.sql import functions
+
+    beside = [functions.col(CORRUPT)] if CORRUPT in table.columns else []
+    return table.select(
+        *(functions.col(quoted_column(name)) for name in columns),
+        *beside,
+        functions.col("_metadata.file_path").alias(FILE),
+        functions.col("_metadata.file_block_start").alias(BLOCK),
+        functions.monotonically_increasing_id().alias(AT),
+    )
+
+
+def _polars_schema(table: "DataFrame") -> dict[str, pl.DataType]:
+    return {field.name: _polars_type(field.dataType.simpleString()) for field in table.schema.fields}
+
+
+def _polars_type(name: str) -> pl.DataType:
+    """Tell text, days and times from numbers: that is all that is asked of a type before rows are read."""
+    if re.match(r"(string|char|varchar)", name):
+        return pl.String()
+    if name.startswith("timestamp"):
+        return pl.Datetime("us")
+    return pl.Date() if name == "date" else pl.Float64()
+
+
+def _is_nested(name: str) -> bool:
+    return name in {"array", "map", "struct", "variant"}
