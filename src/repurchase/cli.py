@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +18,10 @@ from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.jobs.commands import DRIFTED, Commands, run_commands
 from repurchase.jobs.logs import asked_format
+from repurchase.jobs.told import Home, Told, pairs, reads_orders
 
 if TYPE_CHECKING:
     from repurchase.jobs.steps import Steps
-    from repurchase.orders.addresses import DatabaseSource
-    from repurchase.settings import Settings
 
 __all__ = ["app", "main"]
 
@@ -37,22 +35,6 @@ app = Commands(
 models_app = Commands(help="Kept models: list, show, promote, roll back, export.")
 app.add_typer(models_app, name="models")
 
-Home = Annotated[Path, typer.Option(help="Folder that holds models/, mlruns/ and outputs/.")]
-Orders = Annotated[
-    str, typer.Argument(help="CSV(.gz) or Parquet: a file, a folder or a quoted glob; or a database's address.")
-]
-Query = Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")]
-Table = Annotated[str | None, typer.Option(help="Of a database: the table of orders, schema.table as in SQL.")]
-Retry = Annotated[int | None, typer.Option(help="Seconds for which a database that has gone away is tried again.")]
-OnBadFile = Annotated[
-    str | None,
-    typer.Option(metavar="fail|set-aside", help="Damaged files and CSV lines among many: fail (default) or set-aside."),
-]
-AsOf = Annotated[str | None, typer.Option(help="Last day observed, YYYY-MM-DD; default the last order's day.")]
-Columns = Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,order_date=Dato,...")]
-Zone = Annotated[str | None, typer.Option(help="Time zone in which days are counted, such as Europe/Oslo.")]
-Currency = Annotated[str | None, typer.Option(help="Currency of the amounts, as shown to readers.")]
-DateOrder = Annotated[str | None, typer.Option(help="What 03/04/2024 means: day_first or month_first.")]
 Pseudonyms = Annotated[
     bool | None,
     typer.Option(
@@ -61,6 +43,7 @@ Pseudonyms = Annotated[
 ]
 Memory = Annotated[float | None, typer.Option(help="Gigabytes a job may use, about; a larger log is partitioned.")]
 Partitions = Annotated[int | None, typer.Option(help="Partitions of customers; default as many as memory asks for.")]
+Horizons = Annotated[list[int] | None, typer.Option(help="Days ahead; may be given more than once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything up to writing, and write nothing.")]
 Version = Annotated[str, typer.Argument(help="A version number, champion, previous, challenger or latest.")]
 
@@ -101,39 +84,16 @@ def demo(home: Home = Path()) -> None:
 
 
 @app.command()
-def check(
-    orders: Orders,
-    *,
-    home: Home = Path(),
-    as_of: AsOf = None,
-    columns: Columns = None,
-    horizon: Annotated[list[int] | None, typer.Option(help="Days ahead; may be given more than once.")] = None,
-    timezone: Zone = None,
-    currency: Currency = None,
-    date_order: DateOrder = None,
-    query: Query = None,
-    table: Table = None,
-    retry_seconds: Retry = None,
-    on_bad_file: OnBadFile = None,
-) -> None:
+@reads_orders
+def check(told: Told, *, horizon: Horizons = None) -> None:
     """Say which layout was found, what cleaning will do, and whether it is enough. Writes nothing."""
     from repurchase.jobs.intake import check_orders, workspace
     from repurchase.orders.sufficiency import require_sufficient
 
-    settings = _settings(
-        home,
-        columns,
-        horizons=horizon,
-        timezone=timezone,
-        currency=currency,
-        date_order=date_order,
-        retry_seconds=retry_seconds,
-        on_bad_file=on_bad_file,
-    )
     with workspace() as folder:
-        checked = check_orders(_source(orders, query, table), settings=settings, folder=folder, as_of=_day(as_of))
-    for words in checked.intake.report.words():
-        typer.echo(words)
+        settings = told.settings(horizons=_days_ahead(horizon))
+        checked = check_orders(told.source, settings=settings, folder=folder, as_of=told.as_of)
+    _tell(checked.intake.report.words())
     typer.echo(f"Last day observed: {checked.intake.as_of}.")
     for rule in checked.rules:
         typer.echo(f"{'enough ' if rule.holds else 'MISSING'}  {rule.found} (needed: {rule.needed})")
@@ -145,55 +105,35 @@ def check(
 
 
 @app.command()
+@reads_orders
 def train(
-    orders: Orders,
+    told: Told,
     *,
-    home: Home = Path(),
-    as_of: AsOf = None,
-    horizon: Annotated[list[int] | None, typer.Option(help="Days ahead; may be given more than once.")] = None,
-    columns: Columns = None,
-    timezone: Zone = None,
-    currency: Currency = None,
-    date_order: DateOrder = None,
+    horizon: Horizons = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Fits side by side; default one per core.")] = None,
-    query: Query = None,
-    table: Table = None,
-    retry_seconds: Retry = None,
-    on_bad_file: OnBadFile = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train, judge on later orders, keep, and promote what beats the champion and the rules."""
-    settings = _settings(
-        home,
-        columns,
-        horizons=horizon,
-        timezone=timezone,
-        currency=currency,
-        date_order=date_order,
-        random_state=seed,
-        jobs=jobs,
-        retry_seconds=retry_seconds,
-        on_bad_file=on_bad_file,
-    )
-    source = _source(orders, query, table)
+    settings = told.settings(horizons=_days_ahead(horizon), random_state=seed, jobs=jobs)
     if dry_run:
         from repurchase.jobs.rehearsal import rehearse_train
 
         with _watching() as steps:
-            _tell(rehearse_train(source, settings=settings, as_of=_day(as_of), steps=steps))
+            _tell(rehearse_train(told.source, settings=settings, as_of=told.as_of, steps=steps))
         return
     from repurchase.jobs.summary import training_lines
     from repurchase.jobs.train import train as run
 
     with _watching() as steps:
-        trained = run(source, settings=settings, as_of=_day(as_of), steps=steps)
+        trained = run(told.source, settings=settings, as_of=told.as_of, steps=steps)
     _tell(training_lines(trained))
 
 
 @app.command()
+@reads_orders
 def score(
-    orders: Orders,
+    told: Told,
     *,
     out: Annotated[
         str,
@@ -201,89 +141,52 @@ def score(
             help="Where the scores go: a .parquet or .csv file, or postgresql://user@host/database/schema.table."
         ),
     ],
-    home: Home = Path(),
-    as_of: AsOf = None,
     customers: Annotated[Path | None, typer.Option(help="Score only this list (CSV or Parquet).")] = None,
     model: Annotated[str, typer.Option(help="A version number, champion or latest.")] = "champion",
-    columns: Columns = None,
-    timezone: Zone = None,
-    currency: Currency = None,
-    date_order: DateOrder = None,
-    query: Query = None,
-    table: Table = None,
-    retry_seconds: Retry = None,
-    on_bad_file: OnBadFile = None,
     pseudonyms: Pseudonyms = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads; default one per core.")] = None,
     dry_run: DryRun = False,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="Deliver, but exit with 3 if the orders have drifted.")
     ] = False,
 ) -> None:
     """Score customers with a kept model."""
-    settings = _settings(
-        home,
-        columns,
-        timezone=timezone,
-        currency=currency,
-        date_order=date_order,
-        retry_seconds=retry_seconds,
-        on_bad_file=on_bad_file,
-        pseudonyms=pseudonyms,
-    )
-    source = _source(orders, query, table)
-    asked: dict[str, Any] = {"out": out, "settings": settings, "as_of": _day(as_of), "customers": customers}
+    settings = told.settings(pseudonyms=pseudonyms, jobs=jobs)
+    asked: dict[str, Any] = {"out": out, "settings": settings, "as_of": told.as_of, "customers": customers}
     if dry_run:
         from repurchase.jobs.rehearsal import rehearse_score
 
         with _watching() as steps:
-            _tell(rehearse_score(source, **asked, model=model, steps=steps))
+            _tell(rehearse_score(told.source, **asked, model=model, steps=steps))
         return
     from repurchase.jobs.score import score as run
     from repurchase.jobs.summary import score_lines
 
     with _watching() as steps:
-        scored = run(source, **asked, model=model, steps=steps)
+        scored = run(told.source, **asked, model=model, steps=steps)
     _tell(score_lines(scored))
     if fail_on_drift and scored.run["drift"]["drifted"]:
         raise typer.Exit(DRIFTED)
 
 
 @app.command()
+@reads_orders
 def monitor(
+    told: Told,
     scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote on an earlier day.")],
-    orders: Orders,
     *,
-    home: Home = Path(),
-    as_of: AsOf = None,
-    columns: Columns = None,
-    timezone: Zone = None,
-    currency: Currency = None,
-    date_order: DateOrder = None,
-    query: Query = None,
-    table: Table = None,
-    retry_seconds: Retry = None,
-    on_bad_file: OnBadFile = None,
     max_age_days: Annotated[int, typer.Option(min=1, help="Age above which a model is to be trained again.")] = 180,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="Exit with 3 if it says to train again.")
     ] = False,
 ) -> None:
     """Hold earlier scores against the orders that came since, and say whether to train again."""
-    settings = _settings(
-        home,
-        columns,
-        timezone=timezone,
-        currency=currency,
-        date_order=date_order,
-        retry_seconds=retry_seconds,
-        on_bad_file=on_bad_file,
-    )
-    source = _source(orders, query, table)
     from repurchase.jobs.monitor import monitor as run
     from repurchase.report.since import since_lines
 
+    settings = told.settings()
     with _watching() as steps:
-        seen = run(scores, source, settings=settings, as_of=_day(as_of), max_age_days=max_age_days, steps=steps)
+        seen = run(scores, told.source, settings=settings, as_of=told.as_of, max_age_days=max_age_days, steps=steps)
     _tell([*since_lines(seen.record), f"Record: {seen.path}"])
     if fail_on_drift and seen.record["advice"]["retrain"]:
         raise typer.Exit(DRIFTED)
@@ -306,13 +209,16 @@ def forget(
     *,
     home: Home = Path(),
     from_file: Annotated[Path | None, typer.Option(help="A list of ids (CSV or Parquet).")] = None,
-    columns: Columns = None,
+    columns: Annotated[str | None, typer.Option(help="The list's column of ids: customer_id=Kunde.")] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Remove customers from scores, set-aside rows, lists and pages in the home folder. Orders are not touched."""
     from repurchase.jobs.forget import forget as run
+    from repurchase.settings import Settings
 
-    _tell(run(customers or [], settings=_settings(home, columns), from_file=from_file, dry_run=dry_run))
+    _tell(
+        run(customers or [], settings=Settings.load(home, columns=pairs(columns)), from_file=from_file, dry_run=dry_run)
+    )
 
 
 @models_app.command("list")
@@ -374,43 +280,8 @@ def relocate(home: Home = Path()) -> None:
     typer.echo("Nothing to mend." if before is None else f"mlruns/ was at {before}; its paths are mended.")
 
 
-def _settings(home: Path, columns: str | None, **flags: Any) -> "Settings":
-    from repurchase.settings import Settings
-
-    horizons = flags.pop("horizons", None)
-    flags["on_bad_file"] = _underscored(flags.get("on_bad_file"))
-    return Settings.load(home, columns=_pairs(columns), horizons=tuple(horizons) if horizons else None, **flags)
-
-
-def _underscored(word: str | None) -> str | None:
-    return None if word is None else word.replace("-", "_")
-
-
-def _source(orders: str, query: str | None, table: str | None) -> "str | DatabaseSource":
-    from repurchase.orders.addresses import orders_source
-
-    return orders_source(orders, query=query, table=table)
-
-
-def _pairs(text: str | None) -> dict[str, str] | None:
-    if text is None:
-        return None
-    pairs = [part.partition("=") for part in text.split(",")]
-    wrong = [name for name, sign, column in pairs if not (sign and name.strip() and column.strip())]
-    if wrong:
-        raise InputError(
-            f"--columns: '{wrong[0]}' is not of the form name=column. Such as customer_id=Kunde,amount=Sum."
-        )
-    return {name.strip(): column.strip() for name, _, column in pairs}
-
-
-def _day(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a calendar day has no zone
-    except ValueError as fault:
-        raise InputError(f"--as-of must be a day such as 2024-12-31. Got '{text}' instead.") from fault
+def _days_ahead(horizons: list[int] | None) -> tuple[int, ...] | None:
+    return tuple(horizons) if horizons else None
 
 
 def _tell(lines: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import pickle
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,7 +27,7 @@ HEADING = ",".join(NAMES)
 N_ROWS = 2000
 ROWS = [(f"c{n % 300}", f"o{n}", f"2024-01-{n % 28 + 1:02d}", f"{n}.25") for n in range(N_ROWS)]
 WHOLE = "\n".join([HEADING, *(",".join(row) for row in ROWS)]) + "\n"
-QUOTED = WHOLE.replace("o7,", '"o,\n7",').replace("o1,", '"say ""o1""",')
+QUOTED = re.sub(r"o(\d*7),", r'"o,\n\1",', WHOLE).replace("o1,", '"say ""o1""",')
 
 
 def opened(source: object, spool: Path, **settings: object) -> OrderLog:

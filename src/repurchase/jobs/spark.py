@@ -24,7 +24,7 @@ from repurchase.jobs.books import Books
 from repurchase.jobs.intake import Intake
 from repurchase.jobs.score_parts import ScoreParts
 from repurchase.jobs.spark_notes import NOTE, book_of, frame_of, opened
-from repurchase.jobs.spark_orders import ClusterLog, open_on_cluster, quoted_column
+from repurchase.jobs.spark_orders import ClusterLog, open_on_cluster
 from repurchase.jobs.spark_reading import (
     BUCKET,
     CORRUPT,
@@ -312,6 +312,7 @@ class Cluster:
 
     def _shared_out(self, log: ClusterLog, found: Found, reading: Reading) -> "tuple[DataFrame, int]":
         from pyspark import StorageLevel
+        from pyspark.sql.types import IntegerType, StructField, StructType
 
         wanted = self._partitions(log, found, reading.settings)
         ids = found.ids
@@ -321,7 +322,7 @@ class Cluster:
         partitions = len(bounds) + 1
         files = sorted(found.rows, key=lambda path: path.split("/"))
         plain = log.table.drop(CORRUPT)
-        schema = plain.schema.add(BUCKET, "integer")
+        schema = StructType([*plain.schema.fields, StructField(BUCKET, IntegerType())])
         placed = plain.mapInArrow(partial(place_rows, reading=reading, bounds=bounds), schema)
         shared = placed.repartitionById(partitions, BUCKET)
         notes = shared.mapInArrow(partial(clean_partition, reading=reading, files=files), NOTE)
@@ -382,7 +383,7 @@ def _bare(address: str) -> str:
 
 def _chosen(log: ClusterLog, names: list[str]) -> "DataFrame":
     beside = [name for name in (CORRUPT, FILE) if name in log.table.columns]
-    return log.table.select(*(quoted_column(name) for name in names), *beside)
+    return log.table.select(*(log.columns[name] for name in names), *beside)
 
 
 def _of_kind(notes: "DataFrame", *kinds: str) -> "DataFrame":

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from repurchase.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["ClusterLog", "StoredFile", "open_on_cluster", "quoted_column"]
+__all__ = ["ClusterLog", "StoredFile", "open_on_cluster"]
 
 _PARQUET = (".parquet", ".pq")
 _HEAD_LINES = 20
@@ -62,8 +62,8 @@ class ClusterLog:
         What messages call it.
     layout : Layout
         Which column is which.
-    columns : tuple of str
-        Those of the export, in order.
+    columns : dict of str to str
+        Those of the export, in order, and what they are called on the cluster: Spark takes a dot in a name for a path.
     schema : dict of str to DataType
         Their types.
     files : tuple of StoredFile
@@ -80,7 +80,7 @@ class ClusterLog:
 
     source: str
     layout: Layout
-    columns: tuple[str, ...]
+    columns: dict[str, str]
     schema: dict[str, pl.DataType]
     files: tuple[StoredFile, ...]
     table: "DataFrame"
@@ -106,7 +106,7 @@ class ClusterLog:
         ClusterLog
             The same log.
         """
-        table = _text(session, self.source, self.columns, self.delimiter or ",", long_rows=True)
+        table = _text(session, self.source, list(self.columns), self.delimiter or ",", long_rows=True)
         return replace(self, table=_placed(table, self.columns), has_long_rows=True)
 
     def without(self, names: Sequence[str]) -> "ClusterLog":
@@ -122,30 +122,9 @@ class ClusterLog:
         ClusterLog
             With the others.
         """
-        kept = tuple(name for name in self.columns if name not in names)
-        table = self.table.drop(*(quoted_column(name) for name in names))
+        kept = {name: stored for name, stored in self.columns.items() if name not in names}
+        table = self.table.drop(*(self.columns[name] for name in names))
         return replace(self, columns=kept, schema={name: self.schema[name] for name in kept}, table=table)
-
-
-def quoted_column(name: str) -> str:
-    """Quote a column's name for Spark.
-
-    Parameters
-    ----------
-    name : str
-        Any.
-
-    Returns
-    -------
-    str
-        In backticks.
-
-    Examples
-    --------
-    >>> quoted_column("order.date")
-    '`order.date`'
-    """
-    return "`" + name.replace("`", "``") + "`"
 
 
 def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, settings: Settings) -> ClusterLog:
@@ -194,8 +173,9 @@ def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, se
             f"cannot be shared out by customer. {_LOCAL} (--engine local)."
         )
     schema = {name: kind for name, kind in _polars_schema(table).items() if name in columns}
-    placed = _placed(table, columns)
-    return ClusterLog(source, layout, tuple(columns), schema, files, placed, (*notes, *layout.notes), delimiter)
+    stored = {name: f"_{number}" for number, name in enumerate(columns)}
+    placed = _placed(table, stored)
+    return ClusterLog(source, layout, stored, schema, files, placed, (*notes, *layout.notes), delimiter)
 
 
 def _files(session: "SparkSession", source: str) -> tuple[tuple[StoredFile, ...], tuple[str, ...]]:
@@ -260,12 +240,12 @@ def _text(
     return session.read.options(**options).schema(schema).csv(source)
 
 
-def _placed(table: "DataFrame", columns: Sequence[str]) -> "DataFrame":
+def _placed(table: "DataFrame", columns: Mapping[str, str]) -> "DataFrame":
     from pyspark.sql import functions
 
     beside = [functions.col(CORRUPT)] if CORRUPT in table.columns else []
     return table.select(
-        *(functions.col(quoted_column(name)) for name in columns),
+        *(functions.col("`" + name.replace("`", "``") + "`").alias(stored) for name, stored in columns.items()),
         *beside,
         functions.col("_metadata.file_path").alias(FILE),
         functions.col("_metadata.file_block_start").alias(BLOCK),

@@ -4,7 +4,7 @@ Every task takes and gives Arrow batches, as ``DataFrame.mapInArrow`` asks.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -49,8 +49,8 @@ class Reading:
 
     Parameters
     ----------
-    columns : tuple of str
-        Those of the export, in order.
+    columns : mapping of str to str
+        Those of the export, in order, and what they are called on the cluster.
     layout : Layout
         Which is which.
     settings : Settings
@@ -67,7 +67,7 @@ class Reading:
         Of this package, where the job was started.
     """
 
-    columns: tuple[str, ...]
+    columns: Mapping[str, str]
     layout: Layout
     settings: Settings
     forms: Forms | None = None
@@ -99,7 +99,8 @@ class Reading:
                 f"repurchase {__version__} is installed on a machine of the cluster, but {self.version} where the job "
                 "was started. Install the same version on all of them."
             )
-        rows = table.select(name for name in self.columns if name in table.columns)
+        there = set(table.columns)
+        rows = table.select(pl.col(stored).alias(name) for name, stored in self.columns.items() if stored in there)
         return self.veil(rows) if self.veil else rows
 
     def settled(self) -> tuple[Forms, Rulings]:
