@@ -293,7 +293,7 @@ class TestFaults:
     @staticmethod
     def cutting_copies(shop, monkeypatch, *, times: int) -> None:
         """Ends the session in the midst of COPY, so many times."""
-        monkeypatch.setattr(score_tables, "_SLICE_ROWS", 50)
+        monkeypatch.setattr(score_tables, "_SLICE_ROWS", 25)
         whole = score_tables._csv
         left = iter(range(times))
 

@@ -29,7 +29,7 @@ def by_interpolation(head: AdditiveHead, values: Floats) -> Floats:
         ((0.0, 2.0), (0.0, 1.0)),
         ((1.0,), (3.0,)),
         ((1.0, 1.0 + 2.0**-52, 2.0), (1.0, 1.0, 3.0)),
-        ((0.0, 1e-300, 2.0), (1.0, 1.0, 3.0)),
+        ((0.0, 1e-300, 2.0), (1.0, 1.0 + 2.0**-52, 3.0)),
     ],
 )
 @pytest.mark.parametrize("values", [COUNTS, MONEY, COUNTS * 1e6, np.zeros(0)])

@@ -36,10 +36,12 @@ class Cut:
     ----------
     history : History
         Purchase days up to the day.
+    shared_pairs : Pairs, optional
+        Of a block: its customers' part of everyone's ``pairs``.
     """
 
     history: History
-    _all_pairs: Pairs | None = None
+    shared_pairs: Pairs | None = None
 
     @property
     def as_of(self) -> date:
@@ -82,7 +84,7 @@ class Cut:
     @cached_property
     def pairs(self) -> Pairs:
         """Distinct pairs of frequency and age."""
-        return self._all_pairs or Pairs(self.rfm[0], self.rfm[2])
+        return self.shared_pairs or Pairs(self.rfm[0], self.rfm[2])
 
     def outlook(self, fit: Btyd) -> Outlook:
         """Ask a fitted BTYD model about the customers.

@@ -231,7 +231,7 @@ class History:
         return _running(self.spend)
 
 
-def _running(values: Ints) -> Ints:
+def _running(values: Ints | npt.NDArray[np.bool_]) -> Ints:
     """Sums up to each row, the first one of none."""
     running = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(values, out=running[1:])

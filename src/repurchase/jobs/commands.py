@@ -2,23 +2,22 @@
 
 import inspect
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import wraps
-from types import FrameType
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from repurchase.errors import RepurchaseError
+from repurchase.jobs.ending import INTERRUPTED, TERMINATED, ended_in_order, ending_words
 from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_end, log_fault, scrubbed
 
 __all__ = ["DEFECT", "DRIFTED", "FAULT", "INTERRUPTED", "TERMINATED", "Commands", "run_commands"]
 
-DEFECT, FAULT, DRIFTED, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+DEFECT, FAULT, DRIFTED = 1, 2, 3
 NOT_FOR_OTHERS = 0o027
 """Files are made 0640, folders 0750."""
 
@@ -71,8 +70,8 @@ def run_commands(app: typer.Typer) -> int:
     """
     words = sys.argv[1:]
     as_json, begun = asked_format(words) == "json", time.perf_counter()
-    with _not_for_others(), _ended_in_order(), json_lines() if as_json else nullcontext():
-        code = _run(app, as_json=as_json)
+    with _not_for_others(), ended_in_order() as signals, json_lines() if as_json else nullcontext():
+        code = _run(app, signals, as_json=as_json)
         if as_json:
             log_end(next(iter(words)), exit_code=code, begun=begun)
     return code
@@ -88,42 +87,28 @@ def _not_for_others() -> Iterator[None]:
         os.umask(before)
 
 
-class _Ended(KeyboardInterrupt):
-    """SIGTERM: what is held is let go, as on Ctrl-C."""
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        raise _Ended
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run(app: typer.Typer, *, as_json: bool) -> int:
+def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
     try:
         code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
-    except RepurchaseError as fault:
-        return _stop(fault, FAULT, as_json=as_json)
-    except (typer.Abort, KeyboardInterrupt) as stopped:
-        ended = isinstance(stopped, _Ended) or isinstance(stopped.__cause__, _Ended)
-        code = TERMINATED if ended else INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        code = signals[0] if signals else INTERRUPTED
     except Exception as fault:
-        words = _misuse(fault)
-        if words is not None:
-            return _stop(words, FAULT, as_json=as_json)
-        if not as_json:
-            raise
-        log_defect(fault)
-        return DEFECT
+        if not signals:
+            return _failed(fault, as_json=as_json)
+        code = signals[0]  # a library made something else of it
     if code in (INTERRUPTED, TERMINATED):
-        how = "interrupted" if code == INTERRUPTED else "ended by SIGTERM"
-        return _stop(f"{how}; no half-written output was left.", code, as_json=as_json)
+        return _stop(ending_words(code), code, as_json=as_json)
     return code
+
+
+def _failed(fault: Exception, *, as_json: bool) -> int:
+    words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
+    if words is not None:
+        return _stop(words, FAULT, as_json=as_json)
+    if not as_json:
+        raise fault
+    log_defect(fault)
+    return DEFECT
 
 
 def _misuse(fault: Exception) -> str | None:
