@@ -40,6 +40,7 @@ ROOMS = (
     "report",
     "jobs",
     "cli",
+    "start",
 )
 """A room may import those before it."""
 HEAVY = {

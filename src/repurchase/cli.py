@@ -44,6 +44,13 @@ Pseudonyms = Annotated[
 Memory = Annotated[float | None, typer.Option(help="Gigabytes a job may use, about; a larger log is partitioned.")]
 Partitions = Annotated[int | None, typer.Option(help="Partitions of customers; default as many as memory asks for.")]
 Horizons = Annotated[list[int] | None, typer.Option(help="Days ahead; may be given more than once.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="local|spark", help="Where the heavy part is done: here, or on Spark.")
+]
+Master = Annotated[str | None, typer.Option(help="Of Spark: spark://host:7077, yarn, k8s://..., local[n].")]
+SparkConf = Annotated[
+    list[str] | None, typer.Option(help="Of Spark: a setting, spark.name=value; may be given more than once.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything up to writing, and write nothing.")]
 Version = Annotated[str, typer.Argument(help="A version number, champion, previous, challenger or latest.")]
 

@@ -70,8 +70,9 @@ def run_commands(app: typer.Typer) -> int:
     """
     words = sys.argv[1:]
     as_json, begun = asked_format(words) == "json", time.perf_counter()
-    with _not_for_others(), ended_in_order() as signals, json_lines() if as_json else nullcontext():
-        code = _run(app, signals, as_json=as_json)
+    with _not_for_others(), json_lines() if as_json else nullcontext():
+        with ended_in_order() as signals:
+            code = _run(app, signals, as_json=as_json)
         if as_json:
             log_end(next(iter(words)), exit_code=code, begun=begun)
     return code
@@ -93,22 +94,18 @@ def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
     except (typer.Abort, KeyboardInterrupt):
         code = signals[0] if signals else INTERRUPTED
     except Exception as fault:
+        words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
+        if words is not None and not signals:
+            return _stop(words, FAULT, as_json=as_json)
+        if not signals and not as_json:
+            raise
         if not signals:
-            return _failed(fault, as_json=as_json)
+            log_defect(fault)
+            return DEFECT
         code = signals[0]  # a library made something else of it
     if code in (INTERRUPTED, TERMINATED):
         return _stop(ending_words(code), code, as_json=as_json)
     return code
-
-
-def _failed(fault: Exception, *, as_json: bool) -> int:
-    words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
-    if words is not None:
-        return _stop(words, FAULT, as_json=as_json)
-    if not as_json:
-        raise fault
-    log_defect(fault)
-    return DEFECT
 
 
 def _misuse(fault: Exception) -> str | None:

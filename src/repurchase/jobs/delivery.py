@@ -2,21 +2,25 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from repurchase.errors import DeliveryError, InputError
+from repurchase.errors import DeliveryError, InputError, RepurchaseError
+from repurchase.jobs.ending import unbroken
 
-__all__ = ["FORMATS", "Delivery", "deliver_to", "require_file_name", "require_writable"]
+__all__ = ["FORMATS", "Delivery", "deliver_to", "require_file_name", "require_writable", "to_disk"]
 
 FORMATS = (".parquet", ".csv")
 _PARTS = "parts"
+_SYSTEM = re.compile(r"([^:]+?)\s*\(os error \d+\)")
+_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,16 @@ class Delivery:
 
         Raises
         ------
-        DeliveryError
-            If the folder refuses.
+        OSError
+            If the disk or the folder refuses; `deliver_to` makes a `DeliveryError` of it.
         """
         made = sorted(self.staging.iterdir(), key=lambda path: path.name == self.out.name)
         for path in made:
-            path.replace(self.out.parent / path.name)
+            to_disk(path)
+        with unbroken():
+            for path in made:
+                path.replace(self.out.parent / path.name)
+            self.staging.rmdir()
 
 
 @contextmanager
@@ -110,27 +118,42 @@ def deliver_to(out: Path, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Del
         If the place cannot be written, or another job is writing the same file.
     """
     require_file_name(out, formats=formats)
-    made = _make_folders(out.parent)
+    made: list[Path] = []
     try:
-        with _only_one(out), _refusals(out):
-            _clear_leftovers(out)
-            staging = Path(tempfile.mkdtemp(prefix=_partial(out), dir=out.parent))
-            delivery = Delivery(out, staging, _work(out))
+        with _refusals(out), ExitStack() as held:
+            with unbroken():
+                _make_folders(out.parent, made)
+                held.enter_context(_only_one(out))
+                _clear_leftovers(out)
+                delivery = Delivery(out, Path(tempfile.mkdtemp(prefix=_partial(out), dir=out.parent)), _work(out))
             try:
                 yield delivery
-            except OSError:  # the disk may be full: nothing may stay
-                shutil.rmtree(delivery.work, ignore_errors=True)
-                raise
-            except BaseException:
-                _clear_work(delivery.work)
+            except BaseException as fault:
+                _leave(delivery, keep_parts=_refused(fault) is None)  # a full disk is given back all of it
                 raise
             else:
-                shutil.rmtree(delivery.work, ignore_errors=True)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                _leave(delivery)
     finally:
-        for folder in reversed(made):
-            _remove_if_empty(folder)
+        with unbroken():
+            for folder in reversed(made):
+                _remove_if_empty(folder)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file is on the disk, so that it outlives a loss of power under the name it is then given.
+
+    Parameters
+    ----------
+    path : Path
+        Written and closed.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses now what it took before.
+    """
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def require_file_name(out: Path, *, formats: tuple[str, ...] = FORMATS) -> None:
@@ -206,29 +229,49 @@ def _clear_work(work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _leave(delivery: Delivery, *, keep_parts: bool = False) -> None:
+    with unbroken():
+        is_published = not delivery.staging.exists()
+        shutil.rmtree(delivery.staging, ignore_errors=True)
+        if keep_parts and not is_published:
+            _clear_work(delivery.work)
+        else:
+            shutil.rmtree(delivery.work, ignore_errors=True)
+
+
 @contextmanager
 def _refusals(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as fault:
-        raise DeliveryError(
-            f"{out} cannot be written: {fault.strerror or fault}. Nothing was changed. Mend it or choose another --out."
-        ) from fault
+    except Exception as fault:
+        why = _refused(fault)
+        if why is None:
+            raise
+        what = f"{why}. Nothing was changed"
+        if not out.parent.is_dir():
+            what = f"the folder {out.parent} is gone, or there is no right to make it ({why})"
+        raise DeliveryError(f"{out} cannot be written: {what}. Mend it or choose another --out.") from fault
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
-    with _refusals(folder):
-        for path in missing:
-            path.mkdir()
-    return missing
+def _refused(fault: BaseException) -> str | None:
+    """Say why the system refused, if that is what the fault is; Polars hides some refusals in errors of its own."""
+    if isinstance(fault, RepurchaseError):
+        return None
+    told = _SYSTEM.search(str(fault)) if isinstance(fault, Exception) else None
+    if isinstance(fault, OSError):
+        return fault.strerror or (told[1].strip() if told else str(fault))
+    return told[1].strip() if told else None
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    for path in [path for path in (folder, *folder.parents) if not path.exists()][::-1]:
+        path.mkdir()
+        made.append(path)
 
 
 def _remove_if_empty(folder: Path) -> None:
-    try:
+    with suppress(OSError):
         folder.rmdir()
-    except OSError:
-        return
 
 
 @contextmanager
@@ -236,21 +279,38 @@ def _only_one(out: Path) -> Iterator[None]:
     """Hold a lock beside the output; a killed holder lets go by itself, since SQLite's lock is the system's."""
     lock, note = out.with_name(f".{out.name}.lock"), out.with_name(f".{out.name}.holder")
     try:
-        holder = sqlite3.connect(lock, timeout=0.0, isolation_level=None)
-        with closing(holder):
-            holder.execute("BEGIN EXCLUSIVE")
-            note.write_text(json.dumps({"pid": os.getpid(), "since": f"{datetime.now(tz=UTC):%Y-%m-%d %H:%M:%S} UTC"}))
+        with closing(_locked(lock)):
             try:
+                since = f"{datetime.now(tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
+                note.write_text(json.dumps({"pid": os.getpid(), "since": since}))
                 yield
             finally:
-                note.unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
+                for path in (note, lock):
+                    with suppress(OSError):  # the folder may be gone, or closed to us: the fault itself says so
+                        path.unlink()
     except sqlite3.OperationalError as fault:
         if "locked" not in str(fault):
             raise DeliveryError(
                 f"{out} cannot be written ({fault}). Choose another --out or mend its rights."
             ) from fault
         raise DeliveryError(f"{out} is being written by another run{_whose(note)}. Wait for it to end.") from fault
+
+
+def _locked(lock: Path) -> sqlite3.Connection:
+    # Who ends removes the file. Whoever had opened it just before then holds a lock that nobody else will meet.
+    for _ in range(_TRIES):
+        lock.touch()
+        opened = lock.stat().st_ino
+        holder = sqlite3.connect(lock, timeout=0.0, isolation_level=None)
+        try:
+            holder.execute("BEGIN EXCLUSIVE")
+            if lock.exists() and lock.stat().st_ino == opened:
+                return holder
+        except BaseException:
+            holder.close()
+            raise
+        holder.close()
+    raise sqlite3.OperationalError("database is locked")
 
 
 def _whose(note: Path) -> str:

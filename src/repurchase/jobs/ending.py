@@ -17,7 +17,7 @@ _WORDS = {INTERRUPTED: "interrupted", TERMINATED: "ended by SIGTERM"}
 Handler = Callable[[int, FrameType | None], object]
 
 
-class Ended(KeyboardInterrupt):  # noqa: N818 - as KeyboardInterrupt, it is no error
+class Ended(KeyboardInterrupt):
     """A signal: what is held is let go."""
 
 

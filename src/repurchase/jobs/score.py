@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -41,6 +41,9 @@ from repurchase.registry.champion import resolve
 from repurchase.registry.pending import track_scoring
 from repurchase.settings import Settings
 from repurchase.tables import scores_table
+
+if TYPE_CHECKING:
+    from repurchase.jobs.spark import Cluster, ScoredThere
 
 __all__ = ["Plan", "Scored", "plan_scoring", "require_own_record", "score"]
 
@@ -175,6 +178,7 @@ def score(
     customers: Path | None = None,
     model: str = "champion",
     steps: Steps | None = None,
+    cluster: "Cluster | None" = None,
 ) -> Scored:
     """Score everyone in a log, or a list of customers.
 
@@ -196,6 +200,8 @@ def score(
         A version number, ``champion`` or ``latest``.
     steps : Steps, optional
         Who watches.
+    cluster : Cluster, optional
+        A Spark cluster that does the heavy part.
 
     Returns
     -------
@@ -217,25 +223,17 @@ def score(
     with deliver_to(place, formats=plan.formats) as delivery:
         require_own_record(delivery.out)
         with steps.step("Reading and cleaning orders") as counts:
-            intake = take_in(
-                source,
-                settings=plan.settings,
-                folder=delivery.work,
-                as_of=as_of,
-                on_progress=steps.progress,
-                veil=plan.veil,
-            )
+            intake = _taken_in(plan, source, as_of, delivery, steps, cluster)
             plan.require_apart(intake)
             counts.update(intake.counts)
         with steps.step("Scoring") as counts:
-            scores = _scores(plan, intake, delivery, steps)
+            there = _scored_there(plan, intake, delivery, steps, cluster) if cluster else None
+            scores = there.scores if there else _scores(plan, intake, delivery, steps)
             counts.update(customers=scores.count(), partitions_reused=scores.reused)
         with steps.step("Measuring repeat business"):
-            measures = repeat_business(
-                sum((count_purchases(book, as_of=intake.as_of) for book in intake.books), Counts.none(intake.as_of))
-            )
+            measures = repeat_business(there.counts if there else _counts(intake))
         with steps.step("Looking for drift"):
-            drift = drift_of(plan.bundle, intake)
+            drift = drift_of(plan.bundle, intake, look=there.look if there else None)
         with steps.step("Comparing with the last run"):
             changes = changes_since(_last_run(delivery, plan), intake)
         with steps.step("Writing") as counts:
@@ -244,6 +242,7 @@ def score(
             run = {
                 **_record(plan, intake, scores),
                 "outputs": {"scores": None, "quarantine": _stage_set_aside(delivery, intake) if set_aside else None},
+                "engine": cluster.describe() if cluster else {"engine": "local"},
                 "timings_seconds": dict(steps.timings_seconds),
                 "measures": measures,
                 "drift": drift,
@@ -268,6 +267,31 @@ def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
             raise InputError(f"--out {out}: that is one of the inputs and would be overwritten. Choose another name.")
 
 
+def _taken_in(
+    plan: Plan,
+    source: str | DatabaseSource,
+    as_of: date | None,
+    delivery: Delivery,
+    steps: Steps,
+    cluster: "Cluster | None",
+) -> Intake:
+    asked: dict[str, Any] = {"settings": plan.settings, "folder": delivery.work, "as_of": as_of, "veil": plan.veil}
+    return cluster.take_in(source, **asked) if cluster else take_in(source, **asked, on_progress=steps.progress)
+
+
+def _counts(intake: Intake) -> Counts:
+    return sum((count_purchases(book, as_of=intake.as_of) for book in intake.books), Counts.none(intake.as_of))
+
+
+def _scored_there(plan: Plan, intake: Intake, delivery: Delivery, steps: Steps, cluster: "Cluster") -> "ScoredThere":
+    ids = plan.asked.rows["customer_id"] if plan.asked else None
+    there = cluster.score(intake, plan.bundle.state, ids, folder=delivery.work / "scores", on_progress=steps.progress)
+    if plan.asked is None:
+        return there
+    scores = _of_list(plan.asked, there.scores.lazy().collect(), as_of=intake.as_of, version=plan.bundle.version)
+    return replace(there, scores=ScoreParts((scores,)))
+
+
 def _scores(plan: Plan, intake: Intake, delivery: Delivery, steps: Steps) -> ScoreParts:
     model = FittedModel.from_state(plan.bundle.state)
     jobs = plan.settings.jobs
@@ -287,7 +311,12 @@ def _asked_for(asked: CustomerList, model: FittedModel, intake: Intake, jobs: in
         model.predict(book, intake.as_of, ids.filter(ids.is_in(book.ids.implode())).to_list(), n_jobs=jobs)
         for book in intake.books
     ]
-    scores = for_customers(pl.concat(known), ids, as_of=intake.as_of, model_version=model.version)
+    return _of_list(asked, pl.concat(known), as_of=intake.as_of, version=model.version)
+
+
+def _of_list(asked: CustomerList, known: pl.DataFrame, *, as_of: date, version: str) -> pl.DataFrame:
+    ids = asked.rows["customer_id"]
+    scores = for_customers(known, ids, as_of=as_of, model_version=version)
     carried = _carried(asked, taken=scores.columns).insert_column(0, ids)
     return scores.join(carried, on="customer_id", how="left", maintain_order="left")
 

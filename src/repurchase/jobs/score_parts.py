@@ -12,6 +12,7 @@ import polars as pl
 
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.books import Books
+from repurchase.jobs.delivery import to_disk
 
 __all__ = ["ScoreParts", "parts_folder", "score_books"]
 
@@ -146,6 +147,7 @@ def score_books(books: Books, predict: Predict, folder: Path | None, *, on_progr
         else:
             partial = part.with_suffix(".partial")
             predict(books[number]).write_parquet(partial)
+            to_disk(partial)
             partial.replace(part)
         kept.append(part)
         on_progress(number + 1, len(books))

@@ -54,7 +54,7 @@ from repurchase.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
-__all__ = ["Cluster", "ClusterBooks", "ScoredThere", "on_cluster"]
+__all__ = ["Cluster", "ClusterBooks", "ScoredThere", "books_of", "on_cluster"]
 
 logger = logging.getLogger("repurchase")
 
@@ -239,11 +239,10 @@ class Cluster:
 
     def score(
         self,
-        books: ClusterBooks,
+        intake: Intake,
         state: Mapping[str, Any],
-        *,
-        as_of: date,
         customers: pl.Series | None,
+        *,
         folder: Path,
         on_progress: Progress,
     ) -> ScoredThere:
@@ -251,12 +250,10 @@ class Cluster:
 
         Parameters
         ----------
-        books : ClusterBooks
-            Ledgers.
+        intake : Intake
+            From `take_in`.
         state : mapping
             The model, see `FittedModel.to_state`.
-        as_of : date
-            Last day known, inclusive.
         customers : Series of str or None
             Whom to score; None for everyone.
         folder : Path
@@ -271,17 +268,17 @@ class Cluster:
         """
         from pyspark import StorageLevel
 
+        books, as_of = books_of(intake), intake.as_of
         asked = Asked(state, replace(books.day, as_of=as_of), customers)
         made = books.told("ids", "entries").mapInArrow(partial(score_partition, asked=asked), NOTE)
         made = made.persist(StorageLevel.DISK_ONLY)
         counted = _rows(_of_kind(made, "counts", "look"))  # makes every partition, side by side
         counts = [opened(row["content"]) for row in counted if row["kind"] == "counts"]
         looks = [opened(row["content"]) for row in counted if row["kind"] == "look"]
-        parts = _fetched(_of_kind(made, "scores"), folder, on_progress=on_progress, total=books.partitions)
+        parts = _fetched(_of_kind(made, "scores"), folder, on_progress=on_progress, total=len(books))
         made.unpersist()
-        return ScoredThere(
-            ScoreParts(tuple(parts)), sum(counts, Counts.none(as_of)), reduce(add, looks) if looks else None
-        )
+        look = reduce(add, looks) if looks else None
+        return ScoredThere(ScoreParts(tuple(parts)), sum(counts, Counts.none(as_of)), look)
 
     def _surveyed(self, log: ClusterLog, settings: Settings) -> tuple[ClusterLog, Found]:
         found: Found = self._survey(log, settings)
@@ -341,6 +338,29 @@ class Cluster:
 
     def _sum(self, notes: "DataFrame") -> Any:
         return reduce(add, (opened(row["content"]) for row in _rows(notes)))
+
+
+def books_of(intake: Intake) -> ClusterBooks:
+    """Give the ledgers that `Cluster.take_in` left on the cluster.
+
+    Parameters
+    ----------
+    intake : Intake
+        From there.
+
+    Returns
+    -------
+    ClusterBooks
+        Its books.
+
+    Raises
+    ------
+    TypeError
+        If it comes from elsewhere.
+    """
+    if not isinstance(intake.books, ClusterBooks):
+        raise TypeError("these ledgers are not on a cluster")
+    return intake.books
 
 
 @contextmanager

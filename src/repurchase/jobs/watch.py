@@ -40,7 +40,9 @@ def training_profile(intake: Intake, book: Ledger, *, closing: Closing | None) -
     return profile_of(book, as_of=intake.as_of, closing=closing, set_aside_share=_set_aside_share(intake))
 
 
-def drift_of(bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None) -> dict[str, Any]:
+def drift_of(
+    bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None, look: Look | None = None
+) -> dict[str, Any]:
     """Compare orders with those a model learned from.
 
     Parameters
@@ -51,6 +53,8 @@ def drift_of(bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None)
         The orders.
     as_of : date, optional
         Day to look at; default the intake's own.
+    look : Look, optional
+        What was seen, if that is known already.
 
     Returns
     -------
@@ -58,8 +62,7 @@ def drift_of(bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None)
         See `evaluation.drift.drift_from`; ``known`` is False for a model that was kept without a profile.
     """
     day = as_of or intake.as_of
-    look = None
-    if _readable(bundle):
+    if look is None and _readable(bundle):
         look = reduce(add, (look_for(bundle, book, as_of=day) for book in intake.books))
     return drift_between(bundle, look, set_aside_share=_set_aside_share(intake))
 
