@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-R, ALPHA, A, B = 0.55, 45.0, 0.8, 3.2
+R, ALPHA, A, B = 0.6, 43.0, 0.78, 3.4
 """Days: rates are Gamma(R, ALPHA), the chance to leave after a purchase is Beta(A, B)."""
 MONEY_P, MONEY_Q, MONEY_V = 6.0, 4.0, 90.0
 DAYS = 730

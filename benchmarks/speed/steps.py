@@ -17,50 +17,47 @@ def scan(path: str) -> None:
 
 def our_features(path: str) -> None:
     """Orders to RFM and the whole feature table, one horizon's windows included."""
-    import polars as pl
-
-    from repurchase.features.behaviour import behaviour_table, window_table
+    from repurchase.estimators.cuts import Cut
+    from repurchase.estimators.predictor import in_blocks
+    from repurchase.features.behaviour import windows
     from repurchase.features.rfm import rfm
-    from repurchase.features.timeline import ledger
 
-    orders = pl.read_parquet(path)
-    day = orders["order_date"].max().date()
-    book = ledger(orders, observed_until=day)
+    book, day = _ledger(path)
     history = book.history(day)
     rfm(history, book.ids)
-    behaviour_table(history)
-    window_table(history, horizon_days=90)
+    in_blocks(Cut(history), lambda block: {**block.features, **windows(block.history, horizon_days=90)}, n_jobs=2)
 
 
 def our_fit(path: str) -> None:
     """Orders to fitted BG/NBD and Gamma-Gamma."""
-    import polars as pl
-
     from repurchase.estimators.cuts import Cuts
-    from repurchase.features.timeline import ledger
 
-    orders = pl.read_parquet(path)
-    day = orders["order_date"].max().date()
-    cuts = Cuts(ledger(orders, observed_until=day), horizons=(90,))
+    book, day = _ledger(path)
+    cuts = Cuts(book, horizons=(90,))
     print(cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day))
 
 
 def our_parametric(path: str) -> None:
     """Orders to fits, expected purchases, P(alive) and 12-month spend, nothing learned."""
+    from repurchase.estimators.cuts import Cuts
+
+    book, day = _ledger(path)
+    cuts = Cuts(book, horizons=(90,))
+    btyd, money, cut = cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day), cuts.at(day)
+    outlook = cut.outlook(btyd)
+    outlook.p_alive  # noqa: B018 - computed on first use
+    outlook.expected_purchases(90)
+    outlook.expected_purchases(HORIZON_DAYS) * money.expected_value(cut.rfm[0], cut.repeat_spend_mean)
+
+
+def _ledger(path: str):
     import polars as pl
 
-    from repurchase.estimators.cuts import Cuts
     from repurchase.features.timeline import ledger
 
     orders = pl.read_parquet(path)
     day = orders["order_date"].max().date()
-    cuts = Cuts(ledger(orders, observed_until=day), horizons=(90,))
-    btyd, money, cut = cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day), cuts.at(day)
-    btyd.p_alive(*cut.rfm)
-    btyd.expected_purchases(*cut.rfm, horizon_days=90)
-    btyd.expected_purchases(*cut.rfm, horizon_days=HORIZON_DAYS) * money.expected_value(
-        cut.rfm[0], cut.repeat_spend_mean
-    )
+    return ledger(orders, observed_until=day), day
 
 
 def their_summary(path: str) -> None:
