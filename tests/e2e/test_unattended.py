@@ -86,6 +86,7 @@ class TestJsonLines:
             "Scoring",
             "Measuring repeat business",
             "Looking for drift",
+            "Comparing with the last run",
             "Writing",
         ]
         assert all({"time", "level", "event", "step", "seconds", "counts"} <= set(line) for line in steps.values())

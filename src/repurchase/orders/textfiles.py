@@ -15,10 +15,10 @@ from repurchase.orders.parts import Part, Spool, Stamp
 from repurchase.orders.textbytes import EDGE_BYTES, Survey, Text, text_of
 from repurchase.orders.textrows import Form, TextPart, Unplain, pieces, records, said
 
-__all__ = ["LongLines", "delimiter_of", "open_text"]
+__all__ = ["DELIMITER_WORDS", "LongLines", "delimiter_of", "open_text"]
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DELIMITER_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
+DELIMITER_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def open_text(
     skip = 1 if survey.head.lower().startswith(b"sep=") else 0
     delimiter = delimiter_of(_first_lines(survey.head)[skip:])
     if delimiter != ",":
-        notes += (f"{Path(shown).name}: columns are separated by {_DELIMITER_WORDS[delimiter]}.",)
+        notes += (f"{Path(shown).name}: columns are separated by {DELIMITER_WORDS[delimiter]}.",)
     if delimiter == " ":
         text, delimiter = replace(text, is_blank_separated=True), "\t"
         survey = text.survey()
