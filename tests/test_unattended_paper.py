@@ -44,7 +44,7 @@ def test_the_lines_shown_have_the_fields_that_are_told() -> None:
 
 def test_every_exit_code_is_explained() -> None:
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, flags=re.MULTILINE)}
-    assert told == {0, commands.DEFECT, commands.FAULT, commands.DRIFTED, commands.INTERRUPTED}
+    assert told == {0, commands.DEFECT, commands.FAULT, commands.DRIFTED, commands.INTERRUPTED, commands.TERMINATED}
 
 
 def test_the_dag_runs_the_commands_it_should(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,8 @@ def keep_book(book: Ledger, folder: Path) -> Path:
     OSError
         If the disk is full or the place goes away.
     """
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir()
     book.ids.to_frame().write_ipc(folder / _IDS)
     book.entries.write_ipc(folder / _ENTRIES)
     return folder

@@ -92,7 +92,7 @@ def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
     try:
         code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
     except (typer.Abort, KeyboardInterrupt):
-        code = signals[0] if signals else INTERRUPTED
+        code = INTERRUPTED
     except Exception as fault:
         words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
         if words is not None and not signals:
@@ -102,10 +102,11 @@ def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
         if not signals:
             log_defect(fault)
             return DEFECT
-        code = signals[0]  # a library made something else of it
-    if code in (INTERRUPTED, TERMINATED):
-        return _stop(ending_words(code), code, as_json=as_json)
-    return code
+        code = INTERRUPTED  # a library made something else of it
+    if code != INTERRUPTED:
+        return code
+    code = next(iter(signals), INTERRUPTED)
+    return _stop(ending_words(code), code, as_json=as_json)
 
 
 def _misuse(fault: Exception) -> str | None:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 from repurchase.errors import DeliveryError, InputError, RepurchaseError
 from repurchase.jobs.ending import unbroken
@@ -126,13 +128,8 @@ def deliver_to(out: Path, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Del
                 held.enter_context(_only_one(out))
                 _clear_leftovers(out)
                 delivery = Delivery(out, Path(tempfile.mkdtemp(prefix=_partial(out), dir=out.parent)), _work(out))
-            try:
-                yield delivery
-            except BaseException as fault:
-                _leave(delivery, keep_parts=_refused(fault) is None)  # a full disk is given back all of it
-                raise
-            else:
-                _leave(delivery)
+                held.push(partial(_leave, delivery))
+            yield delivery
     finally:
         with unbroken():
             for folder in reversed(made):
@@ -229,14 +226,17 @@ def _clear_work(work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _leave(delivery: Delivery, *, keep_parts: bool = False) -> None:
+def _leave(
+    delivery: Delivery, _kind: type[BaseException] | None, fault: BaseException | None, _trace: TracebackType | None
+) -> None:
+    is_over = fault is None or _refused(fault) is not None  # a full disk is given back all of it
     with unbroken():
         is_published = not delivery.staging.exists()
         shutil.rmtree(delivery.staging, ignore_errors=True)
-        if keep_parts and not is_published:
-            _clear_work(delivery.work)
-        else:
+        if is_over or is_published:
             shutil.rmtree(delivery.work, ignore_errors=True)
+        else:
+            _clear_work(delivery.work)
 
 
 @contextmanager
@@ -247,10 +247,11 @@ def _refusals(out: Path) -> Iterator[None]:
         why = _refused(fault)
         if why is None:
             raise
-        what = f"{why}. Nothing was changed"
-        if not out.parent.is_dir():
-            what = f"the folder {out.parent} is gone, or there is no right to make it ({why})"
-        raise DeliveryError(f"{out} cannot be written: {what}. Mend it or choose another --out.") from fault
+        gone = isinstance(fault, FileNotFoundError) and not out.parent.exists()
+        where = f", the folder {out.parent} is gone" if gone else ""
+        raise DeliveryError(
+            f"{out} cannot be written: {why}{where}. Nothing was changed. Mend it or choose another --out."
+        ) from fault
 
 
 def _refused(fault: BaseException) -> str | None:
@@ -265,7 +266,13 @@ def _refused(fault: BaseException) -> str | None:
 
 def _make_folders(folder: Path, made: list[Path]) -> None:
     for path in [path for path in (folder, *folder.parents) if not path.exists()][::-1]:
-        path.mkdir()
+        try:
+            path.mkdir()
+        except OSError as fault:
+            raise DeliveryError(
+                f"{folder} cannot be written: {fault.strerror or fault}. Nothing was changed. Mend it or choose "
+                "another --out."
+            ) from fault
         made.append(path)
 
 
@@ -290,6 +297,7 @@ def _only_one(out: Path) -> Iterator[None]:
                         path.unlink()
     except sqlite3.OperationalError as fault:
         if "locked" not in str(fault):
+            lock.unlink(missing_ok=True)
             raise DeliveryError(
                 f"{out} cannot be written ({fault}). Choose another --out or mend its rights."
             ) from fault
@@ -299,7 +307,8 @@ def _only_one(out: Path) -> Iterator[None]:
 def _locked(lock: Path) -> sqlite3.Connection:
     # Who ends removes the file. Whoever had opened it just before then holds a lock that nobody else will meet.
     for _ in range(_TRIES):
-        lock.touch()
+        if not lock.exists():
+            lock.touch()
         opened = lock.stat().st_ino
         holder = sqlite3.connect(lock, timeout=0.0, isolation_level=None)
         try:

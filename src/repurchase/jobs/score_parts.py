@@ -105,7 +105,8 @@ def parts_folder(folder: Path, about: Mapping[str, Any]) -> Path:
     key = folder / _KEY
     if not key.is_file() or key.read_text(encoding="utf-8") != digest:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir()
         key.write_text(digest, encoding="utf-8")
     for unfinished in folder.glob("*.partial"):
         unfinished.unlink()

@@ -190,8 +190,9 @@ def spill_rows(
         If the disk is full or the folder goes away.
     """
     spill, facts = Spill(folder, len(bounds) + 1), Facts()
+    folder.mkdir(exist_ok=True)
     for number in range(spill.partitions):
-        _folder(folder, number).mkdir(parents=True)
+        _folder(folder, number).mkdir()
     for count, batch in enumerate(batches):
         reading = read_values(batch, layout, forms, settings=settings)
         facts += reading.facts
