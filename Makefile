@@ -87,7 +87,7 @@ bench-start: $(STAMP) ## how long --help and a score of CDNOW take
 
 .PHONY: lock
 lock: $(STAMP) ## resolve the dependencies anew, with hashes
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra sql --generate-hashes --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra sql --extra spark --generate-hashes --universal --python-version 3.11 \
 		--no-annotate --no-header --quiet -o requirements-dev.lock
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
 		--no-annotate --no-header --quiet --constraint requirements-dev.lock -o requirements.lock

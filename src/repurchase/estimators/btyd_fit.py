@@ -14,7 +14,7 @@ from repurchase.estimators.btyd import FAMILIES, Btyd, Family, GammaGamma
 from repurchase.estimators.btyd_likelihood import Peak, climb, money_likelihood, purchase_likelihood, with_prior
 from repurchase.estimators.btyd_rows import collapse
 
-__all__ = ["fit_btyd", "fit_gamma_gamma"]
+__all__ = ["fit_btyd", "fit_btyd_rows", "fit_gamma_gamma", "fit_gamma_gamma_rows"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,7 +47,26 @@ def fit_btyd(
         Always usable: a weak prior where the customers hardly tell a parameter; with fewer than ten repeat buyers a
         dropout-free NBD by moments. The note says so.
     """
-    rows, weights = collapse(*_floats(x, t_x, T))
+    return fit_btyd_rows(*collapse(*_floats(x, t_x, T)), families=families)
+
+
+def fit_btyd_rows(rows: Floats, weights: Floats, *, families: tuple[Family, ...] = FAMILIES) -> Btyd:
+    """Fit as `fit_btyd` does, to customers that are counted already.
+
+    Parameters
+    ----------
+    rows : array of shape (n_rows, 3)
+        Distinct frequency, recency and age, sorted as `btyd_rows.collapse` does.
+    weights : array of shape (n_rows,)
+        How many customers have them.
+    families : tuple of str
+        Families to try.
+
+    Returns
+    -------
+    Btyd
+        See `fit_btyd`.
+    """
     if weights[rows[:, 0] > 0].sum() >= LEAST_REPEAT_BUYERS:
         fits = [fit for family in families if (fit := _fit_family(family, rows, weights))]
         if fits:
@@ -72,15 +91,32 @@ def fit_gamma_gamma(x: npt.ArrayLike, mean_spend: npt.ArrayLike) -> GammaGamma:
     """
     xs, means = _floats(x, mean_spend)
     usable = (xs > 0) & np.isfinite(means) & (means > 0)
-    xs, means = xs[usable], means[usable]
-    if len(xs) >= LEAST_REPEAT_BUYERS:
-        rows, weights = collapse(xs, means)
+    return fit_gamma_gamma_rows(*collapse(xs[usable], means[usable]))
+
+
+def fit_gamma_gamma_rows(rows: Floats, weights: Floats) -> GammaGamma:
+    """Fit as `fit_gamma_gamma` does, to repeat buyers that are counted already.
+
+    Parameters
+    ----------
+    rows : array of shape (n_rows, 2)
+        Distinct repeat purchase days and mean money, both > 0, sorted as `btyd_rows.collapse` does.
+    weights : array of shape (n_rows,)
+        How many customers have them.
+
+    Returns
+    -------
+    GammaGamma
+        See `fit_gamma_gamma`.
+    """
+    if weights.sum() >= LEAST_REPEAT_BUYERS:
         typical = float((weights * np.log(rows[:, 1])).sum() / weights.sum())
         begin = np.array([np.log(2.0), np.log(3.0), typical])  # p v / (q - 1) is the typical mean
         peak = climb(money_likelihood(rows[:, 0], rows[:, 1], weights), begin)
         p, q, v = (float(value) for value in np.exp(peak.at))
         if peak.settled and peak.least_known[0] > 0 and p <= LARGEST_P and q > LEAST_Q:
             return GammaGamma(p, q, v, log_likelihood=peak.point.value)
+    means = np.repeat(rows[:, 1], weights.astype(np.int64))
     middle = float(np.median(means)) if len(means) else 0.0
     nan = float("nan")
     return GammaGamma(nan, nan, nan, fallback_mean=middle)

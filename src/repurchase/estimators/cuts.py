@@ -1,6 +1,6 @@
 """Cuts of one log at many days: what every fit, backtest and score starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -177,6 +177,7 @@ class Cuts:
         self.book = book.without(book.find_closing())
         self.horizons = tuple(horizons)
         self._btyd: dict[tuple[date, Family], Btyd] = {}
+        self._gamma_gamma: dict[date, GammaGamma] = {}
         self._cuts: dict[date, Cut] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -263,6 +264,22 @@ class Cuts:
             self._btyd[as_of, family] = fit_btyd(*self.at(as_of).rfm, families=(family,))
         return self._btyd[as_of, family]
 
+    def tell(self, as_of: date, btyd: Mapping[Family, Btyd], gamma_gamma: GammaGamma | None) -> None:
+        """Take over fits of a day that were made elsewhere, of more customers than these.
+
+        Parameters
+        ----------
+        as_of : date
+            Last day known to them, inclusive.
+        btyd : mapping of str to Btyd
+            Family to fit.
+        gamma_gamma : GammaGamma or None
+            Money per purchase day; None to fit it here.
+        """
+        self._btyd.update({(as_of, family): fit for family, fit in btyd.items()})
+        if gamma_gamma is not None:
+            self._gamma_gamma[as_of] = gamma_gamma
+
     def gamma_gamma(self, as_of: date) -> GammaGamma | None:
         """Fit money per purchase day on what was known on a day.
 
@@ -278,6 +295,8 @@ class Cuts:
         """
         if not self.book.has_amounts:
             return None
+        if as_of in self._gamma_gamma:
+            return self._gamma_gamma[as_of]
         cut = self.at(as_of)
         fit = fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
         if fit.fallback_mean == 0.0:  # nobody came back: what a first purchase brought is all that is known

@@ -25,7 +25,12 @@ LEAST_CUSTOMERS = 50
 
 
 def profile_of(
-    book: Ledger, *, as_of: date, closing: Closing | None = None, set_aside_share: float | None = None
+    book: Ledger,
+    *,
+    as_of: date,
+    closing: Closing | None = None,
+    set_aside_share: float | None = None,
+    look: Look | None = None,
 ) -> dict[str, Any]:
     """Describe a model's input: per feature the shares of at most ten bins, volume and newcomers with their spread.
 
@@ -41,13 +46,15 @@ def profile_of(
         A time in which the shop was closed.
     set_aside_share : float, optional
         Rows that cleaning set aside, of all.
+    look : Look, optional
+        At all customers, where ``book`` holds only some: those whose ids have the smallest hashes.
 
     Returns
     -------
     dict
         JSON-able; `drift.drift_from` compares with it.
     """
-    look = look_at(book, as_of=as_of, closing=closing)
+    look = look or look_at(book, as_of=as_of, closing=closing)
     features = {name: _binned(look.features[name].to_numpy()) for name in look.features.columns}
     logs = np.log1p(look.weekly).tolist()
     weekly = band_of(logs, least_sd=LEAST_LOG_SD) if logs else (0.0, 0.0)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +224,9 @@ def score(
     with deliver_to(place, formats=plan.formats) as delivery:
         require_own_record(delivery.out)
         with steps.step("Reading and cleaning orders") as counts:
-            intake = _taken_in(plan, source, as_of, delivery, steps, cluster)
+            told: dict[str, Any] = {"settings": plan.settings, "folder": delivery.work, "as_of": as_of}
+            take = cluster.take_in if cluster else partial(take_in, on_progress=steps.progress)
+            intake = take(source, **told, veil=plan.veil)
             plan.require_apart(intake)
             counts.update(intake.counts)
         with steps.step("Scoring") as counts:
@@ -265,18 +268,6 @@ def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
     for path in inputs:
         if path.is_file() and path.resolve() == out.resolve():
             raise InputError(f"--out {out}: that is one of the inputs and would be overwritten. Choose another name.")
-
-
-def _taken_in(
-    plan: Plan,
-    source: str | DatabaseSource,
-    as_of: date | None,
-    delivery: Delivery,
-    steps: Steps,
-    cluster: "Cluster | None",
-) -> Intake:
-    asked: dict[str, Any] = {"settings": plan.settings, "folder": delivery.work, "as_of": as_of, "veil": plan.veil}
-    return cluster.take_in(source, **asked) if cluster else take_in(source, **asked, on_progress=steps.progress)
 
 
 def _counts(intake: Intake) -> Counts:

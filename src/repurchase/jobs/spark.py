@@ -14,16 +14,24 @@ from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import polars as pl
 
 from repurchase.errors import OrdersError
 from repurchase.evaluation.look import Look
-from repurchase.features.timeline import Ledger
-from repurchase.jobs.books import Books
 from repurchase.jobs.intake import Intake
 from repurchase.jobs.score_parts import ScoreParts
-from repurchase.jobs.spark_notes import NOTE, book_of, frame_of, opened
+from repurchase.jobs.spark_books import (
+    ClusterBooks,
+    books_of,
+    fetched,
+    made_there,
+    of_kind,
+    opened_one_by_one,
+    rows_of,
+)
+from repurchase.jobs.spark_notes import NOTE, opened
 from repurchase.jobs.spark_orders import ClusterLog, open_on_cluster
 from repurchase.jobs.spark_reading import (
     BUCKET,
@@ -36,8 +44,8 @@ from repurchase.jobs.spark_reading import (
     place_rows,
     survey_of_rows,
 )
-from repurchase.jobs.spark_scoring import Asked, Day, score_partition
-from repurchase.jobs.spark_session import spark_session, translated
+from repurchase.jobs.spark_scoring import Asked, score_partition
+from repurchase.jobs.spark_session import spark_session
 from repurchase.jobs.veil import Veil
 from repurchase.marketing.counts import Counts
 from repurchase.orders.addresses import DatabaseSource
@@ -52,9 +60,9 @@ from repurchase.orders.tally import Tally
 from repurchase.settings import Settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["Cluster", "ClusterBooks", "ScoredThere", "books_of", "on_cluster"]
+__all__ = ["Cluster", "ScoredThere", "on_cluster"]
 
 logger = logging.getLogger("repurchase")
 
@@ -62,79 +70,6 @@ TASK_MEMORY_GB = 1.6
 """What a task's Python may use, about; ``memory_gb`` may ask for less."""
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class ClusterBooks(Books):
-    """Ledgers that stay on the cluster; going through them brings one after the other here.
-
-    Parameters
-    ----------
-    notes : DataFrame
-        Spark's: the notes of `clean_partition`, kept on the cluster's disks.
-    partitions : int
-        How many.
-    """
-
-    notes: "DataFrame | None" = None
-    partitions: int = 0
-
-    def __len__(self) -> int:
-        return self.partitions
-
-    def __getitem__(self, number: int) -> Ledger:
-        if not 0 <= number < self.partitions:
-            raise IndexError(number)
-        from pyspark.sql import functions
-
-        rows = _rows(self.told("ids", "entries").filter(functions.col("part") == number))
-        return self._book(rows) or self._empty()
-
-    def __iter__(self) -> Iterator[Ledger]:
-        rows: list[Row] = []
-        for row in translated(lambda: self.told("ids", "entries").toLocalIterator()):
-            if rows and row["part"] != rows[-1]["part"]:
-                yield self._book(rows) or self._empty()
-                rows = []
-            rows.append(row)
-        if rows:
-            yield self._book(rows) or self._empty()
-
-    @property
-    def day(self) -> Day:
-        """What is known of the whole log, on its last day."""
-        return Day(self.observed_until, self.observed_until, self.has_amounts)
-
-    def told(self, *kinds: str) -> "DataFrame":
-        """Choose notes.
-
-        Parameters
-        ----------
-        *kinds : str
-            Which.
-
-        Returns
-        -------
-        DataFrame
-            Spark's; each partition's in its order.
-
-        Raises
-        ------
-        OrdersError
-            If there are none.
-        """
-        from pyspark.sql import functions
-
-        if self.notes is None:
-            raise OrdersError("the ledgers are no longer on the cluster")
-        return self.notes.filter(functions.col("kind").isin(*kinds))
-
-    def _book(self, rows: "list[Row]") -> Ledger | None:
-        pairs = ((row["kind"], bytes(row["content"])) for row in rows)
-        return book_of(pairs, observed_until=self.observed_until, has_amounts=self.has_amounts)
-
-    def _empty(self) -> Ledger:
-        raise OrdersError("a partition has no customer")
 
 
 @dataclass(frozen=True)
@@ -228,12 +163,12 @@ class Cluster:
         facts: Facts = self._sum(_chosen(log, used).mapInArrow(partial(facts_of_rows, reading=reading), NOTE))
         ruled = rulings(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
         notes, partitions = self._shared_out(log, found, replace(reading, ruled=ruled))
-        tally = reduce(add, (opened(row["content"]) for row in _rows(_of_kind(notes, "tally"))), Tally())
+        tally = reduce(add, (opened(row["content"]) for row in rows_of(of_kind(notes, "tally"))), Tally())
         require_sales(tally, source=log.source)
         books = ClusterBooks((), max(tally.days), ruled.has_amounts, notes, partitions)
         said = (*log.notes, *forms.notes, *facts.notes(log.layout))
         report = tally.report(log.layout, ruled, notes=said)
-        aside = _fetched(_of_kind(notes, "aside"), folder / "aside")
+        aside = fetched(of_kind(notes, "aside"), folder / "aside")
         set_aside = pl.scan_parquet(aside) if aside else pl.LazyFrame()
         return Intake(plain, report, tally, books, set_aside, resolve_as_of(tally.days, as_of=as_of))
 
@@ -266,19 +201,26 @@ class Cluster:
         ScoredThere
             Rows sorted by customer.
         """
-        from pyspark import StorageLevel
-
         books, as_of = books_of(intake), intake.as_of
         asked = Asked(state, replace(books.day, as_of=as_of), customers)
-        made = books.told("ids", "entries").mapInArrow(partial(score_partition, asked=asked), NOTE)
-        made = made.persist(StorageLevel.DISK_ONLY)
-        counted = _rows(_of_kind(made, "counts", "look"))  # makes every partition, side by side
-        counts = [opened(row["content"]) for row in counted if row["kind"] == "counts"]
-        looks = [opened(row["content"]) for row in counted if row["kind"] == "look"]
-        parts = _fetched(_of_kind(made, "scores"), folder, on_progress=on_progress, total=len(books))
-        made.unpersist()
-        look = reduce(add, looks) if looks else None
-        return ScoredThere(ScoreParts(tuple(parts)), sum(counts, Counts.none(as_of)), look)
+        with made_there(books.told("ids", "entries").mapInArrow(partial(score_partition, asked=asked), NOTE)) as made:
+            counts = sum(opened_one_by_one(of_kind(made, "counts")), Counts.none(as_of))
+            looks = opened_one_by_one(of_kind(made, "look"))
+            look = reduce(add, looks, next(looks, None))
+            parts = fetched(of_kind(made, "scores"), folder, on_progress=on_progress, total=len(books))
+        return ScoredThere(ScoreParts(tuple(parts)), counts, look)
+
+    def release(self, intake: Intake) -> None:
+        """Give the cluster's disk space back.
+
+        Parameters
+        ----------
+        intake : Intake
+            From `take_in`; its books can no longer be read at their old cost.
+        """
+        notes = books_of(intake).notes
+        if notes is not None:
+            notes.unpersist()
 
     def _surveyed(self, log: ClusterLog, settings: Settings) -> tuple[ClusterLog, Found]:
         found: Found = self._survey(log, settings)
@@ -296,7 +238,7 @@ class Cluster:
                 "reads. Leave it out, or export as UTF-8."
             )
         if not found.rows:
-            raise OrdersError(f"{log.source}: columns but no orders. Found {', '.join(log.columns[:12])}.")
+            raise OrdersError(f"{log.source}: columns but no orders. Found {', '.join([*log.columns][:12])}.")
         unnamed = [name for name in log.columns if not name.strip() and name not in found.said]
         return log.without(unnamed), found
 
@@ -317,7 +259,7 @@ class Cluster:
             ids = reading.veil(ids.to_frame(log.layout.columns["customer_id"])).to_series().rename("")
         bounds = partition_bounds(ids, partitions=wanted)
         partitions = len(bounds) + 1
-        files = sorted(found.rows, key=lambda path: path.split("/"))
+        files = sorted(found.rows, key=lambda path: unquote(path).split("/"))
         plain = log.table.drop(CORRUPT)
         schema = StructType([*plain.schema.fields, StructField(BUCKET, IntegerType())])
         placed = plain.mapInArrow(partial(place_rows, reading=reading, bounds=bounds), schema)
@@ -337,30 +279,7 @@ class Cluster:
         return settings.partitions or max(needed, self._session.sparkContext.defaultParallelism)
 
     def _sum(self, notes: "DataFrame") -> Any:
-        return reduce(add, (opened(row["content"]) for row in _rows(notes)))
-
-
-def books_of(intake: Intake) -> ClusterBooks:
-    """Give the ledgers that `Cluster.take_in` left on the cluster.
-
-    Parameters
-    ----------
-    intake : Intake
-        From there.
-
-    Returns
-    -------
-    ClusterBooks
-        Its books.
-
-    Raises
-    ------
-    TypeError
-        If it comes from elsewhere.
-    """
-    if not isinstance(intake.books, ClusterBooks):
-        raise TypeError("these ledgers are not on a cluster")
-    return intake.books
+        return reduce(add, (opened(row["content"]) for row in rows_of(notes)))
 
 
 @contextmanager
@@ -390,40 +309,17 @@ def _reading(log: ClusterLog, settings: Settings) -> Reading:
 
 
 def _plain_log(log: ClusterLog, found: Found) -> OrderLog:
-    rows = {_bare(path): count for path, count in found.rows.items()}
-    files = tuple(FileRead(file.path, rows.get(_bare(file.path), 0), file.digest) for file in log.files)
+    rows = {_address(unquote(path)): count for path, count in found.rows.items()}
+    shown = [(_address(file.path), file) for file in log.files]
+    files = tuple(FileRead(address, rows.get(address, 0), file.digest) for address, file in shown)
     return OrderLog(log.source, log.layout, files, digest_of(files), log.notes, log.schema, ())
 
 
-def _bare(address: str) -> str:
-    """Leave out how many slashes stand before a path: Spark writes both file:/ and file:///."""
-    scheme, _, path = address.partition(":")
-    return f"{scheme}:{path.lstrip('/')}"
+def _address(written: str) -> str:
+    """Write an address one way: a file of this machine by its path alone, for which Spark has two other ways."""
+    return f"/{written.removeprefix('file:').lstrip('/')}" if written.startswith("file:") else written
 
 
 def _chosen(log: ClusterLog, names: list[str]) -> "DataFrame":
     beside = [name for name in (CORRUPT, FILE) if name in log.table.columns]
     return log.table.select(*(log.columns[name] for name in names), *beside)
-
-
-def _of_kind(notes: "DataFrame", *kinds: str) -> "DataFrame":
-    from pyspark.sql import functions
-
-    return notes.filter(functions.col("kind").isin(*kinds))
-
-
-def _rows(notes: "DataFrame") -> "list[Row]":
-    return translated(notes.collect)
-
-
-def _fetched(notes: "DataFrame", folder: Path, *, on_progress: Progress | None = None, total: int = 0) -> list[Path]:
-    """Bring tables here, one note after the other, in the order of the partitions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    parts: list[Path] = []
-    rows = translated(notes.toLocalIterator)
-    while (row := translated(lambda: next(rows, None))) is not None:
-        parts.append(folder / f"{row['part']:05d}-{len(parts):05d}.parquet")
-        frame_of(bytes(row["content"])).write_parquet(parts[-1])
-        if on_progress:
-            on_progress(row["part"] + 1, total)
-    return parts

@@ -15,7 +15,7 @@ from repurchase.jobs.spark_session import translated
 from repurchase.orders.addresses import DatabaseSource, is_database
 from repurchase.orders.folders import readable_among
 from repurchase.orders.layouts import Layout, recognise
-from repurchase.orders.textfiles import delimiter_of
+from repurchase.orders.textfiles import DELIMITER_WORDS, delimiter_of
 from repurchase.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, se
     else:
         columns, delimiter = _heading(session, files[0].path)
         table = translated(lambda: _text(session, source, columns, delimiter or ",", long_rows=False))
+        notes += (f"Columns are separated by {DELIMITER_WORDS[delimiter]}.",) if delimiter != "," else ()
     layout = recognise(columns, told=settings.columns, source=source)
     if layout.first_line_only:
         raise LayoutError(

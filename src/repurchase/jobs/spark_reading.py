@@ -183,6 +183,9 @@ def survey_of_rows(batches: Batches, reading: Reading) -> Batches:
 
 
 def _looked_at(table: pl.DataFrame, reading: Reading) -> Found:
+    n_lines = table.height
+    if reading.has_blank_rows:
+        table = table.filter(~pl.all_horizontal(pl.col(list(set(reading.columns.values()))).is_null()))
     rows = reading.rows(table)
     customer = rows[reading.layout.columns["customer_id"]]
     unnamed = [name for name in rows.columns if not name.strip()]
@@ -192,7 +195,7 @@ def _looked_at(table: pl.DataFrame, reading: Reading) -> Found:
         ids=clean_ids(customer.gather_every(step)).rename("").drop_nulls(),
         rows=Counter(dict(table[FILE].value_counts().rows())),
         said=frozenset(name for name in unnamed if rows[name].null_count() < rows.height),
-        n_blank=rows.height - said(rows).height if reading.has_blank_rows else 0,
+        n_blank=n_lines - table.height,
         n_corrupt=len(table[CORRUPT].drop_nulls()) if CORRUPT in table.columns else 0,
         n_mangled=int(customer.cast(pl.String).str.contains("\ufffd", literal=True).sum()),
     )

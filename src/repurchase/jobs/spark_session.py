@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -216,15 +217,18 @@ def _begun(master: str | None, told: Mapping[str, str], folder: Path) -> "SparkS
     if master:
         builder = builder.master(master)
     try:
-        with _written_to(log):
+        with _written_to(log), _own_signals():
             return builder.getOrCreate()
     except (PySparkException, Py4JError, RuntimeError) as fault:
         where = f"--master {master}" if master else "Spark"
-        raise InputError(f"{where}: no session could be begun ({_why(fault, log)}).") from fault
+        raise InputError(f"{where}: no session could be begun: {_why(fault, log)}.") from fault
 
 
 def _why(fault: Exception, log: Path) -> str:
-    causes = [*_JAVA_CAUSE.findall(str(fault)), *_JAVA_CAUSE.findall(log.read_text(errors="replace"))]
+    logged = log.read_text(errors="replace")
+    if "All masters are unresponsive" in logged:
+        return "something answers there, but not as a Spark master of this version; the port may be that of a web page"
+    causes = [*_JAVA_CAUSE.findall(str(fault)), *_JAVA_CAUSE.findall(logged)]
     said = causes[0] if causes else str(fault).strip().splitlines()[0]
     return " ".join(said.split()).rstrip(".")[:300]
 
@@ -268,6 +272,15 @@ def _require_worker(session: "SparkSession", master: str | None) -> None:
         ) from fault
     finally:
         timer.cancel()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what Ctrl-C does here: PySpark puts a handler of its own in its place."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """Train, judge on later orders, keep, and promote if it is better."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.model import RepurchaseModel
 from repurchase.evaluation.backtest import backtest
 from repurchase.evaluation.judgement import judge
+from repurchase.evaluation.look import Look
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.delivery import require_writable
 from repurchase.jobs.intake import Intake, take_in, workspace
@@ -24,6 +26,10 @@ from repurchase.registry.store import open_store
 from repurchase.registry.tracking import Training, log_training
 from repurchase.report.figures import training_pictures
 from repurchase.settings import Settings
+
+if TYPE_CHECKING:
+    from repurchase.jobs.spark import Cluster
+    from repurchase.jobs.spark_training import Taught
 
 __all__ = ["Trained", "train"]
 
@@ -60,7 +66,12 @@ class Trained:
 
 
 def train(
-    source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None
+    source: str | DatabaseSource,
+    *,
+    settings: Settings,
+    as_of: date | None = None,
+    steps: Steps | None = None,
+    cluster: "Cluster | None" = None,
 ) -> Trained:
     """Train on a log, from file to champion.
 
@@ -74,6 +85,8 @@ def train(
         Last day known; default the last order's day.
     steps : Steps, optional
         Who watches.
+    cluster : Cluster, optional
+        A Spark cluster that reads, and counts what all customers teach; ``spark_sample`` of them teach the rest.
 
     Returns
     -------
@@ -90,11 +103,16 @@ def train(
     steps = steps or LogSteps()
     require_writable(settings.home)
     with steps.step("Reading and cleaning orders") as counts, workspace() as folder:
-        intake = take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
+        told: dict[str, Any] = {"settings": settings, "folder": folder, "as_of": as_of}
+        take = cluster.take_in if cluster else partial(take_in, on_progress=steps.progress)
+        intake = take(source, **told)
         counts.update(intake.counts)
-        book = intake.books.whole()
+        taught = _taught(cluster, intake, settings) if cluster else None
+        book = taught.book if taught else intake.books.whole()
         require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
         cuts = _cuts(book, intake, settings)
+        if taught:
+            cuts.tell(intake.as_of, taught.btyd, taught.gamma_gamma)
     with steps.step("Judging on later orders"):
         judged = backtest(
             cuts,
@@ -106,15 +124,23 @@ def train(
         evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.report.currency)
     with steps.step("Fitting the model"):
         model = _model(settings, cuts.horizons).fit_cuts(cuts, intake.as_of)
+        if taught:
+            model.fitted_ = replace(model.fitted_, notes=(*model.notes_, *taught.notes))
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
-        version = log_training(
-            open_store(settings.home), _training(intake, book, model, cuts, evaluation=evaluation, settings=settings)
-        )
+        look = taught.look if taught else None
+        training = _training(intake, book, model, cuts, evaluation=evaluation, settings=settings, look=look)
+        version = log_training(open_store(settings.home), training)
     with steps.step("Comparing with the champion"):
         champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
         verdict = settle(settings.home, version, judge_evaluation(evaluation, champion, tolerance=TIE))
     return Trained(version, verdict, evaluation, intake, model, resolve(settings.home, version))
+
+
+def _taught(cluster: "Cluster", intake: Intake, settings: Settings) -> "Taught":
+    from repurchase.jobs.spark_training import teach
+
+    return teach(cluster, intake, most=settings.spark_sample)
 
 
 def _cuts(book: Ledger, intake: Intake, settings: Settings) -> Cuts:
@@ -141,6 +167,7 @@ def _training(
     *,
     evaluation: Mapping[str, Any],
     settings: Settings,
+    look: Look | None = None,
 ) -> Training:
     scores = model.fitted_.predict(book, intake.as_of, n_jobs=settings.jobs)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
@@ -160,7 +187,7 @@ def _training(
             "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
         pictures=training_pictures(scores, evaluation, horizon_days=primary),
-        profile=training_profile(intake, cuts.book, closing=model.closing_),
+        profile=training_profile(intake, cuts.book, closing=model.closing_, look=look),
     )
 
 

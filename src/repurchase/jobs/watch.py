@@ -20,7 +20,9 @@ __all__ = ["drift_between", "drift_of", "look_for", "training_profile"]
 logger = logging.getLogger("repurchase")
 
 
-def training_profile(intake: Intake, book: Ledger, *, closing: Closing | None) -> dict[str, Any]:
+def training_profile(
+    intake: Intake, book: Ledger, *, closing: Closing | None, look: Look | None = None
+) -> dict[str, Any]:
     """Describe the orders that a model learns from, to be kept beside it.
 
     Parameters
@@ -31,13 +33,16 @@ def training_profile(intake: Intake, book: Ledger, *, closing: Closing | None) -
         Its orders.
     closing : Closing, optional
         A time in which the shop was closed, as the model has it.
+    look : Look, optional
+        At all customers, where ``book`` holds only some.
 
     Returns
     -------
     dict
         See `evaluation.profile.profile_of`.
     """
-    return profile_of(book, as_of=intake.as_of, closing=closing, set_aside_share=_set_aside_share(intake))
+    share = _set_aside_share(intake)
+    return profile_of(book, as_of=intake.as_of, closing=closing, set_aside_share=share, look=look)
 
 
 def drift_of(
