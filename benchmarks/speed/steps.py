@@ -53,7 +53,7 @@ def our_parametric(path: str) -> None:
 def _ledger(path: str):
     import polars as pl
 
-    from repurchase.features.timeline import ledger
+    from repurchase.features.ledgers import ledger
 
     orders = pl.read_parquet(path)
     day = orders["order_date"].max().date()

@@ -1,7 +1,7 @@
 """The command line: parse, call, print, exit code; no logic.
 
 Exit codes: 0 done; 1 a defect, with its traceback; 2 the caller's input is at fault, in one line; 3 done, but the data
-has drifted, where that was asked for; 130 interrupted.
+has drifted, where that was asked for; 130 interrupted; 143 ended by SIGTERM.
 """
 
 import logging
@@ -16,7 +16,9 @@ import typer
 
 from repurchase import __version__
 from repurchase.errors import InputError
+from repurchase.jobs.campaign_commands import campaign_app, economics
 from repurchase.jobs.commands import DRIFTED, Commands, run_commands
+from repurchase.jobs.engines import EngineName, Master, SparkConf, chosen_engine
 from repurchase.jobs.logs import asked_format
 from repurchase.jobs.told import Home, Told, pairs, reads_orders
 
@@ -34,6 +36,8 @@ app = Commands(
 )
 models_app = Commands(help="Kept models: list, show, promote, roll back, export.")
 app.add_typer(models_app, name="models")
+app.add_typer(campaign_app, name="campaign")
+app.command()(economics)
 
 Pseudonyms = Annotated[
     bool | None,
@@ -41,16 +45,7 @@ Pseudonyms = Annotated[
         "--pseudonyms/--no-pseudonyms", help="Write customer ids as keyed hashes; REPURCHASE_ID_KEY is the key."
     ),
 ]
-Memory = Annotated[float | None, typer.Option(help="Gigabytes a job may use, about; a larger log is partitioned.")]
-Partitions = Annotated[int | None, typer.Option(help="Partitions of customers; default as many as memory asks for.")]
 Horizons = Annotated[list[int] | None, typer.Option(help="Days ahead; may be given more than once.")]
-EngineName = Annotated[
-    str, typer.Option("--engine", metavar="local|spark", help="Where the heavy part is done: here, or on Spark.")
-]
-Master = Annotated[str | None, typer.Option(help="Of Spark: spark://host:7077, yarn, k8s://..., local[n].")]
-SparkConf = Annotated[
-    list[str] | None, typer.Option(help="Of Spark: a setting, spark.name=value; may be given more than once.")
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything up to writing, and write nothing.")]
 Version = Annotated[str, typer.Argument(help="A version number, champion, previous, challenger or latest.")]
 
@@ -119,6 +114,9 @@ def train(
     horizon: Horizons = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Fits side by side; default one per core.")] = None,
+    engine: EngineName = "local",
+    master: Master = None,
+    spark_conf: SparkConf = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train, judge on later orders, keep, and promote what beats the champion and the rules."""
@@ -126,14 +124,14 @@ def train(
     if dry_run:
         from repurchase.jobs.rehearsal import rehearse_train
 
-        with _watching() as steps:
+        with chosen_engine(engine, master, spark_conf, dry_run=True), _watching() as steps:
             _tell(rehearse_train(told.source, settings=settings, as_of=told.as_of, steps=steps))
         return
     from repurchase.jobs.summary import training_lines
     from repurchase.jobs.train import train as run
 
-    with _watching() as steps:
-        trained = run(told.source, settings=settings, as_of=told.as_of, steps=steps)
+    with chosen_engine(engine, master, spark_conf) as cluster, _watching() as steps:
+        trained = run(told.source, settings=settings, as_of=told.as_of, steps=steps, cluster=cluster)
     _tell(training_lines(trained))
 
 
@@ -152,6 +150,9 @@ def score(
     model: Annotated[str, typer.Option(help="A version number, champion or latest.")] = "champion",
     pseudonyms: Pseudonyms = None,
     jobs: Annotated[int | None, typer.Option(help="Threads; default one per core.")] = None,
+    engine: EngineName = "local",
+    master: Master = None,
+    spark_conf: SparkConf = None,
     dry_run: DryRun = False,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="Deliver, but exit with 3 if the orders have drifted.")
@@ -163,14 +164,14 @@ def score(
     if dry_run:
         from repurchase.jobs.rehearsal import rehearse_score
 
-        with _watching() as steps:
+        with chosen_engine(engine, master, spark_conf, dry_run=True), _watching() as steps:
             _tell(rehearse_score(told.source, **asked, model=model, steps=steps))
         return
     from repurchase.jobs.score import score as run
     from repurchase.jobs.summary import score_lines
 
-    with _watching() as steps:
-        scored = run(told.source, **asked, model=model, steps=steps)
+    with chosen_engine(engine, master, spark_conf) as cluster, _watching() as steps:
+        scored = run(told.source, **asked, model=model, steps=steps, cluster=cluster)
     _tell(score_lines(scored))
     if fail_on_drift and scored.run["drift"]["drifted"]:
         raise typer.Exit(DRIFTED)
@@ -208,6 +209,50 @@ def report(
     from repurchase.report.page import write_report
 
     typer.echo(f"Report: {write_report(scores, out)}")
+
+
+@app.command("lists")
+def make_lists(
+    scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the lists; earlier lists there are replaced.")],
+    home: Home = Path(),
+    contacts: Annotated[Path | None, typer.Option(help="Names, addresses and consent (CSV or Parquet).")] = None,
+    budget: Annotated[float | None, typer.Option(help="Money for all contacts.")] = None,
+    cost_per_contact: Annotated[float | None, typer.Option(help="What one contact costs.")] = None,
+    length: Annotated[int | None, typer.Option(help="Customers to reach at most.")] = None,
+    locale: Annotated[str | None, typer.Option(metavar="en|nb|nl|ru", help="Whose spreadsheets read them.")] = None,
+    mail_tool: Annotated[
+        str | None, typer.Option(metavar="plain|klaviyo|mailchimp", help="Whose column names they have.")
+    ] = None,
+    bought_within_hours: Annotated[int | None, typer.Option(help="Leave alone who just bought (default 24).")] = None,
+    contacted: Annotated[Path | None, typer.Option(help="Who was contacted: ids, and days if known.")] = None,
+    contacted_within_days: Annotated[
+        int | None, typer.Option(help="Leave alone who was contacted so lately (default 14).")
+    ] = None,
+    since: Annotated[Path | None, typer.Option(help="Earlier scores by the same model: who is newly at risk?")] = None,
+    orders: Annotated[str | None, typer.Option(help="Orders that name products: who is due for a refill?")] = None,
+    columns: Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,...")] = None,
+) -> None:
+    """Make lists from scores: who to reach, why, what to do, when, and at what cost at most."""
+    from repurchase.jobs.list_record import Asked, list_lines
+    from repurchase.jobs.lists import lists
+    from repurchase.marketing.list_rules import list_rules
+    from repurchase.marketing.lists import Limit
+    from repurchase.settings import Settings
+
+    settings = Settings.load(home, columns=pairs(columns))
+    rules = list_rules(
+        settings.lists,
+        locale=locale,
+        mail_tool=mail_tool,
+        bought_within_hours=bought_within_hours,
+        contacted_within_days=contacted_within_days,
+    )
+    limit = Limit(budget=budget, cost_per_contact=cost_per_contact, length=length)
+    asked = Asked(contacts=contacts, contacted=contacted, since=since, limit=limit, orders=orders)
+    made = lists(scores, out=out, asked=asked, rules=rules, settings=settings)
+    _tell(list_lines(made.record, made.out))
 
 
 @app.command()

@@ -112,7 +112,7 @@ class TestKnownTruth:
     def world(cls, simulate_orders: Callable[..., pl.DataFrame]) -> None:
         from repurchase.estimators.btyd import Btyd
         from repurchase.estimators.cuts import Cut
-        from repurchase.features.timeline import ledger
+        from repurchase.features.ledgers import ledger
 
         orders = simulate_orders(customers=2_000, days=470, arrival_days=350, start=START, seed=12, **cls.TRUTH)
         model = RepurchaseModel(horizons=(60,)).fit(orders, cls.DAY)

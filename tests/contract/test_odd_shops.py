@@ -24,8 +24,8 @@ from repurchase.cli import main
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.rules import RULES, fit_rule
 from repurchase.evaluation.backtest import predictions_of
+from repurchase.features.ledgers import ledger
 from repurchase.features.rfm import rfm_table
-from repurchase.features.timeline import ledger
 
 Floats = npt.NDArray[np.float64]
 Shop = Any

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from repurchase.errors import InputError, InsufficientHistory, OrdersError
 from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.registry.bundle import load_bundle, save_bundle
 
 DAY = date(2025, 6, 4)

@@ -11,7 +11,7 @@ import pytest
 from repurchase.estimators.btyd import Family
 from repurchase.estimators.cuts import Cut, Cuts
 from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 SHOP_DAY = date(2025, 1, 31)
 

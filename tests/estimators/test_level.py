@@ -18,7 +18,7 @@ from repurchase.estimators.level import (
     shift_to_mean,
     shift_to_share,
 )
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 START = date(2022, 1, 1)
 

@@ -13,7 +13,7 @@ from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.cuts import Cut
 from repurchase.estimators.explain import FACTS, Explanation, fit_explanation
 from repurchase.estimators.reasons import LEAST_TOLD, MOST_REASONS, reasons, told_parts
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 Who = dict[str, float]
 

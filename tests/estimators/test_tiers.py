@@ -8,7 +8,7 @@ import pytest
 
 from repurchase.estimators.tiers import ACTIONS, SEGMENTS, Tiers, fit_tiers, label, words_of
 
-TIERS = Tiers(risk_horizon_days=365, high_value=100.0, second_purchase_days=60.0, worth_winning=0.10)
+TIERS = Tiers(risk_horizon_days=365, high_value=100.0, second_purchase_days=60.0, worth_winning=0.10, worth_value=5.0)
 
 
 def labelled(
@@ -32,7 +32,12 @@ def labelled(
         ("valuable and slipping", {"p": 0.15, "silence": 46, "value": 100}),
         ("valuable and slipping", {"p": 0.75, "silence": 46, "value": 100}),
         ("best and most loyal", {"p": 0.60, "silence": 45, "value": 100}),
-        ("win back", {"p": 0.20, "silence": 10}),
+        ("best and most loyal", {"p": 0.60, "silence": 45, "value": 100, "frequency": 2}),
+        ("regular", {"p": 0.60, "silence": 45, "value": 100, "frequency": 1}),
+        ("regular", {"p": 0.20, "silence": 10}),
+        ("regular", {"p": 0.20, "silence": 10, "value": 500}),
+        ("lost", {"p": 0.60, "silence": 46, "value": 4.9}),
+        ("regular", {"p": 0.05, "silence": 10, "value": 1}),
         ("win back", {"p": 0.60, "silence": 46}),
         ("regular", {"p": 0.60, "silence": 45}),
     ],

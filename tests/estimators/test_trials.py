@@ -14,7 +14,7 @@ from repurchase.estimators.model import RepurchaseModel
 from repurchase.estimators.reasons import LEAST_TOLD, told_parts
 from repurchase.estimators.trials import learn_reasons, otherwise
 from repurchase.features.history import History, day_number
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,8 @@ import pytest
 from repurchase.evaluation.drift import drift_from, unknown_drift
 from repurchase.evaluation.profile import BINS, bin_edges, bin_shares, look_at, profile_of
 from repurchase.features.closing import find_closing
-from repurchase.features.timeline import Ledger, ledger
+from repurchase.features.ledgers import ledger
+from repurchase.features.timeline import Ledger
 
 START = date(2022, 1, 3)
 AS_OF = START + timedelta(days=7 * 80 - 1)

@@ -19,7 +19,7 @@ from repurchase.evaluation.profile import profile_of
 from repurchase.features.behaviour import behaviour_table
 from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import day_number
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.orders.ids import id_hash
 
 START = date(2023, 1, 2)

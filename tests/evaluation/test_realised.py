@@ -10,7 +10,8 @@ import pytest
 from repurchase.errors import InputError
 from repurchase.evaluation.advice import advise, reference_of
 from repurchase.evaluation.realised import Delivered, deliver, look_back, range_coverage
-from repurchase.features.timeline import Ledger, ledger
+from repurchase.features.ledgers import ledger
+from repurchase.features.timeline import Ledger
 
 START, AS_OF = date(2022, 1, 1), date(2023, 1, 1)
 STEADY = {"known": True, "drifted": False, "words": "The orders are like before."}

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repurchase.features.behaviour import behaviour_table, window_table
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 Make = Callable[[list[tuple[Any, ...]]], pl.DataFrame]
 Logs = st.SearchStrategy[pl.DataFrame]

@@ -8,7 +8,7 @@ import pytest
 
 from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import day_number
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 FIRST, LAST = 100, 159
 

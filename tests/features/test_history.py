@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from repurchase.features.history import History, day_number
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 
 AS_OF = date(2024, 6, 30)
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, InsufficientHistory, LeakageError, OrdersError
-from repurchase.features.timeline import Ledger, ledger, train_cutoffs
+from repurchase.features.ledgers import ledger
+from repurchase.features.timeline import Ledger, train_cutoffs
 
 Make = Callable[[list[tuple[Any, ...]]], pl.DataFrame]
 DaysOf = Callable[..., dict[str, list[tuple[str, float]]]]

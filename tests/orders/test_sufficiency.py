@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, InsufficientHistory, OrdersError
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.orders.sufficiency import Rule, require_sufficient, resolve_as_of, sufficiency, supported_horizons
 from repurchase.settings import Settings
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.registry.bundle import save_bundle
 from repurchase.registry.store import Store, open_store, relocate
 from repurchase.registry.tracking import Training

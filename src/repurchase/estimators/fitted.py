@@ -19,7 +19,8 @@ from repurchase.estimators.scores import Judged, for_customers, judge, scores_fr
 from repurchase.estimators.tiers import Tiers
 from repurchase.estimators.timing import Waits
 from repurchase.features.closing import Closing
-from repurchase.features.timeline import Ledger, ledger
+from repurchase.features.ledgers import ledger
+from repurchase.features.timeline import Ledger
 from repurchase.tables import Frame, as_polars
 
 __all__ = ["UNREGISTERED", "FittedModel", "last_day"]

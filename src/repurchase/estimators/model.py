@@ -22,7 +22,7 @@ from repurchase.estimators.predictor import Prediction, Predictor, in_blocks
 from repurchase.estimators.tiers import Tiers
 from repurchase.estimators.trials import learn_reasons
 from repurchase.features.closing import Closing
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.orders.sufficiency import supported_horizons
 from repurchase.settings import Settings
 from repurchase.tables import Frame, as_polars

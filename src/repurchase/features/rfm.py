@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from repurchase.features.history import MONEY, History, Ints, day_number
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.tables import RFM, Frame
 
 __all__ = ["rfm", "rfm_table"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from repurchase.features.timeline import ledger_of
+from repurchase.features.ledgers import ledger_of
 from repurchase.jobs.books import Books, keep_book
 from repurchase.jobs.veil import Veil
 from repurchase.orders.accounts import CleaningReport
@@ -173,7 +173,8 @@ def take_in(
         Orders ready for use; the same however many partitions there are.
     """
     spool = folder / "spool"
-    spool.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # never its parents: an output folder that has gone away is not made anew
+    spool.mkdir(exist_ok=True)
     log = open_orders(source, settings=settings, spool=spool)
     log = veil.orders(log) if veil else log
     partitions = _partitions(log, settings)

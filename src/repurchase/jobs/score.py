@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -12,41 +11,34 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from repurchase import __version__
-from repurchase.errors import DeliveryError, InputError
 from repurchase.estimators.fitted import FittedModel
 from repurchase.estimators.scores import for_customers
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.changes import LastRun, changes_since, last_run
-from repurchase.jobs.customers import CustomerList, free_names, read_customers
-from repurchase.jobs.delivery import FORMATS, Delivery, deliver_to
-from repurchase.jobs.intake import Intake, settings_of, take_in
+from repurchase.jobs.customers import CustomerList
+from repurchase.jobs.delivery import Delivery, deliver_to
+from repurchase.jobs.intake import Intake, take_in
 from repurchase.jobs.score_parts import ScoreParts, parts_folder, score_books
+from repurchase.jobs.score_plan import Plan, carried, plan_scoring, require_own_record
 from repurchase.jobs.score_tables import (
-    RECORD,
     Batch,
     ScoresTable,
     Written,
-    require_fitting,
-    scores_destination,
     write_scores,
 )
 from repurchase.jobs.steps import LogSteps, Steps
-from repurchase.jobs.veil import Veil, veil_of
 from repurchase.jobs.watch import drift_of
 from repurchase.marketing.counting import count_purchases
 from repurchase.marketing.counts import Counts
 from repurchase.marketing.measures import repeat_business
 from repurchase.orders.addresses import DatabaseSource
-from repurchase.registry.bundle import LoadedBundle, load_bundle
-from repurchase.registry.champion import resolve
 from repurchase.registry.pending import track_scoring
 from repurchase.settings import Settings
-from repurchase.tables import scores_table
 
 if TYPE_CHECKING:
     from repurchase.jobs.spark import Cluster, ScoredThere
 
-__all__ = ["Plan", "Scored", "plan_scoring", "require_own_record", "score"]
+__all__ = ["Scored", "score"]
 
 RUN_SCHEMA = 1
 
@@ -68,106 +60,6 @@ class Scored:
     out: Path | str
     record: Path
     run: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a scoring run is about to do, as far as it is known before any order is read.
-
-    Parameters
-    ----------
-    bundle : LoadedBundle
-        The model.
-    settings : Settings
-        How to read and clean.
-    asked : CustomerList, optional
-        Whom to score.
-    table : ScoresTable, optional
-        The table to write to; it fits.
-    place : Path
-        The main file, or what stands for the table.
-    veil : Veil, optional
-        Hides customer ids, where asked for; ``asked`` is hidden already.
-    """
-
-    bundle: LoadedBundle
-    settings: Settings
-    asked: CustomerList | None
-    table: ScoresTable | None
-    place: Path
-    veil: Veil | None
-
-    @property
-    def horizons(self) -> tuple[int, ...]:
-        """Days ahead of the model."""
-        return tuple(self.bundle.manifest["horizons"])
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """Endings that ``place`` may have."""
-        return (RECORD,) if self.table else FORMATS
-
-    def require_apart(self, intake: Intake) -> None:
-        """Refuse to overwrite what was read.
-
-        Parameters
-        ----------
-        intake : Intake
-            The orders.
-
-        Raises
-        ------
-        InputError
-            If the scores would.
-        """
-        _require_apart(self.place, [Path(file.path) for file in intake.log.files])
-
-
-def plan_scoring(
-    source: str | DatabaseSource, *, out: str | Path, settings: Settings, customers: Path | None, model: str
-) -> Plan:
-    """Settle all that can be settled before orders are read; writes nothing.
-
-    Parameters
-    ----------
-    source : str or DatabaseSource
-        The orders.
-    out : str or Path
-        Where the scores go.
-    settings : Settings
-        What is not told here is taken from the model's training.
-    customers : Path, optional
-        A customer list.
-    model : str
-        A version number, ``champion`` or ``latest``.
-
-    Returns
-    -------
-    Plan
-        Ready to be carried out.
-
-    Raises
-    ------
-    InputError
-        If the list cannot be used, or would be overwritten.
-    BundleError
-        If there is no such model, or it is damaged.
-    DeliveryError
-        If the table does not fit or may not be written.
-    """
-    bundle = load_bundle(resolve(settings.home, model))
-    told = settings_of(settings, bundle.manifest.get("settings", {}))
-    table = scores_destination(str(out))
-    place = table.record(settings.home) if table else Path(out)
-    _require_apart(place, [Path(str(source)), *([customers] if customers else [])])
-    asked = read_customers(customers, told=told.columns) if customers else None
-    veil = veil_of(settings)
-    asked = veil.asked(asked) if veil and asked else asked
-    plan = Plan(bundle, told, asked, table, place, veil)
-    if table:
-        further = _carried(asked, taken=scores_table(plan.horizons).names).schema if asked else pl.Schema()
-        require_fitting(table, horizons=plan.horizons, further=further, seconds=settings.retry_seconds)
-    return plan
 
 
 def score(
@@ -264,12 +156,6 @@ def score(
     return Scored(table.shown if table else place, delivery.beside(".run.json"), run)
 
 
-def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
-    for path in inputs:
-        if path.is_file() and path.resolve() == out.resolve():
-            raise InputError(f"--out {out}: that is one of the inputs and would be overwritten. Choose another name.")
-
-
 def _counts(intake: Intake) -> Counts:
     return sum((count_purchases(book, as_of=intake.as_of) for book in intake.books), Counts.none(intake.as_of))
 
@@ -308,8 +194,8 @@ def _asked_for(asked: CustomerList, model: FittedModel, intake: Intake, jobs: in
 def _of_list(asked: CustomerList, known: pl.DataFrame, *, as_of: date, version: str) -> pl.DataFrame:
     ids = asked.rows["customer_id"]
     scores = for_customers(known, ids, as_of=as_of, model_version=version)
-    carried = _carried(asked, taken=scores.columns).insert_column(0, ids)
-    return scores.join(carried, on="customer_id", how="left", maintain_order="left")
+    further = carried(asked, taken=scores.columns).insert_column(0, ids)
+    return scores.join(further, on="customer_id", how="left", maintain_order="left")
 
 
 def _all_that_counts(plan: Plan, intake: Intake) -> dict[str, Any]:
@@ -333,36 +219,6 @@ def _last_run(delivery: Delivery, plan: Plan) -> LastRun | None:
     except (OSError, ValueError):
         return None
     return last_run(delivery.out, run, pseudonyms=plan.veil.mark if plan.veil else None)
-
-
-def _carried(asked: CustomerList, *, taken: Iterable[str]) -> pl.DataFrame:
-    further = asked.rows.drop("customer_id")
-    return further.rename(free_names(further.columns, taken=taken))
-
-
-def require_own_record(out: Path) -> None:
-    """Refuse to overwrite the record of other scores, such as those of scores.csv beside scores.parquet.
-
-    Parameters
-    ----------
-    out : Path
-        The main file.
-
-    Raises
-    ------
-    DeliveryError
-        If other scores lie there under the same stem.
-    """
-    record = out.with_name(out.stem + ".run.json")
-    try:
-        theirs = json.loads(record.read_text(encoding="utf-8"))["outputs"]["scores"]["path"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if theirs != out.name and (out.parent / str(theirs)).exists():
-        raise DeliveryError(
-            f"{record} is the record of {theirs}, which lies beside it. Choose another name than {out.name}, "
-            "or another folder."
-        )
 
 
 def _stage_scores(delivery: Delivery, scores: ScoreParts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from repurchase import __version__
 from repurchase.errors import InputError
-from repurchase.features.timeline import ledger_of
+from repurchase.features.ledgers import ledger_of
 from repurchase.jobs.spark_notes import Batches, book_notes, note, table_notes
 from repurchase.orders.cleaning import clean_rows
 from repurchase.orders.facts import Facts
