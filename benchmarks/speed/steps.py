@@ -30,24 +30,29 @@ def our_features(path: str) -> None:
 
 def our_fit(path: str) -> None:
     """Orders to fitted BG/NBD and Gamma-Gamma."""
-    from repurchase.estimators.cuts import Cuts
+    from repurchase.estimators.cuts import Cut
 
     book, day = _ledger(path)
-    cuts = Cuts(book, horizons=(90,))
-    print(cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day))
+    print(*_fitted(Cut(book.history(day))))
 
 
 def our_parametric(path: str) -> None:
     """Orders to fits, expected purchases, P(alive) and 12-month spend, nothing learned."""
-    from repurchase.estimators.cuts import Cuts
+    from repurchase.estimators.cuts import Cut
 
     book, day = _ledger(path)
-    cuts = Cuts(book, horizons=(90,))
-    btyd, money, cut = cuts.btyd(day, "bgnbd"), cuts.gamma_gamma(day), cuts.at(day)
+    cut = Cut(book.history(day))
+    btyd, money = _fitted(cut)
     outlook = cut.outlook(btyd)
     outlook.p_alive  # noqa: B018 - computed on first use
     outlook.expected_purchases(90)
     outlook.expected_purchases(HORIZON_DAYS) * money.expected_value(cut.rfm[0], cut.repeat_spend_mean)
+
+
+def _fitted(cut):
+    from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
+
+    return fit_btyd(*cut.rfm, families=("bgnbd",)), fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
 
 
 def _ledger(path: str):

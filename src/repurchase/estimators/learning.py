@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 WELL_EXPLAINED = 0.9
 """Share of the differences in risk that reasons must hold, or a note says so."""
+OFTEN = 4
+"""Purchase days from which a customer's gaps tell how long a usual gap can become."""
 RANGE_CUTOFFS = 6
 RANGE_CUSTOMERS = 8_000
 """Customers of a cut-off from whom the scatter of money and waits is learned, at most."""
@@ -88,12 +90,19 @@ def learn_tiers(cut: Cut, prediction: Prediction, predictor: Predictor) -> Tiers
     """
     known = tuple(predictor.forecaster.heads) or predictor.horizons
     risk_days = max((h for h in known if h <= YEAR_DAYS), default=known[0])
-    second = cut.history.start[cut.history.count > 1] + 1
+    history = cut.history
+    back, often = history.count > 1, history.count >= OFTEN
+    second = history.start[back] + 1
+    own_gap = cut.features["gap_median_days"]
+    gaps = often[history.place] & (history.gap > 0)
     return fit_tiers(
         p=prediction.p[risk_days],
         value=value_of(prediction, horizon_days=risk_days),
-        first_gap_days=(cut.history.day[second] - cut.history.day[second - 1]).astype(np.float64),
+        first_gap_days=(history.day[second] - history.day[second - 1]).astype(np.float64),
         risk_horizon_days=risk_days,
+        purchases=history.count[back].astype(np.float64),
+        own_gap_days=own_gap[back],
+        gap_over_own=history.gap[gaps] / own_gap[history.place[gaps]],
     )
 
 

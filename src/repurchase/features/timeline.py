@@ -8,6 +8,7 @@ which other customers are in the log: a subset of customers gets the same digits
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -146,18 +147,19 @@ class Ledger:
             Purchase days up to ``as_of``, returns known by then taken off their sales.
         """
         known = self.until(as_of).entries
-        spend = known["spend"].to_numpy().astype(np.int64)
         days = _purchase_days(known, self.has_amounts)
-        customer = days["customer"].to_numpy().astype(np.int64)
-        start = np.flatnonzero(np.diff(customer, prepend=-1))
-        known_customers = customer[start]
+        everyone = _PerCustomer.of(known)
+        buyers = everyone if days.height == known.height else _PerCustomer.of(days)
+        spend = known["spend"].to_numpy()
+        back = np.minimum(spend, 0) if (spend < 0).any() else None
+        nothing = np.zeros(len(buyers.customer), dtype=np.int64)
         return History(
             as_of=as_of,
-            customer=known_customers,
-            start=start,
-            **{name: days[name].to_numpy().astype(np.int64) for name in PER_DAY},
-            net_total=_sum_per_customer(known, spend, known_customers),
-            returned=-_sum_per_customer(known, np.minimum(spend, 0), known_customers),
+            customer=buyers.customer,
+            start=buyers.start,
+            **{name: days[name].to_numpy().astype(np.int64, copy=False) for name in PER_DAY},
+            net_total=everyone.sums(spend, buyers.customer),
+            returned=nothing if back is None else -everyone.sums(back, buyers.customer),
             has_amounts=self.has_amounts,
         )
 
@@ -222,7 +224,7 @@ class Ledger:
         found, n_days, following = (counted[name].to_numpy().astype(np.int64) for name in counted.columns)
         purchase_days = _lookup(found, n_days, history.customer)
         wait = np.where(purchase_days > 0, _lookup(found, following, history.customer) - opening, np.nan)
-        spend = _sum_per_customer(window, window["spend"].to_numpy(), history.customer) / MONEY
+        spend = _PerCustomer.of(window).sums(window["spend"].to_numpy(), history.customer) / MONEY
         if not self.has_amounts:
             spend = np.full(len(history.customer), np.nan)
         return Outcomes(purchase_days > 0, purchase_days, spend, wait)
@@ -283,15 +285,29 @@ def _purchase_days(known: pl.DataFrame, has_amounts: bool) -> pl.DataFrame:
     return days.filter(pl.col("spend") > 0) if has_amounts else days.filter(pl.col("orders") > 0)
 
 
-def _sum_per_customer(entries: pl.DataFrame, values: Ints, customers: Ints) -> Ints:
-    if not len(values):
-        return np.zeros(len(customers), dtype=np.int64)
-    customer = entries["customer"].to_numpy().astype(np.int64)
-    start = np.flatnonzero(np.diff(customer, prepend=-1))
-    return _lookup(customer[start], np.add.reduceat(values, start), customers)
+class _PerCustomer(NamedTuple):
+    """Customers of some entries, and where the entries of each begin."""
+
+    customer: Ints
+    start: Ints
+
+    @classmethod
+    def of(cls, entries: pl.DataFrame) -> "_PerCustomer":
+        customer = entries["customer"].to_numpy()
+        begins = np.ones(len(customer), dtype=np.bool_)
+        np.not_equal(customer[1:], customer[:-1], out=begins[1:])
+        start = np.flatnonzero(begins)
+        return cls(customer[start].astype(np.int64), start)
+
+    def sums(self, values: Ints, customers: Ints) -> Ints:
+        if not len(values):
+            return np.zeros(len(customers), dtype=np.int64)
+        return _lookup(self.customer, np.add.reduceat(values, self.start), customers)
 
 
 def _lookup(found: Ints, values: Ints, customers: Ints) -> Ints:
+    if np.array_equal(found, customers):
+        return values
     if not len(found):
         return np.zeros(len(customers), dtype=np.int64)
     place = np.minimum(np.searchsorted(found, customers), len(found) - 1)
