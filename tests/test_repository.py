@@ -243,7 +243,7 @@ def test_every_command_and_option_has_help() -> None:
 def test_readme_names_commands_and_options_that_exist() -> None:
     known = {option for command in COMMANDS.values() for one in command.params for option in one.opts}
     blocks = "\n".join(re.findall(r"```(?:bash|sh|console)\n(.*?)```", paper("README.md"), flags=re.DOTALL))
-    named = re.findall(r"^\s*\$?\s*repurchase ((?:models )?[a-z]+)", blocks, flags=re.MULTILINE)
+    named = re.findall(r"^\s*\$?\s*repurchase ((?:models |campaign )?[a-z]+)", blocks, flags=re.MULTILINE)
     assert set(named) >= {"check", "train", "score", "report"}
     assert set(named) <= set(COMMANDS)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", paper("README.md"))) <= known | {"--help"}

@@ -16,7 +16,7 @@ import typer
 
 from repurchase import __version__
 from repurchase.errors import InputError
-from repurchase.jobs.campaign_commands import campaign_app, economics
+from repurchase.jobs.campaign_commands import campaign_app, economics_app
 from repurchase.jobs.commands import DRIFTED, Commands, run_commands
 from repurchase.jobs.engines import EngineName, Master, SparkConf, chosen_engine
 from repurchase.jobs.logs import asked_format
@@ -37,7 +37,7 @@ app = Commands(
 models_app = Commands(help="Kept models: list, show, promote, roll back, export.")
 app.add_typer(models_app, name="models")
 app.add_typer(campaign_app, name="campaign")
-app.command()(economics)
+app.add_typer(economics_app)
 
 Pseudonyms = Annotated[
     bool | None,
@@ -204,11 +204,15 @@ def monitor(
 def report(
     scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote.")],
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("report.html"),
+    locale: Annotated[str, typer.Option(metavar="en|nb|nl|ru", help="The page's language.")] = "en",
+    campaigns: Annotated[
+        Path | None, typer.Option(help="Folder with campaign files; default the one of the scores.")
+    ] = None,
 ) -> None:
-    """Make one page from scores: what came in, who is at risk, what they are worth, how good this is."""
+    """Make one page from scores: repeat business, segments, whom to reach, what campaigns brought, how good this is."""
     from repurchase.report.page import write_report
 
-    typer.echo(f"Report: {write_report(scores, out)}")
+    typer.echo(f"Report: {write_report(scores, out, locale=locale, campaigns=campaigns)}")
 
 
 @app.command("lists")

@@ -18,6 +18,7 @@
     retry_seconds = 60              # how long a database that has gone away is tried again
     tracking_seconds = 30           # how long a finished scoring run may take to log itself to MLflow; 0: not at all
     pseudonyms = false              # true: customer ids in outputs as keyed hashes
+    spark_sample = 200000           # customers that boosting learns from, where training runs on Spark
 
     [columns]
     customer_id = "Kunde"
@@ -27,6 +28,16 @@
     [sufficiency]
     min_customers = 100
     min_repeat_buyers = 30
+
+    [lists]                         # see marketing.list_rules
+    margin = 0.30                   # of a sale, after the goods
+    effect = 0.05                   # of the value at risk, what one contact is assumed to keep
+    locale = "nb"
+    mail_tool = "klaviyo"
+    [lists.columns.klaviyo]         # our column = the mail tool's; an empty name leaves it out
+    segment = "Segment"
+    [lists.contacts]                # what a contact file's columns are called
+    email = "E-post"
 """
 
 import difflib
@@ -89,6 +100,10 @@ class Settings:
         How long scoring may take to log its run to MLflow once the scores are delivered; 0 for not at all.
     pseudonyms : bool
         Whether customer ids in outputs are keyed hashes (see ``orders.pseudonyms``).
+    lists : mapping
+        How lists are made (see ``marketing.list_rules``, which checks it).
+    spark_sample : int
+        Customers that boosting learns from, at most, where training runs on a Spark cluster.
 
     Raises
     ------
@@ -125,6 +140,8 @@ class Settings:
     retry_seconds: int = 60
     tracking_seconds: int = 30
     pseudonyms: bool = False
+    lists: Mapping[str, Any] = field(default_factory=dict)
+    spark_sample: int = 200_000
 
     def __post_init__(self) -> None:
         """Put horizons in order and check every value.
@@ -148,7 +165,7 @@ class Settings:
         _require("clv_horizon_days", self.clv_horizon_days, _is_whole(self.clv_horizon_days, 1, 3650), "1 to 3650 days")
         rate = self.discount_rate
         _require("discount_rate", rate, isinstance(rate, int | float) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
-        for name in ("jobs", "min_customers", "min_repeat_buyers"):
+        for name in ("jobs", "min_customers", "min_repeat_buyers", "spark_sample"):
             _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
         memory = self.memory_gb
         whole = self.partitions is None or _is_whole(self.partitions, 1, 10_000)
@@ -200,7 +217,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as fault:
         raise InputError(f"{path}: not readable as TOML ({fault}). Correct it or move it away.") from fault
-    for table in ("sufficiency", "columns"):
+    for table in ("sufficiency", "columns", "lists"):
         _require(table, content.get(table, {}), isinstance(content.get(table, {}), dict), f"a table: [{table}]")
     content.update(content.pop("sufficiency", {}))
     known = {item.name for item in fields(Settings)} - {"home"}

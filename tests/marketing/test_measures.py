@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from repurchase.errors import InputError, OrdersError
 from repurchase.features.closing import Closing
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.marketing.counts import Counts
 from repurchase.marketing.measures import count_purchases, measures_of, repeat_business
 

@@ -5,6 +5,7 @@ import csv
 import gzip
 import html
 import io
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +17,17 @@ from repurchase.errors import InputError
 from repurchase.jobs.customers import id_column
 from repurchase.orders.ids import clean_ids
 
-__all__ = ["ids_in_page", "ids_in_table", "list_without", "made_from", "stage_without"]
+__all__ = ["ids_in_page", "ids_in_table", "language_of", "list_without", "made_from", "stage_without"]
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 4096
 _SCORES_OF = re.compile(r'<meta name="repurchase-scores" content="([^"]*)">')
-_PAGE = "<title>Who will buy again"
+_PAGES = ('<meta name="generator" content="repurchase ', "<title>Who will buy again")
+_LANGUAGE = re.compile(r'<html lang="([a-z]+)">')
 _ROW_HEADER = re.compile(r'<th role="rowheader" scope="row">(.*?)</th>', re.DOTALL)
+_LISTED = re.compile(r'<script type="application/json" id="customer-data">(.*?)</script>', re.DOTALL)
 
 
 def ids_in_table(path: Path, column: str, wanted: Collection[str]) -> dict[str, int]:
@@ -213,15 +216,41 @@ def made_from(path: Path) -> str | None:
     InputError
         If the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
-    except OSError as fault:
-        raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
-    if _PAGE not in head:
+    head = _head(path)
+    if not any(sign in head for sign in _PAGES):
         return None
     told = _SCORES_OF.search(head)
     return html.unescape(told[1]) if told else ""
+
+
+def language_of(path: Path) -> str:
+    """Say in which language a page of ours is.
+
+    Parameters
+    ----------
+    path : Path
+        The page.
+
+    Returns
+    -------
+    str
+        As in its ``<html lang>``; English where it does not say.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    told = _LANGUAGE.search(_head(path))
+    return told[1] if told else "en"
+
+
+def _head(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
 
 
 def ids_in_page(path: Path, is_wanted: Callable[[str], bool]) -> list[str]:
@@ -239,5 +268,8 @@ def ids_in_page(path: Path, is_wanted: Callable[[str], bool]) -> list[str]:
     list of str
         Their ids.
     """
-    named = (html.unescape(one) for one in _ROW_HEADER.findall(path.read_text(encoding="utf-8")))
-    return sorted({one for one in named if is_wanted(one)})
+    page = path.read_text(encoding="utf-8")
+    named = {html.unescape(one) for one in _ROW_HEADER.findall(page)}
+    for listed in _LISTED.findall(page):
+        named.update(json.loads(listed)["columns"]["id"])
+    return sorted(one for one in named if is_wanted(one))

@@ -17,7 +17,10 @@ import polars as pl
 from repurchase.errors import DeliveryError, InputError, first_few
 from repurchase.jobs.customers import read_customers
 from repurchase.jobs.delivery import FORMATS, deliver_to
-from repurchase.jobs.erasure import ids_in_page, ids_in_table, list_without, made_from, stage_without
+from repurchase.jobs.erasure import ids_in_page, ids_in_table, language_of, list_without, made_from, stage_without
+from repurchase.jobs.forget_campaigns import forget_in_campaigns
+from repurchase.jobs.forget_lists import forget_in_lists
+from repurchase.jobs.list_folder import RECORD, read_record
 from repurchase.jobs.veil import aside_column
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.pseudonyms import key_of, pseudonymise
@@ -124,7 +127,8 @@ def forget(
         raise InputError(f"--home {home}: no such folder.")
     ids = _who(customers, from_file, settings)
     outputs, pages, left, notes = _search(home)
-    wanted = _under_all_names(ids, outputs)
+    made = {folder: record for folder in _folders(home) if (record := read_record(folder)) is not None}
+    wanted = _under_all_names(ids, outputs, made)
     yield from notes
     for path in left:
         yield from _clear(path, home, dry_run=dry_run)
@@ -132,6 +136,11 @@ def forget(
         yield from _forget_output(output, wanted, home, dry_run=dry_run)
     for page in pages:
         yield from _forget_in_page(page, wanted, home, dry_run=dry_run)
+    for folder, record in made.items():
+        yield from _forget_in_folder(folder, record, wanted, home, dry_run=dry_run)
+    for path, found in forget_in_campaigns(home, ids, skip=NOT_OUTPUTS, refusals=_refusals, dry_run=dry_run):
+        wanted.saw(found)
+        yield f"{_shown(path, home)}: {_counted(sum(found.values()), 'row')} {_done('removed', dry_run)}."
     for path in _lists(outputs):  # last: they are not ours, and may be anything by now
         yield from _forget_in_list(path, wanted, settings, dry_run=dry_run)
     yield from _end(wanted, ids, outputs, dry_run=dry_run)
@@ -193,12 +202,22 @@ def _read(path: Path) -> dict[str, Any] | None:
     return run if is_ours else None
 
 
-def _under_all_names(ids: frozenset[str], outputs: Iterable[_Output]) -> _Wanted:
+def _folders(home: Path) -> list[Path]:
+    """Folders of lists: those with a record."""
+    found = (path.parent.relative_to(home) for path in home.rglob(RECORD))
+    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    return sorted(home / path for path in seen if not path.parts or path.parts[0] not in NOT_OUTPUTS)
+
+
+def _under_all_names(
+    ids: frozenset[str], outputs: Iterable[_Output], made: Mapping[Path, Mapping[str, Any]]
+) -> _Wanted:
     plain_of = {one: one for one in ids}
-    for output in outputs:
-        if mark := output.run.get("pseudonyms"):
+    marked = [(output.record, output.run) for output in outputs] + [(at / RECORD, told) for at, told in made.items()]
+    for record, run in marked:
+        if mark := run.get("pseudonyms"):
             plain = sorted(ids)
-            hashed = pseudonymise(pl.Series(plain, dtype=pl.String()), key_of(mark, what=str(output.record)))
+            hashed = pseudonymise(pl.Series(plain, dtype=pl.String()), key_of(mark, what=str(record)))
             plain_of.update(zip(hashed.to_list(), plain, strict=True))
     return _Wanted(frozenset(plain_of), plain_of)
 
@@ -298,6 +317,14 @@ def _forget_in_list(path: Path, wanted: _Wanted, settings: Settings, *, dry_run:
     yield f"{_shown(path, home)}: {_counted(sum(found.values()), 'row')} {_done('removed', dry_run)}."
 
 
+def _forget_in_folder(
+    folder: Path, record: Mapping[str, Any], wanted: _Wanted, home: Path, *, dry_run: bool
+) -> Iterator[str]:
+    for path, found in forget_in_lists(folder, record, wanted.ids, refusals=_refusals, dry_run=dry_run):
+        wanted.saw(found)
+        yield f"{_shown(path, home)}: {_counted(sum(found.values()), 'row')} {_done('removed', dry_run)}."
+
+
 def _forget_in_page(page: Path, wanted: _Wanted, home: Path, *, dry_run: bool) -> Iterator[str]:
     named = ids_in_page(page, wanted.ids.__contains__)
     if not named:
@@ -308,7 +335,7 @@ def _forget_in_page(page: Path, wanted: _Wanted, home: Path, *, dry_run: bool) -
     scores = next((path for path in places if _are_scores(path)), None)
     if scores is not None:
         if not dry_run:
-            write_report(scores, page)
+            write_report(scores, page, locale=language_of(page))
         yield f"{_shown(page, home)}: {_done('made again', dry_run)} from {scores.name}."
         return
     if not dry_run:

@@ -18,7 +18,9 @@ from repurchase.marketing.counts import (
     MONTHLY,
     REPEAT_DAYS,
     RETENTION_DAYS,
+    RHYTHM_DAYS,
     WEEKLY_UP_TO_DAYS,
+    YEAR_DAYS,
     Counts,
     period_number,
 )
@@ -59,8 +61,20 @@ def count_purchases(book: Ledger, *, as_of: date) -> Counts:
     made = _purchases(days, month, has_amounts=book.has_amounts)
     sales = _sales(days, month, made, months.n) if book.has_amounts else {}
     monthly, watched, gaps, cohorts = _tables(made, months, sales)
-    first_purchase = int(made.first.min()) if len(made.first) else None
-    return Counts(as_of, book.has_amounts, first_entry, first_purchase, monthly, watched, gaps, cohorts)
+    paid = _Paid(days, month, made) if book.has_amounts else None
+    return Counts(
+        as_of=as_of,
+        has_amounts=book.has_amounts,
+        first_entry=first_entry,
+        first_purchase=int(made.first.min()) if len(made.first) else None,
+        monthly=monthly,
+        watched=watched,
+        gaps=gaps,
+        cohorts=cohorts,
+        cohort_sales=_cohort_sales(made, paid, months),
+        spenders=_spenders(made, paid),
+        rhythm=_rhythm(made),
+    )
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,56 @@ def _sales(days: _Days, month: Places, made: _Purchases, n_months: int) -> dict[
     return {"sales": sales, "returning_sales": sales - early}
 
 
+class _Paid:
+    """Money of customers from their first purchase day on: place in `_Purchases.first`, day, month, net sales."""
+
+    def __init__(self, days: _Days, month: Places, made: _Purchases) -> None:
+        place = np.full(int(days.customer[-1]) + 1, -1, dtype=np.int32)
+        place[made.customer[made.start]] = np.arange(len(made.start), dtype=np.int32)
+        who = place[days.customer]
+        counts = who >= 0
+        counts[counts] = days.day[counts] >= made.first[who[counts]]
+        self.who, self.day, self.month = who[counts], days.day[counts], month[counts]
+        self.sales = days.spend[counts]
+
+
+def _spenders(made: _Purchases, paid: _Paid | None) -> Ints:
+    again = (made.count > 1).astype(np.int64)
+    sales = np.zeros(2, dtype=np.int64) if paid is None else _sums(again[paid.who], paid.sales, 2)
+    return np.stack([_histogram(again, 2), _sums(again, made.count, 2), sales], axis=1)
+
+
+def _rhythm(made: _Purchases) -> Ints:
+    # The mean gap, rounded to whole days without floats.
+    several = made.count > 1
+    start, gaps = made.start[several], made.count[several] - 1
+    span = made.day[start + gaps].astype(np.int64) - made.day[start]
+    return _histogram(np.minimum((2 * span + gaps) // (2 * gaps), RHYTHM_DAYS), RHYTHM_DAYS + 1)
+
+
+def _cohort_sales(made: _Purchases, paid: _Paid | None, months: _Months) -> Ints:
+    tables = np.zeros((len(COHORT_UNITS), MAX_COHORTS, MAX_COHORTS), dtype=np.int64)
+    if paid is None or not len(made.day):
+        return tables
+    earliest = int(made.first.min())
+    if months.now - earliest <= WEEKLY_UP_TO_DAYS:
+        week = period_number(np.arange(earliest, months.now + 1), "week")
+        ago = (week[-1] - week).astype(np.int64)
+        tables[0] = _paired(ago[made.first - earliest][paid.who], ago[paid.day - earliest], paid.sales, MAX_COHORTS)
+    span = min(months.n, MAX_COHORTS * 12)
+    left = months.n - span
+    by_month = _paired(made.month[made.start][paid.who] - left, paid.month - left, paid.sales, span)
+    for place, length in enumerate((1, 3, 12), start=1):
+        tables[place] = _latest(by_month, months.numbers[-span:] // length)
+    return tables
+
+
+def _paired(first: Places, then: Places, values: Places, length: int) -> Ints:
+    shown = (first >= 0) & (first < length) & (then >= 0) & (then < length)
+    place = first[shown].astype(np.int64) * length + then[shown]
+    return _sums(place, values[shown], length * length).reshape(length, length)
+
+
 def _tables(made: _Purchases, months: _Months, sales: Mapping[str, Ints]) -> tuple[Ints, Ints, Ints, Ints]:
     second = made.start[made.count > 1] + 1
     new_month = _changes(made.month, made.start)
@@ -155,7 +219,9 @@ def _tables(made: _Purchases, months: _Months, sales: Mapping[str, Ints]) -> tup
         "new_customers": _histogram(made.month[made.start], months.n),
         "second_purchases": _histogram(made.month[second], months.n),
         "orders": _sums(made.month, made.orders, months.n),
-        **_retention(made, months),
+        "first_orders": _sums(made.month[made.start], made.orders[made.start], months.n),
+        **_retention(made, months, RETENTION_DAYS),
+        **{f"{name}_year": row for name, row in _retention(made, months, YEAR_DAYS).items()},
         **sales,
     }
     watched, gaps = _comeback(made, second, months.now)
@@ -163,13 +229,14 @@ def _tables(made: _Purchases, months: _Months, sales: Mapping[str, Ints]) -> tup
     return monthly, watched, gaps, _cohorts(made, new_month, months)
 
 
-def _retention(made: _Purchases, months: _Months) -> dict[str, Ints]:
-    # Of each month's end e: who bought in (e - 180, e - 90], and who of them also in (e - 90, e]. At most one purchase
-    # day d of a customer is the last one by e - 90, so every customer is counted once at e, at d: in a run of ends.
+def _retention(made: _Purchases, months: _Months, window: int) -> dict[str, Ints]:
+    # Of each month's end e and window w: who bought in (e - 2w, e - w], and who of them also in (e - w, e]. At most one
+    # purchase day d of a customer is the last one by e - w, so every customer is counted once at e, at d: in a run of
+    # ends.
     later = np.append(made.day[1:], 0).astype(np.int32)
     later[made.start + made.count - 1] = months.now + 1
-    since = made.day + RETENTION_DAYS
-    over = np.minimum(since, later) + RETENTION_DAYS  # the first day that is too late
+    since = made.day + window
+    over = np.minimum(since, later) + window  # the first day that is too late
     stop = months.ended_before(over)
     back = np.minimum(np.maximum(since, later), over)
     return {

@@ -21,19 +21,31 @@ __all__ = [
     "MONTHLY",
     "REPEAT_DAYS",
     "RETENTION_DAYS",
+    "RHYTHM_DAYS",
+    "SPENDERS",
     "WEEKLY_UP_TO_DAYS",
+    "YEAR_DAYS",
     "Counts",
     "period_number",
 ]
 
 REPEAT_DAYS = (30, 90, 180, 365)
 RETENTION_DAYS = 90
+YEAR_DAYS = 365
+RHYTHM_DAYS = 730
+"""Mean gaps from which on customers are counted together."""
 MAX_COHORTS = 24
 WEEKLY_UP_TO_DAYS = 182
 COHORT_UNITS = {"week": 7, "month": 1, "quarter": 3, "year": 12}
 """How long a cohort's period may be: days of a week, calendar months of the others."""
-MONTHLY = ("customers", "new_customers", "second_purchases", "orders", "sales", "returning_sales", "before", "kept")
-"""Rows of `Counts.monthly`; the last two are counted at the month's end, see `measures.repeat_business`."""
+MONTHLY = (
+    *("customers", "new_customers", "second_purchases", "orders", "sales", "returning_sales", "before", "kept"),
+    *("first_orders", "before_year", "kept_year"),
+)
+"""Rows of `Counts.monthly`; those of customers before and kept are counted at the month's end, see
+`measures.repeat_business`."""
+SPENDERS = ("customers", "purchase_days", "sales")
+"""Columns of `Counts.spenders`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +60,7 @@ class Counts:
         Whether the log knows money; False where nothing was counted.
     first_entry, first_purchase : int, optional
         Day numbers of the earliest day with an order or a return, and with a purchase; None without one.
-    monthly : int array of shape (8, n_months)
+    monthly : int array of shape (11, n_months)
         One row per name in ``MONTHLY``, one column per calendar month up to that of ``as_of``, gaps included. Money
         is in ten-thousandths.
     watched : int array of shape (4,)
@@ -58,6 +70,14 @@ class Counts:
     cohorts : int array of shape (4, 24, 24)
         Customers by week, month, quarter and year: ``[unit, c, p]`` bought for the first time c periods ago and had a
         purchase day p periods ago. Weeks are left at 0 once the first purchase is more than half a year ago.
+    cohort_sales : int array of shape (4, 24, 24)
+        The same customers' net sales in those periods, from the first purchase day on, in ten-thousandths.
+    spenders : int array of shape (2, 3)
+        Customers with one purchase day, and with more: how many, their purchase days, and their net sales in
+        ten-thousandths.
+    rhythm : int array of shape (731,)
+        Customers with two purchase days or more by the mean of their gaps, in whole days; the last holds all longer
+        ones.
     """
 
     as_of: date
@@ -68,6 +88,9 @@ class Counts:
     watched: Ints
     gaps: Ints
     cohorts: Ints
+    cohort_sales: Ints
+    spenders: Ints
+    rhythm: Ints
 
     @classmethod
     def none(cls, as_of: date) -> "Counts":
@@ -92,6 +115,9 @@ class Counts:
             watched=np.zeros(len(REPEAT_DAYS), dtype=np.int64),
             gaps=np.zeros((len(REPEAT_DAYS), max(REPEAT_DAYS) + 1), dtype=np.int64),
             cohorts=np.zeros((len(COHORT_UNITS), MAX_COHORTS, MAX_COHORTS), dtype=np.int64),
+            cohort_sales=np.zeros((len(COHORT_UNITS), MAX_COHORTS, MAX_COHORTS), dtype=np.int64),
+            spenders=np.zeros((2, len(SPENDERS)), dtype=np.int64),
+            rhythm=np.zeros(RHYTHM_DAYS + 1, dtype=np.int64),
         )
 
     def __add__(self, other: "Counts") -> "Counts":
@@ -103,7 +129,7 @@ class Counts:
                 "Counts with and without money do not add up. Tell every part whether the whole log has it."
             )
         weekly = all(_may_be_weekly(part) for part in (self, other))
-        cohorts = self.cohorts + other.cohorts
+        cohorts, sales = self.cohorts + other.cohorts, self.cohort_sales + other.cohort_sales
         return Counts(
             as_of=self.as_of,
             has_amounts=self.has_amounts or other.has_amounts,
@@ -113,6 +139,9 @@ class Counts:
             watched=self.watched + other.watched,
             gaps=self.gaps + other.gaps,
             cohorts=cohorts if weekly else _without_weeks(cohorts),
+            cohort_sales=sales if weekly else _without_weeks(sales),
+            spenders=self.spenders + other.spenders,
+            rhythm=self.rhythm + other.rhythm,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,8 +170,9 @@ class Counts:
         Counts
             Equal to those saved.
         """
-        shapes = {"monthly": (len(MONTHLY), -1), "watched": (-1,), "gaps": (len(REPEAT_DAYS), -1)}
-        shapes["cohorts"] = (len(COHORT_UNITS), MAX_COHORTS, MAX_COHORTS)
+        shapes = {"monthly": (len(MONTHLY), -1), "watched": (-1,), "gaps": (len(REPEAT_DAYS), -1), "rhythm": (-1,)}
+        shapes |= dict.fromkeys(("cohorts", "cohort_sales"), (len(COHORT_UNITS), MAX_COHORTS, MAX_COHORTS))
+        shapes["spenders"] = (2, len(SPENDERS))
         arrays = {name: np.asarray(plain[name], dtype=np.int64).reshape(shape) for name, shape in shapes.items()}
         return cls(**{**plain, "as_of": date.fromisoformat(plain["as_of"]), **arrays})
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from repurchase.features.history import EPOCH, MONEY, Ints, day_number
-from repurchase.features.timeline import ledger
+from repurchase.features.ledgers import ledger
 from repurchase.marketing.counting import count_purchases
 from repurchase.marketing.counts import (
     COHORT_UNITS,
@@ -20,7 +20,10 @@ from repurchase.marketing.counts import (
     MONTHLY,
     REPEAT_DAYS,
     RETENTION_DAYS,
+    RHYTHM_DAYS,
+    SPENDERS,
     WEEKLY_UP_TO_DAYS,
+    YEAR_DAYS,
     Counts,
     period_number,
 )
@@ -54,10 +57,22 @@ def repeat_business(counts: Counts) -> dict[str, Any]:
         ``retention`` = (customers at the end - new ones) / customers at the start, over the 90 days up to the
         month's end, where a customer at a day is one with a purchase day in the 90 days up to it: the share of those
         who bought in days 91 to 180 before who also bought in the last 90; null until the log is 180 days old.
+        ``retention_year`` is the same over 365 days; 1 less it is the share of customers lost in a year.
+        ``reorders`` = ``orders`` less those on a customer's first purchase day.
         ``complete`` is false for a month that ``as_of`` cuts short.
+    ``reorder_rate``
+        Orders after first(c) / all orders.
+    ``spenders``
+        For customers with one purchase day (``once``) and with more (``returning``): ``customers``,
+        ``sales_per_customer`` and ``sales_per_purchase_day``, net.
+    ``rhythm``
+        Quartiles over customers with two purchase days or more of the mean gap between them,
+        (last - first) / (purchase days - 1), in whole days; ``customers`` is how many they are. It leaves out whoever
+        has not come back yet, so it is shorter than how long one must wait.
     ``cohorts``
         Customers by the period of first(c): ``active_share[k]`` is the share of them with a purchase day in the k-th
         period after it; ``active_share[0]`` is 1. A period cut short by ``as_of`` is left out.
+        ``sales_share[k]`` is their net sales in that period over those in their first one (null without amounts).
         The period (``cohort_period``) is the finest of week (logs up to half a year), month, quarter and year of
         which the latest 24 hold nine customers in ten; ``cohorts_left_out`` counts the customers of older ones.
 
@@ -81,7 +96,7 @@ def repeat_business(counts: Counts) -> dict[str, Any]:
     --------
     >>> from datetime import datetime
     >>> import polars as pl
-    >>> from repurchase.features.timeline import ledger
+    >>> from repurchase.features.ledgers import ledger
     >>> days = [datetime(2024, 1, 1), datetime(2024, 1, 21), datetime(2024, 1, 5)]
     >>> log = pl.DataFrame({"customer_id": ["a", "a", "b"], "order_id": ["1", "2", "3"], "order_date": days})
     >>> log = log.with_columns(amount=pl.Series([5.0, 5.0, 10.0]))
@@ -103,6 +118,9 @@ def repeat_business(counts: Counts) -> dict[str, Any]:
         "repeat_purchase_rate": _share(n_repeat, n_customers),
         **_comeback(counts, n_customers),
         **_sales_totals(counts, monthly),
+        "reorder_rate": _share(int((monthly["orders"] - monthly["first_orders"]).sum()), int(monthly["orders"].sum())),
+        "spenders": _spenders(counts),
+        "rhythm": _rhythm(counts.rhythm),
         "retention_window_days": RETENTION_DAYS,
         "monthly": _monthly(counts, monthly),
         **_cohorts(counts, n_customers),
@@ -174,6 +192,32 @@ def _sales_totals(counts: Counts, monthly: Mapping[str, Ints]) -> dict[str, floa
     return {"sales_total": total / MONEY, "returning_sales_share": share}
 
 
+def _spenders(counts: Counts) -> dict[str, dict[str, Any]]:
+    rows = [dict(zip(SPENDERS, row, strict=True)) for row in counts.spenders.tolist()]
+    return {
+        name: {
+            "customers": row["customers"],
+            "sales_per_customer": _money_per(counts, row["sales"], row["customers"]),
+            "sales_per_purchase_day": _money_per(counts, row["sales"], row["purchase_days"]),
+        }
+        for name, row in zip(("once", "returning"), rows, strict=True)
+    }
+
+
+def _money_per(counts: Counts, sales: int, number: int) -> float | None:
+    return sales / MONEY / number if counts.has_amounts and number else None
+
+
+def _rhythm(histogram: Ints) -> dict[str, Any] | None:
+    n = int(histogram.sum())
+    if not n:
+        return None
+    up_to = np.cumsum(histogram)
+    places = {"quarter_days": (n + 3) // 4, "median_days": (n + 1) // 2, "three_quarters_days": (3 * n + 3) // 4}
+    days = {name: int(np.searchsorted(up_to, place)) for name, place in places.items()}
+    return {"customers": n, **days, "longest_days": RHYTHM_DAYS}
+
+
 def _monthly(counts: Counts, monthly: Mapping[str, Ints]) -> list[dict[str, Any]]:
     first = counts.first_entry if counts.has_amounts else counts.first_purchase
     if first is None or counts.first_purchase is None:
@@ -187,7 +231,7 @@ def _monthly(counts: Counts, monthly: Mapping[str, Ints]) -> list[dict[str, Any]
         number = last - (n_months - 1 - place)
         month = {name: int(values[place]) for name, values in monthly.items()}
         end = _first_of_month(number + 1) - 1
-        watched = counts.first_purchase <= min(end, now) - 2 * RETENTION_DAYS + 1
+        seen = min(end, now) - counts.first_purchase + 1
         rows.append(
             {
                 "month": _period_name(number, "month"),
@@ -198,7 +242,9 @@ def _monthly(counts: Counts, monthly: Mapping[str, Ints]) -> list[dict[str, Any]
                 "sales": month["sales"] / MONEY if counts.has_amounts else None,
                 "returning_sales": month["returning_sales"] / MONEY if counts.has_amounts else None,
                 "repeat_rate": _share(int(again[place]), int(so_far[place])),
-                "retention": _share(month["kept"], month["before"]) if watched else None,
+                "reorders": month["orders"] - month["first_orders"],
+                "retention": _share(month["kept"], month["before"]) if seen >= 2 * RETENTION_DAYS else None,
+                "retention_year": _share(month["kept_year"], month["before_year"]) if seen >= 2 * YEAR_DAYS else None,
                 "complete": end <= now,
             }
         )
@@ -207,6 +253,7 @@ def _monthly(counts: Counts, monthly: Mapping[str, Ints]) -> list[dict[str, Any]
 
 def _cohorts(counts: Counts, n_customers: int) -> dict[str, Any]:
     unit, table = _cohort_unit(counts, n_customers)
+    sales = counts.cohort_sales[list(COHORT_UNITS).index(unit)]
     now = day_number(counts.as_of)
     current, last_whole = int(period_number(now, unit)), int(period_number(now + 1, unit)) - 1
     sizes = table.diagonal().tolist()
@@ -218,6 +265,12 @@ def _cohorts(counts: Counts, n_customers: int) -> dict[str, Any]:
                 int(table[ago, current - period]) / sizes[ago]
                 for period in range(current - ago, max(last_whole, current - ago) + 1)
             ],
+            "sales_share": [
+                _of_first(int(sales[ago, current - period]), int(sales[ago, ago]))
+                for period in range(current - ago, max(last_whole, current - ago) + 1)
+            ]
+            if counts.has_amounts
+            else None,
         }
         for ago in reversed(range(MAX_COHORTS))
         if sizes[ago]
@@ -248,6 +301,11 @@ def _period_name(number: int, unit: str) -> str:
 
 def _first_of_month(number: int) -> int:
     return int(np.datetime64(number, "M").astype("datetime64[D]").astype(np.int64))
+
+
+def _of_first(part: int, whole: int) -> float | None:
+    # Money, so it may be more than the whole; a first period of returns alone has no share.
+    return part / whole if whole > 0 else None
 
 
 def _share(part: int, whole: int) -> float | None:

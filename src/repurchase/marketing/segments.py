@@ -1,0 +1,282 @@
+"""Who needs what: segments with stated, exclusive rules, and per customer what to do, by which channel, and when.
+
+The segment itself stands in the scores: its thresholds were learned in `fit` (see ``estimators.tiers``), so that a
+customer's segment depends on no other customer. Here the rules are put into words, and what to do follows from the
+scores alone.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from repurchase.errors import InputError, first_few
+from repurchase.estimators.tiers import (
+    ACTIONS,
+    BEST,
+    FIRST_TIME,
+    HIGH_RISK,
+    LOST,
+    REGULAR,
+    SEGMENTS,
+    SLIPPING,
+    WIN_BACK,
+    Tiers,
+)
+
+__all__ = [
+    "FILE_NAMES",
+    "LISTED",
+    "NO_HISTORY",
+    "REFILL",
+    "actions",
+    "channels",
+    "rules_in_words",
+    "segment_of",
+    "when_to_reach",
+    "worth_asking",
+]
+
+NO_HISTORY = "no history"
+REFILL = "due for a refill"
+LISTED = (SLIPPING, WIN_BACK, REFILL, FIRST_TIME, BEST, REGULAR)
+"""Segments that are reached, in the order in which a marketer's hour is best spent."""
+FILE_NAMES = {
+    SLIPPING: "1-valuable-and-slipping",
+    WIN_BACK: "2-win-back",
+    REFILL: "3-due-for-a-refill",
+    FIRST_TIME: "4-first-time-buyers",
+    BEST: "5-best-and-most-loyal",
+    REGULAR: "6-regulars",
+    LOST: "9-lost",
+}
+REMIND_DAYS = 3
+"""Days before a product runs out from which a reminder is in time."""
+_CHANNELS = {
+    SLIPPING: "phone",
+    WIN_BACK: "e-mail",
+    REFILL: "e-mail",
+    FIRST_TIME: "e-mail",
+    BEST: "personal e-mail",
+    REGULAR: "e-mail",
+}
+_ACTIONS = {
+    **ACTIONS,
+    REFILL: "remind that it runs out, with what goes with it",
+    LOST: "spend nothing: leave out of campaigns",
+    NO_HISTORY: "nothing: no purchase is known",
+}
+_ASK = "ask once why they left; spend nothing else"
+
+
+def segment_of(scores: pl.DataFrame, *, name: str = "scores") -> pl.Series:
+    """Name every customer's one segment.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See ``tables.scores_table``.
+    name : str
+        What a message calls them.
+
+    Returns
+    -------
+    Series of str
+        One of ``tiers.SEGMENTS``, or ``no history`` where there is nothing to score; never null.
+
+    Raises
+    ------
+    InputError
+        If a segment is none that this version knows: the scores are of another one.
+    """
+    known = scores["segment"].fill_null(NO_HISTORY)
+    strange = sorted(set(known) - {*SEGMENTS, NO_HISTORY})
+    if strange:
+        raise InputError(
+            f"{name}: scores of another version: {len(strange)} segments are not known here: {first_few(strange)}. "
+            f"Known: {', '.join(SEGMENTS)}. Score again with this version."
+        )
+    no_history = scores["status"] == "no_history"
+    return known.set(no_history.fill_null(value=False), NO_HISTORY).alias("segment")
+
+
+def rules_in_words(tiers: Mapping[str, Any] | None, *, has_money: bool, currency: str | None = None) -> dict[str, str]:
+    """State each segment's rule with this shop's thresholds; the rules are applied in the order of `label`.
+
+    Parameters
+    ----------
+    tiers : mapping, optional
+        ``Tiers.to_dict``, as the record of a scoring run has it; without it no thresholds are told.
+    has_money : bool
+        Whether the log knows money.
+    currency : str, optional
+        As shown to readers.
+
+    Returns
+    -------
+    dict of str to str
+        Segment to rule. Whoever meets one rule meets no other.
+    """
+    if not tiers:
+        return dict.fromkeys(
+            (*LISTED, LOST, NO_HISTORY), "as in the scores; their record with the thresholds is not there"
+        )
+    own = Tiers.from_dict(dict(tiers))
+    unit = f" {currency}" if currency and has_money else ""
+    worth = "expected value" if has_money else "expected orders"
+    silent = (
+        f"silent (a one-time buyer for more than {own.second_purchase_days:.0f} days, others for more than "
+        f"{own.late_from:.2f} times their own rhythm)"
+    )
+    high, low = f"{own.high_value:,.2f}{unit}", f"{own.worth_value:,.2f}{unit}"
+    days = own.risk_horizon_days
+    lost = (
+        f"chance of buying within {days} days below {100 * own.worth_winning:.0f} %, or {worth} below {low} "
+        "(the lowest fifth)"
+    )
+    return {
+        SLIPPING: f"{silent}; bought more than once; {worth} from {high} (the best fifth); not lost",
+        WIN_BACK: f"{silent}; {worth} below {high} or bought once; not lost",
+        FIRST_TIME: f"bought once, at most {own.second_purchase_days:.0f} days ago; {_second(own)}",
+        BEST: (
+            f"not silent; {worth} from {high} (the best fifth); at least {own.loyal_purchases} purchase days; "
+            f"churn risk over {days} days below {100 * HIGH_RISK:.0f} %"
+        ),
+        REGULAR: "not silent; bought more than once; not among the best and most loyal; not due for a refill",
+        REFILL: "a regular with a product that runs out (told only with --orders that name products)",
+        LOST: f"{silent}; {lost}",
+        NO_HISTORY: "no purchase is known",
+    }
+
+
+def _second(own: Tiers) -> str:
+    usual = f"four of five second purchases in this shop came within {own.second_purchase_days:.0f} days"
+    if own.second_purchase_from_days is None or own.second_purchase_median_days is None:
+        return usual
+    return (
+        f"{usual}, a quarter within {own.second_purchase_from_days:.0f}, half within "
+        f"{own.second_purchase_median_days:.0f}"
+    )
+
+
+def worth_asking(tiers: Mapping[str, Any] | None) -> pl.Expr:
+    """Say who of the lost is worth asking why: those who had become loyal.
+
+    Parameters
+    ----------
+    tiers : mapping, optional
+        ``Tiers.to_dict``.
+
+    Returns
+    -------
+    Expr of bool
+        On scores with the segment of `segment_of`; never null.
+    """
+    loyal = Tiers.from_dict(dict(tiers)).loyal_purchases if tiers else 3
+    return ((pl.col("segment") == LOST) & (pl.col("frequency") + 1 >= loyal)).fill_null(value=False)
+
+
+def actions() -> pl.Expr:
+    """Say what to do.
+
+    Returns
+    -------
+    Expr of str
+        On rows with ``segment`` and ``ask_why``.
+    """
+    known = pl.col("segment").replace_strict(_ACTIONS, default=None, return_dtype=pl.String)
+    return pl.when("ask_why").then(pl.lit(_ASK)).otherwise(known)
+
+
+def channels(has: Mapping[str, pl.Expr] | None = None) -> pl.Expr:
+    """Suggest a channel that reaches the customer.
+
+    Parameters
+    ----------
+    has : mapping of str to Expr of bool, optional
+        ``email``, ``phone``, ``address``: whether there is a valid one; without it they are not known.
+
+    Returns
+    -------
+    Expr of str
+        On rows with ``segment`` and ``ask_why``; "none" for those who are not to be reached.
+    """
+    wanted = pl.col("segment").replace_strict(_CHANNELS, default="none", return_dtype=pl.String)
+    wanted = pl.when("ask_why").then(pl.lit("personal e-mail")).otherwise(wanted)
+    if has is None:
+        return wanted
+    personal = wanted != "e-mail"
+    by_mail = pl.when(personal).then(pl.lit("personal e-mail")).otherwise(pl.lit("e-mail"))
+    written = pl.when(has["email"]).then(by_mail)
+    return (
+        pl.when(wanted == "none")
+        .then(wanted)
+        .when((wanted == "phone") & has["phone"])
+        .then(wanted)
+        .otherwise(
+            written.when(has["address"]).then(pl.lit("letter")).when(has["phone"]).then(pl.lit("phone")).otherwise(None)
+        )
+    )
+
+
+def when_to_reach(tiers: Mapping[str, Any] | None, *, refills: bool = False) -> tuple[pl.Expr, pl.Expr]:
+    """Say when to reach a customer.
+
+    First-time buyers from the day by which a quarter of this shop's second purchases had come, and before the day by
+    which four of five had; regulars and the best before their next order is due; for a refill, a few days before the
+    product runs out; who is silent, now.
+
+    Parameters
+    ----------
+    tiers : mapping, optional
+        ``Tiers.to_dict``.
+    refills : bool
+        Whether there is ``refill_on``, the day when a product runs out.
+
+    Returns
+    -------
+    reach_on : Expr of date
+        The first day to reach them, after ``as_of``; null for those who are not to be reached.
+    when : Expr of str
+        In words: ``now``, a date, ``by`` a date, ``any time``, ``not at all``.
+    """
+    own = Tiers.from_dict(dict(tiers)) if tiers else None
+    tomorrow = pl.col("as_of") + timedelta(days=1)
+    begins, ends = pl.lit(None, pl.Date), pl.lit(None, pl.Date)
+    if own is not None:
+        begins = pl.col("first_order_date") + timedelta(days=round(own.second_purchase_from_days or 0))
+        ends = pl.col("first_order_date") + timedelta(days=round(own.second_purchase_days))
+    due, earliest = pl.col("next_order_date"), pl.col("next_order_date_low")
+    once, silent = pl.col("segment") == FIRST_TIME, pl.col("segment").is_in([SLIPPING, WIN_BACK])
+    expected = pl.col("segment").is_in([BEST, REGULAR])
+    runs_out = pl.col("refill_on") if refills else pl.lit(None, pl.Date)
+    refill = pl.col("segment") == REFILL
+    on = (
+        pl.when(once)
+        .then(pl.max_horizontal(begins, tomorrow))
+        .when(refill)
+        .then(pl.max_horizontal(runs_out - timedelta(days=REMIND_DAYS), tomorrow))
+        .when(expected)
+        .then(pl.max_horizontal(earliest, tomorrow))
+        .when(silent | pl.col("ask_why"))
+        .then(tomorrow)
+    )
+    words = (
+        pl.when(silent | pl.col("ask_why"))
+        .then(pl.lit("now"))
+        .when(once & (begins > tomorrow))
+        .then(begins.cast(pl.String))
+        .when(once & (ends > tomorrow))
+        .then(pl.format("by {}", ends))
+        .when(once)
+        .then(pl.lit("now"))
+        .when(expected & (due > tomorrow))
+        .then(pl.format("by {}", due))
+        .when(expected)
+        .then(pl.lit("any time"))
+        .when(refill)
+        .then(pl.format("by {}", runs_out))
+        .otherwise(pl.lit("not at all"))
+    )
+    return on, words

@@ -1,0 +1,175 @@
+"""The lot, the size of the control group, and whom to reach."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from repurchase.errors import InputError
+from repurchase.marketing.arms import draw
+from repurchase.marketing.campaigns import CONTROL, TREATMENT, Assumption, Design, Planned, plan_campaign
+from repurchase.marketing.power import control_size, detectable_effect, power_of
+from repurchase.marketing.reach import Candidates, Terms, break_even, expected, push, worth
+
+
+def customers(n: int = 3000) -> tuple[pl.Series, Candidates]:
+    random = np.random.default_rng(0)
+    p, spend = random.beta(1.0, 2.0, n), np.exp(random.normal(3.5, 0.8, n))
+    return pl.Series([f"c{number:05d}" for number in range(n)]), Candidates.of(p, p * spend)
+
+
+def planned(**wishes: object) -> Planned:
+    ids, who = customers()
+    terms = Terms(**{"margin": 0.4, "cost_per_contact": 0.5, **{k: v for k, v in wishes.items() if k == "budget"}})  # type: ignore[arg-type]
+    told = {k: v for k, v in wishes.items() if k in {"control_share", "seed", "campaign"}}
+    design = Design(**{"campaign": "May", "effect": 0.08, **told})  # type: ignore[arg-type]
+    return plan_campaign(ids, who, terms=terms, design=design, assumption=Assumption(uplift=0.05))
+
+
+# Size
+
+
+@pytest.mark.parametrize(
+    ("n", "p1", "p2", "power"),
+    [(50, 0.50, 0.75, 0.740), (76.7, 0.50, 0.75, 0.90), (50, 0.50, 0.8026, 0.90)],
+)
+def test_power_is_that_of_published_examples(n: float, p1: float, p2: float, power: float) -> None:
+    """R Core Team, stats::power.prop.test, examples (equal groups, two-sided 5 %)."""
+    assert power_of(p2 - p1, base=p1, n_treated=n, n_control=n) == pytest.approx(power, abs=1e-3)
+
+
+def test_power_of_unequal_groups_is_what_a_simulation_finds() -> None:
+    random, repeats, n_t, n_c = np.random.default_rng(1), 40_000, 1800, 300
+    reached, held = random.binomial(n_t, 0.27, repeats) / n_t, random.binomial(n_c, 0.20, repeats) / n_c
+    pooled = (reached * n_t + held * n_c) / (n_t + n_c)
+    z = (reached - held) / np.sqrt(pooled * (1 - pooled) * (1 / n_t + 1 / n_c))
+    seen = float((np.abs(z) > 1.959964).mean())
+    assert power_of(0.07, base=0.20, n_treated=n_t, n_control=n_c) == pytest.approx(seen, abs=0.01)
+
+
+def test_the_control_group_is_the_smallest_that_shows_the_effect() -> None:
+    size = control_size(10_000, effect=0.03, base=0.2)
+    assert size is not None
+    assert power_of(0.03, base=0.2, n_treated=10_000 - size, n_control=size) >= 0.8
+    assert power_of(0.03, base=0.2, n_treated=10_001 - size, n_control=size - 1) < 0.8
+    assert control_size(500, effect=0.03, base=0.2) is None
+    assert detectable_effect(base=0.2, n_treated=10_000 - size, n_control=size) == pytest.approx(0.03, abs=1e-4)
+
+
+# The lot
+
+
+def test_the_same_customers_give_the_same_draw_in_any_order() -> None:
+    ids, who = customers(500)
+    lot = {"n_control": 100, "campaign": "May", "seed": 0}
+    first = draw(ids, risk=1 - who.p, value=who.spend, **lot)
+    order = np.random.default_rng(4).permutation(500)
+    again = draw(ids.gather(pl.Series(order)), risk=1 - who.p[order], value=who.spend[order], **lot)
+    assert (first.treated[order] == again.treated).all()
+    other = draw(ids, risk=1 - who.p, value=who.spend, **{**lot, "campaign": "June"})
+    assert 0.1 < (first.treated != other.treated).mean() < 0.5
+
+
+def test_groups_are_alike_in_every_stratum() -> None:
+    ids, who = customers()
+    arms = draw(ids, risk=1 - who.p, value=who.p * who.spend, n_control=600, campaign="May", seed=0)
+    assert (~arms.treated).sum() == 600
+    share = [(~arms.treated[arms.stratum == code]).mean() for code in range(9)]
+    assert np.ptp(share) < 0.01
+    chance = [
+        abs(
+            who.p[draw(ids, risk=1 - who.p, value=who.spend, n_control=600, campaign="May", seed=s).treated].mean()
+            - who.p.mean()
+        )
+        for s in range(20)
+    ]
+    assert max(chance) < 0.01
+
+
+# Whom to reach
+
+
+def test_a_push_has_the_mean_asked_for_and_moves_those_on_the_fence_most() -> None:
+    p = np.linspace(0.01, 0.99, 99)
+    moved = push(p, 0.03)
+    assert moved.mean() == pytest.approx(0.03)
+    assert 0.3 < p[np.argmax(moved)] < 0.7
+    assert (p + moved < 1).all()
+
+
+def test_the_offer_also_goes_to_those_who_would_have_bought() -> None:
+    who = Candidates.of([0.5], [10.0])
+    cost, gain = worth(who, np.array([0.1]), Terms(margin=0.5, cost_per_contact=0.2, offer_cost=1.0))
+    assert cost == pytest.approx([0.2 + 0.6])
+    assert gain == pytest.approx([0.5 * 0.1 * 20.0 - 0.8])
+
+
+def test_the_range_of_sales_holds_what_chance_gives() -> None:
+    _, who = customers(800)
+    moved, random = push(who.p, 0.05), np.random.default_rng(9)
+    told = expected(who, moved, Terms(margin=0.4))
+    more = random.random((2000, 800)) < moved
+    sales = (more * random.exponential(who.spend, (2000, 800))).sum(axis=1)
+    assert told.sales[0] == pytest.approx(sales.mean(), rel=0.02)
+    assert ((sales >= told.sales[1]) & (sales <= told.sales[2])).mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_at_the_break_even_uplift_nothing_is_earned() -> None:
+    _, who = customers()
+    terms = Terms(margin=0.4, cost_per_contact=0.5)
+    uplift = break_even(who, terms)
+    assert uplift is not None
+    assert worth(who, push(who.p, uplift), terms)[1].sum() == pytest.approx(0.0, abs=0.01)
+    assert break_even(who, Terms(margin=0.01, cost_per_contact=500.0)) is None
+
+
+def test_a_plan_stays_within_its_budget_and_takes_the_best() -> None:
+    small, large = planned(budget=300.0), planned()
+    reached = small.customers.filter(pl.col("arm") == TREATMENT)
+    assert 250.0 < reached["cost"].sum() <= 300.0
+    assert small.customers["gain"].mean() > large.customers["gain"].mean()
+    assert large.facts["candidates"]["worth_reaching"] < large.facts["candidates"]["asked"]
+
+
+def test_the_control_group_follows_from_the_effect() -> None:
+    facts = planned().facts
+    assert facts["power"]["enough"]
+    assert facts["power"]["reached_power"] == pytest.approx(0.8, abs=0.01)
+    assert facts["arms"][CONTROL] < facts["arms"][TREATMENT]
+    tight = planned(budget=60.0).facts
+    assert not tight["power"]["enough"]
+    assert tight["power"]["detectable_points"] > 8.0
+
+
+def test_scenarios_end_in_what_is_expected() -> None:
+    facts = planned().facts
+    assert [row["name"] for row in facts["scenarios"]] == ["nobody is moved", "half of it", "as assumed"]
+    assert facts["scenarios"][-1]["profit"]["value"] == pytest.approx(facts["expected"]["profit"]["value"])
+    assert facts["scenarios"][0]["profit"]["value"] == pytest.approx(-facts["expected"]["cost"]["value"])
+
+
+def test_without_money_the_most_moved_come_first() -> None:
+    ids, who = customers()
+    bare = Candidates(who.p, np.ones(len(ids)))
+    plan = plan_campaign(
+        ids,
+        bare,
+        terms=Terms(cost_per_contact=1.0, budget=200.0),
+        design=Design(campaign="May", effect=0.05),
+        assumption=Assumption(uplift=0.05),
+        has_money=False,
+    )
+    assert "profit" not in plan.facts["expected"]
+    assert plan.customers["p"].min() > 0.2
+    assert plan.customers["p"].max() < 0.8
+
+
+def test_nobody_worth_reaching_is_said() -> None:
+    ids, who = customers(100)
+    with pytest.raises(InputError, match="nobody is expected to bring more than they cost"):
+        plan_campaign(
+            ids,
+            who,
+            terms=Terms(margin=0.1, cost_per_contact=1e6),
+            design=Design(campaign="May", effect=0.05),
+            assumption=Assumption(uplift=0.05),
+        )

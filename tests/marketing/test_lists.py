@@ -1,0 +1,146 @@
+"""Rows, money and cells of lists."""
+
+import csv
+import io
+from datetime import date
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repurchase.errors import InputError
+from repurchase.marketing.cells import LOCALES, csv_bytes, locale_of
+from repurchase.marketing.list_rules import ListRules, list_rules
+from repurchase.marketing.lists import Limit, choose, columns_of
+
+
+def people(gains: list[float], channels: list[str] | None = None) -> pl.DataFrame:
+    n = len(gains)
+    return pl.DataFrame(
+        {
+            "customer_id": [f"c{number}" for number in range(n)],
+            "channel": channels or ["e-mail"] * n,
+            "weight": gains,
+            "value_at_risk": gains,
+        }
+    )
+
+
+def test_a_budget_goes_to_the_highest_gain() -> None:
+    why = choose(people([1.0, 9.0, 5.0, 0.4, 7.0]), Limit(budget=2.0, cost_per_contact=1.0), costs={})
+    assert why.to_list() == [
+        "costs_more_than_it_brings",
+        None,
+        "beyond_the_budget",
+        "costs_more_than_it_brings",
+        None,
+    ]
+
+
+def test_a_budget_weighs_gain_against_the_cost_of_the_channel() -> None:
+    rows = people([12.0, 5.0, 4.0], ["phone", "e-mail", "e-mail"])
+    why = choose(rows, Limit(budget=4.0, cost_per_contact=2.0), costs={"phone": 10.0})
+    assert why.to_list() == ["beyond_the_budget", None, None]
+
+
+def test_a_length_takes_the_highest_gain() -> None:
+    why = choose(people([1.0, 9.0, 5.0]), Limit(length=2), costs={})
+    assert why.to_list() == ["beyond_the_length", None, None]
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"budget": 0.0, "cost_per_contact": 1.0}, "--budget must be money above 0. Got 0 instead"),
+        ({"budget": -5.0, "cost_per_contact": 1.0}, "--budget must be money above 0"),
+        ({"budget": 5.0}, "--budget needs --cost-per-contact"),
+        ({"budget": 5.0, "cost_per_contact": 0.0}, "--cost-per-contact must be money above 0"),
+        ({"budget": 5.0, "cost_per_contact": 6.0}, "does not pay for one contact"),
+        ({"budget": 5.0, "cost_per_contact": 1.0, "length": 3}, "exclude each other"),
+        ({"length": 0}, "--length must be 1 or more"),
+    ],
+)
+def test_limits_that_make_no_sense(told: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Limit(**told)
+
+
+def test_without_money_a_cost_cannot_be_weighed() -> None:
+    rows = people([1.0]).with_columns(value_at_risk=pl.lit(None, pl.Float64))
+    with pytest.raises(InputError, match="know no money"):
+        choose(rows, Limit(cost_per_contact=1.0), costs={})
+    assert choose(rows, Limit(length=1), costs={}).to_list() == [None]
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_a_file_of_a_locale(name: str) -> None:
+    locale = locale_of(name)
+    rows = pl.DataFrame(
+        {
+            "id": ["007", 'a"b', "c;d,e"],
+            "money": [-12.5, 1234.016, None],
+            "day": [date(2024, 1, 31), None, None],
+            "ask": [True, False, None],
+            "n": [1, -2, None],
+        }
+    )
+    content = csv_bytes(rows, locale)
+    assert content.startswith(b"\xef\xbb\xbf")
+    read = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=locale.separator))
+    mark = "," if name != "en" else "."
+    assert read == [
+        ["id", "money", "day", "ask", "n"],
+        ["007", f"-12{mark}50", "2024-01-31", "yes", "1"],
+        ['a"b', f"1234{mark}02", "", "no", "-2"],
+        ["c;d,e", "", "", "", ""],
+    ]
+
+
+def test_mail_tools_have_separators_of_their_own() -> None:
+    content = csv_bytes(pl.DataFrame({"phone": ["+4790012345"], "x": [1.5]}), locale_of("nb", mail_tool="klaviyo"))
+    assert content == b"phone,x\r\n'+4790012345,1.50\r\n"
+    as_is = csv_bytes(pl.DataFrame({"phone": ["+4790012345"]}), locale_of("nb", mail_tool="klaviyo"), checked=["phone"])
+    assert as_is == b"phone\r\n+4790012345\r\n"
+
+
+@given(st.text(max_size=12), st.sampled_from(["", "=", "+", "-", "@", "\t", "\r", "\n", "\x00", " =", "＝", "'", '"']))
+def test_no_cell_begins_a_formula(text: str, begin: str) -> None:
+    content = csv_bytes(pl.DataFrame({"first": [begin + text], "name": [begin + text]}), locale_of("nb"))
+    read = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=";"))
+    assert len(read) <= 2  # no cell breaks a line
+    for cell in read[1] if len(read) > 1 else []:
+        number = cell.lstrip("-").replace(",", ".", 1).replace(".", "", 1)
+        assert not cell.startswith(("=", "+", "@", "\t", "\r", "＝"))
+        assert not cell.startswith("-") or number.isdigit()
+
+
+def test_columns_are_named_as_the_tool_wants_them() -> None:
+    rows = pl.DataFrame(
+        {"customer_id": ["1"], "email": ["a@x.no"], "segment": ["lost"], "when": ["now"], "weight": [1.0]}
+    )
+    assert columns_of(rows, ListRules()).columns == ["customer_id", "email", "segment", "when"]
+    assert columns_of(rows, ListRules(mail_tool="mailchimp")).columns[0] == "Email Address"
+    told = {"columns": {"klaviyo": {"segment": "Segment", "when": ""}}, "mail_tool": "klaviyo"}
+    assert columns_of(rows, list_rules(told)).columns == ["Email", "customer_id", "Segment"]
+    with pytest.raises(InputError, match="two columns would have one name"):
+        columns_of(rows, list_rules({"columns": {"plain": {"segment": "when"}}}))
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"locale": "xx"}, "unknown locale or out of range: it must be one of en, nb, nl, ru. Got 'xx'"),
+        ({"mail_tool": "pigeon"}, "one of plain, klaviyo, mailchimp"),
+        ({"margin": 0}, "margin"),
+        ({"effect": 1.5}, "effect"),
+        ({"costs": {"phone": -1}}, "costs"),
+        ({"columns": {"pigeon": {}}}, "columns"),
+        ({"contacts": {"email": 3}}, "contacts"),
+        ({"contacted_within_days": -1}, "contacted_within_days"),
+        ({"colour": "red"}, r"\[lists\]: unknown: colour"),
+    ],
+)
+def test_rules_that_cannot_be(told: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        list_rules(told)

@@ -1,0 +1,110 @@
+"""Refills: dates, chances, and what goes with a product."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from repurchase.marketing.companions import companions, count_steps
+from repurchase.marketing.refill import NOT_GOODS, due_now, due_products, product_gaps, refill_rates
+
+START = date(2024, 1, 1)
+
+
+def days(*bought: tuple[str, str, int]) -> pl.DataFrame:
+    customer, product, day = zip(*bought, strict=True)
+    return pl.DataFrame(
+        {"customer_id": customer, "product_id": product, "day": [START + timedelta(days=one) for one in day]}
+    )
+
+
+def shop(n: int, *, gap: float, spread: float, stays: float, until: int, seed: int = 1) -> pl.DataFrame:
+    """Customers who buy one product at log-normal gaps, and after each purchase stay with a fixed chance."""
+    rng = np.random.default_rng(seed)
+    bought = []
+    for number in range(n):
+        day = float(rng.integers(0, 200))
+        while day <= until:
+            bought.append((f"c{number}", "soap", int(day)))
+            if rng.random() > stays:
+                break
+            day += max(1.0, gap * np.exp(spread * rng.standard_normal()))
+    return days(*bought)
+
+
+def test_gaps_are_summed_up_per_customer_and_product() -> None:
+    log = days(("a", "x", 0), ("a", "x", 0), ("a", "x", 10), ("a", "x", 30), ("a", "y", 5), ("a", "x", 99))
+    gaps = product_gaps(log, as_of=START + timedelta(days=40))
+    assert gaps.select("product_id", "purchases", "last_gap").rows() == [("x", 3, 20), ("y", 1, None)]
+    assert gaps["sum_log"][0] == pytest.approx(np.log(10) + np.log(20))
+    assert gaps["last"][0] == START + timedelta(days=30)
+
+
+def test_the_known_process_is_found_again() -> None:
+    as_of = START + timedelta(days=600)
+    log = shop(1500, gap=30.0, spread=0.3, stays=0.9, until=700)
+    gaps = product_gaps(log, as_of=as_of)
+    rates = refill_rates(gaps)
+    assert np.exp(rates.log_gap) == pytest.approx(30.0, rel=0.05)
+    assert rates.spread == pytest.approx(0.3, abs=0.03)
+    due = due_products(gaps, rates, as_of=as_of, within_days=30)
+    after = log.filter((pl.col("day") > as_of) & (pl.col("day") <= as_of + timedelta(days=30)))
+    assert due["chance"].sum() == pytest.approx(after["customer_id"].n_unique(), rel=0.2)
+    later = log.filter(pl.col("day") > as_of).group_by("customer_id").agg(next=pl.col("day").min())
+    seen = due.join(later, on="customer_id").filter(pl.col("purchases") >= 3)
+    inside = seen.select(pl.col("next").is_between(pl.col("refill_low"), pl.col("refill_high")).mean()).item()
+    assert 0.7 <= inside <= 0.95
+
+
+def test_chances_and_dates_keep_their_order() -> None:
+    log = shop(300, gap=20.0, spread=0.6, stays=0.7, until=300)
+    as_of = START + timedelta(days=300)
+    gaps = product_gaps(log, as_of=as_of)
+    due = due_products(gaps, refill_rates(gaps), as_of=as_of, within_days=14)
+    longer = due_products(gaps, refill_rates(gaps), as_of=as_of, within_days=28)
+    assert due["chance"].is_between(0.0, 1.0).all()
+    assert (longer["chance"] >= due["chance"]).all()
+    assert (due["refill_low"] <= due["refill_on"]).all()
+    assert (due["refill_on"] <= due["refill_high"]).all()
+    assert (due["refill_low"] > as_of).all()
+
+
+def test_who_has_been_silent_long_has_left_the_product() -> None:
+    log = days(*[("a", "x", day) for day in (0, 10, 20, 30)], *[("b", "x", day) for day in (200, 210, 220, 230)])
+    as_of = START + timedelta(days=235)
+    gaps = product_gaps(log, as_of=as_of)
+    due = due_products(gaps, refill_rates(gaps), as_of=as_of, within_days=14)
+    chance = dict(due.select("customer_id", "chance").iter_rows())
+    assert chance["a"] < 0.1 < chance["b"]
+    now = due_now(due, as_of=as_of, within_days=14)
+    assert now["customer_id"].to_list() == ["b"]
+
+
+def test_what_was_bought_next() -> None:
+    together = [(f"c{number}", "x", 0) for number in range(30)] + [(f"c{number}", "y", 9) for number in range(30)]
+    others = [(f"o{number}", "z", day) for number in range(60) for day in (0, 5)]
+    steps = count_steps(days(*together, *others), pl.Series(["x", "z"]))
+    found = companions(steps, least_support=20)
+    # 30 of 30 steps from x lead to y; 30 of 90 steps lead to y: lift 3
+    assert found.rows() == [("x", "y", pytest.approx(3.0), pytest.approx(1.0), 30)]
+    assert not companions(steps, least_support=31).height
+    apart = count_steps(days(*together, *others), pl.Series(["x"]), category={"x": "soap", "y": "oil"})
+    assert not companions(apart).height
+    halves = count_steps(days(*together), pl.Series(["x", "z"])) + count_steps(days(*others), pl.Series(["x", "z"]))
+    assert companions(halves).equals(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_goods"),
+    [
+        ("Route Shipping Insurance - $0.98", False),
+        ("POST", False),
+        ("Gift Card", False),
+        ("M", False),
+        ("Postcard set", True),
+        ("Tiptop soap", True),
+    ],
+)
+def test_nobody_runs_out_of_postage(name: str, is_goods: bool) -> None:
+    assert pl.Series([name]).str.contains(NOT_GOODS).item() is not is_goods
