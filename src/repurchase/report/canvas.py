@@ -8,14 +8,14 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repurchase.report.words import THIN
+from repurchase.report.language import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,9 @@ __all__ = [
     "RISK_COLOURS",
     "SKY",
     "Picture",
+    "add_legend",
     "drawing",
+    "folded",
     "heat_map",
     "ink_on",
     "label_axes",
@@ -54,6 +56,8 @@ GREEN = "#16775c"
 RISK_COLOURS = {"high": ORANGE, "medium": "#e6b54a", "low": SKY}
 
 WIDTH_INCHES = 6.4
+LETTERS_ACROSS, KEY_LETTERS, FOLD_LETTERS = 74, 6, 18
+"""What fits into a legend's line, what its marks take, and what fits under one of four bars."""
 PNG_DPI = 144
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -134,6 +138,45 @@ def drawing(height_inches: float = 3.6, **layout: Any) -> Iterator[tuple["Figure
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
         yield figure, figure.subplots(**layout)
+
+
+def add_legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], *, columns: int) -> None:
+    """Say above a figure what its marks mean.
+
+    Parameters
+    ----------
+    figure : Figure
+        Where.
+    handles, labels : sequence
+        As ``Axes.get_legend_handles_labels`` gives them.
+    columns : int
+        Columns at most; fewer where the labels are long.
+    """
+    wide = [len(label) + KEY_LETTERS for label in labels]
+    while columns > 1 and (sum(wide) if columns >= len(wide) else columns * max(wide)) > LETTERS_ACROSS:
+        columns -= 1
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+
+
+def folded(text: str) -> str:
+    r"""Break a label's lines so that four labels fit beside each other.
+
+    Parameters
+    ----------
+    text : str
+        The label.
+
+    Returns
+    -------
+    str
+        No line longer than 18 letters, if its words allow.
+
+    Examples
+    --------
+    >>> folded("within a year\n(12 customers in all)").splitlines()
+    ['within a year', '(12 customers in', 'all)']
+    """
+    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, FOLD_LETTERS))
 
 
 def label_axes(axes: "Axes", *, x: str = "", y: str = "") -> None:
@@ -228,7 +271,11 @@ def percent_ticks(axis: "Axis") -> None:
     axis : Axis
         Of shares from 0 to 1.
     """
-    axis.set_major_formatter(tick_text(lambda value: f"{100 * value:.3g}{THIN}%"))
+    axis.set_major_formatter(tick_text(lambda value: say("number.percent", value=_short(100 * value))))
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace(".", say("number.decimal"))
 
 
 def ink_on(rgba: tuple[float, float, float, float]) -> str:
@@ -327,6 +374,12 @@ def _saved(figure: "Figure", **how: Any) -> bytes:
     return target.getvalue()
 
 
+def _as_attributes(style: "re.Match[str]") -> str:
+    """Turn a style into attributes, which a page's content policy need not allow."""
+    rules = (rule.partition(":") for rule in html.unescape(style[1]).split(";") if rule.strip())
+    return " ".join(f'{name.strip()}="{html.escape(value.strip())}"' for name, _, value in rules)
+
+
 def _as_element(svg: str, picture: Picture) -> str:
     name = picture.name
     body = svg[svg.index("<svg") :]
@@ -335,6 +388,7 @@ def _as_element(svg: str, picture: Picture) -> str:
     body = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{name}-\1"', body)
     body = re.sub(r"href=\"#([^\"]+)\"", rf'href="#{name}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
+    body = re.sub(r"style=\"([^\"]*)\"", _as_attributes, body)
     opening, rest = body.split(">", 1)
     opening = re.sub(r"\s(width|height)=\"[^\"]*\"", "", opening)
     return (

@@ -1,17 +1,20 @@
-"""The page's tables and sentences about customers, as plain values for the template."""
+"""The page's sentences and tables about groups of customers, as plain values for the template."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from repurchase.estimators.tiers import BEST, FIRST_TIME, HIGH_RISK, LOST, REGULAR, SEGMENTS, SLIPPING, WIN_BACK, Tiers
+from repurchase.report.language import say
+from repurchase.report.phrases import SEGMENT_KEYS, action_name, band_name, segment_name
 from repurchase.report.reading import Facts, in_order
-from repurchase.report.words import count, counted, day, horizon, listed, money, share
+from repurchase.report.words import count, counted, decimal, horizon, listed, money, share, within
 
-__all__ = ["at_risk_rows", "band_rows", "headline", "horizons_in_words", "key_figures", "segment_rows", "top_customers"]
+__all__ = ["band_rows", "headline", "horizons_in_words", "key_figures", "segment_rows", "segment_rules"]
 
-TOP_CUSTOMERS = 50
 Row = dict[str, Any]
+RULES_IN_ORDER = (LOST, FIRST_TIME, SLIPPING, BEST, WIN_BACK, REGULAR)
+"""As in ``tiers.label``."""
 
 
 def headline(facts: Facts) -> str:
@@ -29,25 +32,25 @@ def headline(facts: Facts) -> str:
     """
     customers = facts.scored.height
     if not customers:
-        return "None of the customers asked for has a purchase to learn from, so there is nothing to predict."
+        return say("headline.nobody")
     high = facts.scored.filter(pl.col("risk_band") == "high")
-    verb = "is" if high.height == 1 else "are"
-    text = f"Of {counted(customers, 'customer')}, {count(high.height)} {verb} at high risk of not buying again"
-    text += _ahead(facts)
+    everyone = counted(customers, "customer", form="of")
+    text = say("headline.risk", n=high.height, customers=everyone, ahead=_ahead(facts))
     if facts.has_money:
         at_risk = money(float(high["value_at_risk"].sum()), facts.currency)
         everything = money(float(facts.scored["value_at_risk"].sum()), facts.currency)
-        text += f"; {at_risk} of the {everything} of money at risk is theirs"
+        text += say("headline.money", at_risk=at_risk, everything=everything)
     mark = facts.evaluation.get("grade")
     if not mark or mark == "-":
-        return f"{text}. How good the predictions are has not been judged."
+        return say("headline.not_judged", text=text)
     days = facts.evaluation.get("primary_horizon_days")
-    ahead = f" for {horizon(days)}" if days else ""
-    return f"{text}. The predictions{ahead} earned grade {mark} on later orders."
+    if days:
+        return say("headline.graded_for", text=text, mark=mark, horizon=horizon(days))
+    return say("headline.graded", text=text, mark=mark)
 
 
 def _ahead(facts: Facts) -> str:
-    return f" within {horizon(facts.risk_days)}" if facts.risk_days else ""
+    return f" {within(facts.risk_days)}" if facts.risk_days else ""
 
 
 def key_figures(facts: Facts) -> list[tuple[str, str]]:
@@ -66,13 +69,13 @@ def key_figures(facts: Facts) -> list[tuple[str, str]]:
     scored, days = facts.scored, facts.primary_days
     high = scored.filter(pl.col("risk_band") == "high")
     figures = [
-        (count(scored.height), "customers scored"),
-        (count(_sum(scored, f"p_repurchase_{days}d")), f"expected to buy within {horizon(days)}"),
-        (count(high.height), f"at high risk of not buying{_ahead(facts)}"),
+        (count(scored.height), say("key.scored")),
+        (count(_sum(scored, f"p_repurchase_{days}d")), say("key.buyers", within=within(days))),
+        (count(high.height), say("key.high", ahead=_ahead(facts))),
     ]
     if facts.has_money:
-        figures.append((money(_sum(scored, "value_at_risk"), facts.currency), "money at risk, to rank by"))
-    figures.append((str(facts.evaluation.get("grade") or "–"), "grade of the predictions"))
+        figures.append((money(_sum(scored, "value_at_risk"), facts.currency), say("key.at_risk")))
+    figures.append((str(facts.evaluation.get("grade") or "–"), say("key.grade")))
     return figures
 
 
@@ -93,20 +96,21 @@ def band_rows(facts: Facts) -> list[Row]:
     list of dict
         One row per band, high first, and their total.
     """
-    known = facts.scored.with_columns(pl.col("risk_band").fill_null("no band"))
+    known = facts.scored.with_columns(pl.col("risk_band").fill_null("none"))
     rows = [_group(facts, known.filter(pl.col("risk_band") == band), band) for band in in_order(known["risk_band"])]
     for row in rows:
-        risks = known.filter(pl.col("risk_band") == row["name"])[facts.risk_column].drop_nulls().to_list()
-        row["risk"] = f"{share(min(risks))} to {share(max(risks))}" if risks else share(None)
-    return [*rows, {**_group(facts, known, "all"), "risk": ""}] if rows else []
+        risks = known.filter(pl.col("risk_band") == row["key"])[facts.risk_column].drop_nulls().to_list()
+        row["risk"] = say("risk.range_words", low=share(min(risks)), high=share(max(risks))) if risks else share(None)
+    rows += [{**_group(facts, known, "all"), "risk": ""}] if rows else []
+    return [{**row, "name": band_name(row["key"])} for row in rows]
 
 
-def _group(facts: Facts, rows: pl.DataFrame, name: str) -> Row:
+def _group(facts: Facts, rows: pl.DataFrame, key: str) -> Row:
     def in_money(column: str) -> str:
         return money(_sum(rows, column) if facts.has_money else None, facts.currency)
 
     return {
-        "name": name,
+        "key": key,
         "customers": count(rows.height),
         "part": share(rows.height / max(facts.scored.height, 1)),
         "buyers": count(_sum(rows, f"p_repurchase_{facts.primary_days}d")),
@@ -127,21 +131,21 @@ def segment_rows(facts: Facts) -> list[Row]:
     Returns
     -------
     list of dict
-        One row per segment, most money at risk (or customers) first.
+        One row per segment, in the order in which an hour is best spent on them; unknown ones last.
     """
     known = facts.scored.filter(pl.col("segment").is_not_null())
-    order = pl.col("value_at_risk").sum() if facts.has_money else pl.len()
-    names = known.group_by("segment").agg(order=order).sort(["order", "segment"], descending=[True, False])["segment"]
+    there = set(known["segment"])
     rows = []
-    for name in names:
+    for name in [*(name for name in SEGMENTS if name in there), *sorted(there - set(SEGMENTS))]:
         members = known.filter(pl.col("segment") == name)
         usual = members["action"].drop_nulls().value_counts().sort(["count", "action"], descending=[True, False])
-        rows.append({**_group(facts, members, name), "action": usual["action"][0] if usual.height else "–"})
+        action = action_name(usual["action"][0]) if usual.height else "–"
+        rows.append({**_group(facts, members, name), "name": segment_name(name), "action": action})
     return rows
 
 
-def top_customers(facts: Facts) -> pl.DataFrame:
-    """Pick the customers with the most to lose.
+def segment_rules(facts: Facts) -> Row | None:
+    """State the rules of the segments with the thresholds that this shop's model learned.
 
     Parameters
     ----------
@@ -150,63 +154,33 @@ def top_customers(facts: Facts) -> pl.DataFrame:
 
     Returns
     -------
-    DataFrame
-        At most 50 rows of the scores: most money at risk first; without money, the most purchases among those at
-        high risk.
+    dict, optional
+        What "silent" means, and segment and rule in the order in which they are tried; None without thresholds.
     """
-    if facts.has_money:
-        known = facts.scored.filter(pl.col("value_at_risk") > 0)
-        return known.sort(["value_at_risk", "customer_id"], descending=[True, False]).head(TOP_CUSTOMERS)
-    known = facts.scored.filter(pl.col("risk_band") == "high")
-    return known.sort(["frequency", "customer_id"], descending=[True, False]).head(TOP_CUSTOMERS)
+    told = facts.run.get("tiers")
+    if not told:
+        return None
+    own = Tiers.from_dict(dict(told))
+    second = counted(round(own.second_purchase_days), "day")
 
+    def worth(value: float) -> str:
+        return money(value, facts.currency) if facts.has_money else say("rule.orders", value=decimal(value, 2))
 
-def at_risk_rows(facts: Facts) -> list[Row]:
-    """Write the customers with the most to lose, with reasons and action.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    list of dict
-        One row per customer.
-    """
-    return [
-        {
-            "customer": row["customer_id"],
-            "segment": row["segment"] or "–",
-            "band": row["risk_band"] or "–",
-            "last": day(row["last_order_date"], short=True),
-            "silent": _ago(row["days_since_last"]),
-            "orders": count(row["orders"]),
-            "p": share(row[f"p_repurchase_{facts.primary_days}d"]),
-            "clv": money(row["clv"], facts.currency),
-            "at_risk": money(row["value_at_risk"], facts.currency),
-            "reasons": _by_direction([row[name] for name in ("reason_1", "reason_2", "reason_3") if row[name]]),
-            "action": row["action"] or "–",
-        }
-        for row in top_customers(facts).iter_rows(named=True)
-    ]
-
-
-def _by_direction(reasons: Sequence[str]) -> list[str]:
-    """Name each direction once, the one of the strongest reason first."""
-    facts: dict[str, list[str]] = {}
-    for reason in reasons:
-        direction, colon, fact = reason.partition(": ")
-        facts.setdefault(direction + colon, []).append(fact)
-    return [direction + "; ".join(told) for direction, told in facts.items()]
-
-
-def _ago(days: int | None) -> str:
-    return "" if days is None else f"{counted(days, 'day')} before" if days else "on the last day"
+    filled = {
+        "second": second,
+        "within": within(own.risk_horizon_days),
+        "p": share(own.worth_winning),
+        "low": worth(own.worth_value),
+        "high": worth(own.high_value),
+        "loyal": own.loyal_purchases,
+        "risk": share(HIGH_RISK),
+    }
+    rules = [(segment_name(name), say(f"rule.{SEGMENT_KEYS[name]}", **filled)) for name in RULES_IN_ORDER]
+    return {"intro": say("rule.intro", second=second, late=decimal(own.late_from, 2)), "rules": rules}
 
 
 def horizons_in_words(facts: Facts) -> str:
-    """List the horizons.
+    """Name the days ahead that there are probabilities for.
 
     Parameters
     ----------

@@ -4,8 +4,19 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from repurchase.report.canvas import BLUE, GREEN, GREY, ORANGE, Picture, drawing, label_axes, percent_ticks
-from repurchase.report.words import decimal, horizon, named, share
+from repurchase.report.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    Picture,
+    add_legend,
+    drawing,
+    label_axes,
+    percent_ticks,
+)
+from repurchase.report.language import say
+from repurchase.report.words import decimal, horizon, listed, named, share, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,12 +73,10 @@ def calibration(evaluation: Evaluation) -> Picture | None:
             _calibration_panel(axes, horizon_days, curves)
         for axes in panels[len(days) :]:
             axes.set_visible(False)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        add_legend(figure, *panels[0].get_legend_handles_labels(), columns=2)
     finding = _calibration_finding(evaluation)
-    described = (
-        f"Customers in groups by prediction, for {', '.join(horizon(h) for h in days)}: on the diagonal, what was "
-    )
-    return Picture("calibration", finding, f"{described}predicted is what happened. {finding}.", figure)
+    described = say("figure.diagonal", horizons=listed([horizon(h) for h in days]), finding=finding)
+    return Picture("calibration", finding, described, figure)
 
 
 def _calibration_panel(axes: "Axes", horizon_days: int, curves: Mapping[tuple[int, str], Any]) -> None:
@@ -85,8 +94,8 @@ def _calibration_panel(axes: "Axes", horizon_days: int, curves: Mapping[tuple[in
     percent_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(_few_ticks())
     axes.yaxis.set_major_locator(_few_ticks())
-    axes.set_title(f"within {horizon(horizon_days)}", fontsize=10.5, loc="left")
-    label_axes(axes, x="predicted", y="bought")
+    axes.set_title(within(horizon_days), fontsize=10.5, loc="left")
+    label_axes(axes, x=say("figure.predicted"), y=say("figure.bought"))
 
 
 def _few_ticks() -> Any:
@@ -104,16 +113,17 @@ def _primary(evaluation: Evaluation) -> Mapping[str, Any] | None:
 def _calibration_finding(evaluation: Evaluation) -> str:
     row = _primary(evaluation)
     if row is None or row["model"].get("ece") is None:
-        return "What was predicted and what happened"
-    text = f"Predictions for {horizon(row['horizon_days'])} missed what happened by {_points(row['model']['ece'])}"
+        return say("figure.calibration")
+    days, off = horizon(row["horizon_days"]), _points(row["model"]["ece"])
+    text = say("figure.missed", horizon=days, points=off)
     best = (row.get("rules") or {}).get(str(evaluation.get("best_rule")))
     if not best or best.get("ece") is None:
-        return f"{text} on average"
-    return f"{text} on average, the best rule by {_points(best['ece'])}"
+        return say("figure.on_average", text=text)
+    return say("figure.rule_missed", text=text, points=_points(best["ece"]))
 
 
 def _points(difference: float) -> str:
-    return f"{decimal(100 * difference, 1)} points"
+    return say("figure.points", value=decimal(100 * difference, 1))
 
 
 def gains(evaluation: Evaluation) -> Picture | None:
@@ -139,7 +149,7 @@ def gains(evaluation: Evaluation) -> Picture | None:
     if shown["model"]["buyers_share"] is None:
         return None
     with drawing(4.0) as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=":", label="At random")
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=":", label=say("figure.at_random"))
         for predictor in SHOWN:
             if predictor in shown and shown[predictor]["buyers_share"]:
                 look = {**LOOKS[predictor], "marker": ""}
@@ -152,22 +162,21 @@ def gains(evaluation: Evaluation) -> Picture | None:
         axes.set(xlim=(0, 1), ylim=(0, 1.01))
         percent_ticks(axes.xaxis)
         percent_ticks(axes.yaxis)
-        label_axes(
-            axes, x="customers contacted, most likely buyers first", y=f"of all who bought within {horizon(primary)}"
-        )
+        label_axes(axes, x=say("figure.contacted_axis"), y=say("figure.all_bought_axis", within=within(primary)))
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend([*handles[1:], handles[0]], [*labels[1:], labels[0]], loc="outside upper left", ncols=2)
+        add_legend(figure, [*handles[1:], handles[0]], [*labels[1:], labels[0]], columns=2)
     finding = _gains_finding(shown, evaluation)
-    return Picture("gains", finding, f"Curves from no customers to all. {finding}.", figure)
+    return Picture("gains", finding, say("figure.gains_curves", finding=finding), figure)
 
 
 def _gains_finding(shown: Mapping[str, Mapping[str, Any]], evaluation: Evaluation) -> str:
     found = found_among(shown["model"]["contacted_share"], shown["model"]["buyers_share"], 0.2)
-    text = f"A fifth of the customers, the likeliest first, holds {share(found)} of the buyers"
+    text = say("figure.fifth", share=share(found))
     best = shown.get(str(evaluation.get("best_rule")))
     if best is None or not best["buyers_share"]:
         return text
-    return f"{text}; under the best rule {share(found_among(best['contacted_share'], best['buyers_share'], 0.2))}"
+    under = share(found_among(best["contacted_share"], best["buyers_share"], 0.2))
+    return say("figure.fifth_rule", text=text, share=under)
 
 
 def found_among(contacted: Sequence[float], buyers: Sequence[float], at: float) -> float:

@@ -7,7 +7,14 @@ import polars as pl
 
 from repurchase.report.canvas import Picture, to_png, to_svg
 from repurchase.report.evaluation_figures import calibration, gains
-from repurchase.report.history_figures import cohorts, intake, repeat_over_time, repeat_within, sales_by_month
+from repurchase.report.history_figures import (
+    cohorts,
+    intake,
+    money_cohorts,
+    repeat_over_time,
+    repeat_within,
+    sales_by_month,
+)
 from repurchase.report.score_figures import lifetime_value, probabilities, rfm_map, risk_and_worth
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "gains",
     "intake",
     "lifetime_value",
+    "money_cohorts",
     "probabilities",
     "repeat_over_time",
     "repeat_within",

@@ -8,19 +8,32 @@ from repurchase.report.canvas import (
     ORANGE,
     SKY,
     Picture,
+    add_legend,
     drawing,
+    folded,
     heat_map,
     label_axes,
     label_end,
     percent_ticks,
     tick_text,
 )
-from repurchase.report.words import brief, count, counted, horizon, in_a_hundred, money, month, share, short_money
+from repurchase.report.language import is_known, say
+from repurchase.report.words import (
+    brief,
+    count,
+    counted,
+    in_a_hundred,
+    money,
+    month,
+    share,
+    short_money,
+    within,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["cohorts", "intake", "repeat_over_time", "repeat_within", "sales_by_month"]
+__all__ = ["cohorts", "intake", "money_cohorts", "reason_name", "repeat_over_time", "repeat_within", "sales_by_month"]
 
 Measures = Mapping[str, Any]
 MAX_MONTH_TICKS = 8
@@ -44,7 +57,7 @@ def intake(cleaning: Mapping[str, Any]) -> Picture | None:
     if not n_raw:
         return None
     reasons = [reason for reason in cleaning.get("reasons", []) if reason["rows"]]
-    names = ["used as they are", *(brief(reason["reason"].replace("_", " ")) for reason in reasons)]
+    names = [say("figure.used"), *(brief(reason_name(reason["reason"])) for reason in reasons)]
     rows = [n_kept, *(int(reason["rows"]) for reason in reasons)]
     colours = [BLUE, *(SKY if reason.get("treatment") == "netted" else ORANGE for reason in reasons)]
     with drawing(0.9 + 0.38 * len(rows)) as (figure, axes):
@@ -55,10 +68,10 @@ def intake(cleaning: Mapping[str, Any]) -> Picture | None:
         axes.set_xlim(0, max(rows) * 1.32)
         axes.xaxis.set_major_formatter(tick_text(short_money))
         axes.grid(visible=False, axis="y")
-        label_axes(axes, x="rows of the export")
-    finding = f"{share(n_kept / n_raw)} of the {count(n_raw)} rows are used as they are"
+        label_axes(axes, x=say("figure.rows_axis"))
+    finding = say("figure.intake_finding", share=share(n_kept / n_raw), rows=count(n_raw))
     described = "; ".join(f"{name}: {count(number)}" for name, number in zip(names, rows, strict=True))
-    return Picture("intake", finding, f"Bars, rows of the export. {described}.", figure)
+    return Picture("intake", finding, say("figure.intake_bars", bars=described), figure)
 
 
 def repeat_within(measures: Measures) -> Picture | None:
@@ -82,15 +95,22 @@ def repeat_within(measures: Measures) -> Picture | None:
         return None
     longest = max(shares)
     with drawing(3.3) as (figure, axes):
-        names = [f"within {horizon(days)}\n({counted(observed.get(str(days), 0), 'customer')})" for days in shares]
+        names = [
+            folded(
+                say("figure.watched", within=within(days), customers=counted(observed.get(str(days), 0), "customer"))
+            )
+            for days in shares
+        ]
         bars = axes.bar(names, list(shares.values()), color=BLUE, width=0.6)
         axes.bar_label(bars, [share(part) for part in shares.values()], padding=3)
         _percent_axis(axes, max(shares.values()) * 1.15)
         axes.grid(visible=False, axis="x")
-        label_axes(axes, x="time since the first purchase (customers watched that long)", y="came back")
-    described = ", ".join(f"{share(part)} within {horizon(days)}" for days, part in shares.items())
-    finding = f"{in_a_hundred(shares[longest])} first-time customers came back within {horizon(longest)}"
-    return Picture("repeat-within", finding, f"Bars, share of customers with a second purchase: {described}.", figure)
+        label_axes(axes, x=say("figure.watched_axis"), y=say("figure.came_back"))
+    described = ", ".join(
+        say("figure.came_back_part", share=share(part), within=within(days)) for days, part in shares.items()
+    )
+    finding = say("figure.came_back_finding", part=in_a_hundred(shares[longest]), within=within(longest))
+    return Picture("repeat-within", finding, say("figure.came_back_bars", bars=described), figure)
 
 
 def repeat_over_time(measures: Measures) -> Picture | None:
@@ -112,16 +132,16 @@ def repeat_over_time(measures: Measures) -> Picture | None:
     months = [row["month"] for row in monthly]
     retention = [float("nan") if row["retention"] is None else row["retention"] for row in monthly]
     with drawing(3.6) as (figure, axes):
-        axes.plot(months, [row["repeat_rate"] for row in monthly], color=BLUE, label="bought again, of all so far")
-        kept = f"kept: bought again within {measures.get('retention_window_days', 90)} days"
+        axes.plot(months, [row["repeat_rate"] for row in monthly], color=BLUE, label=say("figure.again_line"))
+        kept = say("figure.kept_line", n=measures.get("retention_window_days", 90))
         axes.plot(months, retention, color=ORANGE, marker="o", markersize=4, label=kept)
         highest = max(row[key] or 0 for row in monthly for key in ("repeat_rate", "retention"))
         _percent_axis(axes, min(1.05, highest * 1.15))
         _month_ticks(axes, months)
-        label_axes(axes, x="month", y="share of customers")
-        figure.legend(loc="outside upper left", ncols=2)
+        label_axes(axes, x=say("figure.month"), y=say("figure.share_axis"))
+        add_legend(figure, *axes.get_legend_handles_labels(), columns=2)
     finding = _retention_finding(monthly)
-    described = f"Two lines by month, {months[0]} to {months[-1]}. {finding}."
+    described = say("figure.two_lines", first=months[0], last=months[-1], finding=finding)
     return Picture("repeat-over-time", finding, described, figure)
 
 
@@ -129,12 +149,17 @@ def _retention_finding(monthly: Sequence[Mapping[str, Any]]) -> str:
     known = [row for row in monthly if row["retention"] is not None and row.get("complete", True)]
     if not known:
         last = monthly[-1]
-        return f"{in_a_hundred(last['repeat_rate'])} customers so far bought a second time"
+        return say("figure.second_finding", part=in_a_hundred(last["repeat_rate"]))
     last, earlier = known[-1], known[-13] if len(known) > 12 else known[0]
-    text = f"{in_a_hundred(last['retention'])} customers were kept in the 90 days to the end of {month(last['month'])}"
+    text = say("figure.kept_finding", part=in_a_hundred(last["retention"]), month=month(last["month"]))
     if earlier is last:
         return text
-    return f"{text}; {in_a_hundred(earlier['retention']).split(' of ')[0]} in those to {month(earlier['month'])}"
+    return say("figure.kept_earlier", text=text, part=_number(earlier["retention"]), month=month(earlier["month"]))
+
+
+def _number(part: float) -> str:
+    """Of `in_a_hundred` only the first number."""
+    return count(1000 * part) if 0 < part < 0.01 else count(100 * part)
 
 
 def sales_by_month(measures: Measures, currency: str | None = None) -> Picture | None:
@@ -161,27 +186,27 @@ def sales_by_month(measures: Measures, currency: str | None = None) -> Picture |
     total = [row["sales" if has_money else "customers"] for row in monthly]
     new = [everything - part for everything, part in zip(total, returning, strict=True)]
     with drawing(3.5) as (figure, axes):
-        axes.bar(months, returning, color=BLUE, width=0.8, label="returning customers")
-        axes.bar(months, new, bottom=returning, color=SKY, width=0.8, label="first purchases")
+        axes.bar(months, returning, color=BLUE, width=0.8, label=say("figure.returning"))
+        axes.bar(months, new, bottom=returning, color=SKY, width=0.8, label=say("figure.first_purchases"))
         _month_ticks(axes, months)
         axes.yaxis.set_major_formatter(
             tick_text((lambda value: short_money(value, currency)) if has_money else short_money)
         )
         axes.grid(visible=False, axis="x")
-        label_axes(axes, x="month", y="net sales" if has_money else "customers")
-        figure.legend(loc="outside upper left", ncols=2)
+        label_axes(axes, x=say("figure.month"), y=say("figure.net_sales" if has_money else "figure.customers"))
+        add_legend(figure, *axes.get_legend_handles_labels(), columns=2)
     finding = _sales_finding(measures, total, returning, currency)
-    described = f"Stacked bars, whole months from {months[0]} to {months[-1]}. {finding}."
+    described = say("figure.stacked", first=months[0], last=months[-1], finding=finding)
     return Picture("sales-by-month", finding, described, figure)
 
 
 def _sales_finding(measures: Measures, total: Sequence[float], returning: Sequence[float], currency: str | None) -> str:
     part = measures.get("returning_sales_share")
     if measures.get("sales_total") is None:
-        return f"{share(sum(returning) / max(sum(total), 1))} of the customers of a month had bought before"
+        return say("figure.bought_before", share=share(sum(returning) / max(sum(total), 1)))
     if part is None:
-        return f"Net sales were {money(measures['sales_total'], currency)} in all"
-    return f"{share(part)} of all net sales came from customers who had bought before"
+        return say("figure.sales_in_all", money=money(measures["sales_total"], currency))
+    return say("figure.sales_returning", share=share(part))
 
 
 def cohorts(measures: Measures) -> Picture | None:
@@ -214,10 +239,49 @@ def cohorts(measures: Measures) -> Picture | None:
         axes.set_yticks(range(len(rows)), [f"{row['cohort']} ({count(row['size'])})" for row in rows])
         step = 1 if width <= 12 else 2
         axes.set_xticks(range(0, width, step), [str(x + 1) for x in range(0, width, step)])
-        label_axes(axes, x=f"{unit}s after the {unit} of the first purchase", y="first bought in (customers)")
+        label_axes(axes, x=say(f"after.{unit}"), y=say("figure.cohort_axis"))
     finding = _cohort_finding(rows, unit)
-    described = f"A grid of {len(rows)} cohorts by {width} later {unit}s; darker means a larger share bought."
-    return Picture("cohorts", finding, f"{described} {finding}.", figure)
+    described = say("figure.cohort_grid", rows=len(rows), columns=width, finding=finding)
+    return Picture("cohorts", finding, described, figure)
+
+
+def money_cohorts(measures: Measures) -> Picture | None:
+    """Draw what each cohort spent in each later period, against its first.
+
+    Parameters
+    ----------
+    measures : mapping
+        From ``repeat_business``.
+
+    Returns
+    -------
+    Picture, optional
+        None where no cohort has a later period with money.
+    """
+    rows = [row for row in measures.get("cohorts") or [] if len(row.get("sales_share") or []) > 1]
+    cells = {
+        (x, y): value
+        for y, row in enumerate(rows)
+        for x, value in enumerate(row["sales_share"][1:])
+        if value is not None
+    }
+    if not cells:
+        return None
+    unit, width = measures.get("cohort_period", "period"), max(x for x, _ in cells) + 1
+    top = max(cells.values()) or 1.0
+    shades = {place: (min(max(value / top, 0.0), 1.0), f"{100 * value:.0f}") for place, value in cells.items()}
+    with drawing(max(1.9, 1.15 + 0.29 * len(rows))) as (figure, axes):
+        heat_map(axes, shades, font_size=7.0 if width > 18 else 8.5 if width > 12 else 10.0)
+        axes.set_yticks(range(len(rows)), [f"{row['cohort']} ({count(row['size'])})" for row in rows])
+        step = 1 if width <= 12 else 2
+        axes.set_xticks(range(0, width, step), [str(x + 1) for x in range(0, width, step)])
+        label_axes(axes, x=say(f"after.{unit}"), y=say("figure.cohort_axis"))
+    following = [(row["sales_share"][1], row["size"]) for row in rows if row["sales_share"][1] is not None]
+    people = sum(size for _, size in following)
+    mean = sum(value * size for value, size in following) / people if people else 0.0
+    finding = say(f"figure.money_next.{unit}", share=share(mean))
+    described = say("figure.money_grid", rows=len(rows), columns=width, finding=finding)
+    return Picture("money-cohorts", finding, described, figure)
 
 
 def _cohort_finding(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
@@ -229,12 +293,25 @@ def _cohort_finding(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     following = weighted(1) or 0.0
     late = 12 if unit == "month" else 4 if unit == "quarter" else 3
     later = weighted(late)
-    text = f"{in_a_hundred(following)} customers buy in the {unit} after their first"
-    return text if later is None else f"{text}, {in_a_hundred(later).split(' of ')[0]} in the {_ordinal(late)} {unit}"
+    text = say(f"figure.next.{unit}", part=in_a_hundred(following))
+    return text if later is None else say(f"figure.next_late.{unit}", text=text, part=_number(later))
 
 
-def _ordinal(number: int) -> str:
-    return {1: "first", 2: "second", 3: "third", 4: "fourth", 12: "twelfth"}.get(number, f"{number}th")
+def reason_name(reason: str) -> str:
+    """Name a reason for which rows are set aside.
+
+    Parameters
+    ----------
+    reason : str
+        As in the cleaning report.
+
+    Returns
+    -------
+    str
+        In the language that is spoken, where it is known there.
+    """
+    key = f"cleaning.{reason}"
+    return say(key) if is_known(key) else reason.replace("_", " ")
 
 
 def _percent_axis(axes: "Axes", top: float) -> None:

@@ -1,9 +1,13 @@
 """One self-contained HTML page from a scores file and the ``run.json`` beside it.
 
-Nothing on the page leaves it: style and pictures are inside, and its content policy forbids every request.
+Nothing on the page leaves it: style, script and pictures are inside, and its content policy forbids every request and
+runs no style or script but ours, known by their digests.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,14 +16,33 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
+from repurchase.marketing.yardsticks import YARDSTICKS, read_yardsticks
 from repurchase.registry.disk import write_whole
-from repurchase.report import customer_sections, figures, run_sections, since, words
+from repurchase.report import customer_sections, figures, people, run_sections, since, words
+from repurchase.report.campaign_sections import campaign_rows, read_campaigns
+from repurchase.report.language import locale as spoken
+from repurchase.report.language import say, speaking
+from repurchase.report.measure_sections import measure_part
 from repurchase.report.reading import Facts, gather, read_monitor, read_run, read_scores
 
 __all__ = ["build_report", "write_report"]
 
+SCRIPTS = ("page.js", "story.js")
 
-def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
+
+@dataclass(frozen=True)
+class _Beside:
+    """What lies beside scores: what came since, campaigns, yardsticks of one's own, and from where the page is made."""
+
+    monitored: Mapping[str, Any] = field(default_factory=dict)
+    campaigns: Sequence[dict[str, Any]] = ()
+    yardsticks: Path | None = None
+    made_from: str = ""
+
+
+def write_report(
+    scores_path: str | Path, out_path: str | Path, *, locale: str = "en", campaigns: str | Path | None = None
+) -> Path:
     """Make the page of a scores file.
 
     Parameters
@@ -30,6 +53,11 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
         ``<stem>.monitor.json``, if `repurchase monitor` wrote it.
     out_path : str or Path
         Where the page goes. It appears whole or not at all.
+    locale : str
+        Its language: ``en``, ``nb``, ``nl`` or ``ru``.
+    campaigns : str or Path, optional
+        Folder with campaign files, or with folders of them; default that of the scores. ``yardsticks.toml`` beside the
+        scores replaces the yardsticks that ship with the package.
 
     Returns
     -------
@@ -39,7 +67,8 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the scores are missing, are not scores, or would be overwritten.
+        If the scores are missing, are not scores, or would be overwritten; if the locale is not known, or a named
+        folder of campaigns is not there.
     DeliveryError
         If the page cannot be written there.
     """
@@ -48,17 +77,30 @@ def write_report(scores_path: str | Path, out_path: str | Path) -> Path:
         raise InputError(
             f"{target}: these are the scores, which would be overwritten. Choose another name for the page."
         )
-    scores = read_scores(source)
-    run, why_not = read_run(source)
-    monitored, why_not_monitored = read_monitor(source)
-    facts = gather(scores, run, name=str(source))
-    notices = [words for words in (why_not, why_not_monitored) if words]
-    _write_whole(target, _render(facts, notices, monitored, made_from=_seen_from(target.parent, source)))
+    with speaking(locale):
+        scores = read_scores(source)
+        run, why_not = read_run(source)
+        monitored, why_not_monitored = read_monitor(source)
+        facts = gather(scores, run, name=str(source))
+        notices = [words for words in (why_not, why_not_monitored) if words]
+        own = source.with_name(YARDSTICKS)
+        beside = _Beside(
+            monitored=monitored,
+            campaigns=read_campaigns(Path(campaigns or source.parent), must_be=campaigns is not None),
+            yardsticks=own if own.is_file() else None,
+            made_from=_seen_from(target.parent, source),
+        )
+        _write_whole(target, _render(facts, notices, beside))
     return target
 
 
 def build_report(
-    scores: pl.DataFrame, run: Mapping[str, Any] | None = None, monitored: Mapping[str, Any] | None = None
+    scores: pl.DataFrame,
+    run: Mapping[str, Any] | None = None,
+    monitored: Mapping[str, Any] | None = None,
+    *,
+    locale: str = "en",
+    campaigns: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Make the page of a scores table.
 
@@ -70,6 +112,10 @@ def build_report(
         The record of the run that made them, as in ``run.json``.
     monitored : mapping, optional
         What came since, as in ``monitor.json``.
+    locale : str
+        Its language: ``en``, ``nb``, ``nl`` or ``ru``.
+    campaigns : sequence of dict
+        Records of campaigns, as `repurchase campaign` writes them.
 
     Returns
     -------
@@ -79,9 +125,11 @@ def build_report(
     Raises
     ------
     InputError
-        If these are not scores.
+        If these are not scores, or the locale is not known.
     """
-    return _render(gather(scores, run), [] if run else ["There is no record of the run."], monitored or {})
+    with speaking(locale):
+        notices = [] if run else [say("missing.no_run")]
+        return _render(gather(scores, run), notices, _Beside(monitored=monitored or {}, campaigns=campaigns))
 
 
 def _seen_from(folder: Path, scores: Path) -> str:
@@ -90,28 +138,53 @@ def _seen_from(folder: Path, scores: Path) -> str:
     return (place.relative_to(here) if place.is_relative_to(here) else Path(place.name)).as_posix()
 
 
-def _render(facts: Facts, notices: Sequence[str], monitored: Mapping[str, Any], *, made_from: str = "") -> str:
-    from jinja2 import Environment, StrictUndefined
+def _render(facts: Facts, notices: Sequence[str], beside: _Beside) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    here = files("repurchase.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(_own)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
     environment.filters.update(
         count=words.count, day=words.day, horizon=words.horizon, money=words.money, share=words.share
     )
-    template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
-    style = here.joinpath("page.css").read_text(encoding="utf-8")
-    page = template.render(
+    environment.globals.update(t=say, lang=spoken())
+    style, script = _own("page.css"), "\n".join(_own(name) for name in SCRIPTS)
+    listed = people.listed_customers(facts)
+    page = environment.get_template("page.html").render(
         facts=facts,
-        made_from=made_from,
+        made_from=beside.made_from,
+        policy=_policy(style, script),
         style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own files
         pictures={picture.name: _figure(picture) for picture in _pictures(facts)},
         notices=[*notices, *_what_is_missing(facts, recorded=bool(facts.run))],
-        since=since.since_part(monitored, facts),
+        shown=people.shown_rows(facts, listed),
+        listed=listed.height,
+        list_data=Markup(people.list_data(facts, listed)),  # noqa: S704 - no sign in it ends the element
+        list_words=Markup(people.list_words(facts)),  # noqa: S704 - as above
+        since=since.since_part(beside.monitored, facts),
         drift=since.drift_part(facts),
+        measures=measure_part(facts, read_yardsticks(beside.yardsticks)),
+        campaigns=campaign_rows(list(beside.campaigns)),
         **_tables(facts),
     )
     return page + "\n"
+
+
+def _own(name: str) -> str:
+    return files("repurchase.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Forbid every request, and every style and script but these."""
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    known_style, known_script = (f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; style-src {known_style}; script-src {known_script}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def _figure(picture: figures.Picture) -> dict[str, Any]:
@@ -128,6 +201,7 @@ def _pictures(facts: Facts) -> list[figures.Picture]:
         figures.repeat_over_time(facts.measures),
         figures.sales_by_month(facts.measures, facts.currency),
         figures.cohorts(facts.measures),
+        figures.money_cohorts(facts.measures),
         figures.calibration(facts.evaluation),
         figures.gains(facts.evaluation),
         figures.rfm_map(facts.scored, horizon_days=facts.primary_days),
@@ -145,16 +219,17 @@ def _tables(facts: Facts) -> dict[str, Any]:
         "key_figures": customer_sections.key_figures(facts),
         "bands": customer_sections.band_rows(facts),
         "segments": customer_sections.segment_rows(facts),
-        "at_risk": customer_sections.at_risk_rows(facts),
+        "rules": customer_sections.segment_rules(facts),
         "intake": run_sections.intake_rows(facts.cleaning),
-        "measures": run_sections.measure_rows(facts),
         "grade": run_sections.grade(facts.evaluation),
         "judged": run_sections.evaluation_rows(facts.evaluation),
         "provenance": run_sections.provenance(facts),
         "run_notes": list(facts.run.get("notes") or []),
-        "discounted": f", later money counted less at {words.share(rate)} a year" if rate else "",
+        "discounted": say("words.discounted", rate=words.share(rate)) if rate else "",
         "horizons": customer_sections.horizons_in_words(facts),
-        "risk_within": words.horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
+        "within": words.within(facts.primary_days),
+        "clv_within": words.within(facts.clv_days),
+        "risk_horizon": words.horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
         "version": __version__,
     }
 
@@ -162,21 +237,16 @@ def _tables(facts: Facts) -> dict[str, Any]:
 def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
     missing = []
     if not recorded:
-        missing.append(
-            "What came in, repeat business in the past, and how good the predictions are cannot be shown without it. "
-            "Score again, and keep the two files together."
-        )
+        missing.append(say("missing.record"))
     elif not facts.evaluation:
-        missing.append("The model came without an evaluation: how good its predictions are is not known.")
+        missing.append(say("missing.evaluation"))
     if not facts.has_money and facts.scored.height:
-        missing.append("The orders have no amounts: there is no lifetime value and no money at risk.")
+        missing.append(say("missing.money"))
     unscored = facts.scores.height - facts.scored.height
     if unscored:
-        missing.append(
-            f"Without a purchase up to the day, and so without scores: {words.counted(unscored, 'customer')} asked for."
-        )
+        missing.append(say("missing.unscored", customers=words.counted(unscored, "customer")))
     if 0 < facts.scored.height < 100:
-        missing.append(f"Only {words.counted(facts.scored.height, 'customer')}: shares and totals here are rough.")
+        missing.append(say("missing.few", customers=words.counted(facts.scored.height, "customer")))
     return missing
 
 

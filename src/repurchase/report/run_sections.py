@@ -1,13 +1,15 @@
-"""The page's tables and sentences about the run: what came in, repeat business, how good, and from what."""
+"""The page's tables and sentences about the run: what came in, how good the predictions are, and from what."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from repurchase.report.evaluation_figures import SHOWN
+from repurchase.report.history_figures import reason_name
+from repurchase.report.language import is_known, locale, say
 from repurchase.report.reading import Facts
 from repurchase.report.words import count, counted, decimal, horizon, listed, money, named, share
 
-__all__ = ["evaluation_rows", "grade", "intake_rows", "measure_rows", "provenance"]
+__all__ = ["evaluation_rows", "grade", "intake_rows", "provenance"]
 
 Row = dict[str, Any]
 
@@ -45,59 +47,14 @@ def intake_rows(cleaning: Mapping[str, Any]) -> Row | None:
 
 def _reason(reason: Mapping[str, Any], n_raw: int) -> Row:
     rows, found = int(reason["rows"]), int(reason.get("found") or 0)
+    treatment = "netted" if reason.get("treatment") == "netted" else "set_aside"
     return {
-        "name": reason["reason"].replace("_", " "),
+        "name": say(f"intake.{treatment}", what=reason_name(reason["reason"])),
         "words": reason.get("words") or "",
-        "treatment": "netted" if reason.get("treatment") == "netted" else "set aside",
         "rows": count(rows),
         "part": share(rows / n_raw),
-        "also": f"{count(found - rows)} more show this too and are counted under another reason"
-        if found > rows
-        else "",
+        "also": say("intake.also", n=found - rows) if found > rows else "",
     }
-
-
-def measure_rows(facts: Facts) -> list[tuple[str, str, str]]:
-    """Write the measures of repeat business.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    list of (str, str, str)
-        Measure, value, and how it is made.
-    """
-    m = facts.measures
-    if not m:
-        return []
-    customers = count(m.get("n_customers"))
-    rows = [
-        (
-            "Repeat purchase rate",
-            share(m.get("repeat_purchase_rate")),
-            f"customers with a second purchase day, of all {customers}",
-        )
-    ]
-    observed = m.get("repeat_within_observed") or {}
-    for days, part in (m.get("repeat_within") or {}).items():
-        of = f", of the {count(observed[days])} watched that long" if days in observed else ""
-        rows.append((f"Came back within {horizon(int(days))}", share(part), f"of the first purchase{of}"))
-    median, within = m.get("median_days_to_second"), m.get("median_within_days")
-    if median is not None and within:
-        how = f"half of those who came back within {horizon(within)} had done so by then"
-        rows.append(("Time to second purchase", f"{count(median)} days", how))
-    kept = [row for row in m.get("monthly") or [] if row.get("retention") is not None]
-    if kept:
-        how = "bought in the 90 days before the last 90, and again in the last 90"
-        rows.append(("Customers kept", share(kept[-1]["retention"]), how))
-        rows.append(("Customers lost", share(1 - kept[-1]["retention"]), "the complement of customers kept"))
-    if m.get("returning_sales_share") is not None:
-        how = f"of {money(m.get('sales_total'), facts.currency)} net sales, made after a customer's first purchase day"
-        rows.append(("Sales from returning customers", share(m["returning_sales_share"]), how))
-    return rows
 
 
 def grade(evaluation: Mapping[str, Any]) -> Row | None:
@@ -118,7 +75,8 @@ def grade(evaluation: Mapping[str, Any]) -> Row | None:
     mark = evaluation.get("grade")
     return {
         "mark": mark if mark and mark != "-" else "–",
-        "words": evaluation.get("grade_words") or "The predictions were not judged.",
+        "meaning": say(f"grade.{mark}") if locale() != "en" and is_known(f"grade.{mark}") else "",
+        "words": evaluation.get("grade_words") or say("trust.judged"),
         "rule": evaluation.get("rule") or "",
         "reasons": list(evaluation.get("reasons") or []),
         "limits": list(evaluation.get("limits") or []),
@@ -130,10 +88,7 @@ def _top_decile_words(best: Mapping[str, Any] | None) -> str:
     if not best or best.get("model") is None or best.get("best_rule") is None:
         return ""
     ours, rule = (money(best[key], best.get("currency")) for key in ("model", "best_rule"))
-    return (
-        f"The tenth of customers that the model would contact first spent {ours} in the judged periods; "
-        f"the tenth that the best rule would contact first, {rule}."
-    )
+    return say("trust.money", ours=ours, rule=rule)
 
 
 def evaluation_rows(evaluation: Mapping[str, Any]) -> list[Row]:
@@ -155,7 +110,7 @@ def evaluation_rows(evaluation: Mapping[str, Any]) -> list[Row]:
 def _horizon_rows(row: Mapping[str, Any]) -> Row:
     name = horizon(int(row["horizon_days"]))
     if not row.get("judged") or not row.get("model"):
-        return {"name": name, "why_not": row.get("why_not_judged") or "not judged", "predictors": []}
+        return {"name": name, "why_not": row.get("why_not_judged") or say("trust.why_not"), "predictors": []}
     metrics = {"model": row["model"], **(row.get("rules") or {})}
     return {
         "name": name,
@@ -167,9 +122,9 @@ def _horizon_rows(row: Mapping[str, Any]) -> Row:
 
 def _lead(row: Mapping[str, Any]) -> list[str]:
     gain, n_cutoffs, mark = row.get("log_loss_gain"), row.get("n_cutoffs"), row.get("grade")
-    says = [] if not mark or mark == "-" else [f"grade {mark}"]
+    says = [] if not mark or mark == "-" else [say("trust.lead_grade", mark=mark)]
     if gain is not None:
-        says.append(f"log loss {share(abs(gain))} {'lower' if gain > 0 else 'higher'} than the best rule's")
+        says.append(say("trust.lead_lower" if gain > 0 else "trust.lead_higher", share=share(abs(gain))))
     if n_cutoffs:
         says.append(counted(n_cutoffs, "cut-off"))
     return says
@@ -204,12 +159,15 @@ def provenance(facts: Facts) -> list[tuple[str, str]]:
     orders = facts.run.get("orders") or {}
     versions = sorted(set(facts.scores["model_version"]))
     rows = [
-        ("Model version", listed(versions)),
-        ("Orders up to", facts.as_of.isoformat() if facts.as_of else ""),
-        ("Orders from", orders.get("source")),
-        ("Layout", orders.get("layout")),
-        ("Digest of the orders", orders.get("digest")),
-        ("Scored at", facts.run.get("created_at")),
-        ("Scored by", f"repurchase {facts.run['repurchase_version']}" if facts.run.get("repurchase_version") else ""),
+        (say("made.version"), listed(versions)),
+        (say("made.up_to"), facts.as_of.isoformat() if facts.as_of else ""),
+        (say("made.from"), orders.get("source")),
+        (say("made.layout"), orders.get("layout")),
+        (say("made.digest"), orders.get("digest")),
+        (say("made.scored_at"), facts.run.get("created_at")),
+        (
+            say("made.scored_by"),
+            f"repurchase {facts.run['repurchase_version']}" if facts.run.get("repurchase_version") else "",
+        ),
     ]
     return [(name, str(value)) for name, value in rows if value]

@@ -12,6 +12,7 @@ from repurchase.report.canvas import (
     RISK_COLOURS,
     SKY,
     Picture,
+    add_legend,
     drawing,
     heat_map,
     label_axes,
@@ -19,8 +20,10 @@ from repurchase.report.canvas import (
     percent_ticks,
     tick_text,
 )
+from repurchase.report.language import say
+from repurchase.report.phrases import band_name
 from repurchase.report.reading import in_order
-from repurchase.report.words import brief, count, counted, horizon, money, share, short_money
+from repurchase.report.words import brief, count, counted, money, share, short_money, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,11 +70,13 @@ def rfm_map(scores: pl.DataFrame, *, horizon_days: int | None = None) -> Picture
         down_names = interval_names(down, last=_largest(placed["silent"]))
         axes.set_xticks(range(len(across)), across_names)
         axes.set_yticks(range(len(down)), down_names)
-        label_axes(axes, x="purchase days so far", y="days since the last")
+        label_axes(axes, x=say("figure.purchase_days"), y=say("figure.days_silent"))
     finding = _map_finding(cells, across_names, down_names, horizon_days)
-    colour = "the number of customers" if horizon_days is None else f"the chance to buy within {horizon(horizon_days)}"
-    described = f"A grid: purchase days across, days since the last down; darker means more of {colour}."
-    return Picture("rfm-map", finding, f"{described} {finding}.", figure)
+    if horizon_days is None:
+        colour = say("figure.colour_count")
+    else:
+        colour = say("figure.colour_chance", within=within(horizon_days))
+    return Picture("rfm-map", finding, f"{say('figure.of_map', colour=colour)} {finding}.", figure)
 
 
 def _cells(cells: pl.DataFrame) -> dict[tuple[int, int], tuple[float, str]]:
@@ -93,11 +98,16 @@ def _largest(values: pl.Series) -> int:
 def _map_finding(cells: pl.DataFrame, across: list[str], down: list[str], horizon_days: int | None) -> str:
     biggest = cells.sort("customers", descending=True).row(0, named=True)
     purchases = across[biggest["x"]]
-    text = (
-        f"The largest group, {counted(biggest['customers'], 'customer')}, bought on {purchases} "
-        f"day{'' if purchases == '1' else 's'} and has been silent for {down[biggest['y']]} days"
+    text = say(
+        "figure.map_finding",
+        n=1 if purchases == "1" else 5,
+        customers=counted(biggest["customers"], "customer"),
+        bought=purchases,
+        silent=down[biggest["y"]],
     )
-    return text if horizon_days is None else f"{text}: {share(biggest['p'])} will buy within {horizon(horizon_days)}"
+    if horizon_days is None:
+        return text
+    return say("figure.map_chance", text=text, share=share(biggest["p"]), within=within(horizon_days))
 
 
 def risk_and_worth(scored: pl.DataFrame, *, currency: str | None = None) -> Picture | None:
@@ -130,16 +140,18 @@ def risk_and_worth(scored: pl.DataFrame, *, currency: str | None = None) -> Pict
     parts = {(band, best): (customers, at_risk) for band, best, customers, at_risk in sums.iter_rows()}
     with drawing(1.35 + 0.5 * len(bands), ncols=2 if has_money else 1, squeeze=False, sharey=True) as (figure, grid):
         _band_bars(grid[0][0], bands, parts, 0, count)
-        label_axes(grid[0][0], x="customers", y="risk not to buy")
+        label_axes(grid[0][0], x=say("figure.customers"), y=say("figure.risk_axis"))
         if has_money:
             _band_bars(grid[0][1], bands, parts, 1, lambda value: short_money(value, currency))
-            label_axes(grid[0][1], x="money at risk")
+            label_axes(grid[0][1], x=say("figure.money_at_risk"))
             handles, labels = grid[0][0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper left", ncols=2)
+            add_legend(figure, handles, labels, columns=2)
     finding = _risk_finding(parts, has_money=has_money, currency=currency)
     sizes = dict(known.group_by("risk_band").len().iter_rows())
-    described = "; ".join(f"{band} risk: {counted(sizes[band], 'customer')}" for band in bands)
-    return Picture("risk-and-worth", finding, f"Bars by risk band. {described}.", figure)
+    told = (
+        say("figure.band_customers", band=band_name(band), customers=counted(sizes[band], "customer")) for band in bands
+    )
+    return Picture("risk-and-worth", finding, say("figure.by_band", bands="; ".join(told)), figure)
 
 
 def _band_bars(axes: "Axes", bands: list[str], parts: dict[Any, Any], which: int, write: Any) -> None:
@@ -147,11 +159,11 @@ def _band_bars(axes: "Axes", bands: list[str], parts: dict[Any, Any], which: int
     rest = [parts.get((band, False), (0, 0))[which] for band in bands]
     totals = [a + b for a, b in zip(best, rest, strict=True)]
     if any(best):
-        axes.barh(range(len(bands)), best, color=BLUE, height=0.6, label="most valuable fifth of customers")
-    axes.barh(range(len(bands)), rest, left=best, color=SKY, height=0.6, label="all others")
+        axes.barh(range(len(bands)), best, color=BLUE, height=0.6, label=say("figure.best_fifth"))
+    axes.barh(range(len(bands)), rest, left=best, color=SKY, height=0.6, label=say("figure.others"))
     for position, total in enumerate(totals):
         label_end(axes, total, position, write(total))
-    axes.set_yticks(range(len(bands)), [brief(band) for band in bands])
+    axes.set_yticks(range(len(bands)), [brief(band_name(band)) for band in bands])
     axes.set_xlim(0, (max(totals) or 1) * 1.35)
     axes.set_ylim(len(bands) - 0.5, -0.5)
     axes.xaxis.set_major_locator(_few_ticks())
@@ -167,16 +179,17 @@ def _few_ticks() -> Any:
 
 def _risk_finding(parts: dict[Any, Any], *, has_money: bool, currency: str | None) -> str:
     customers = sum(parts.get(("high", best), (0, 0))[0] for best in (True, False))
-    text = f"At high risk: {counted(customers, 'customer')}"
+    text = say("figure.at_high_risk", customers=counted(customers, "customer"))
     if not has_money:
         return text
     at_risk = sum(parts.get(("high", best), (0, 0))[1] for best in (True, False))
     everything = sum(part[1] for part in parts.values())
     best_customers, best_at_risk = parts.get(("high", True), (0, 0))
-    text = f"{text}, with {money(at_risk, currency)} of the {money(everything, currency)} at risk"
+    whole = money(everything, currency)
+    text = say("figure.at_high_money", text=text, part=money(at_risk, currency), whole=whole)
     if not best_customers:
         return text
-    return f"{text}; {count(best_customers)} of the most valuable fifth hold {money(best_at_risk, currency)} of it"
+    return say("figure.at_high_best", n=best_customers, text=text, money=money(best_at_risk, currency))
 
 
 def probabilities(scored: pl.DataFrame, *, horizon_days: int) -> Picture | None:
@@ -207,7 +220,7 @@ def probabilities(scored: pl.DataFrame, *, horizon_days: int) -> Picture | None:
             if any(heights):
                 look = {
                     "color": RISK_COLOURS.get(str(band), GREY),
-                    "label": f"{brief(band)} risk" if band else "no band",
+                    "label": say("figure.band_risk", band=brief(band_name(band))) if band else say("band.none"),
                 }
                 axes.bar([t / 10 + 0.05 for t in range(10)], heights, bottom=below, width=0.094, **look)
             below = [a + b for a, b in zip(below, heights, strict=True)]
@@ -216,10 +229,11 @@ def probabilities(scored: pl.DataFrame, *, horizon_days: int) -> Picture | None:
         percent_ticks(axes.xaxis)
         axes.yaxis.set_major_formatter(tick_text(count))
         axes.grid(visible=False, axis="x")
-        label_axes(axes, x=f"chance to buy within {horizon(horizon_days)}", y="customers")
-        figure.legend(loc="outside upper left", ncols=4)
-    finding = f"Of {counted(known.height, 'customer')}, about {count(expected)} will buy within {horizon(horizon_days)}"
-    return Picture("probabilities", finding, f"Bars: customers by chance, in steps of ten percent. {finding}.", figure)
+        label_axes(axes, x=say("figure.chance_axis", within=within(horizon_days)), y=say("figure.customers"))
+        add_legend(figure, *axes.get_legend_handles_labels(), columns=4)
+    everyone = counted(known.height, "customer", form="of")
+    finding = say("figure.will_buy", customers=everyone, buyers=count(expected), within=within(horizon_days))
+    return Picture("probabilities", finding, say("figure.by_chance", finding=finding), figure)
 
 
 def lifetime_value(scored: pl.DataFrame, *, clv_days: int, currency: str | None = None) -> Picture | None:
@@ -246,16 +260,13 @@ def lifetime_value(scored: pl.DataFrame, *, clv_days: int, currency: str | None 
     edges = [known.len() * tenth // 10 for tenth in range(11)]
     sums = [float(known[low:high].sum()) for low, high in pairwise(edges)]
     with drawing(3.3) as (figure, axes):
-        names = ["best\ntenth", *(f"{n}." for n in range(2, 10)), "last"]
+        names = [say("figure.best_tenth"), *(say("figure.nth", n=n) for n in range(2, 10)), say("figure.last_tenth")]
         bars = axes.bar(names, sums, color=[BLUE] + [SKY] * 9, width=0.75)
         axes.bar_label(bars, [share(part / total) for part in sums], padding=3, fontsize=9)
         axes.set_ylim(0, max(sums) * 1.12)
         axes.yaxis.set_major_formatter(tick_text(lambda value: short_money(value, currency)))
         axes.grid(visible=False, axis="x")
-        label_axes(axes, x="customers, in tenths by expected value", y=f"expected within {horizon(clv_days)}")
-    finding = (
-        f"The best tenth of customers is expected to bring {share(sums[0] / total)} of "
-        f"{money(total, currency)} within {horizon(clv_days)}"
-    )
-    described = f"Bars from the best tenth of customers to the last. {finding}."
-    return Picture("lifetime-value", finding, described, figure)
+        label_axes(axes, x=say("figure.tenths_axis"), y=say("figure.expected_axis", within=within(clv_days)))
+    whole = money(total, currency)
+    finding = say("figure.tenth_finding", share=share(sums[0] / total), total=whole, within=within(clv_days))
+    return Picture("lifetime-value", finding, say("figure.tenths", finding=finding), figure)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from repurchase.report.language import say
 from repurchase.report.reading import Facts
 from repurchase.report.words import count, counted, day, decimal, horizon, money, share
 
@@ -147,7 +148,10 @@ def _part(found: Mapping[str, Any], key: str, currency: str | None) -> str:
 
 
 def _beside(totals: Mapping[str, Any] | None, currency: str | None) -> str:
-    return f"{money(totals['came'], currency)} of {money(totals['expected'], currency)} expected" if totals else ""
+    if not totals:
+        return ""
+    came, expected = (money(totals[name], currency) for name in ("came", "expected"))
+    return say("since.beside", came=came, expected=expected)
 
 
 def _best(row: Mapping[str, Any]) -> float | None:
@@ -157,13 +161,13 @@ def _best(row: Mapping[str, Any]) -> float | None:
 
 def _waiting(row: Mapping[str, Any]) -> str:
     missing = counted(row["days_missing"], "day")
-    return f"{row['horizon_days']} days ahead: not over before {row['ends']}, {missing} are missing."
+    return say("since.waiting", days=row["horizon_days"], ends=row["ends"], missing=missing)
 
 
 def _range_words(ranges: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    names = {"clv": "ranges of lifetime value", "next_order": "ranges of the next order's day"}
+    names = {"clv": "since.clv_range", "next_order": "since.next_range"}
     return [
-        f"The 80 % {name} held {share(ranges[key]['inside'])} of {count(ranges[key]['n'])} outcomes."
+        say(name, share=share(ranges[key]["inside"]), n=ranges[key]["n"])
         for key, name in names.items()
         if ranges[key]["inside"] is not None
     ]

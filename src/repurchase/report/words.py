@@ -1,8 +1,10 @@
-"""Numbers, money, days and names, as people read them."""
+"""Numbers, money, days and names, as people read them, in the language that is spoken (see `language`)."""
 
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
+
+from repurchase.report.language import fact, grouped, is_known, say
 
 __all__ = [
     "brief",
@@ -18,16 +20,13 @@ __all__ = [
     "named",
     "share",
     "short_money",
+    "within",
 ]
 
 NOTHING = "–"
 THIN = "\u202f"
 SYMBOLS: Mapping[str, str] = {"GBP": "£", "EUR": "€", "USD": "$", "NOK": "kr", "SEK": "kr", "DKK": "kr", "RUB": "₽"}
-PREDICTORS: Mapping[str, str] = {
-    "model": "This model",
-    "days_since_last": "Rule: days since last order",
-    "past_rate": "Rule: own past rate",
-}
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def brief(name: str, *, longest: int = 28) -> str:
@@ -71,18 +70,20 @@ def count(value: float | None) -> str:
     >>> count(12345), count(None)
     ('12,345', '–')
     """
-    return NOTHING if value is None else f"{value:,.0f}"
+    return NOTHING if value is None else grouped(value)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: float, noun: str, *, form: str = "n") -> str:
     """Count things.
 
     Parameters
     ----------
-    number : int
-        How many.
+    number : float
+        How many, whole.
     noun : str
-        What, in the singular.
+        What, in the English singular.
+    form : {"n", "of"}
+        On its own, or after "of".
 
     Returns
     -------
@@ -94,7 +95,8 @@ def counted(number: int, noun: str) -> str:
     >>> counted(1, "customer"), counted(2345, "customer")
     ('1 customer', '2,345 customers')
     """
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    key = f"{form}.{noun.replace('-', '_')}"
+    return say(key, n=number) if is_known(key) else f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def decimal(value: float | None, places: int = 3) -> str:
@@ -117,7 +119,7 @@ def decimal(value: float | None, places: int = 3) -> str:
     >>> decimal(0.32071), decimal(2.5, 1)
     ('0.321', '2.5')
     """
-    return NOTHING if value is None else f"{value:,.{places}f}"
+    return NOTHING if value is None else grouped(value, places)
 
 
 def share(value: float | None) -> str:
@@ -142,11 +144,15 @@ def share(value: float | None) -> str:
         return NOTHING
     percent = 100 * value
     if 0 < percent < 0.1:
-        return f"<{THIN}0.1{THIN}%"
+        return f"<{THIN}{_percent(0.1, 1)}"
     if 99.9 < percent < 100:
-        return f">{THIN}99.9{THIN}%"
+        return f">{THIN}{_percent(99.9, 1)}"
     places = 1 if 0 < abs(percent) < 9.95 or 99 < percent < 100 else 0
-    return f"{percent:,.{places}f}{THIN}%"
+    return _percent(percent, places)
+
+
+def _percent(percent: float, places: int) -> str:
+    return say("number.percent", value=grouped(percent, places))
 
 
 def in_a_hundred(value: float) -> str:
@@ -167,7 +173,9 @@ def in_a_hundred(value: float) -> str:
     >>> in_a_hundred(0.4212), in_a_hundred(0.003)
     ('42 of 100', '3 of 1,000')
     """
-    return f"{1000 * value:.0f} of 1,000" if 0 < value < 0.01 else f"{100 * value:.0f} of 100"
+    if 0 < value < 0.01:
+        return say("number.of_thousand", value=count(1000 * value), whole=count(1000))
+    return say("number.of_hundred", value=count(100 * value))
 
 
 def money(value: float | None, currency: str | None = None) -> str:
@@ -190,7 +198,7 @@ def money(value: float | None, currency: str | None = None) -> str:
     >>> money(1234.4, "GBP").replace(THIN, " "), money(-1234.4, "CHF").replace(THIN, " "), money(12)
     ('£ 1,234', 'CHF −1,234', '12')
     """
-    return NOTHING if value is None else _with_sign(f"{abs(value):,.0f}", value, currency)
+    return NOTHING if value is None else _with_sign(grouped(abs(value)), value, currency)
 
 
 def short_money(value: float, currency: str | None = None) -> str:
@@ -214,16 +222,19 @@ def short_money(value: float, currency: str | None = None) -> str:
     ['950', '12.3k', '2.5M', '0']
     """
     size = abs(value)
-    for limit, letter in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
+    mark = fact("number.decimal")
+    for limit, letter in ((1e9, "bn"), (1e6, "million"), (1e3, "thousand")):
         if size >= 0.9995 * limit:
-            return _with_sign(f"{size / limit:.3g}{letter}", value, currency)
-    return _with_sign(f"{size:.3g}" if size < 999.5 else f"{size:.0f}", value, currency)
+            digits = f"{size / limit:.3g}".replace(".", mark)
+            return _with_sign(f"{digits}{fact(f'number.{letter}')}", value, currency)
+    return _with_sign(f"{size:.3g}".replace(".", mark) if size < 999.5 else f"{size:.0f}", value, currency)
 
 
 def _with_sign(digits: str, value: float, currency: str | None) -> str:
     minus = "−" if value < 0 and any(digit in digits for digit in "123456789") else ""
-    unit = f"{SYMBOLS.get(currency, currency)}{THIN}" if currency else ""
-    return f"{unit}{minus}{digits}"
+    if not currency:
+        return f"{minus}{digits}"
+    return say("number.money", sign=SYMBOLS.get(currency, currency), minus=minus, value=digits)
 
 
 def day(value: date | str | None, *, short: bool = False) -> str:
@@ -252,7 +263,8 @@ def day(value: date | str | None, *, short: bool = False) -> str:
         parsed = date.fromisoformat(value[:10]) if isinstance(value, str) else value
     except ValueError:
         return str(value)
-    return f"{parsed.day} {parsed:%b %Y}" if short else f"{parsed.day} {parsed:%B %Y}"
+    name = fact(f"month.{'short' if short else 'long'}.{MONTHS[parsed.month - 1]}")
+    return say("date.short" if short else "date.long", day=parsed.day, month=name, year=parsed.year)
 
 
 def month(value: str) -> str:
@@ -273,7 +285,8 @@ def month(value: str) -> str:
     >>> month("2011-12")
     'December 2011'
     """
-    return f"{date.fromisoformat(f'{value}-01'):%B %Y}"
+    parsed = date.fromisoformat(f"{value}-01")
+    return say("date.month", month=fact(f"month.alone.{MONTHS[parsed.month - 1]}"), year=parsed.year)
 
 
 def horizon(days: int) -> str:
@@ -294,7 +307,28 @@ def horizon(days: int) -> str:
     >>> horizon(365), horizon(90), horizon(1)
     ('a year', '90 days', '1 day')
     """
-    return "a year" if days in {365, 366} else counted(days, "day")
+    return say("time.year") if days in {365, 366} else counted(days, "day")
+
+
+def within(days: int) -> str:
+    """Say how soon.
+
+    Parameters
+    ----------
+    days : int
+        How many.
+
+    Returns
+    -------
+    str
+        In words.
+
+    Examples
+    --------
+    >>> within(365), within(90)
+    ('within a year', 'within 90 days')
+    """
+    return say("time.within_year") if days in {365, 366} else say("time.within_days", n=days)
 
 
 def listed(items: list[str]) -> str:
@@ -315,7 +349,8 @@ def listed(items: list[str]) -> str:
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+    last = say("list.and")
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
 
 
 def named(predictor: Any) -> str:
@@ -337,4 +372,5 @@ def named(predictor: Any) -> str:
     ('Rule: own past rate', 'Other rule')
     """
     key = str(predictor)
-    return PREDICTORS.get(key, key.replace("_", " ").capitalize())
+    known = f"predictor.{key}"
+    return say(known) if is_known(known) else key.replace("_", " ").capitalize()
