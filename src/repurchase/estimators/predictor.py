@@ -24,7 +24,7 @@ __all__ = ["BLOCK", "Prediction", "Predictor", "in_blocks"]
 Floats = npt.NDArray[np.float64]
 Answer = TypeVar("Answer")
 
-BLOCK = 131_072
+BLOCK = 65_536
 """Customers looked at together: fewer spend their time on calls, more do not fit the cache."""
 YEAR_DAYS = 365
 
