@@ -336,7 +336,8 @@ class TestReport:
         assert str(page) in outcome.out
         html = page.read_text(encoding="utf-8")
         assert html.count("<svg") >= 8
-        assert "<script" not in html
+        assert "<script src" not in html
+        assert "script-src 'sha256-" in html
         assert 'src="http' not in html
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
+from repurchase.jobs.erasure import ids_in_page, language_of
 from repurchase.jobs.forget import SOURCES_STAY, forget
 from repurchase.orders.pseudonyms import key_mark, pseudonymise
 from repurchase.report.reading import read_monitor, read_run
@@ -299,3 +300,17 @@ def test_a_damaged_file_of_ours_is_refused_before_it_is_lost(tmp_path):
 def test_a_home_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         forgotten(tmp_path / "nowhere", "17")
+
+
+def test_a_page_that_lists_a_customer_for_its_script_only(tmp_path):
+    (tmp_path / "outputs").mkdir()
+    page = tmp_path / "outputs" / "page.html"
+    listed = '<script type="application/json" id="customer-data">{"columns":{"id":["16","17","\\u003c18"]}}</script>'
+    page.write_text(f'<html lang="nb"><meta name="generator" content="repurchase 0.1.0">{listed}')
+
+    assert ids_in_page(page, {"17", "<18", "16 "}.__contains__) == ["17", "<18"]
+    assert language_of(page) == "nb"
+    lines = forgotten(tmp_path, "17")
+
+    assert "outputs/page.html: removed, since the scores it was made from are not there." in lines
+    assert not page.exists()

@@ -121,9 +121,10 @@ def test_cohorts_leave_out_the_period_that_is_not_over() -> None:
     )
     measured = measures_of(rows, as_of=date(2023, 9, 29))
     assert measured["cohort_period"] == "month"
+    shares = [[1.0, 0.5, 0, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0, 0]]
     assert measured["cohorts"] == [
-        {"cohort": "2023-01", "size": 2, "active_share": [1.0, 0.5, 0, 0, 0, 0, 0, 0]},
-        {"cohort": "2023-02", "size": 1, "active_share": [1.0, 0, 0, 0, 0, 0, 0]},
+        {"cohort": "2023-01", "size": 2, "active_share": shares[0], "sales_share": shares[0]},
+        {"cohort": "2023-02", "size": 1, "active_share": shares[1], "sales_share": shares[1]},
     ]
     whole = measures_of(rows, as_of=date(2023, 9, 30))["cohorts"]
     assert whole[0]["active_share"][8] == 0.5
@@ -230,10 +231,47 @@ def second_opinion(orders: pl.DataFrame, as_of: date) -> dict[str, Any]:
         "median_within_days": longest,
         "sales_total": total / 100,
         "returning_sales_share": later / total if 0 <= later <= total and total else None,
+        "reorder_rate": _part(
+            sum(len(sold[who, day]) for who, bought in days.items() for day in bought[1:]),
+            sum(len(sold[who, day]) for who, bought in days.items() for day in bought),
+        ),
+        "spenders": spenders_one_by_one(net, days),
+        "rhythm": rhythm_one_by_one(days),
         "retention_window_days": 90,
         "monthly": months_one_by_one(net, sold, days, as_of),
-        **cohorts_one_by_one(days, as_of),
+        **cohorts_one_by_one(net, days, as_of),
     }
+
+
+def _part(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def spenders_one_by_one(net: dict[tuple[str, date], int], days: dict[str, list[date]]) -> dict[str, Any]:
+    groups = {"once": [], "returning": []}
+    for who, bought in days.items():
+        groups["once" if len(bought) == 1 else "returning"].append(who)
+    found = {}
+    for name, members in groups.items():
+        spent = sum(amount for (who, day), amount in net.items() if who in members and day >= days[who][0])
+        found[name] = {
+            "customers": len(members),
+            "sales_per_customer": spent / 100 / len(members) if members else None,
+            "sales_per_purchase_day": spent / 100 / sum(len(days[who]) for who in members) if members else None,
+        }
+    return found
+
+
+def rhythm_one_by_one(days: dict[str, list[date]]) -> dict[str, Any] | None:
+    means = [((bought[-1] - bought[0]).days, len(bought) - 1) for bought in days.values() if len(bought) > 1]
+    gaps = sorted(min((2 * span + steps) // (2 * steps), 730) for span, steps in means)  # halves are rounded up
+    if not gaps:
+        return None
+    quartiles = {
+        name: gaps[-(-len(gaps) * part // 4) - 1]
+        for part, name in ((1, "quarter_days"), (2, "median_days"), (3, "three_quarters_days"))
+    }
+    return {"customers": len(gaps), **quartiles, "longest_days": 730}
 
 
 def months_one_by_one(
@@ -250,7 +288,11 @@ def months_one_by_one(
         so_far = [bought for bought in days.values() if bought[0] < following]
         before = {who for who, bought in days.items() if any(start < day <= middle for day in bought)}
         kept = {who for who in before if any(middle < day <= end for day in days[who])}
-        old_enough = min(bought[0] for bought in days.values()) <= start + timedelta(days=1)
+        first = min(bought[0] for bought in days.values())
+        old_enough = first <= start + timedelta(days=1)
+        year, years = end - timedelta(days=365), end - timedelta(days=730)
+        before_year = {who for who, bought in days.items() if any(years < day <= year for day in bought)}
+        kept_year = {who for who in before_year if any(year < day <= end for day in days[who])}
         sales = {key: amount for key, amount in net.items() if month <= key[1] < following}
         rows.append(
             {
@@ -259,6 +301,9 @@ def months_one_by_one(
                 "new_customers": len(new),
                 "returning_customers": len(here - new),
                 "orders": sum(len(sold[who, day]) for who in here for day in days[who] if month <= day < following),
+                "reorders": sum(
+                    len(sold[who, day]) for who in here for day in days[who][1:] if month <= day < following
+                ),
                 "sales": sum(sales.values()) / 100,
                 "returning_sales": sum(v for (who, day), v in sales.items() if who in days and day > days[who][0])
                 / 100,
@@ -266,6 +311,9 @@ def months_one_by_one(
                 if so_far
                 else None,
                 "retention": len(kept) / len(before) if old_enough and before else None,
+                "retention_year": len(kept_year) / len(before_year)
+                if before_year and first <= years + timedelta(days=1)
+                else None,
                 "complete": following - timedelta(days=1) <= as_of,
             }
         )
@@ -273,7 +321,7 @@ def months_one_by_one(
     return rows
 
 
-def cohorts_one_by_one(days: dict[str, list[date]], as_of: date) -> dict[str, Any]:
+def cohorts_one_by_one(net: dict[tuple[str, date], int], days: dict[str, list[date]], as_of: date) -> dict[str, Any]:
     numbers: dict[str, Callable[[date], int]] = {
         "week": lambda day: (day - date(1999, 1, 4)).days // 7,
         "month": lambda day: day.year * 12 + day.month - 1,
@@ -300,7 +348,17 @@ def cohorts_one_by_one(days: dict[str, list[date]], as_of: date) -> dict[str, An
             sum(any(number(day) == period for day in days[who]) for who in members) / len(members)
             for period in range(cohort, max(over, cohort) + 1)
         ]
-        cohorts.append({"cohort": names[unit](cohort), "size": len(members), "active_share": active})
+        spent = [
+            sum(
+                amount
+                for (who, day), amount in net.items()
+                if who in members and day >= days[who][0] and number(day) == period
+            )
+            for period in range(cohort, max(over, cohort) + 1)
+        ]
+        shares = [part / spent[0] if spent[0] > 0 else None for part in spent]
+        row = {"cohort": names[unit](cohort), "size": len(members), "active_share": active, "sales_share": shares}
+        cohorts.append(row)
     return {"cohort_period": unit, "cohorts": cohorts, "cohorts_left_out": len(days) - len(latest)}
 
 
@@ -422,3 +480,74 @@ def test_real_logs_give_small_json(shared_data: Path) -> None:
     measured = measures_of(orders, as_of=date(2011, 12, 9))
     assert len(json.dumps(measured, allow_nan=False)) < 20_000
     assert measured["cohort_period"] == "quarter"
+
+
+def test_who_spends_how_often_and_in_which_rhythm_by_hand() -> None:
+    found = measures_of(
+        log(
+            ("anna", "1", "2022-01-10", 50.0),
+            ("anna", "2", "2022-01-20", 30.0),
+            ("anna", "3", "2023-01-05", 20.0),
+            ("anna", "4", "2023-01-06", -5.0),
+            ("bert", "5", "2022-02-01", 100.0),
+            ("cleo", "6", "2022-03-01", 10.0),
+            ("cleo", "7", "2022-03-31", 10.0),
+            ("dora", "8", "2024-01-20", 8.0),
+        ),
+        as_of=date(2024, 1, 31),
+    )
+
+    assert found["spenders"] == {
+        "once": {"customers": 2, "sales_per_customer": 54.0, "sales_per_purchase_day": 54.0},
+        "returning": {"customers": 2, "sales_per_customer": 57.5, "sales_per_purchase_day": 23.0},
+    }
+    assert found["rhythm"] == {
+        "customers": 2, "quarter_days": 30, "median_days": 30, "three_quarters_days": 180, "longest_days": 730,
+    }  # fmt: skip
+    assert found["reorder_rate"] == 3 / 7
+    last = found["monthly"][-1]
+    assert (last["orders"], last["reorders"]) == (1, 0)
+    # In the year to the end of January 2023, and of those also in the year to the end of January 2024: nobody; anna,
+    # bert and cleo bought in the first (anna twice), none in the second.
+    assert last["retention_year"] == 0.0
+    assert found["monthly"][-2]["retention_year"] is None
+    cohorts = {row["cohort"]: row for row in found["cohorts"]}
+    assert found["cohort_period"] == "quarter"
+    assert cohorts["2022-Q1"]["sales_share"] == [1.0, 0, 0, 0, 15 / 200, 0, 0, 0]
+
+
+def test_a_year_s_retention_by_a_second_opinion() -> None:
+    random = Random(3)
+    rows = [
+        (f"c{who}", f"{who}-{number}", (date(2021, 1, 1) + timedelta(days=random.randrange(1200))).isoformat(), 5.0)
+        for who in range(120)
+        for number in range(random.randrange(1, 6))
+    ]
+    as_of = date(2024, 4, 30)
+    bought = defaultdict(set)
+    for who, _, when, _ in rows:
+        bought[who].add(date.fromisoformat(when))
+    found = measures_of(log(*rows), as_of=as_of)
+
+    for month, end in (("2024-04", as_of), ("2023-12", date(2023, 12, 31))):
+        lately, before = end - timedelta(days=365), end - timedelta(days=730)
+        start = {who for who, days in bought.items() if any(before < day <= lately for day in days)}
+        kept = {who for who in start if any(lately < day <= end for day in bought[who])}
+        row = next(row for row in found["monthly"] if row["month"] == month)
+        assert row["retention_year"] == len(kept) / len(start)
+
+
+def test_new_counts_of_parts_give_the_whole_s() -> None:
+    rows = [
+        (f"c{who % 40}", str(who), f"2023-{who % 12 + 1:02d}-{who % 27 + 1:02d}", 1.0 + who % 7 - 2.0 * (who % 11 == 0))
+        for who in range(200)
+    ]
+    orders, as_of = log(*rows), date(2024, 2, 1)
+    whole = measures_of(orders, as_of=as_of)
+    parts = [orders.filter(pl.col("customer_id").str.ends_with(str(last))) for last in range(10)]
+    counts = [count_purchases(ledger(part, observed_until=as_of), as_of=as_of) for part in parts if part.height]
+
+    added = repeat_business(reduce(add, counts))
+
+    for name in ("spenders", "rhythm", "reorder_rate", "cohorts", "monthly"):
+        assert added[name] == whole[name], name

@@ -58,8 +58,8 @@ class Books:
         return Ledger(pl.concat(ids), pl.concat(entries), self.observed_until, self.has_amounts)
 
     def _read(self, path: Path) -> Ledger:
-        entries = pl.read_ipc(path / _ENTRIES)
-        ids = pl.read_ipc(path / _IDS).to_series()
+        entries = pl.scan_ipc(path / _ENTRIES, glob=False).collect()
+        ids = pl.scan_ipc(path / _IDS, glob=False).collect().to_series()
         return Ledger(ids, entries, self.observed_until, self.has_amounts)
 
 

@@ -236,7 +236,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _customers(path: Path) -> pl.DataFrame:
     try:
-        rows = pl.read_parquet(path)
+        rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError) as fault:
         raise InputError(f"{path} cannot be read: it belongs to the campaign. Restore it from a backup.") from fault
     absent = [name for name in (*SEALED, "seal") if name not in rows.columns]

@@ -114,7 +114,9 @@ def read_past(paths: Sequence[Path], *, horizon_days: int) -> Past:
 def _outcomes(measured: Path) -> pl.DataFrame:
     path = measured.with_name(measured.name.removesuffix(MEASURED) + OUTCOMES)
     try:
-        return pl.read_parquet(path, columns=["arm", "bought", "p", "spend", *KNOWN])
+        return pl.read_parquet(
+            path, glob=False, hive_partitioning=False, columns=["arm", "bought", "p", "spend", *KNOWN]
+        )
     except (OSError, pl.exceptions.PolarsError) as fault:
         raise InputError(
             f"{path} cannot be read: it says what the campaign's customers did, and belongs beside {measured.name}. "

@@ -1,5 +1,6 @@
 """What has changed in the orders since the scores that lie at the same place were made."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -11,8 +12,11 @@ import polars as pl
 from repurchase.features.rfm import rfm
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.intake import Intake
+from repurchase.tables import SCORES
 
 __all__ = ["LastRun", "changes_since", "last_run"]
+
+logger = logging.getLogger("repurchase")
 
 _HISTORY = ("orders", "last_order_date", "spend_total")
 _SAME_MONEY = 0.005
@@ -77,15 +81,19 @@ def last_run(scores: Path, run: Mapping[str, Any] | None, *, pseudonyms: Mapping
 
 
 def _known_then(scores: Path) -> pl.LazyFrame | None:
+    # Every value of a CSV is read as text: a guess at the type of ids loses their zeros.
+    if scores.suffix == ".csv":
+        lazy = pl.scan_csv(scores, infer_schema=False, glob=False)
+    else:
+        lazy = pl.scan_parquet(scores, glob=False, hive_partitioning=False)
     try:
-        lazy = pl.scan_csv(scores, try_parse_dates=True) if scores.suffix == ".csv" else pl.scan_parquet(scores)
         columns = set(lazy.collect_schema().names())
     except (OSError, pl.exceptions.PolarsError):
         return None
     if not {"customer_id", "status", *_HISTORY} <= columns:
         return None
     known = lazy.filter(pl.col("status") == "scored")
-    return known.select(pl.col("customer_id").cast(pl.String), *(pl.col(name) for name in _HISTORY))
+    return known.select("customer_id", *(pl.col(name).cast(SCORES.schema[name], strict=False) for name in _HISTORY))
 
 
 def changes_since(last: LastRun | None, intake: Intake) -> dict[str, Any] | None:
@@ -111,6 +119,14 @@ def changes_since(last: LastRun | None, intake: Intake) -> dict[str, Any] | None
     """
     if last is None:
         return None
+    try:
+        return _changes(last, intake)
+    except (OSError, pl.exceptions.PolarsError) as fault:  # the scores of last night, not tonight's
+        logger.warning("What has changed is not known: the earlier scores cannot be read (%s)", type(fault).__name__)
+        return None
+
+
+def _changes(last: LastRun, intake: Intake) -> dict[str, Any]:
     orders, cleaning = last.run.get("orders") or {}, last.run.get("cleaning") or {}
     compared = None
     if last.scores is not None and last.as_of <= intake.as_of:

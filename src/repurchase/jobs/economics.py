@@ -98,6 +98,8 @@ def economics(
         raise InputError(f"--uplift must be above 0 and below 100 points. Got {uplift_points:g} instead.")
     if new_customer_cost is not None and not new_customer_cost >= 0:
         raise InputError(f"--new-customer-cost must be 0 or more. Got {new_customer_cost:g} instead.")
+    if reach is not None and reach < 1:
+        raise InputError(f"--reach must be 1 or more customers. Got {reach:,} instead.")
     facts = scores_of(scores)
     usual = max((days for days in facts.horizons if days <= MOST_USUAL_DAYS), default=facts.horizons[0])
     horizon = horizon_of(facts, horizon_days or usual)
@@ -105,7 +107,7 @@ def economics(
     uplift = uplift_points / 100
     curve = reach_curve(who, uplift=uplift, terms=terms)
     retention = point_of_retention(who, margin=terms.margin, off=off)
-    found = reaching(who, reach or max(curve.best, 1), uplift=uplift, terms=terms, off=off)
+    found = reaching(who, max(curve.best, 1) if reach is None else reach, uplift=uplift, terms=terms, off=off)
     rows = table_rows(retention, found)
     record: dict[str, Any] = plain(
         {

@@ -91,8 +91,8 @@ def stage_without(path: Path, column: str, wanted: Collection[str], staged: Path
 
 def _scan(path: Path) -> pl.LazyFrame:
     if path.suffix.lower() == ".csv":
-        return pl.scan_csv(path, infer_schema=False)
-    return pl.scan_parquet(path)
+        return pl.scan_csv(path, infer_schema=False, glob=False)
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
 
 
 def list_without(path: Path, wanted: Collection[str], *, told: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
@@ -139,7 +139,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _parquet_without(path: Path, wanted: Collection[str], told: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
-    rows = pl.read_parquet(path)
+    rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
     ids = clean_ids(rows[id_column(rows.columns, told=told, path=path)]).alias("id")
     theirs = ids.is_in(pl.Series(sorted(wanted), dtype=pl.String()).implode()).fill_null(value=False)
     content = io.BytesIO()

@@ -238,7 +238,8 @@ def _in_partitions(
         on_progress(number + 1, spill.partitions)
     require_sales(tally, source=log.source)
     books = Books(tuple(book for book in kept if book), max(tally.days), ruled.has_amounts)
-    return _intake(log, tally, books, pl.scan_parquet(aside), settled=_Settled(forms, facts, ruled), as_of=as_of)
+    set_aside = pl.concat([pl.scan_parquet(part, glob=False, hive_partitioning=False) for part in aside])
+    return _intake(log, tally, books, set_aside, settled=_Settled(forms, facts, ruled), as_of=as_of)
 
 
 def _keep(judged: Judged, folder: Path, ruled: Rulings) -> Path | None:

@@ -40,7 +40,7 @@ class ScoreParts:
     def schema(self) -> pl.Schema:
         """The columns and their types."""
         first = self.kept[0]
-        return first.schema if isinstance(first, pl.DataFrame) else pl.Schema(pl.read_parquet_schema(first))
+        return first.schema if isinstance(first, pl.DataFrame) else _lazy(first).collect_schema()
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Give the scores part by part.
@@ -51,7 +51,7 @@ class ScoreParts:
             Rows of one part.
         """
         for part in self.kept:
-            yield part if isinstance(part, pl.DataFrame) else pl.read_parquet(part)
+            yield part if isinstance(part, pl.DataFrame) else _lazy(part).collect()
 
     def lazy(self) -> pl.LazyFrame:
         """Give the scores as one table that need not be in memory.
@@ -61,7 +61,7 @@ class ScoreParts:
         LazyFrame
             Rows in their order.
         """
-        parts = [part.lazy() if isinstance(part, pl.DataFrame) else pl.scan_parquet(part) for part in self.kept]
+        parts = [_lazy(part) for part in self.kept]
         return pl.concat(parts)
 
     def count(self, **values: str) -> int:
@@ -79,6 +79,12 @@ class ScoreParts:
         """
         rows = self.lazy().filter(*(pl.col(name) == value for name, value in values.items()))
         return int(rows.select(pl.len()).collect(engine="streaming").item())
+
+
+def _lazy(part: pl.DataFrame | Path) -> pl.LazyFrame:
+    if isinstance(part, pl.DataFrame):
+        return part.lazy()
+    return pl.scan_parquet(part, glob=False, hive_partitioning=False)  # the folder's name may hold any signs
 
 
 def parts_folder(folder: Path, about: Mapping[str, Any]) -> Path:

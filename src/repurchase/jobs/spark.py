@@ -169,7 +169,7 @@ class Cluster:
         said = (*log.notes, *forms.notes, *facts.notes(log.layout))
         report = tally.report(log.layout, ruled, notes=said)
         aside = fetched(of_kind(notes, "aside"), folder / "aside")
-        set_aside = pl.scan_parquet(aside) if aside else pl.LazyFrame()
+        set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
         return Intake(plain, report, tally, books, set_aside, resolve_as_of(tally.days, as_of=as_of))
 
     def score(

@@ -62,14 +62,14 @@ def score_lines(scored: "Scored") -> list[str]:
 def _changed(changes: dict[str, Any] | None) -> list[str]:
     found = (changes or {}).get("customers") or {}
     named = {
-        "corrected": "whose earlier orders changed",
-        "gone": "who are gone",
-        "late": "whose earlier orders came late",
+        "corrected": "with other earlier orders than then",
+        "gone": "gone",
+        "late": "with earlier orders that were not there then",
     }
     told = [f"{found[name]:,} {words}" for name, words in named.items() if found.get(name)]
     if changes is None or not told:
         return []
-    return [f"Since the last run (as of {changes['as_of']}), customers {'; '.join(told)}."]
+    return [f"Customers beside the last run (as of {changes['as_of']}): {'; '.join(told)}."]
 
 
 def version_line(row: "VersionRow") -> str:

@@ -1,5 +1,6 @@
 """Train, judge on later orders, keep, and promote if it is better."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repurchase.errors import BundleError
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.model import RepurchaseModel
 from repurchase.evaluation.backtest import backtest
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from repurchase.jobs.spark_training import Taught
 
 __all__ = ["Trained", "train"]
+
+logger = logging.getLogger("repurchase")
 
 TIE = 1e-9
 """A candidate that equals the champion has seen newer orders: it passes."""
@@ -201,7 +205,11 @@ def _champion_evaluation(
     days = evaluation.get("primary_horizon_days")
     if champion is None or days is None:
         return None
-    theirs = RepurchaseModel.from_state(load_bundle(resolve(home, champion)).state)
+    try:
+        theirs = RepurchaseModel.from_state(load_bundle(resolve(home, champion)).state)
+    except BundleError as fault:
+        logger.warning("The champion cannot be compared with and counts as none: %s", fault)
+        return None
     if days not in theirs.horizons_:
         return {"backtest": []}
     if theirs.random_state == model.random_state:

@@ -134,7 +134,9 @@ class Spill:
         DataFrame
             Rows of the export, in its order: all rows of these customers.
         """
-        return pl.concat([pl.read_ipc(file) for file in sorted(_folder(self.folder, number).iterdir())])
+        return pl.concat(
+            [pl.scan_ipc(file, glob=False).collect() for file in sorted(_folder(self.folder, number).iterdir())]
+        )
 
     def remove(self, number: int) -> None:
         """Give the disk space of a partition back.

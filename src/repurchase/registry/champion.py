@@ -228,7 +228,7 @@ def promote(home: Path, version: str, *, force: bool = False) -> str:
     load_bundle(folder)
     with locked(home / "models"):
         before = read_standings(home)
-        verdict = before.verdicts.get(number, {"passed": False, "words": "the gate has not judged it"})
+        verdict = before.verdicts.get(number, {"passed": False, "words": "The gate has not judged it."})
         if not force and not verdict["passed"] and before.aliases.get("champion") != number:
             raise PromotionRefused(
                 f"Version {number} stays what it is. {verdict['words']} "

@@ -103,6 +103,7 @@ def repeat_within(measures: Measures) -> Picture | None:
         ]
         bars = axes.bar(names, list(shares.values()), color=BLUE, width=0.6)
         axes.bar_label(bars, [share(part) for part in shares.values()], padding=3)
+        axes.tick_params(axis="x", labelsize=9)
         _percent_axis(axes, max(shares.values()) * 1.15)
         axes.grid(visible=False, axis="x")
         label_axes(axes, x=say("figure.watched_axis"), y=say("figure.came_back"))

@@ -209,7 +209,11 @@ def read_scores(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file. Send what `repurchase score` wrote, a .parquet or .csv file.")
     try:
-        return _read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
+        return (
+            _read_csv(path)
+            if path.suffix.lower() == ".csv"
+            else pl.read_parquet(path, glob=False, hive_partitioning=False)
+        )
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as fault:
         why = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         words = f"{path}: not readable as scores ({why}). Send what `repurchase score` wrote."
@@ -220,7 +224,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         header = next(csv.reader(lines), [])
     known = scores_table(_horizons(header)).schema
-    return pl.read_csv(path, schema_overrides={name: known.get(name, pl.String()) for name in header})
+    return pl.read_csv(path, glob=False, schema_overrides={name: known.get(name, pl.String()) for name in header})
 
 
 def read_run(scores_path: Path) -> tuple[dict[str, Any], str | None]:

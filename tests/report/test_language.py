@@ -1,0 +1,93 @@
+"""Every language says everything, with the same figures in it; plurals; and nothing is said that is not used."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import polars as pl
+import pytest
+
+from repurchase.errors import InputError
+from repurchase.report import figures
+from repurchase.report.language import FORMS, LOCALES, catalogue, plural_form, say, speaking
+from repurchase.report.page import build_report, write_report
+
+HERE = Path(str(files("repurchase.report")))
+OTHERS = [name for name in LOCALES if name != "en"]
+
+
+def names(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def forms(text: Any) -> dict[str, str]:
+    return {"": text} if isinstance(text, str) else dict(text)
+
+
+@pytest.mark.parametrize("locale", OTHERS)
+def test_no_language_lacks_a_text_or_a_figure(locale: str) -> None:
+    english, other = catalogue("en"), catalogue(locale)
+    assert set(other) == set(english)
+    for key, text in english.items():
+        wanted = set().union(*(names(form) for form in forms(text).values())) - {"n"}
+        for form in forms(other[key]).values():
+            assert names(form) - {"n"} == wanted, key
+            assert form, key
+        assert isinstance(other[key], str) == isinstance(text, str), key
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_whatever_counts_has_every_plural_form(locale: str) -> None:
+    counting = [text for text in catalogue(locale).values() if not isinstance(text, str)]
+    assert counting
+    assert {tuple(text) for text in counting} == {FORMS[locale]}
+    assert {plural_form(n, locale) for n in range(200)} == set(FORMS[locale])
+
+
+def test_russian_words_are_russian() -> None:
+    allowed = {"number.csv_separator", "people.file", "campaigns.plan_command", "campaigns.measure_command"}
+    for key, text in catalogue("ru").items():
+        for form in forms(text).values():
+            bare = re.sub(r"\{\w+\}|`[^`]+`|CSV|JavaScript|PSI|AUC", "", form)
+            assert key in allowed or not re.search(r"[A-Za-z]", bare), key
+
+
+def test_every_text_is_used() -> None:
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in HERE.iterdir() if path.suffix in (".py", ".html", ".js")
+    )
+    made = ("month.", "n.", "of.", "segment.", "action.", "rule.", "reason.", "phrase.", "band.", "unit.", "after.")
+    made += ("figure.next.", "figure.next_late.", "figure.money_next.", "cleaning.", "grade.", "predictor.", "words.")
+    made += ("measure.", "formula.", "people.", "campaigns.", "measures.", "date.", "number.", "intake.", "made.")
+    unused = [key for key in catalogue("en") if key not in sources and not key.startswith(made)]
+    assert unused == []
+
+
+def test_a_language_that_nobody_speaks(tmp_path: Path, scored: pl.DataFrame) -> None:
+    scored.write_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(InputError, match=r"unknown locale 'xx'. Known: en, nb, nl, ru"):
+        write_report(tmp_path / "scores.parquet", tmp_path / "page.html", locale="xx")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_english_is_spoken_again_afterwards() -> None:
+    with pytest.raises(RuntimeError), speaking("ru"):
+        raise RuntimeError
+    assert say("n.customer", n=1) == "1 customer"
+
+
+@pytest.mark.parametrize("locale", OTHERS)
+def test_what_is_left_in_english_is_marked(
+    scored: pl.DataFrame, record: dict[str, Any], locale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    page = build_report(
+        scored.with_columns(reason_1=pl.lit(None, pl.String), action=pl.lit(None, pl.String)), record, locale=locale
+    )
+    assert f'<html lang="{locale}">' in page
+    body = re.sub(r"<(script|style).*?</\1>", "", page[page.index("<body>") :], flags=re.DOTALL)
+    body = re.sub(r"<(span|ul) lang=\"en\">.*?</\1>|<code>.*?</code>|<footer>.*", "", body, flags=re.DOTALL)
+    words = set(re.findall(r"[a-z]+", re.sub(r"<[^>]*>", " ", body).lower()))
+    assert words & {"the", "customers", "with", "bought", "and", "risk", "days", "not"} == set()
