@@ -173,3 +173,10 @@ def test_nobody_worth_reaching_is_said() -> None:
             design=Design(campaign="May", effect=0.05),
             assumption=Assumption(uplift=0.05),
         )
+
+
+def test_nobody_is_chosen_at_a_loss() -> None:
+    made = planned()
+
+    assert made.facts["candidates"]["chosen"] < made.facts["candidates"]["asked"]
+    assert made.customers["gain"].min() > 0

@@ -198,6 +198,7 @@ def plan_campaign(
     InputError
         If nobody is worth reaching, or the budget does not reach far enough for two groups.
     """
+    # One push of all candidates: whoever was chosen for a gain keeps it, and every scenario moves the same customers.
     uplift = push(who.p, min(assumption.uplift, _most(who))) if learned is None else np.maximum(learned, 0.0)
     cost, gain = worth(who, uplift, terms) if has_money else (_cost_only(who, uplift, terms), uplift)
     ranked = _ranked(ids, cost, gain)
@@ -209,8 +210,14 @@ def plan_campaign(
         )
     chosen, arms = _within_budget(ids, who, cost, ranked, terms=terms, design=design)
     mine = who.take(chosen)
-    lifted = push(mine.p, min(assumption.uplift, _most(mine))) if learned is None else uplift[chosen]
+    lifted = uplift[chosen]
     final_cost, final_gain = worth(mine, lifted, terms)
+
+    def moved(share: float) -> Floats:
+        if learned is not None:
+            return lifted * (share / assumption.uplift)
+        return push(who.p, min(share, _most(who)))[chosen]
+
     customers = pl.DataFrame(
         {
             "customer_id": ids.gather(pl.Series(chosen)),
@@ -228,9 +235,7 @@ def plan_campaign(
         "candidates": {"asked": len(ids), "worth_reaching": len(ranked), "chosen": len(chosen)},
         "arms": _counts(arms),
         "power": _power(mine, arms, design),
-        **_outlook(
-            mine, lifted, arms.treated, terms=terms, assumption=assumption, flags=(learned is not None, has_money)
-        ),
+        **_outlook(mine, moved, arms.treated, terms=terms, assumption=assumption, has_money=has_money),
         "strata": _strata(arms),
     }
     return Planned(customers, facts)
@@ -337,24 +342,23 @@ def _power(mine: Candidates, arms: Arms, design: Design) -> dict[str, Any]:
 
 def _outlook(
     mine: Candidates,
-    uplift: Floats,
+    moved: Callable[[float], Floats],
     treated: npt.NDArray[np.bool_],
     *,
     terms: Terms,
     assumption: Assumption,
-    flags: tuple[bool, bool],
+    has_money: bool,
 ) -> dict[str, Any]:
-    """Expected of those reached; the push is settled on all chosen, so that every scenario is of the same making."""
-    learned, has_money = flags
+    """Expected of those reached, as assumed and in other scenarios."""
     reached = mine.take(treated)
     pays = break_even(reached, terms) if has_money else None
     scenarios = []
     for name, share in _scenarios(assumption):
-        moved = uplift * (share / assumption.uplift) if learned else push(mine.p, min(share, _most(mine)))
-        scenarios.append(
-            {"name": name, "uplift_points": 100 * share, **_told(expected(reached, moved[treated], terms))}
-        )
-    main = expected(reached, uplift[treated], terms, relative_error=assumption.error / assumption.uplift)
+        told = _told(expected(reached, moved(share)[treated], terms))
+        scenarios.append({"name": name, "uplift_points": 100 * share, **told})
+    main = expected(
+        reached, moved(assumption.uplift)[treated], terms, relative_error=assumption.error / assumption.uplift
+    )
     return {
         "expected": _told(main) if has_money else _without_money(_told(main)),
         "scenarios": scenarios if has_money else [_without_money(row) for row in scenarios],
