@@ -97,7 +97,7 @@ def test_aliases_move_and_come_back(plain: Path) -> None:
 
 
 def test_a_version_that_was_never_judged_needs_force(plain: Path) -> None:
-    with pytest.raises(PromotionRefused, match="The gate has not judged it. Promote it"):
+    with pytest.raises(PromotionRefused, match=r"The gate has not judged it\. Promote it"):
         promote(plain, "1")
 
 
