@@ -153,3 +153,18 @@ class TestRequireWritable:
             require_writable(tmp_path / "home")
         with pytest.raises(DeliveryError, match="inner cannot be written"):
             require_writable(tmp_path / "home" / "inner")
+
+
+def test_a_folder_in_the_way_of_one_file_stops_all_of_them(tmp_path: Path) -> None:
+    out = tmp_path / "s.parquet"
+    (tmp_path / "s.quarantine.parquet").mkdir()
+
+    with (
+        pytest.raises(DeliveryError, match=r"a folder named s\.quarantine\.parquet is in the way"),
+        deliver_to(out) as made,
+    ):
+        for suffix in (".parquet", ".run.json", ".quarantine.parquet"):
+            made.staged(made.beside(suffix)).write_text("new")
+        made.publish()
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.quarantine.parquet"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import EISDIR
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -86,13 +87,19 @@ class Delivery:
         ------
         OSError
             If the disk or the folder refuses; `deliver_to` makes a `DeliveryError` of it.
+        IsADirectoryError
+            Likewise, if a folder has one of the names.
         """
         made = sorted(self.staging.iterdir(), key=lambda path: path.name == self.out.name)
+        targets = {path: self.out.parent / path.name for path in made}
+        in_the_way = [target for target in targets.values() if target.is_dir()]
+        if in_the_way:
+            raise IsADirectoryError(EISDIR, f"a folder named {in_the_way[0].name} is in the way")
         for path in made:
             to_disk(path)
         with unbroken():
-            for path in made:
-                path.replace(self.out.parent / path.name)
+            for path, target in targets.items():
+                path.replace(target)
             self.staging.rmdir()
 
 
