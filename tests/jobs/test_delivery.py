@@ -155,16 +155,17 @@ class TestRequireWritable:
             require_writable(tmp_path / "home" / "inner")
 
 
-def test_a_folder_in_the_way_of_one_file_stops_all_of_them(tmp_path: Path) -> None:
-    out = tmp_path / "s.parquet"
-    (tmp_path / "s.quarantine.parquet").mkdir()
-
-    with (
-        pytest.raises(DeliveryError, match=r"a folder named s\.quarantine\.parquet is in the way"),
-        deliver_to(out) as made,
-    ):
+def deliver_three(out: Path) -> None:
+    with deliver_to(out) as made:
         for suffix in (".parquet", ".run.json", ".quarantine.parquet"):
             made.staged(made.beside(suffix)).write_text("new")
         made.publish()
+
+
+def test_a_folder_in_the_way_of_one_file_stops_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "s.quarantine.parquet").mkdir()
+
+    with pytest.raises(DeliveryError, match=r"a folder named s\.quarantine\.parquet is in the way"):
+        deliver_three(tmp_path / "s.parquet")
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.quarantine.parquet"]
