@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -337,7 +338,7 @@ class TestReport:
         html = page.read_text(encoding="utf-8")
         assert html.count("<svg") >= 8
         assert "<script src" not in html
-        assert "script-src 'sha256-" in html
+        assert "script-src 'sha256-" in unescape(html)
         assert 'src="http' not in html
 
 
