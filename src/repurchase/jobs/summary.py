@@ -51,7 +51,8 @@ def score_lines(scored: "Scored") -> list[str]:
     """
     run, counts = scored.run, scored.run["counts"]
     words = (
-        f"{counts['scored']:,} customer{'' if counts['scored'] == 1 else 's'} scored as of {run['as_of']} by version {run['model_version']}; "
+        f"{counts['scored']:,} customer{'' if counts['scored'] == 1 else 's'} scored as of {run['as_of']} "
+        f"by version {run['model_version']}; "
         f"{counts['no_history']:,} without history. Scores: {scored.out}{_beside(scored)}"
     )
     twice = f"{counts['duplicates_in_list']:,} ids stood in the list more than once; each is scored once."
