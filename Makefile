@@ -60,9 +60,13 @@ notebooks: $(STAMP) ## run the notebooks as they are
 	@$(BIN)/python -m pytest --quiet --nbmake --nbmake-timeout=600 notebooks
 
 .PHONY: test
-test: $(STAMP) ## run every test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile
+test: $(STAMP) ## run the tests and the notebooks
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile --ignore=tests/spark
 	@$(MAKE) --no-print-directory notebooks
+
+.PHONY: test-spark
+test-spark: $(STAMP) ## run the tests that start a Spark cluster on this machine
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet tests/spark
 
 .PHONY: lint
 lint: $(STAMP) ## check style
