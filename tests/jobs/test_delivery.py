@@ -1,8 +1,10 @@
 """All of a job's files appear whole or none does, and one job at a time makes them."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +124,25 @@ class TestOneAtATime:
             delivery.publish()
 
         assert (tmp_path / "others.csv").exists()
+
+    def test_parts_that_nobody_came_back_for_in_a_week_are_cleared_away(self, tmp_path):
+        def left(name: str, *, days: float) -> Path:
+            part = tmp_path / f".{name}.work" / "parts" / "00000.parquet"
+            part.parent.mkdir(parents=True)
+            part.write_bytes(b"customers")
+            then = time.time() - days * 24 * 3600
+            for path in (part, part.parent, part.parent.parent):
+                os.utime(path, (then, then))
+            return part
+
+        with held_by_another_process(tmp_path / "held.parquet"):
+            forsaken, waiting = left("monday.parquet", days=8), left("friday.parquet", days=6)
+            at_work, foreign = left("held.parquet", days=8), left("thesis", days=8)
+            with deliver_to(tmp_path / "today.parquet"):
+                pass
+
+        assert not forsaken.parent.parent.exists()
+        assert all(part.read_bytes() == b"customers" for part in (waiting, at_work, foreign))
 
     def test_a_killed_run_lets_go_and_its_half_is_cleared_away(self, tmp_path):
         out = tmp_path / "scores.csv"

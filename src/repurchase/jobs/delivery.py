@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ FORMATS = (".parquet", ".csv")
 _PARTS = "parts"
 _SYSTEM = re.compile(r"([^:]+?)\s*\(os error \d+\)")
 _TRIES = 10
+_KEPT_SECONDS = 7 * 24 * 3600.0
+"""How long parts of a run that was broken off wait to be gone on from, where each night has a name of its own."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def deliver_to(out: Path, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Del
                 _make_folders(out.parent, made)
                 held.enter_context(_only_one(out))
                 _clear_leftovers(out)
+                _clear_forsaken(out.parent)
                 delivery = Delivery(out, Path(tempfile.mkdtemp(prefix=_partial(out), dir=out.parent)), _work(out))
                 held.push(partial(_leave, delivery))
             yield delivery
@@ -231,6 +235,23 @@ def _clear_work(work: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
     if not any((work / _PARTS).glob("*.parquet")):
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _clear_forsaken(folder: Path) -> None:
+    """Remove parts of other outputs' runs that nobody came back for: they hold customers, and fill the disk."""
+    for work in folder.glob(".*.work"):
+        out = work.with_name(work.name.removeprefix(".").removesuffix(".work"))
+        is_ours = out.suffix in {*FORMATS, ".postgresql"} and (work / _PARTS).is_dir()
+        if is_ours and time.time() - _last_changed(work) > _KEPT_SECONDS:
+            with suppress(DeliveryError, OSError), _only_one(out):
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def _last_changed(work: Path) -> float:
+    changed = [time.time()]
+    with suppress(OSError):
+        changed = [path.stat().st_mtime for path in (work, *work.rglob("*"))]
+    return max(changed)
 
 
 def _leave(
