@@ -61,12 +61,12 @@ notebooks: $(STAMP) ## run the notebooks as they are
 
 .PHONY: test
 test: $(STAMP) ## run the tests and the notebooks
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile --ignore=tests/spark
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile --ignore=tests/faults --ignore=tests/spark
 	@$(MAKE) --no-print-directory notebooks
 
-.PHONY: test-spark
-test-spark: $(STAMP) ## run the tests that start a Spark cluster on this machine
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet tests/spark
+.PHONY: test-slow
+test-slow: $(STAMP) ## run the tests that kill jobs, fill disks and start a Spark cluster
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile tests/spark tests/faults
 
 .PHONY: lint
 lint: $(STAMP) ## check style
