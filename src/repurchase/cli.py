@@ -88,7 +88,7 @@ def demo(home: Home = Path()) -> None:
 @app.command()
 @reads_orders
 def check(told: Told, *, horizon: Horizons = None) -> None:
-    """Say which layout was found, what cleaning will do, and whether it is enough. Writes nothing."""
+    """Check an export. Says which layout was found, what cleaning will do, and whether it is enough; writes nothing."""
     from repurchase.jobs.intake import check_orders, workspace
     from repurchase.orders.sufficiency import require_sufficient
 
@@ -119,7 +119,7 @@ def train(
     spark_conf: SparkConf = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train, judge on later orders, keep, and promote what beats the champion and the rules."""
+    """Train a model and judge it on later orders. It is kept, and promoted if it beats the champion and the rules."""
     settings = told.settings(horizons=_days_ahead(horizon), random_state=seed, jobs=jobs)
     if dry_run:
         from repurchase.jobs.rehearsal import rehearse_train
@@ -188,7 +188,7 @@ def monitor(
         bool, typer.Option("--fail-on-drift", help="Exit with 3 if it says to train again.")
     ] = False,
 ) -> None:
-    """Hold earlier scores against the orders that came since, and say whether to train again."""
+    """Say what came of earlier scores. Holds them against the orders since, and says whether to train again."""
     from repurchase.jobs.monitor import monitor as run
     from repurchase.report.since import since_lines
 
@@ -209,7 +209,7 @@ def report(
         Path | None, typer.Option(help="Folder with campaign files; default the one of the scores.")
     ] = None,
 ) -> None:
-    """Make one page from scores: repeat business, segments, whom to reach, what campaigns brought, how good this is."""
+    """Make the page to open first. Repeat business, segments, whom to reach, campaigns, and how good all this is."""
     from repurchase.report.page import write_report
 
     typer.echo(f"Report: {write_report(scores, out, locale=locale, campaigns=campaigns)}")
@@ -238,7 +238,7 @@ def make_lists(
     orders: Annotated[str | None, typer.Option(help="Orders that name products: who is due for a refill?")] = None,
     columns: Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,...")] = None,
 ) -> None:
-    """Make lists from scores: who to reach, why, what to do, when, and at what cost at most."""
+    """Make lists of whom to reach. With why, what to do, by which channel, when, and at what cost at most."""
     from repurchase.jobs.list_record import Asked, list_lines
     from repurchase.jobs.lists import lists
     from repurchase.marketing.list_rules import list_rules
@@ -268,7 +268,7 @@ def forget(
     columns: Annotated[str | None, typer.Option(help="The list's column of ids: customer_id=Kunde.")] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Remove customers from scores, set-aside rows, lists and pages in the home folder. Orders are not touched."""
+    """Erase customers from what was written. Scores, set-aside rows, lists and pages under --home; orders stay."""
     from repurchase.jobs.forget import forget as run
     from repurchase.settings import Settings
 
