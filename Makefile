@@ -43,8 +43,8 @@ score: $(STAMP) orders-given ## score the customers of ORDERS into OUT
 	@$(BIN)/repurchase score $(ORDERS) --home $(HOME_DIR) --out $(OUT)
 
 .PHONY: report
-report: $(STAMP) ## make outputs/report.html from OUT
-	@$(BIN)/repurchase report $(OUT) --out $(HOME_DIR)/outputs/report.html
+report: $(STAMP) ## make outputs/report.html from OUT; with ORDERS, every purchase and product too
+	@$(BIN)/repurchase report $(OUT) --home $(HOME_DIR) $(if $(ORDERS),--orders $(ORDERS)) --out $(HOME_DIR)/outputs/report.html
 
 .PHONY: monitor
 monitor: $(STAMP) orders-given ## what came of the scores in OUT, by the ORDERS as they are now

@@ -81,7 +81,7 @@ def demo(home: Home = Path()) -> None:
     train(orders, home=home)
     out = home / "outputs" / "scores.parquet"
     score(orders, out=str(out), home=home)
-    report(out, out=home / "outputs" / "report.html")
+    report(out, out=home / "outputs" / "report.html", home=home, orders=orders)
     typer.echo(f"Models: {home / 'models'}. Runs: {home / 'mlruns'} (make mlflow). Open the report in a browser.")
 
 
@@ -208,11 +208,25 @@ def report(
     campaigns: Annotated[
         Path | None, typer.Option(help="Folder with campaign files; default the one of the scores.")
     ] = None,
+    *,
+    home: Home = Path(),
+    orders: Annotated[
+        str | None,
+        typer.Option(help="The orders the scores were made from: every purchase is drawn, and products told."),
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,...")] = None,
+    query: Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")] = None,
+    table: Annotated[str | None, typer.Option(help="Of a database: the table of orders, schema.table.")] = None,
 ) -> None:
     """Make the page to open first. Repeat business, segments, whom to reach, campaigns, and how good all this is."""
-    from repurchase.report.page import write_report
+    from repurchase.jobs.report import report as run
+    from repurchase.orders.addresses import orders_source
+    from repurchase.settings import Settings
 
-    typer.echo(f"Report: {write_report(scores, out, locale=locale, campaigns=campaigns)}")
+    source = orders_source(orders, query=query, table=table) if orders is not None else None
+    settings = Settings.load(home, columns=pairs(columns)) if orders is not None else Settings(home=home)
+    made = run(scores, out, settings=settings, locale=locale, campaigns=campaigns, orders=source)
+    typer.echo(f"Report: {made}")
 
 
 @app.command("lists")

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from repurchase.cli import app
 from repurchase.errors import DeliveryError, InputError
 from repurchase.estimators.tiers import SEGMENTS, Tiers
+from repurchase.jobs.customers import read_customers
 from repurchase.jobs.forget import forget
 from repurchase.jobs.list_record import Asked, list_lines
 from repurchase.jobs.lists import Listed, lists
@@ -115,6 +117,9 @@ def test_every_customer_stands_in_one_segments_list(scores: Path) -> None:
     assert "no history" in told
     assert made.record["thresholds"]["high_value"] == 100.0
     lines = list_lines(made.record, made.out)
+    assert list(told) != made.record["rules"]["tried"]
+    assert set(told) <= set(made.record["rules"]["tried"])
+    assert all("\u202f" not in segment["rule"] for segment in made.record["segments"])
     assert any("margin 30 % x value at risk x effect 5 %" in line for line in lines)
 
 
@@ -140,13 +145,96 @@ def test_contacts_consent_and_suppression(scores: Path) -> None:
     assert made.record["left_out"] == {"no_consent": 2, "no_valid_address": 1, "just_contacted": 1}
     assert made.record["contacts"]["repair"] == {"invalid email": 1, "invalid phone": 1, "no phone": 2}
     rows = cells(made.out / "all.csv", ";")
-    assert not {"0", "1", "2", "3"} & {row["customer_id"] for row in rows}
-    assert rows[0]["name"] == "Åse Bø"
-    assert {row["customer_id"]: row["name"] for row in cells(made.out / "9-lost.csv", ";")}["'=1+1"] == "'=cmd()"
-    assert {row["phone"] for row in rows} == {"'+4790012345"}
-    assert all("," in row["value_at_risk"] for row in rows)
+    assert not {"0", "1", "2", "3"} & {row["Kunde-ID"] for row in rows}
+    assert rows[0]["Navn"] == "Åse Bø"
+    assert {row["Kunde-ID"]: row["Navn"] for row in cells(made.out / "9-lost.csv", ";")}["'=1+1"] == "'=cmd()"
+    assert {row["Telefon"] for row in rows} == {"'+4790012345"}
+    assert all("," in row["Verdi i fare"] for row in rows)
     repair = cells(made.out / "repair.csv", ";")
-    assert {row["found"] for row in repair} == {"broken", "nei", ""}
+    assert {row["Står der nå"] for row in repair} == {"broken", "nei", ""}
+
+
+ENGLISH = {"segment", "risk", "by", "the", "and", "now", "yes", "no", "last", "order", "orders", "days", "ago", "spend"}
+ENGLISH |= {"customer", "win", "back", "lost", "reach", "first", "thank", "phone", "mail", "invalid", "reason", "found"}
+ENGLISH |= {
+    "action",
+    "channel",
+    "when",
+    "changed",
+    "what",
+    "why",
+    "ask",
+    "value",
+    "cost",
+    "due",
+    "newly",
+    "came",
+    "who",
+}
+SPOKEN_TOO = {"nb": {"segment", "by"}, "nl": {"segment", "order", "mail"}, "ru": set()}
+"""Words that the language itself has."""
+
+
+@pytest.mark.parametrize("locale", ["nb", "nl", "ru"])
+@pytest.mark.parametrize("tool", ["plain", "klaviyo"])
+def test_lists_speak_the_language_of_the_locale(scores: Path, locale: str, tool: str) -> None:
+    then = ["regular"] * 6 + ["win back"] * 6 + table()["segment"].to_list()[12:]
+    earlier = write_scores(scores.with_name("before.parquet"), table(AS_OF - timedelta(days=30), segment=then))
+    write_scores(scores, table(frequency=[5, 0] * (N // 2), next_order_date=[AS_OF + timedelta(days=9)] * N))
+    email = ["nei", "", *[f"k{number}@example.no" for number in range(2, N)]]
+    path = contacts_file(scores.parent / "c.csv", Navn=["Åse Bø"] * N, email=email)
+    made = make(scores, contacts=path, since=earlier, told={"locale": locale, "mail_tool": tool})
+    assert {told["segment"] for told in made.record["segments"]} >= {"win back", "no history"}
+    assert made.record["locale"] == locale
+    for told in made.record["files"]:
+        rows = cells(made.out / told["name"], ";" if tool == "plain" or told["name"] == "repair.csv" else ",")
+        assert len(rows) == told["rows"]
+        assert all(row[told["id_column"]].strip("'") in IDS for row in rows)
+        shown = [cell for row in rows for cell in row.values()]
+        shown += list(rows[0]) if rows and (tool == "plain" or told["name"] == "repair.csv") else []
+        words = {word for cell in shown for word in re.findall(r"[a-z]+", re.sub(r"\S+@\S+", "", cell.lower()))}
+        assert not words & ENGLISH - SPOKEN_TOO[locale], told["name"]
+    assert "Full Name" in cells(made.out / "all.csv")[0] or tool == "plain"
+    reached = cells(made.out / "all.csv", ";" if tool == "plain" else ",")
+    assert any(cell == str(AS_OF + timedelta(days=1)) for cell in reached[0].values())  # days stay what they were
+
+
+@pytest.mark.parametrize("locale", ["nb", "nl", "ru"])
+def test_lists_of_every_language_are_read_back(scores: Path, locale: str) -> None:
+    made = make(scores, contacts=contacts_file(scores.parent / "c.csv", phone=["x"] * N), told={"locale": locale})
+    everyone = made.out / "all.csv"
+    ids = {row[made.record["id_column"]].strip("'") for row in cells(everyone, ";")}
+    assert made.record["id_column"] != "customer_id"
+    assert set(read_customers(everyone, told={}).rows["customer_id"]) == ids
+    copied = scores.parent / "copied.csv"  # without the record beside it
+    copied.write_bytes((made.out / "1-valuable-and-slipping.csv").read_bytes())
+    assert set(read_customers(copied, told={}).rows["customer_id"]) <= ids
+    again = make(scores, scores.parent / "again", contacted=everyone, told={"locale": locale})
+    assert again.record["left_out"]["just_contacted"] == len(ids)
+    list(forget(["0", "=1+1"], settings=Settings(home=scores.parent)))
+    for told in json.loads((made.out / "lists.json").read_text())["files"]:
+        assert not {row[told["id_column"]] for row in cells(made.out / told["name"], ";")} & {"0", "'=1+1"}
+
+
+def test_names_that_are_told_win_over_those_of_the_language(scores: Path) -> None:
+    names = {"plain": {"customer_id": "Nr", "clv": ""}}
+    made = make(scores, told={"locale": "nb", "columns": names})
+    row = cells(made.out / "all.csv", ";")[0]
+    assert "Nr" in row
+    assert "Livstidsverdi" not in row
+    assert "Verdi i fare" in row
+    assert made.record["id_column"] == "Nr"
+    assert read_customers(made.out / "all.csv", told={}).rows.height == made.record["worth"]["contacts"]
+
+
+def test_lists_of_an_earlier_version_name_their_column_once(scores: Path) -> None:
+    made = make(scores, told={"columns": {"plain": {"customer_id": "Nr"}}})
+    older = {**made.record, "files": [{**file} for file in made.record["files"]]}
+    for file in older["files"]:
+        del file["id_column"]
+    (made.out / "lists.json").write_text(json.dumps(older))
+    list(forget(["0"], settings=Settings(home=scores.parent)))
+    assert not any(row["Nr"] == "0" for path in made.out.glob("*.csv") for row in cells(path))
 
 
 def test_who_just_bought_is_left_alone(scores: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.marketing.companions import companions, count_steps
+from repurchase.marketing.companions import NEXT, SAME_BRAND, SAME_CATEGORY, companions, count_steps
 from repurchase.marketing.refill import NOT_GOODS, due_now, due_products, product_gaps, refill_rates
 
 START = date(2024, 1, 1)
@@ -87,12 +87,34 @@ def test_what_was_bought_next() -> None:
     steps = count_steps(days(*together, *others), pl.Series(["x", "z"]))
     found = companions(steps, least_support=20)
     # 30 of 30 steps from x lead to y; 30 of 90 steps lead to y: lift 3
-    assert found.rows() == [("x", "y", pytest.approx(3.0), pytest.approx(1.0), 30)]
+    assert found.rows() == [("x", "y", pytest.approx(3.0), pytest.approx(1.0), 30, NEXT)]
     assert not companions(steps, least_support=31).height
     apart = count_steps(days(*together, *others), pl.Series(["x"]), category={"x": "soap", "y": "oil"})
     assert not companions(apart).height
     halves = count_steps(days(*together), pl.Series(["x", "z"])) + count_steps(days(*others), pl.Series(["x", "z"]))
     assert companions(halves).equals(found)
+
+
+def test_what_goes_with_it_shares_its_category_or_its_brand() -> None:
+    lines = [(f"c{number}", "x", 0) for number in range(90)]
+    after = {"food": range(30), "kin": range(30, 60), "stranger": range(60, 90)}
+    lines += [(f"c{number}", what, 9) for what, numbers in after.items() for number in numbers]
+    lines += [(f"o{number}", "other", day) for number in range(300) for day in (0, 5)]
+    log, wanted = days(*lines), pl.Series(["x"])
+    category, brand = {"x": "soap", "kin": "soap", "stranger": "food"}, {"x": "Lund", "food": "Lund", "kin": "Berg"}
+
+    def found(**kinds: dict[str, str]) -> dict[str, str]:
+        steps = count_steps(log, wanted, **kinds)
+        rows = companions(steps, **kinds).select("goes_with", "relation")
+        return dict(rows.iter_rows()) | {"pairs": ",".join(sorted(steps.pairs["goes_with"]))}
+
+    assert found(category=category) == {"kin": SAME_CATEGORY, "pairs": "kin"}
+    assert found(brand=brand) == {"food": SAME_BRAND, "pairs": "food"}
+    assert found(category=category, brand=brand)["pairs"] == "food,kin"
+    assert found()["pairs"] == "food,kin,stranger"
+    assert NEXT in found().values()
+    both = found(category=category | {"food": "soap"}, brand=brand)
+    assert both == {"food": SAME_CATEGORY, "pairs": "food,kin"}  # the category is told first
 
 
 @pytest.mark.parametrize(

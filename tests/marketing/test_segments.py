@@ -12,7 +12,7 @@ from repurchase.errors import InputError
 from repurchase.estimators.tiers import LOST, SEGMENTS, Tiers, fit_tiers, label
 from repurchase.marketing.list_rules import ListRules
 from repurchase.marketing.lists import list_rows
-from repurchase.marketing.segments import FILE_NAMES, LISTED, NO_HISTORY, rules_in_words, segment_of
+from repurchase.marketing.segments import FILE_NAMES, LISTED, NO_HISTORY, segment_of
 from repurchase.tables import scores_table
 
 AS_OF = date(2024, 6, 30)
@@ -65,7 +65,7 @@ anything = st.one_of(st.floats(-10.0, 1e6), st.just(np.nan))
 def test_every_customer_meets_exactly_one_rule(
     p: float, value: float, frequency: float, silence: float, gap: float
 ) -> None:
-    """The rules as `rules_in_words` tells them, written anew here, each on its own: one holds, and it is the label."""
+    """The rules as the record tells them, written anew here, each on its own: one holds, and it is the label."""
     one = {"p": p, "value": value, "frequency": frequency, "days_since_last": silence, "gap_days": gap}
     found = SEGMENTS[label(TIERS, **{name: np.array([number]) for name, number in one.items()}).segment[0]]
     own = 60.0 if np.isnan(gap) else gap
@@ -106,16 +106,7 @@ def test_scores_of_another_version_are_refused() -> None:
         segment_of(scores(segment=["sleeping", "lost"]), name="a.parquet")
 
 
-def test_rules_tell_the_thresholds() -> None:
-    told = rules_in_words(TIERS.to_dict(), has_money=True, currency="NOK")
-    assert set(told) == {*LISTED, LOST, NO_HISTORY}
-    assert "a quarter within 14, half within 30" in told["first-time buyer"]
-    assert "100.00 NOK" in told["valuable and slipping"]
-    assert "2.00 times their own rhythm" in told["win back"]
-    assert "at least 4 purchase days" in told["best and most loyal"]
-    assert "below 10 %" in told["lost"]
-    assert "below 5.00 NOK" in told["lost"]
-    assert "expected orders" in rules_in_words(TIERS.to_dict(), has_money=False)["lost"]
+def test_every_list_has_a_file_of_its_own() -> None:
     assert len(set(FILE_NAMES.values())) == len(FILE_NAMES)
 
 

@@ -7,11 +7,16 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import InputError, first_few
+from repurchase.jobs.list_folder import ids_of_ours
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import SYNONYMS, plain
+from repurchase.report.list_texts import id_headings
 
 __all__ = ["CustomerList", "free_names", "id_column", "read_customers"]
+
+_BEGINS = r"=+\-@＝＋－＠"
+"""See ``marketing.cells.safe_text``."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
     """
     rows = read_table(path)
     name = id_column(rows.columns, told=told, path=path)
-    ids = clean_ids(rows[name]).alias("customer_id")
+    ids = clean_ids(_unguarded(rows[name], path)).alias("customer_id")
     further = rows.drop(name)
     listed = further.rename(free_names(further.columns, taken=["customer_id"])).insert_column(0, ids)
     known = listed.filter(pl.col("customer_id").is_not_null())
@@ -73,6 +78,13 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
         without_id=listed.height - known.height,
         path=path,
     )
+
+
+def _unguarded(ids: pl.Series, path: Path) -> pl.Series:
+    """Take the apostrophe from ids that would run as formulas, which lists of ours put there."""
+    if ids.dtype != pl.String or ids_of_ours(path) is None:
+        return ids
+    return ids.str.replace(rf"^'([{_BEGINS}])", "$1")
 
 
 def free_names(names: Iterable[str], *, taken: Iterable[str]) -> dict[str, str]:
@@ -116,7 +128,7 @@ def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path) ->
     told : mapping
         ``customer_id`` to the name it has among the orders; a list may use that name too.
     path : Path
-        Where the list lies, for a message.
+        Where the list lies; for a message, and because lists of ours have a record beside them that names the column.
 
     Returns
     -------
@@ -128,12 +140,12 @@ def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path) ->
     InputError
         If there is none.
     """
-    wanted = told.get("customer_id")
-    if wanted in columns:
-        return str(wanted)
+    for wanted in (told.get("customer_id"), ids_of_ours(path)):
+        if wanted in columns:
+            return str(wanted)
     by_name = {plain(column): column for column in reversed(columns)}
     names = [name for tier in SYNONYMS["customer_id"] for name in tier]
-    for known in (*names, "id"):
+    for known in (*names, "id", *map(plain, id_headings())):
         if known in by_name:
             return by_name[known]
     raise InputError(

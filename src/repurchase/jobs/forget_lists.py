@@ -16,6 +16,12 @@ _ID = "customer_id"
 _RUNS = tuple("=+-@＝＋－＠")
 
 
+def _ids_in(name: str, told: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """The column of ids; lists of an earlier version tell one for all files but repair.csv."""
+    of_all = _ID if name == "repair.csv" else record.get("id_column")
+    return str(told.get("id_column") or of_all or _ID)
+
+
 class Refusals(Protocol):
     """Makes a line of what the system refuses."""
 
@@ -56,7 +62,7 @@ def forget_in_lists(
         files[path.name] = dict(told)
         if not path.is_file():
             continue
-        column = str(record.get("id_column") or _ID) if path.name != "repair.csv" else _ID
+        column = _ids_in(path.name, told, record)
         content, found = list_without(path, spelled.keys(), told={_ID: column})
         if not found:
             continue

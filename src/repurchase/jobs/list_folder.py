@@ -14,7 +14,7 @@ from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.delivery import to_disk
 from repurchase.jobs.ending import unbroken
 
-__all__ = ["RECORD", "SCHEMA", "deliver_folder", "digest_of", "read_record", "write_record"]
+__all__ = ["RECORD", "SCHEMA", "deliver_folder", "digest_of", "ids_of_ours", "read_record", "write_record"]
 
 RECORD, SCHEMA = "lists.json", 1
 _PARTIAL = ".partial-lists-"
@@ -39,6 +39,23 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     is_ours = isinstance(record, dict) and record.get("schema") == SCHEMA and record.get("command") == "lists"
     return record if is_ours else None
+
+
+def ids_of_ours(path: Path) -> str | None:
+    """Find the column of ids of a list of ours, in whatever language its headings are.
+
+    Parameters
+    ----------
+    path : Path
+        Any file.
+
+    Returns
+    -------
+    str or None
+        Its name; None for a file that is not named in a record of lists beside it.
+    """
+    files: list[dict[str, Any]] = (read_record(path.parent) or {}).get("files", [])
+    return next((file.get("id_column") for file in files if file.get("name") == path.name), None)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

@@ -14,10 +14,13 @@ from repurchase.jobs.list_folder import SCHEMA, digest_of
 from repurchase.marketing.contacts import Contacts
 from repurchase.marketing.list_rules import ListRules
 from repurchase.marketing.lists import CHANGES, Limit
-from repurchase.marketing.segments import LISTED, NO_HISTORY, REFILL, rules_in_words
+from repurchase.marketing.segments import LISTED, NO_HISTORY, REFILL
 from repurchase.marketing.suppression import REASONS
 from repurchase.orders.addresses import DatabaseSource
+from repurchase.report.language import speaking
 from repurchase.report.reading import Facts
+from repurchase.report.segment_rules import Rules, rules_told
+from repurchase.report.words import THIN
 
 __all__ = ["LIMITS", "Asked", "Made", "list_lines", "record_of"]
 
@@ -97,7 +100,7 @@ def record_of(scores: Path, made: Made, files: list[dict[str, Any]], asked: Aske
     """
     facts, rows = made.facts, made.rows
     tiers = facts.run.get("tiers")
-    words = rules_in_words(tiers, has_money=facts.has_money, currency=facts.currency)
+    told = _rules(tiers, facts)
     return {
         "schema": SCHEMA,
         "command": "lists",
@@ -112,8 +115,11 @@ def record_of(scores: Path, made: Made, files: list[dict[str, Any]], asked: Aske
         "id_column": rules.names.get("customer_id", "customer_id"),
         "thresholds": tiers,
         "assumptions": rules.assumptions(),
+        "rules": {"words": told.intro, "tried": list(told.by_segment)},
         "segments": [
-            _segment(rows, segment, words) for segment in (*LISTED, LOST, NO_HISTORY) if _is_told(segment, made)
+            _segment(rows, segment, told.by_segment)
+            for segment in (*LISTED, LOST, NO_HISTORY)
+            if _is_told(segment, made)
         ],
         "left_out": _counted(rows),
         "bought_within_hours": rules.bought_within_hours,
@@ -126,6 +132,14 @@ def record_of(scores: Path, made: Made, files: list[dict[str, Any]], asked: Aske
         "notes": _notes(made, asked, rules),
         "files": files,
     }
+
+
+def _rules(tiers: Mapping[str, Any] | None, facts: Facts) -> Rules:
+    """The rules in plain English, as a record is in whatever language the lists are."""
+    with speaking("en"):
+        told = rules_told(tiers, has_money=facts.has_money, currency=facts.currency)
+    plain = {segment: rule.replace(THIN, " ") for segment, rule in told.by_segment.items()}
+    return Rules(told.intro.replace(THIN, " "), plain)
 
 
 def _is_told(segment: str, made: Made) -> bool:

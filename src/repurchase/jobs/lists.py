@@ -30,6 +30,8 @@ from repurchase.marketing.suppression import Contacted, read_contacted, suppress
 from repurchase.orders.pseudonyms import key_of, pseudonymise
 from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import plain
+from repurchase.report.language import speaking
+from repurchase.report.list_texts import repair_told, rows_told, with_headings
 from repurchase.report.reading import Facts, gather, read_run, read_scores
 from repurchase.settings import Settings
 from repurchase.tables import scores_table
@@ -37,6 +39,7 @@ from repurchase.tables import scores_table
 __all__ = ["Asked", "Listed", "lists"]
 
 ALL, REPAIR = "all", "repair"
+ID = "customer_id"
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def lists(scores: Path, *, out: Path, asked: Asked, rules: ListRules, settings: 
         raise InputError(f"--mail-tool {rules.mail_tool} needs addresses: give --contacts FILE.")
     facts = _facts(scores)
     made = _left_out(facts, asked, rules, settings, scores)
-    with deliver_folder(out) as staging:
+    with deliver_folder(out) as staging, speaking(rules.locale):
+        rules = with_headings(rules)
         files = _write(staging, made, rules, since=asked.since is not None)
         record = record_of(scores, made, files, asked, rules)
         write_record(staging / RECORD, record)
@@ -256,16 +260,22 @@ def _write(staging: Path, made: Made, rules: ListRules, *, since: bool) -> list[
     segments = {name: segment for segment, name in FILE_NAMES.items()}
     for name, table in tables.items():
         path = staging / f"{name}.csv"
-        path.write_bytes(csv_bytes(columns_of(table, rules), locale, checked=checked))
-        files.append(_file(path, table.height, segments.get(name)))
+        path.write_bytes(csv_bytes(columns_of(rows_told(table), rules), locale, checked=checked))
+        files.append(_file(path, table.height, segments.get(name), rules.names.get(ID, ID)))
     if made.contacts is not None:
         path = staging / f"{REPAIR}.csv"
         known = made.rows["customer_id"].implode()
-        repair = made.contacts.repair.filter(pl.col("customer_id").is_in(known))
+        repair = repair_told(made.contacts.repair.filter(pl.col(ID).is_in(known)))
         path.write_bytes(csv_bytes(repair, locale_of(rules.locale)))
-        files.append(_file(path, repair.height, None))
+        files.append(_file(path, repair.height, None, repair.columns[0]))
     return files
 
 
-def _file(path: Path, rows: int, segment: str | None) -> dict[str, Any]:
-    return {"name": path.name, "rows": rows, "segment": segment, "sha256": digest_of(path)}
+def _file(path: Path, rows: int, segment: str | None, id_column: str) -> dict[str, Any]:
+    return {
+        "name": path.name,
+        "rows": rows,
+        "segment": segment,
+        "id_column": id_column,
+        "sha256": digest_of(path),
+    }

@@ -2,14 +2,18 @@
 
 Of all steps from one purchase day of a customer to the next, let n_a have product a on the first day, n_b have b on the
 second, n_ab both, and N be all: lift = (n_ab / n_a) / (n_b / N). Support is the number of customers among the n_ab.
+Where the log knows categories or brands, only pairs that share one of them count.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-__all__ = ["LEAST_LIFT", "LEAST_SUPPORT", "Steps", "companions", "count_steps"]
+__all__ = ["LEAST_LIFT", "LEAST_SUPPORT", "NEXT", "SAME_BRAND", "SAME_CATEGORY", "Steps", "companions", "count_steps"]
+
+SAME_CATEGORY, SAME_BRAND, NEXT = "same category", "same brand", "bought next by others"
+"""How a product goes with another."""
 
 LEAST_SUPPORT, LEAST_LIFT = 20, 1.5
 """Customers who must have bought a pair of products, and how many times more often than by chance."""
@@ -61,7 +65,13 @@ class Steps:
         )
 
 
-def count_steps(days: pl.DataFrame, wanted: pl.Series, *, category: Mapping[str, str] | None = None) -> Steps:
+def count_steps(
+    days: pl.DataFrame,
+    wanted: pl.Series,
+    *,
+    category: Mapping[str, str] | None = None,
+    brand: Mapping[str, str] | None = None,
+) -> Steps:
     """Count what was bought on the purchase day after a product.
 
     Parameters
@@ -70,8 +80,8 @@ def count_steps(days: pl.DataFrame, wanted: pl.Series, *, category: Mapping[str,
         See ``refill.PRODUCT_DAYS``: all days of some customers.
     wanted : Series of str
         Products for which something is looked for.
-    category : mapping of str to str, optional
-        Of products; only pairs of one category are counted then.
+    category, brand : mapping of str to str, optional
+        Of products. With either, only pairs of one category or of one brand are counted; with neither, all are.
 
     Returns
     -------
@@ -86,35 +96,48 @@ def count_steps(days: pl.DataFrame, wanted: pl.Series, *, category: Mapping[str,
     last = pl.col("place").max().over("customer_id")
     first_days, second_days = placed.filter(pl.col("place") < last), placed.filter(pl.col("place") > 1)
     pairs = [pl.DataFrame(schema=_PAIRS)]
+    kinds = [kind for kind in (category, brand) if kind]
     sought = first_days.filter(pl.col("product_id").is_in(wanted.implode()))
     customers = sought["customer_id"].unique(maintain_order=True)
     for start in range(0, len(customers), _AT_ONCE):
         some = customers.slice(start, _AT_ONCE).implode()
-        pairs.append(_pairs(sought.filter(pl.col("customer_id").is_in(some)), second_days, category))
+        pairs.append(_pairs(sought.filter(pl.col("customer_id").is_in(some)), second_days, kinds))
     counted = (frame.group_by("product_id").agg(steps=pl.len().cast(pl.Int64)) for frame in (first_days, second_days))
     before, after = counted
     return Steps(_added(pairs, ["product_id", "goes_with"]), before, after, total)
 
 
-def _pairs(sought: pl.DataFrame, second_days: pl.DataFrame, category: Mapping[str, str] | None) -> pl.DataFrame:
+def _pairs(sought: pl.DataFrame, second_days: pl.DataFrame, kinds: Sequence[Mapping[str, str]]) -> pl.DataFrame:
     after = second_days.select("customer_id", pl.col("place") - 1, goes_with="product_id")
     both = sought.select("customer_id", "place", "product_id").join(after, on=["customer_id", "place"])
     both = both.filter(pl.col("product_id") != pl.col("goes_with"))
-    if category is not None:
-        kinds = (pl.col(name).replace_strict(category, default=None) for name in ("product_id", "goes_with"))
-        first, second = kinds
-        both = both.filter(first == second)
+    if kinds:
+        both = both.filter(pl.any_horizontal(_shared(kind) for kind in kinds))
     counted = both.group_by("product_id", "goes_with").agg(
         steps=pl.len().cast(pl.Int64), customers=pl.col("customer_id").n_unique().cast(pl.Int64)
     )
     return counted.select(list(_PAIRS))
 
 
+def _shared(kind: Mapping[str, str]) -> pl.Expr:
+    first, second = (
+        pl.col(name).replace_strict(kind, default=None, return_dtype=pl.String) for name in ("product_id", "goes_with")
+    )
+    return (first == second).fill_null(value=False)
+
+
 def _added(parts: Iterable[pl.DataFrame], key: list[str]) -> pl.DataFrame:
     return pl.concat(parts).group_by(key).agg(pl.all().sum()).sort(key)
 
 
-def companions(steps: Steps, *, least_support: int = LEAST_SUPPORT, least_lift: float = LEAST_LIFT) -> pl.DataFrame:
+def companions(
+    steps: Steps,
+    *,
+    least_support: int = LEAST_SUPPORT,
+    least_lift: float = LEAST_LIFT,
+    category: Mapping[str, str] | None = None,
+    brand: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
     """Choose what goes with each product.
 
     Parameters
@@ -125,12 +148,15 @@ def companions(steps: Steps, *, least_support: int = LEAST_SUPPORT, least_lift: 
         Customers who must have bought the pair.
     least_lift : float
         How many times more often than by chance.
+    category, brand : mapping of str to str, optional
+        As the steps were counted with.
 
     Returns
     -------
     DataFrame
         One row per product that has a companion: ``product_id``, ``goes_with``, ``lift``, ``share`` (of the steps from
-        the product) and ``support`` (customers); the one bought most beyond chance wins.
+        the product), ``support`` (customers) and ``relation`` (the same category, else the same brand, else neither
+        known to be so: bought next by others); the one bought most beyond chance wins.
     """
     after = steps.after.rename({"product_id": "goes_with", "steps": "after"})
     before = steps.before.rename({"steps": "before"})
@@ -146,4 +172,6 @@ def companions(steps: Steps, *, least_support: int = LEAST_SUPPORT, least_lift: 
     kept = measured.filter((pl.col("support") >= least_support) & (pl.col("lift") >= least_lift))
     beyond = pl.col("share") - pl.col("share") / pl.col("lift")
     ranked = kept.sort("product_id", beyond, "goes_with", descending=[False, True, False])
-    return ranked.unique("product_id", keep="first", maintain_order=True)
+    of_brand = pl.when(_shared(brand or {})).then(pl.lit(SAME_BRAND)).otherwise(pl.lit(NEXT))
+    relation = pl.when(_shared(category or {})).then(pl.lit(SAME_CATEGORY)).otherwise(of_brand)
+    return ranked.unique("product_id", keep="first", maintain_order=True).with_columns(relation=relation)

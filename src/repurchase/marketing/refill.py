@@ -25,6 +25,7 @@ __all__ = [
     "RefillRates",
     "due_now",
     "due_products",
+    "due_soon",
     "product_gaps",
     "refill_rates",
 ]
@@ -81,22 +82,26 @@ def product_gaps(days: pl.DataFrame, *, as_of: date) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        One row per customer and product: ``purchases`` (days), ``last``, ``last_gap`` (days; null after one),
-        ``sum_log`` and ``sum_log2`` of the gaps.
+        One row per customer and product: ``purchases`` (days), ``first``, ``last``, ``last_gap`` (days; null after
+        one), ``sum_log`` and ``sum_log2`` of the gaps.
     """
     known = days.filter((pl.col("day") <= as_of) & pl.col("product_id").is_not_null()).unique()
     own = ["customer_id", "product_id"]
-    gap = pl.col("day").diff().dt.total_days()
-    log = gap.cast(pl.Float64).log()
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in own)
+    gap = pl.when(same).then(pl.col("day").diff().dt.total_days())
+    log = pl.col("gap").cast(pl.Float64).log()
     return (
         known.sort(*own, "day")
+        .with_columns(gap=gap)
+        .with_columns(log=log, log2=log**2)
         .group_by(own, maintain_order=True)
         .agg(
             purchases=pl.len(),
+            first=pl.col("day").first(),
             last=pl.col("day").last(),
-            last_gap=gap.last(),
-            sum_log=log.sum(),
-            sum_log2=(log**2).sum(),
+            last_gap=pl.col("gap").last(),
+            sum_log=pl.col("log").sum(),
+            sum_log2=pl.col("log2").sum(),
         )
     )
 
@@ -191,6 +196,28 @@ def due_products(gaps: pl.DataFrame, rates: RefillRates, *, as_of: date, within_
     )
 
 
+def due_soon(due: pl.DataFrame, *, as_of: date, within_days: int) -> pl.DataFrame:
+    """Keep the products that are worth a reminder.
+
+    Parameters
+    ----------
+    due : DataFrame
+        From `due_products`.
+    as_of : date
+        Last day known, inclusive.
+    within_days : int
+        Days ahead within which they run out.
+
+    Returns
+    -------
+    DataFrame
+        Rows of products bought at least ``DUE_PURCHASES`` times that run out in these days with a chance of at least
+        ``DUE_CHANCE``.
+    """
+    runs_out = pl.col("refill_on") <= as_of + timedelta(days=within_days)
+    return due.filter((pl.col("purchases") >= DUE_PURCHASES) & (pl.col("chance") >= DUE_CHANCE) & runs_out)
+
+
 def due_now(due: pl.DataFrame, *, as_of: date, within_days: int) -> pl.DataFrame:
     """Choose the one product per customer that is worth a reminder.
 
@@ -206,10 +233,8 @@ def due_now(due: pl.DataFrame, *, as_of: date, within_days: int) -> pl.DataFrame
     Returns
     -------
     DataFrame
-        One row per customer: the likeliest of the products bought at least ``DUE_PURCHASES`` times that run out in
-        these days with a chance of at least ``DUE_CHANCE``.
+        One row per customer: the likeliest of those of `due_soon`.
     """
-    runs_out = pl.col("refill_on") <= as_of + timedelta(days=within_days)
-    known = due.filter((pl.col("purchases") >= DUE_PURCHASES) & (pl.col("chance") >= DUE_CHANCE) & runs_out)
+    known = due_soon(due, as_of=as_of, within_days=within_days)
     ranked = known.sort("customer_id", "chance", "product_id", descending=[False, True, False])
     return ranked.unique("customer_id", keep="first", maintain_order=True)

@@ -1,8 +1,8 @@
 """Who needs what: segments with stated, exclusive rules, and per customer what to do, by which channel, and when.
 
 The segment itself stands in the scores: its thresholds were learned in `fit` (see ``estimators.tiers``), so that a
-customer's segment depends on no other customer. Here the rules are put into words, and what to do follows from the
-scores alone.
+customer's segment depends on no other customer. Here what to do follows from the scores alone; ``report.segment_rules``
+puts the rules into words.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ from repurchase.estimators.tiers import (
     ACTIONS,
     BEST,
     FIRST_TIME,
-    HIGH_RISK,
     LOST,
     REGULAR,
     SEGMENTS,
@@ -32,7 +31,6 @@ __all__ = [
     "REFILL",
     "actions",
     "channels",
-    "rules_in_words",
     "segment_of",
     "when_to_reach",
     "worth_asking",
@@ -99,65 +97,6 @@ def segment_of(scores: pl.DataFrame, *, name: str = "scores") -> pl.Series:
         )
     no_history = scores["status"] == "no_history"
     return known.set(no_history.fill_null(value=False), NO_HISTORY).alias("segment")
-
-
-def rules_in_words(tiers: Mapping[str, Any] | None, *, has_money: bool, currency: str | None = None) -> dict[str, str]:
-    """State each segment's rule with this shop's thresholds; the rules are applied in the order of `label`.
-
-    Parameters
-    ----------
-    tiers : mapping, optional
-        ``Tiers.to_dict``, as the record of a scoring run has it; without it no thresholds are told.
-    has_money : bool
-        Whether the log knows money.
-    currency : str, optional
-        As shown to readers.
-
-    Returns
-    -------
-    dict of str to str
-        Segment to rule. Whoever meets one rule meets no other.
-    """
-    if not tiers:
-        return dict.fromkeys(
-            (*LISTED, LOST, NO_HISTORY), "as in the scores; their record with the thresholds is not there"
-        )
-    own = Tiers.from_dict(dict(tiers))
-    unit = f" {currency}" if currency and has_money else ""
-    worth = "expected value" if has_money else "expected orders"
-    silent = (
-        f"silent (a one-time buyer for more than {own.second_purchase_days:.0f} days, others for more than "
-        f"{own.late_from:.2f} times their own rhythm)"
-    )
-    high, low = f"{own.high_value:,.2f}{unit}", f"{own.worth_value:,.2f}{unit}"
-    days = own.risk_horizon_days
-    lost = (
-        f"chance of buying within {days} days below {100 * own.worth_winning:.0f} %, or {worth} below {low} "
-        "(the lowest fifth)"
-    )
-    return {
-        SLIPPING: f"{silent}; bought more than once; {worth} from {high} (the best fifth); not lost",
-        WIN_BACK: f"{silent}; {worth} below {high} or bought once; not lost",
-        FIRST_TIME: f"bought once, at most {own.second_purchase_days:.0f} days ago; {_second(own)}",
-        BEST: (
-            f"not silent; {worth} from {high} (the best fifth); at least {own.loyal_purchases} purchase days; "
-            f"churn risk over {days} days below {100 * HIGH_RISK:.0f} %"
-        ),
-        REGULAR: "not silent; bought more than once; not among the best and most loyal; not due for a refill",
-        REFILL: "a regular with a product that runs out (told only with --orders that name products)",
-        LOST: f"{silent}; {lost}",
-        NO_HISTORY: "no purchase is known",
-    }
-
-
-def _second(own: Tiers) -> str:
-    usual = f"four of five second purchases in this shop came within {own.second_purchase_days:.0f} days"
-    if own.second_purchase_from_days is None or own.second_purchase_median_days is None:
-        return usual
-    return (
-        f"{usual}, a quarter within {own.second_purchase_from_days:.0f}, half within "
-        f"{own.second_purchase_median_days:.0f}"
-    )
 
 
 def worth_asking(tiers: Mapping[str, Any] | None) -> pl.Expr:

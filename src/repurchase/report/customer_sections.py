@@ -4,17 +4,16 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.estimators.tiers import BEST, FIRST_TIME, HIGH_RISK, LOST, REGULAR, SEGMENTS, SLIPPING, WIN_BACK, Tiers
+from repurchase.estimators.tiers import SEGMENTS
 from repurchase.report.language import say
-from repurchase.report.phrases import SEGMENT_KEYS, action_name, band_name, segment_name
+from repurchase.report.phrases import action_name, band_name, segment_name
 from repurchase.report.reading import Facts, in_order
-from repurchase.report.words import count, counted, decimal, horizon, listed, money, share, within
+from repurchase.report.segment_rules import rules_told
+from repurchase.report.words import count, counted, horizon, listed, money, share, within
 
 __all__ = ["band_rows", "headline", "horizons_in_words", "key_figures", "segment_rows", "segment_rules"]
 
 Row = dict[str, Any]
-RULES_IN_ORDER = (LOST, FIRST_TIME, SLIPPING, BEST, WIN_BACK, REGULAR)
-"""As in ``tiers.label``."""
 
 
 def headline(facts: Facts) -> str:
@@ -157,26 +156,10 @@ def segment_rules(facts: Facts) -> Row | None:
     dict, optional
         What "silent" means, and segment and rule in the order in which they are tried; None without thresholds.
     """
-    told = facts.run.get("tiers")
-    if not told:
+    if not facts.run.get("tiers"):
         return None
-    own = Tiers.from_dict(dict(told))
-    second = counted(round(own.second_purchase_days), "day")
-
-    def worth(value: float) -> str:
-        return money(value, facts.currency) if facts.has_money else say("rule.orders", value=decimal(value, 2))
-
-    filled = {
-        "second": second,
-        "within": within(own.risk_horizon_days),
-        "p": share(own.worth_winning),
-        "low": worth(own.worth_value),
-        "high": worth(own.high_value),
-        "loyal": own.loyal_purchases,
-        "risk": share(HIGH_RISK),
-    }
-    rules = [(segment_name(name), say(f"rule.{SEGMENT_KEYS[name]}", **filled)) for name in RULES_IN_ORDER]
-    return {"intro": say("rule.intro", second=second, late=decimal(own.late_from, 2)), "rules": rules}
+    told = rules_told(facts.run["tiers"], has_money=facts.has_money, currency=facts.currency)
+    return {"intro": told.intro, "rules": [(segment_name(name), rule) for name, rule in told.by_segment.items()]}
 
 
 def horizons_in_words(facts: Facts) -> str:

@@ -66,6 +66,7 @@ def intake(cleaning: Mapping[str, Any]) -> Picture | None:
         for position, number in enumerate(rows):
             label_end(axes, number, position, f"{count(number)} ({share(number / n_raw)})")
         axes.set_xlim(0, max(rows) * 1.32)
+        axes.locator_params(axis="x", nbins=5)  # "250 тыс." is wide
         axes.xaxis.set_major_formatter(tick_text(short_money))
         axes.grid(visible=False, axis="y")
         label_axes(axes, x=say("figure.rows_axis"))

@@ -1,7 +1,8 @@
 """In which language the page speaks: texts, plurals and number marks from catalogues, one file per language.
 
-A catalogue is ``catalogues/<locale>.toml``. A text may hold ``{names}`` to fill in; a text that counts is a table of
-plural forms (``one``, ``few``, ``many``, ``other``), chosen by the number ``n``. English is what is spoken where
+A catalogue is ``catalogues/<locale>.toml``, with the sentences of the record in ``<locale>_record.toml`` and the words
+of the lists in ``<locale>_lists.toml``. A text may hold ``{names}`` to fill in; a text that counts is a table of plural
+forms (``one``, ``few``, ``many``, ``other``), chosen by the number ``n``. English is what is spoken where
 nobody says otherwise, as on the command line.
 """
 
@@ -18,6 +19,7 @@ from repurchase.errors import InputError
 __all__ = ["LOCALES", "catalogue", "fact", "grouped", "is_known", "locale", "plural_form", "say", "speaking"]
 
 LOCALES = {"en": "English", "nb": "Norsk bokmål", "nl": "Nederlands", "ru": "Русский"}
+PARTS = ("", "_record", "_lists")
 FORMS = {"en": ("one", "other"), "nb": ("one", "other"), "nl": ("one", "other"), "ru": ("one", "few", "many")}
 """Plural forms of whole numbers (Unicode CLDR, plural rules)."""
 
@@ -88,8 +90,9 @@ def catalogue(name: str) -> Mapping[str, Text]:
     mapping of str to str or mapping
         Key, with dots, to text or plural forms.
     """
-    path = files("repurchase.report").joinpath("catalogues", f"{name}.toml")
-    return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8")), ""))
+    folder = files("repurchase.report").joinpath("catalogues")
+    parts = (folder.joinpath(f"{name}{part}.toml").read_text(encoding="utf-8") for part in PARTS)
+    return {key: text for part in parts for key, text in _flat(tomllib.loads(part), "")}
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Text]]:

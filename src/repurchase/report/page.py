@@ -16,6 +16,8 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
+from repurchase.marketing.companions import LEAST_LIFT, LEAST_SUPPORT
+from repurchase.marketing.refill import DUE_CHANCE
 from repurchase.marketing.yardsticks import YARDSTICKS, read_yardsticks
 from repurchase.registry.disk import write_whole
 from repurchase.report import customer_sections, figures, people, run_sections, since, words
@@ -23,7 +25,9 @@ from repurchase.report.campaign_sections import campaign_rows, read_campaigns
 from repurchase.report.language import locale as spoken
 from repurchase.report.language import say, speaking
 from repurchase.report.measure_sections import measure_part
+from repurchase.report.purchases import Bought, product_rows
 from repurchase.report.reading import Facts, gather, read_monitor, read_run, read_scores
+from repurchase.report.retold import retold
 
 __all__ = ["build_report", "write_report"]
 
@@ -38,10 +42,16 @@ class _Beside:
     campaigns: Sequence[dict[str, Any]] = ()
     yardsticks: Path | None = None
     made_from: str = ""
+    bought: Bought | None = None
 
 
 def write_report(
-    scores_path: str | Path, out_path: str | Path, *, locale: str = "en", campaigns: str | Path | None = None
+    scores_path: str | Path,
+    out_path: str | Path,
+    *,
+    locale: str = "en",
+    campaigns: str | Path | None = None,
+    bought: Bought | None = None,
 ) -> Path:
     """Make the page of a scores file.
 
@@ -58,6 +68,8 @@ def write_report(
     campaigns : str or Path, optional
         Folder with campaign files, or with folders of them; default that of the scores. ``yardsticks.toml`` beside the
         scores replaces the yardsticks that ship with the package.
+    bought : Bought, optional
+        What the orders tell beyond the scores (see ``jobs.report``).
 
     Returns
     -------
@@ -82,13 +94,14 @@ def write_report(
         run, why_not = read_run(source)
         monitored, why_not_monitored = read_monitor(source)
         facts = gather(scores, run, name=str(source))
-        notices = [words for words in (why_not, why_not_monitored) if words]
+        notices = [retold(words) or words for words in (why_not, why_not_monitored) if words]
         own = source.with_name(YARDSTICKS)
         beside = _Beside(
             monitored=monitored,
             campaigns=read_campaigns(Path(campaigns or source.parent), must_be=campaigns is not None),
             yardsticks=own if own.is_file() else None,
             made_from=_seen_from(target.parent, source),
+            bought=bought,
         )
         _write_whole(target, _render(facts, notices, beside))
     return target
@@ -101,6 +114,7 @@ def build_report(
     *,
     locale: str = "en",
     campaigns: Sequence[dict[str, Any]] = (),
+    bought: Bought | None = None,
 ) -> str:
     """Make the page of a scores table.
 
@@ -116,6 +130,8 @@ def build_report(
         Its language: ``en``, ``nb``, ``nl`` or ``ru``.
     campaigns : sequence of dict
         Records of campaigns, as `repurchase campaign` writes them.
+    bought : Bought, optional
+        What the orders tell beyond the scores.
 
     Returns
     -------
@@ -129,7 +145,9 @@ def build_report(
     """
     with speaking(locale):
         notices = [] if run else [say("missing.no_run")]
-        return _render(gather(scores, run), notices, _Beside(monitored=monitored or {}, campaigns=campaigns))
+        return _render(
+            gather(scores, run), notices, _Beside(monitored=monitored or {}, campaigns=campaigns, bought=bought)
+        )
 
 
 def _seen_from(folder: Path, scores: Path) -> str:
@@ -149,7 +167,7 @@ def _render(facts: Facts, notices: Sequence[str], beside: _Beside) -> str:
     environment.filters.update(
         count=words.count, day=words.day, horizon=words.horizon, money=words.money, share=words.share
     )
-    environment.globals.update(t=say, lang=spoken())
+    environment.globals.update(t=say, retold=retold, lang=spoken())
     style, script = _own("page.css"), "\n".join(_own(name) for name in SCRIPTS)
     listed = people.listed_customers(facts)
     page = environment.get_template("page.html").render(
@@ -159,13 +177,23 @@ def _render(facts: Facts, notices: Sequence[str], beside: _Beside) -> str:
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own files
         pictures={picture.name: _figure(picture) for picture in _pictures(facts)},
-        notices=[*notices, *_what_is_missing(facts, recorded=bool(facts.run))],
+        notices=[
+            *notices,
+            *_what_is_missing(facts, recorded=bool(facts.run)),
+            *_what_has_changed(facts, beside.bought),
+        ],
         shown=people.shown_rows(facts, listed),
         listed=listed.height,
-        list_data=Markup(people.list_data(facts, listed)),  # noqa: S704 - no sign in it ends the element
+        list_data=Markup(people.list_data(facts, listed, beside.bought)),  # noqa: S704 - no sign in it ends the element
         list_words=Markup(people.list_words(facts)),  # noqa: S704 - as above
         since=since.since_part(beside.monitored, facts),
         drift=since.drift_part(facts),
+        has_orders=beside.bought is not None,
+        products=product_rows(beside.bought),
+        within_due=words.within(beside.bought.within_days) if beside.bought else "",
+        least_chance=DUE_CHANCE,
+        least_support=LEAST_SUPPORT,
+        least_lift=words.decimal(LEAST_LIFT, 1),
         measures=measure_part(facts, read_yardsticks(beside.yardsticks)),
         campaigns=campaign_rows(list(beside.campaigns)),
         **_tables(facts),
@@ -248,6 +276,11 @@ def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
     if 0 < facts.scored.height < 100:
         missing.append(say("missing.few", customers=words.counted(facts.scored.height, "customer")))
     return missing
+
+
+def _what_has_changed(facts: Facts, bought: Bought | None) -> list[str]:
+    is_changed = bought is not None and bought.changed
+    return [say("missing.orders_changed", day=words.day(facts.as_of))] if is_changed else []
 
 
 def _write_whole(target: Path, page: str) -> None:

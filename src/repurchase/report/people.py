@@ -8,6 +8,7 @@ import polars as pl
 
 from repurchase.report.language import catalogue, fact, locale, say
 from repurchase.report.phrases import action_name, band_name, reason_parts, segment_name
+from repurchase.report.purchases import Bought, purchase_data
 from repurchase.report.reading import BANDS, Facts
 from repurchase.report.words import MONTHS, NOTHING, SYMBOLS, count, day, money, share, within
 
@@ -95,7 +96,7 @@ def _told(reasons: list[str]) -> list[str]:
     return [say(f"reason.{side}", told="; ".join(told)) if side else "; ".join(told) for side, told in facts.items()]
 
 
-def list_data(facts: Facts, listed: pl.DataFrame) -> str:
+def list_data(facts: Facts, listed: pl.DataFrame, bought: Bought | None = None) -> str:
     """Pack the list for the page's script.
 
     Parameters
@@ -104,11 +105,13 @@ def list_data(facts: Facts, listed: pl.DataFrame) -> str:
         Scores and run.
     listed : DataFrame
         From `listed_customers`.
+    bought : Bought, optional
+        What the orders tell beyond the scores.
 
     Returns
     -------
     str
-        JSON that may stand inside HTML: a column per fact, texts once each.
+        JSON that may stand inside HTML: a column per fact, texts once each; with orders, see `purchase_data`.
     """
     as_of = facts.as_of or date.min
     reasons, told = _coded_reasons(listed)
@@ -141,7 +144,7 @@ def list_data(facts: Facts, listed: pl.DataFrame) -> str:
         "facts": reasons,
         "columns": columns,
     }
-    return in_html(packed)
+    return in_html(packed if bought is None else packed | purchase_data(bought, listed, as_of=as_of))
 
 
 def in_html(value: object) -> str:
@@ -202,7 +205,7 @@ def list_words(facts: Facts) -> str:
     sections = ("people", "story", "reason", "number", "date", "time")
     spoken = catalogue(locale())
     texts = {key: text for key, text in spoken.items() if key.split(".")[0] in sections and isinstance(text, str)}
-    plurals = {key: spoken[key] for key in ("n.day", "time.days_ago")}
+    plurals = {key: spoken[key] for key in ("n.day", "time.days_ago", "story.earlier", "story.table")}
     currency = facts.currency
     told = {
         "locale": locale(),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from repurchase.estimators.tiers import ACTIONS, BEST, FIRST_TIME, LOST, REGULAR, SLIPPING, WIN_BACK
+from repurchase.marketing.segments import NO_HISTORY, REFILL
 from repurchase.report.language import catalogue, grouped, say
 
 __all__ = ["SEGMENT_KEYS", "action_name", "band_name", "reason_parts", "reason_words", "segment_name"]
@@ -22,6 +23,8 @@ SEGMENT_KEYS = {
     REGULAR: "regular",
     LOST: "lost",
 }
+_FURTHER = {REFILL: "refill", NO_HISTORY: "no_history"}
+"""Segments that only lists know."""
 _ACTION_KEYS = {ACTIONS[name]: key for name, key in SEGMENT_KEYS.items()}
 _BANDS = ("high", "medium", "low", "none", "all")
 
@@ -59,7 +62,8 @@ def segment_name(name: str) -> str:
     >>> segment_name("win back"), segment_name("of another version")
     ('win back', 'of another version')
     """
-    return say(f"segment.{SEGMENT_KEYS[name]}") if name in SEGMENT_KEYS else name
+    key = SEGMENT_KEYS.get(name) or _FURTHER.get(name)
+    return say(f"segment.{key}") if key else name
 
 
 def action_name(name: str) -> str:

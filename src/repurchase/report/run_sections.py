@@ -5,8 +5,9 @@ from typing import Any
 
 from repurchase.report.evaluation_figures import SHOWN
 from repurchase.report.history_figures import reason_name
-from repurchase.report.language import is_known, locale, say
+from repurchase.report.language import is_known, say
 from repurchase.report.reading import Facts
+from repurchase.report.retold import retold
 from repurchase.report.words import count, counted, decimal, horizon, listed, money, named, share
 
 __all__ = ["evaluation_rows", "grade", "intake_rows", "provenance"]
@@ -72,11 +73,11 @@ def grade(evaluation: Mapping[str, Any]) -> Row | None:
     """
     if not evaluation:
         return None
-    mark = evaluation.get("grade")
+    mark, words = evaluation.get("grade"), evaluation.get("grade_words") or ""
     return {
         "mark": mark if mark and mark != "-" else "–",
-        "meaning": say(f"grade.{mark}") if locale() != "en" and is_known(f"grade.{mark}") else "",
-        "words": evaluation.get("grade_words") or say("trust.judged"),
+        "meaning": say(f"grade.{mark}") if retold(words) is None and is_known(f"grade.{mark}") else "",
+        "words": words,
         "rule": evaluation.get("rule") or "",
         "reasons": list(evaluation.get("reasons") or []),
         "limits": list(evaluation.get("limits") or []),
@@ -110,7 +111,7 @@ def evaluation_rows(evaluation: Mapping[str, Any]) -> list[Row]:
 def _horizon_rows(row: Mapping[str, Any]) -> Row:
     name = horizon(int(row["horizon_days"]))
     if not row.get("judged") or not row.get("model"):
-        return {"name": name, "why_not": row.get("why_not_judged") or say("trust.why_not"), "predictors": []}
+        return {"name": name, "why_not": row.get("why_not_judged") or "", "predictors": []}
     metrics = {"model": row["model"], **(row.get("rules") or {})}
     return {
         "name": name,
@@ -162,7 +163,7 @@ def provenance(facts: Facts) -> list[tuple[str, str]]:
         (say("made.version"), listed(versions)),
         (say("made.up_to"), facts.as_of.isoformat() if facts.as_of else ""),
         (say("made.from"), orders.get("source")),
-        (say("made.layout"), orders.get("layout")),
+        (say("made.layout"), retold(str(orders.get("layout") or "")) or orders.get("layout")),
         (say("made.digest"), orders.get("digest")),
         (say("made.scored_at"), facts.run.get("created_at")),
         (

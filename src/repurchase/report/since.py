@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repurchase.report.language import say
+from repurchase.report.language import locale, say
 from repurchase.report.reading import Facts
 from repurchase.report.words import count, counted, day, decimal, horizon, money, share
 
@@ -161,7 +161,8 @@ def _best(row: Mapping[str, Any]) -> float | None:
 
 def _waiting(row: Mapping[str, Any]) -> str:
     missing = counted(row["days_missing"], "day")
-    return say("since.waiting", days=row["horizon_days"], ends=row["ends"], missing=missing)
+    ends = row["ends"] if locale() == "en" else day(row["ends"])  # English keeps the record's own form
+    return say("since.waiting", days=counted(row["horizon_days"], "day"), ends=ends, missing=missing)
 
 
 def _range_words(ranges: Mapping[str, Mapping[str, Any]]) -> list[str]:

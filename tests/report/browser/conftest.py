@@ -74,7 +74,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, pages: dict[str, Path]) -> Iterator[Callable[..., Any]]:
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Open the page; what it asked for and complained of is in ``asked`` and ``complaints``."""
     contexts = []
 
@@ -86,7 +86,7 @@ def visit(browser: Any, pages: dict[str, Path]) -> Iterator[Callable[..., Any]]:
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("console", lambda message: page.complaints.append(message.text))
         page.on("pageerror", lambda fault: page.complaints.append(str(fault)))
-        page.goto((file or pages[locale]).as_uri())
+        page.goto((file or request.getfixturevalue("pages")[locale]).as_uri())
         return page
 
     yield visit_page

@@ -1,0 +1,68 @@
+"""The rules of the segments: told once, with the shop's thresholds, in every language."""
+
+import re
+from typing import Any
+
+import pytest
+
+from repurchase.estimators.tiers import LOST, SEGMENTS, Tiers
+from repurchase.marketing.segments import LISTED, NO_HISTORY, REFILL
+from repurchase.report.language import LOCALES, speaking
+from repurchase.report.page import build_report
+from repurchase.report.segment_rules import RULES_IN_ORDER, rules_told
+
+TIERS = Tiers(
+    risk_horizon_days=90,
+    high_value=100.0,
+    second_purchase_days=60.0,
+    worth_winning=0.10,
+    worth_value=5.0,
+    second_purchase_from_days=14.0,
+    second_purchase_median_days=30.0,
+    usual_gap_days=40.0,
+    late_from=2.0,
+    loyal_purchases=4,
+)
+
+
+def test_rules_tell_the_thresholds() -> None:
+    told = rules_told(TIERS.to_dict(), has_money=True, currency="NOK")
+    rules = {name: rule.replace("\u202f", " ") for name, rule in told.by_segment.items()}
+    assert set(rules) == {*LISTED, LOST, NO_HISTORY}
+    assert "bought once, more than 60 days ago" in told.intro
+    assert "more than 2.00 times the own rhythm" in told.intro
+    assert "(a quarter within 14 days, half within 30 days)" in rules["first-time buyer"]
+    assert "from kr 100" in rules["valuable and slipping"]
+    assert "at least 4 purchase days, risk below 70 %" in rules["best and most loyal"]
+    assert "the chance to buy within 90 days is below 10 % or the expected value below kr 5" in rules["lost"]
+    assert "a product that runs out" in rules[REFILL]
+    assert rules[NO_HISTORY] == "no purchase is known"
+    assert "below 5.00 orders" in rules_told(TIERS.to_dict(), has_money=False).by_segment["lost"]
+
+
+def test_they_are_told_in_the_order_in_which_they_are_tried() -> None:
+    order = list(RULES_IN_ORDER)
+    assert order[0] == NO_HISTORY
+    assert order.index(REFILL) < order.index("regular") == len(order) - 1
+    assert {name for name in order if name in SEGMENTS} == set(SEGMENTS)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_language_tells_every_threshold(locale: str) -> None:
+    with speaking(locale):
+        told = rules_told(TIERS.to_dict(), has_money=True, currency="NOK")
+    assert len(set(told.by_segment.values())) == len(RULES_IN_ORDER)
+    for name, figures in {
+        "first-time buyer": (60, 14, 30),
+        "lost": (90, 10, 5),
+        "best and most loyal": (100, 4, 70),
+    }.items():
+        assert {*map(int, re.findall(r"\d+", told.by_segment[name]))} == set(figures), name
+
+
+def test_the_page_tells_them_all(scored: Any, record: dict[str, Any]) -> None:
+    page = build_report(scored, {**record, "tiers": TIERS.to_dict()})
+    told = rules_told(TIERS.to_dict(), has_money=True, currency="GBP")
+    assert all(rule in page for rule in told.by_segment.values())
+    assert "<b>due for a refill:</b>" in page
+    assert "<b>no history:</b>" in page
