@@ -1,7 +1,11 @@
-"""Orders for tests: CDNOW as it ships inside lifetimes, generated logs with known truth, and the shared real logs."""
+"""Orders for tests (CDNOW, generated logs with known truth, the shared real logs), and the command line."""
 
+import contextlib
 import importlib.util
+import io
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,7 +13,45 @@ import numpy as np
 import polars as pl
 import pytest
 
+from repurchase.cli import main
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """What it says of its fault: one line, the last."""
+        assert self.code == 2, self
+        assert "Traceback" not in self.err
+        return self.err.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def repurchase() -> Callable[..., Outcome]:
+    """What ``repurchase WORDS`` does, without the start of another interpreter."""
+
+    def run(*words: object) -> Outcome:
+        out, err = io.StringIO(), io.StringIO()
+        before, code = sys.argv, 0
+        sys.argv = ["repurchase", *map(str, words)]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.argv = before
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A real PostgreSQL of the tests' own, on a free loopback port with a folder that goes away with it."""
 
 import contextlib
-import io
 import itertools
 import os
 import pwd
@@ -9,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,7 +21,6 @@ import polars as pl
 import psycopg
 import pytest
 
-from repurchase.cli import main
 from repurchase.orders.addresses import DatabaseSource, Server, orders_source, read_server
 from repurchase.orders.databases import spool_database
 from repurchase.settings import Settings
@@ -252,42 +249,6 @@ def shop(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     yield Shop(cluster, name)
     cluster.admin(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """What it says of its fault: one line, the last."""
-        assert self.code == 2, self
-        assert "Traceback" not in self.err
-        return self.err.strip().splitlines()[-1]
-
-
-@pytest.fixture(scope="session")
-def repurchase() -> Callable[..., Outcome]:
-    """What ``repurchase WORDS`` does, without the start of another interpreter."""
-
-    def run(*words: object) -> Outcome:
-        out, err = io.StringIO(), io.StringIO()
-        before, code = sys.argv, 0
-        sys.argv = ["repurchase", *map(str, words)]
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            sys.argv = before
-        return Outcome(code, out.getvalue(), err.getvalue())
-
-    return run
 
 
 @pytest.fixture(autouse=True)

@@ -1,55 +1,23 @@
-"""The command line in this process, and a home folder that was trained through it once for all tests."""
+"""A home folder that was trained through the command line once for all tests."""
 
-import contextlib
 import hashlib
-import io
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from repurchase.cli import main
 from repurchase.registry.disk import locked
 
 HORIZONS = ("--horizon", "30", "--horizon", "90")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
+Command = Callable[..., Any]
 Snapshot = Mapping[str, tuple[int, int, str]]
-
-
-def run(*words: object) -> Outcome:
-    """What ``repurchase WORDS`` does, without the start of another interpreter."""
-    out, err = io.StringIO(), io.StringIO()
-    before, code = sys.argv, 0
-    sys.argv = ["repurchase", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = before
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(scope="session")
-def repurchase() -> Command:
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +54,7 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(once: Path, sample: pl.DataFrame) -> Trained:
+def trained(once: Path, sample: pl.DataFrame, repurchase: Command) -> Trained:
     """Version 1 looks 30 and 90 days ahead; version 2 of the same orders looks 30. Tests that change it take a copy."""
     home, orders = once / "trained-home", once / "trained-home.csv"
     asked = (HORIZONS, HORIZONS[:2])
@@ -98,7 +66,7 @@ def trained(once: Path, sample: pl.DataFrame) -> Trained:
             home.mkdir()
             (home / "repurchase.toml").write_text("tracking_seconds = 0\n")  # its own tests wait for MLflow
             for note, horizons in zip(notes, asked, strict=True):
-                outcome = run("train", orders, "--home", home, "--jobs", 1, *horizons)
+                outcome = repurchase("train", orders, "--home", home, "--jobs", 1, *horizons)
                 assert outcome.code == 0, outcome.err
                 note.write_text(outcome.out)
     return Trained(home, orders, tuple(note.read_text() for note in notes))
@@ -112,12 +80,12 @@ def home(trained: Trained, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scored(trained: Trained, once: Path) -> Path:
+def scored(trained: Trained, once: Path, repurchase: Command) -> Path:
     """Scores by version 1 of everyone, with what belongs beside them."""
     out = once / "trained-home-scores" / "scores.parquet"
     with locked(once / "trained-home.lock"):
         if not out.exists():
-            outcome = run("score", trained.orders, "--home", trained.home, "--model", 1, "--out", out)
+            outcome = repurchase("score", trained.orders, "--home", trained.home, "--model", 1, "--out", out)
             assert outcome.code == 0, outcome.err
     return out
 

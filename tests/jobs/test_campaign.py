@@ -1,123 +1,26 @@
 """A campaign through the command line: planned, held out, measured, learned from; and what is refused."""
 
-import contextlib
-import io
 import json
 import stat
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.cli import main
-from repurchase.tables import scores_table
-
-AS_OF, DAYS, N = date(2024, 6, 30), 30, 2400
+DAYS, N = 30, 2400
 MONEY = ("--margin", "0.5", "--cost-per-contact", "0.5")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-def run(*words: object) -> Outcome:
-    out, err = io.StringIO(), io.StringIO()
-    before, code = sys.argv, 0
-    sys.argv = ["repurchase", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = before
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-def chances() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.beta(1.5, 3.0, N), np.exp(random.normal(3.5, 0.5, N))
-
-
-@pytest.fixture
-def scores(tmp_path: Path) -> Path:
-    p, spend = chances()
-    rows = pl.DataFrame(
-        {
-            "customer_id": [f"c{number:05d}" for number in range(N)],
-            "as_of": [AS_OF] * N,
-            "model_version": ["1"] * N,
-            "status": ["scored"] * N,
-            "orders": [1] * N,
-            "days_since_last": np.arange(N) % 200,
-            "frequency": np.zeros(N, dtype=np.int64),
-            "age_days": np.full(N, 300),
-            "spend_total": spend,
-            f"p_repurchase_{DAYS}d": p,
-            f"churn_risk_{DAYS}d": 1 - p,
-            f"spend_expected_{DAYS}d": p * spend,
-            "segment": np.where(p > 0.4, "regular", "win back"),
-        }
-    )
-    schema = scores_table([DAYS]).schema
-    known = [pl.lit(None).alias(name) for name in schema if name not in rows.columns]
-    path = tmp_path / "scores.parquet"
-    rows.with_columns(known).select(pl.col(name).cast(dtype) for name, dtype in schema.items()).write_parquet(path)
-    return path
-
-
-@pytest.fixture
-def orders(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the log after a campaign: everyone bought once before it; those reached buy more often by ``lift``."""
-
-    def write(campaign: Path | None = None, *, lift: float = 0.0, days: int = DAYS, silent: int = 0) -> Path:
-        p, spend = chances()
-        reached = np.zeros(N, dtype=np.bool_)
-        if campaign:
-            arms = pl.read_parquet(campaign / "campaign.customers.parquet")
-            mine = arms.filter(pl.col("arm") == "treatment")["customer_id"].str.slice(1).cast(pl.Int64).to_numpy()
-            reached[mine] = True
-        random = np.random.default_rng(7)
-        reached &= np.arange(N) % 200 >= silent  # the others are not moved
-        bought = random.random(N) < np.clip(p + lift * reached, 0, 1)
-        rows = [(f"c{who:05d}", AS_OF - timedelta(days=100 + who % 50), spend[who]) for who in range(N)]
-        rows += [
-            (f"c{who:05d}", AS_OF + timedelta(days=1 + who % 25), spend[who]) for who in np.flatnonzero(bought).tolist()
-        ]
-        rows += [("other", AS_OF + timedelta(days=days), 5.0)]
-        frame = pl.DataFrame(rows, schema=["customer_id", "order_date", "amount"], orient="row").filter(
-            pl.col("order_date") <= AS_OF + timedelta(days=days)
-        )
-        path = tmp_path / "orders.csv"
-        frame.with_row_index("order_id").with_columns(pl.col("amount").round(2)).write_csv(path)
-        return path
-
-    return write
-
-
-def plan(scores: Path, out: Path, *more: object) -> Outcome:
-    return run("campaign", "plan", scores, "--out", out, "--home", out.parent, "--effect", 5, *MONEY, *more)
-
-
-def measure(campaign: Path, log: Path, *more: object) -> Outcome:
-    return run("campaign", "measure", campaign, log, "--home", campaign.parent, *more)
+Command = Callable[..., Any]
 
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_a_campaign_that_worked(scores: Path, tmp_path: Path, orders: Callable[..., Path]) -> None:
+def test_a_campaign_that_worked(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
+) -> None:
     out = tmp_path / "may"
     planned = plan(scores, out)
     assert planned.code == 0, planned.err
@@ -139,14 +42,18 @@ def test_a_campaign_that_worked(scores: Path, tmp_path: Path, orders: Callable[.
     assert "Return on spend" in measured.out
 
 
-def test_a_campaign_without_effect_cannot_tell(scores: Path, tmp_path: Path, orders: Callable[..., Path]) -> None:
+def test_a_campaign_without_effect_cannot_tell(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
+) -> None:
     plan(scores, tmp_path / "may")
     measured = measure(tmp_path / "may", orders(tmp_path / "may"))
     assert "CANNOT TELL" in measured.out.splitlines()[0]
     assert "points" in measured.out.splitlines()[0]
 
 
-def test_before_its_window_is_over_it_says_how_long(scores: Path, tmp_path: Path, orders: Callable[..., Path]) -> None:
+def test_before_its_window_is_over_it_says_how_long(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
+) -> None:
     plan(scores, tmp_path / "may")
     measured = measure(tmp_path / "may", orders(tmp_path / "may", lift=0.15, days=20))
     assert measured.out.startswith("CANNOT TELL YET: 20 of 30 days are over")
@@ -156,7 +63,9 @@ def test_before_its_window_is_over_it_says_how_long(scores: Path, tmp_path: Path
     assert "before its window was over" in past.err
 
 
-def test_past_campaigns_say_what_to_expect(scores: Path, tmp_path: Path, orders: Callable[..., Path]) -> None:
+def test_past_campaigns_say_what_to_expect(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
+) -> None:
     plan(scores, tmp_path / "may")
     measure(tmp_path / "may", orders(tmp_path / "may", lift=0.15))
     again = plan(scores, tmp_path / "june", "--name", "June", "--past", tmp_path / "may" / "campaign.measured.json")
@@ -170,7 +79,9 @@ def test_past_campaigns_say_what_to_expect(scores: Path, tmp_path: Path, orders:
     assert record["past"]["learning"]["words"] in again.out
 
 
-def test_whom_past_campaigns_moved_is_learned(scores: Path, tmp_path: Path, orders: Callable[..., Path]) -> None:
+def test_whom_past_campaigns_moved_is_learned(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
+) -> None:
     """Only those silent for 140 days or longer were moved, whatever their risk."""
     plan(scores, tmp_path / "may")
     measure(tmp_path / "may", orders(tmp_path / "may", lift=0.6, silent=140))
@@ -182,7 +93,7 @@ def test_whom_past_campaigns_moved_is_learned(scores: Path, tmp_path: Path, orde
     assert (chosen["days_since_last"] >= 140).mean() > 0.6  # of all customers 0.3
 
 
-def test_the_same_plan_is_drawn_again_and_none_is_overwritten(scores: Path, tmp_path: Path) -> None:
+def test_the_same_plan_is_drawn_again_and_none_is_overwritten(scores: Path, tmp_path: Path, plan: Command) -> None:
     plan(scores, tmp_path / "may")
     plan(scores, tmp_path / "again")
     first, again = (pl.read_parquet(tmp_path / name / "campaign.customers.parquet") for name in ("may", "again"))
@@ -195,7 +106,7 @@ def test_the_same_plan_is_drawn_again_and_none_is_overwritten(scores: Path, tmp_
     assert "must not be drawn again" in refused.err
 
 
-def test_a_list_and_a_segment_narrow_the_choice(scores: Path, tmp_path: Path) -> None:
+def test_a_list_and_a_segment_narrow_the_choice(scores: Path, tmp_path: Path, plan: Command) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text("customer_id\n" + "\n".join(f"c{number:05d}" for number in range(300)) + "\n")
     plan(scores, tmp_path / "may", "--list", listed, "--segment", "regular")
@@ -204,8 +115,27 @@ def test_a_list_and_a_segment_narrow_the_choice(scores: Path, tmp_path: Path) ->
     assert chosen["customer_id"].max() < "c00300"
 
 
+@pytest.mark.parametrize("told", [("--locale", "nb"), ("--locale", "ru", "--mail-tool", "klaviyo")])
+def test_a_list_of_ours_names_its_ids_in_any_language(
+    scores: Path, tmp_path: Path, told: tuple[object, ...], plan: Command, repurchase: Command
+) -> None:
+    """The record beside the lists says which column is the id."""
+    contacts = tmp_path / "contacts.csv"
+    ids = pl.read_parquet(scores)["customer_id"]
+    mail = [f"{one}@example.org" for one in ids]
+    pl.DataFrame({"id": ids, "email": mail, "consent": ["yes"] * len(ids)}).write_csv(contacts)
+    told = (*told, "--contacts", contacts)
+    made = repurchase("lists", scores, "--out", tmp_path / "lists", "--home", tmp_path, *told)
+    assert made.code == 0, made.err
+    planned = plan(scores, tmp_path / "may", "--list", tmp_path / "lists" / "all.csv")
+    assert planned.code == 0, planned.err
+    listed = json.loads((tmp_path / "lists" / "lists.json").read_text())["files"]
+    rows = next(file["rows"] for file in listed if file["name"] == "all.csv")
+    assert json.loads((tmp_path / "may" / "campaign.json").read_text())["candidates"]["asked"] == rows > 0
+
+
 def test_a_forgotten_customer_is_counted_and_a_changed_file_refused(
-    scores: Path, tmp_path: Path, orders: Callable[..., Path]
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
 ) -> None:
     out, log = tmp_path / "may", orders()
     plan(scores, out)
@@ -225,13 +155,13 @@ def test_a_forgotten_customer_is_counted_and_a_changed_file_refused(
 
 
 def test_forget_takes_a_customer_out_and_the_campaign_can_still_be_measured(
-    scores: Path, tmp_path: Path, orders: Callable[..., Path]
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command, repurchase: Command
 ) -> None:
     out, log = tmp_path / "may", orders()
     plan(scores, out)
     measure(out, log)
     someone = pl.read_csv(out / "campaign.control.csv")["customer_id"][0]
-    told = run("forget", someone, "--home", tmp_path)
+    told = repurchase("forget", someone, "--home", tmp_path)
     assert told.code == 0, told.err
     for name in ("campaign.customers.parquet", "campaign.outcomes.parquet"):
         assert someone not in pl.read_parquet(out / name)["customer_id"].to_list()
@@ -260,7 +190,7 @@ def test_forget_takes_a_customer_out_and_the_campaign_can_still_be_measured(
     ],
 )
 def test_what_cannot_be_planned_is_said_in_a_line(
-    scores: Path, tmp_path: Path, more: tuple[object, ...], words: str
+    scores: Path, tmp_path: Path, more: tuple[object, ...], words: str, plan: Command
 ) -> None:
     before = files(tmp_path)
     refused = plan(scores, tmp_path / "may", *more)
@@ -274,15 +204,15 @@ def test_what_cannot_be_planned_is_said_in_a_line(
     ("command", "words"), [(("campaign", "plan"), "--effect"), (("economics",), "--margin")], ids=["plan", "economics"]
 )
 def test_nothing_is_assumed_that_was_not_told(
-    scores: Path, tmp_path: Path, command: tuple[str, ...], words: str
+    scores: Path, tmp_path: Path, command: tuple[str, ...], words: str, repurchase: Command
 ) -> None:
     told = ("--out", tmp_path / "x.json", *(MONEY if "plan" in command else ()))
-    refused = run(*command, scores, *told)
+    refused = repurchase(*command, scores, *told)
     assert refused.code == 2
     assert f"Say {words}" in refused.err
 
 
-def test_scores_that_are_none_are_refused(scores: Path, tmp_path: Path) -> None:
+def test_scores_that_are_none_are_refused(scores: Path, tmp_path: Path, plan: Command) -> None:
     bare = tmp_path / "bare.parquet"
     pl.read_parquet(scores).drop(f"p_repurchase_{DAYS}d").write_parquet(bare)
     assert "is not a scores table" in plan(bare, tmp_path / "may").err
@@ -298,33 +228,37 @@ def test_scores_that_are_none_are_refused(scores: Path, tmp_path: Path) -> None:
 
 
 def test_scores_without_money_give_a_campaign_without_it(
-    scores: Path, tmp_path: Path, orders: Callable[..., Path]
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], measure: Command, repurchase: Command
 ) -> None:
     bare = pl.read_parquet(scores).with_columns(pl.lit(None, pl.Float64).alias(f"spend_expected_{DAYS}d"))
     bare.write_parquet(tmp_path / "bare.parquet")
     wishes = ("--effect", 5, "--cost-per-contact", 1, "--budget", 500)
-    planned = run("campaign", "plan", tmp_path / "bare.parquet", "--out", tmp_path / "may", *wishes)
+    planned = repurchase("campaign", "plan", tmp_path / "bare.parquet", "--out", tmp_path / "may", *wishes)
     assert planned.code == 0, planned.err
     assert "profit" not in planned.out
     measured = measure(tmp_path / "may", orders())
     assert measured.code == 0, measured.err
     assert json.loads((tmp_path / "may" / "campaign.measured.json").read_text())["profit"] is None
-    refused = run("economics", tmp_path / "bare.parquet", "--margin", 0.5)
+    refused = repurchase("economics", tmp_path / "bare.parquet", "--margin", 0.5)
     assert "no expected spend within 30 days" in refused.err
 
 
-def test_scores_of_nobody_with_a_history_are_refused(scores: Path, tmp_path: Path) -> None:
+def test_scores_of_nobody_with_a_history_are_refused(
+    scores: Path, tmp_path: Path, plan: Command, repurchase: Command
+) -> None:
     nobody = pl.read_parquet(scores).with_columns(pl.lit("no_history").alias("status"))
     nobody.write_parquet(tmp_path / "new.parquet")
     for refused in (
         plan(tmp_path / "new.parquet", tmp_path / "may"),
-        run("economics", tmp_path / "new.parquet", "--margin", 0.5),
+        repurchase("economics", tmp_path / "new.parquet", "--margin", 0.5),
     ):
         assert refused.code == 2
         assert len(refused.err.splitlines()) == 1
 
 
-def test_what_cannot_be_measured_is_said_in_a_line(scores: Path, tmp_path: Path, orders: Callable[..., Path]) -> None:
+def test_what_cannot_be_measured_is_said_in_a_line(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
+) -> None:
     out, log = tmp_path / "may", orders()
     plan(scores, out)
     before = files(out)
@@ -345,7 +279,7 @@ def test_what_cannot_be_measured_is_said_in_a_line(scores: Path, tmp_path: Path,
 
 
 def test_without_a_control_group_nothing_can_be_measured(
-    scores: Path, tmp_path: Path, orders: Callable[..., Path]
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
 ) -> None:
     planned = plan(scores, tmp_path / "may", "--control-share", 0)
     assert "NOBODY IS HELD OUT" in planned.out
@@ -354,10 +288,10 @@ def test_without_a_control_group_nothing_can_be_measured(
     assert "nobody was held out" in refused.err
 
 
-def test_economics_of_the_shop(scores: Path, tmp_path: Path) -> None:
+def test_economics_of_the_shop(scores: Path, tmp_path: Path, repurchase: Command) -> None:
     out = tmp_path / "economics" / "june.json"
     told = ("--margin", 0.5, "--contact-cost", 0.2, "--new-customer-cost", 30)
-    made = run("economics", scores, "--out", out, *told)
+    made = repurchase("economics", scores, "--out", out, *told)
     assert made.code == 0, made.err
     assert "One point of retention" in made.out
     assert "Winning a new one costs" in made.out
@@ -366,7 +300,7 @@ def test_economics_of_the_shop(scores: Path, tmp_path: Path) -> None:
     kept = next(row for row in record["rows"] if row["figure"] == "customers")
     assert kept["value"] == pytest.approx(N / 100)
     assert pl.read_csv(out.with_suffix(".csv")).height == len(record["rows"])
-    again = run("economics", scores, "--out", tmp_path / "again.json", *told)
+    again = repurchase("economics", scores, "--out", tmp_path / "again.json", *told)
     assert again.code == 0
     assert (tmp_path / "again.svg").read_bytes() == out.with_suffix(".svg").read_bytes()
 
@@ -380,8 +314,10 @@ def test_economics_of_the_shop(scores: Path, tmp_path: Path) -> None:
         (("--uplift", 0), "--uplift must be above 0"),
     ],
 )
-def test_economics_refuses_in_a_line(scores: Path, tmp_path: Path, more: tuple[object, ...], words: str) -> None:
-    refused = run("economics", scores, "--out", tmp_path / "e.json", "--margin", 0.5, *more)
+def test_economics_refuses_in_a_line(
+    scores: Path, tmp_path: Path, more: tuple[object, ...], words: str, repurchase: Command
+) -> None:
+    refused = repurchase("economics", scores, "--out", tmp_path / "e.json", "--margin", 0.5, *more)
     assert refused.code == 2
     assert words in refused.err
     assert not (tmp_path / "e.json").exists()

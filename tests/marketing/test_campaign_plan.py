@@ -6,8 +6,11 @@ import pytest
 
 from repurchase.errors import InputError
 from repurchase.marketing.arms import draw
-from repurchase.marketing.campaigns import CONTROL, TREATMENT, Assumption, Design, Planned, plan_campaign
-from repurchase.marketing.power import control_size, detectable_effect, power_of
+from repurchase.marketing.campaigns import CONTROL, TREATMENT, Planned, plan_campaign
+from repurchase.marketing.designs import Assumption, Design
+from repurchase.marketing.effects import effect
+from repurchase.marketing.measured import Assigned, measure_campaign
+from repurchase.marketing.power import COUNTED, control_size, detectable_effect, explained_by, list_size, power_of
 from repurchase.marketing.reach import Candidates, Terms, break_even, expected, push, worth
 
 
@@ -53,6 +56,83 @@ def test_the_control_group_is_the_smallest_that_shows_the_effect() -> None:
     assert power_of(0.03, base=0.2, n_treated=10_001 - size, n_control=size - 1) < 0.8
     assert control_size(500, effect=0.03, base=0.2) is None
     assert detectable_effect(base=0.2, n_treated=10_000 - size, n_control=size) == pytest.approx(0.03, abs=1e-4)
+
+
+def test_scores_explain_what_they_say_they_do() -> None:
+    """Of outcomes drawn by the chances themselves, the squared correlation with them is the share that is told."""
+    _, who = customers(200_000)
+    bought = np.random.default_rng(2).random(200_000) < who.p
+    assert explained_by(who.p) == pytest.approx(COUNTED * np.corrcoef(who.p, bought)[0, 1] ** 2, abs=0.005)
+
+
+REPEATS, UPLIFT = 1000, 0.09
+
+
+def seen_of(base: Planned, *, too_sure: float = 1.0, seed: int = 5) -> tuple[float, float]:
+    """Run a planned campaign again and again and measure it: how often its effect is seen, and without the scores.
+
+    Scores that are too sure of themselves have log odds that lie too far apart.
+    """
+    random = np.random.default_rng(seed)
+    told = base.customers["p"].to_numpy()
+    logit = np.log(told / (1 - told))
+    p = 1 / (1 + np.exp(-(logit.mean() + (logit - logit.mean()) / too_sure)))
+    buy, n_control = p + push(p, UPLIFT), base.facts["arms"][CONTROL]
+    ids, part = base.customers["customer_id"].to_list(), np.full(len(p), "all", dtype=np.str_)
+    value, found = told * base.customers["spend"].to_numpy(), np.zeros(2)
+    for number in range(REPEATS):
+        arms = draw(ids, risk=1 - told, value=value, n_control=n_control, campaign="s", seed=number)
+        dice = random.random(len(p))
+        bought = dice < np.where(arms.treated, buy, p)
+        who = Assigned(arms.treated, arms.stratum, bought, None, told, np.full(len(p), np.nan), part)
+        measured = measure_campaign(who, terms=Terms(), effect_points=100 * UPLIFT)["repurchase"]
+        plain = random.permutation(arms.treated)  # neither drawn nor compared by the scores
+        bare = effect(dice < np.where(plain, buy, p), plain, stratum=np.zeros(len(p)))
+        found += [measured["adjusted"]["low"] > 0, bare.low > 0]
+    return tuple(found / REPEATS)  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def of_power() -> Planned:
+    """Scores whose spread explains a quarter of who buys; the effect to be seen sizes the control group."""
+    p = np.random.default_rng(3).beta(1.4, 1.7, 1500)
+    ids = pl.Series([f"c{number:05d}" for number in range(1500)])
+    design = Design(campaign="s", effect=UPLIFT)
+    return plan_campaign(
+        ids,
+        Candidates.of(p, p),
+        terms=Terms(),
+        design=design,
+        assumption=Assumption(uplift=UPLIFT),
+        has_money=False,
+    )
+
+
+def test_the_power_that_is_stated_is_kept(of_power: Planned) -> None:
+    power = of_power.facts["power"]
+    assert power["reached_power"] == pytest.approx(0.8, abs=0.01)
+    adjusted, without = seen_of(of_power)
+    assert 0.77 <= adjusted <= 0.84  # right scores explain a little more than is counted
+    assert without == pytest.approx(power["without_scores"]["reached_power"], abs=0.04)
+    assert without < 0.77
+
+
+def test_scores_that_are_too_sure_of_themselves_still_keep_it(of_power: Planned) -> None:
+    adjusted, _ = seen_of(of_power, too_sure=1.4)
+    assert 0.77 <= adjusted <= 0.83
+
+
+def test_without_the_scores_more_must_be_held_out_and_more_customers_are_needed(of_power: Planned) -> None:
+    facts, power = of_power.facts, of_power.facts["power"]
+    assert facts["arms"][CONTROL] == power["needed_control"]
+    assert power["without_scores"]["needed_control"] > 1.2 * power["needed_control"]
+    assert power["without_scores"]["needed_customers"] > 1.15 * power["needed_customers"]
+    assert power["without_scores"]["detectable_points"] > power["detectable_points"]
+    assert not power["without_scores"]["enough"]
+    half = power["needed_customers"] // 2
+    told = {"base": power["base_share"], "explained": power["explained_by_scores"]}
+    assert power_of(UPLIFT, n_treated=half, n_control=half, **told) >= 0.8
+    assert list_size(effect=UPLIFT, **told) == 2 * half
 
 
 # The lot

@@ -64,9 +64,12 @@ def features(rows: pl.DataFrame) -> np.ndarray:
     return known.cast(pl.Float64).to_numpy()
 
 
-def test_learned_targeting_earns_more_visits_than_the_lot_and_the_risk_list(hillstrom: pl.DataFrame) -> None:
-    """Women's e-mail against none, 30 % of customers reached; each judged by a model that has not seen them."""
-    rows = hillstrom.filter(pl.col("segment") != "Mens E-Mail")
+@pytest.mark.parametrize("left_out", ["nobody", "Mens E-Mail"], ids=["either e-mail", "women's e-mail"])
+def test_learned_targeting_earns_more_visits_than_the_lot_and_the_risk_list(
+    hillstrom: pl.DataFrame, left_out: str
+) -> None:
+    """Either e-mail, or the women's, against none; 30 % reached; each judged by a model that has not seen them."""
+    rows = hillstrom.filter(pl.col("segment") != left_out)
     treated, recency = (rows["segment"] != "No E-Mail").to_numpy(), rows["recency"].to_numpy().astype(np.float64)
     trial = try_targeting(
         features(rows),
@@ -76,22 +79,54 @@ def test_learned_targeting_earns_more_visits_than_the_lot_and_the_risk_list(hill
         share=0.3,
     )
     assert [one.rival for one in trial.comparisons] == ["random", "highest risk", "highest p"]
-    assert all(one.low > 50 for one in trial.comparisons), trial
+    assert all(one.low > 30 for one in trial.comparisons), trial
     assert trial.beats_all
-    assert trial.qini > 0.1
+    assert trial.qini > 0.05
 
 
 def test_a_known_uplift_is_found() -> None:
     x, treated, outcome, uplift = world()
     found = fit_uplift(x, treated, outcome).predict(x)
-    assert np.corrcoef(found, uplift)[0, 1] > 0.6
+    assert np.corrcoef(found, uplift)[0, 1] > 0.7
     assert found.mean() == pytest.approx(uplift.mean(), abs=0.03)
 
 
-def test_where_all_are_moved_alike_learning_is_not_used() -> None:
-    x, treated, outcome, _ = world(moved=False)
-    trial = try_targeting(x, treated, outcome, rivals={"highest risk": -x[:, 0], "highest p": x[:, 0]})
-    assert not trial.beats_all
+@pytest.mark.parametrize("shape", ["line", "step", "bend"])
+def test_effects_of_any_shape_are_found(shape: str) -> None:
+    """Choosing 30 % of other customers earns most of what knowing every effect would, beyond the lot."""
+    earned = 0.0
+    for seed in range(2):
+        (x, treated, outcome, _), (others, *_, true) = (bent(shape, seed=one) for one in (seed, 100 + seed))
+        told = fit_uplift(x, treated, outcome).predict(others)
+        lot, best = 0.3 * true.sum(), float(chosen_share(true, share=0.3) @ true)
+        earned += (float(chosen_share(told, share=0.3) @ true) - lot) / (best - lot) / 2
+    assert earned > 0.55, earned
+
+
+def bent(shape: str, *, seed: int, n: int = 6000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    x, treated = random.normal(size=(n, 4)), random.random(n) < 0.7
+    uplift = {"line": 0.1 + 0.05 * x[:, 1], "step": 0.2 * (x[:, 1] > 0.5), "bend": 0.2 * (np.abs(x[:, 1]) < 0.5)}[shape]
+    p = 1 / (1 + np.exp(1.6 - 0.8 * x[:, 0]))
+    return x, treated, (random.random(n) < np.clip(p + uplift * treated, 0, 1)).astype(np.float64), uplift
+
+
+def test_money_is_learned_too_and_missing_values_are_borne() -> None:
+    x, treated, outcome, uplift = world()
+    x[::7, 2] = np.nan
+    x = np.column_stack([x, np.full(len(x), np.nan)])
+    found = fit_uplift(x, treated, 30.0 * outcome * np.random.default_rng(3).gamma(4.0, 0.25, len(x))).predict(x)
+    assert np.corrcoef(found, uplift)[0, 1] > 0.7
+    assert found.mean() == pytest.approx(30.0 * uplift.mean(), abs=1.0)
+
+
+def test_where_all_are_moved_alike_learning_is_hardly_ever_used() -> None:
+    used = 0
+    for seed in range(20):
+        x, treated, outcome, _ = world(1000, moved=False, seed=seed)
+        rivals = {"highest risk": -x[:, 0], "highest p": x[:, 0]}
+        used += try_targeting(x, treated, outcome, rivals=rivals, random_state=seed).beats_all
+    assert used <= 1
 
 
 def test_the_bootstrap_interval_is_as_wide_as_repeats_scatter() -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
+from repurchase.estimators.tiers import REGULAR, SLIPPING
 from repurchase.report import figures
 from repurchase.report.page import build_report, write_report
 
@@ -138,14 +139,30 @@ def test_ids_are_text_not_markup(scored: pl.DataFrame, run: dict[str, Any]) -> N
 
 @pytest.mark.usefixtures("undrawn")
 def test_headline_and_totals_follow_the_scores(scored: pl.DataFrame, run: dict[str, Any]) -> None:
+    valuable = (pl.col("segment") == REGULAR) & (pl.col("frequency") > 0)
+    scored = scored.with_columns(segment=pl.when(valuable).then(pl.lit(SLIPPING)).otherwise("segment"))
     high = scored.filter(pl.col("risk_band") == "high")
     page = Outline(build_report(scored, run)).words
+    slipping = scored.filter(pl.col("segment") == SLIPPING)
+    assert slipping.height > 1
+    first = f"{slipping.height} valuable customers are slipping away: reach them first"
+    assert f"{first} – £ {slipping['value_at_risk'].sum():,.0f} of what they are expected to spend is at risk." in page
     assert f"Of 300 customers, {high.height} are at high risk of not buying again within a year" in page
     at_risk, everything = high["value_at_risk"].sum(), scored["value_at_risk"].sum()
     assert f"£ {at_risk:,.0f} of the £ {everything:,.0f} of money at risk is theirs" in page
     assert "The predictions for 90 days earned grade A on later orders." in page
     fewer = Outline(build_report(scored.filter(pl.col("risk_band") != "high"), run)).words
     assert f"Of {300 - high.height} customers, 0 are at high risk" in fewer
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_where_nobody_valuable_slips_the_headline_tells_the_risk_and_once(
+    scored: pl.DataFrame, run: dict[str, Any]
+) -> None:
+    assert SLIPPING not in scored["segment"]
+    page = Outline(build_report(scored, run)).words
+    assert "slipping away" not in page
+    assert page.count("are at high risk of not buying again") == 1
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -16,8 +16,10 @@ from repurchase.jobs.campaign_files import SCHEMA, campaign_path, sealed, stage_
 from repurchase.jobs.campaign_past import read_past
 from repurchase.jobs.customers import read_customers
 from repurchase.jobs.delivery import deliver_to
-from repurchase.marketing.campaigns import Assumption, Design, Planned, plan_campaign
+from repurchase.marketing.campaigns import Planned, plan_campaign
+from repurchase.marketing.designs import Assumption, Design
 from repurchase.marketing.reach import Candidates, Terms
+from repurchase.registry.campaigns import track_plan
 from repurchase.report.reading import Facts, gather, read_run, read_scores
 from repurchase.settings import Settings
 
@@ -166,8 +168,9 @@ def plan(
     record["past"] = past.words if past else None
     customers = planned.customers.join(rows.select("customer_id", *KEPT), on="customer_id", maintain_order="left")
     with deliver_to(path, formats=(".json",)) as delivery:
-        stage_campaign(delivery, record, sealed(customers, campaign=design.campaign))
+        record = stage_campaign(delivery, record, sealed(customers, campaign=design.campaign))
         delivery.publish()
+    track_plan(settings.home, record, seconds=settings.tracking_seconds)
     return CampaignFile(path, record)
 
 

@@ -12,7 +12,7 @@ from repurchase.jobs.told import Home, Told, pairs, reads_orders
 
 __all__ = ["campaign_app", "economics_app"]
 
-campaign_app = Commands(help="Campaigns: whom to reach, whom to hold out, and whether it paid.")
+campaign_app = Commands(help="Campaigns: plan one, measure what it brought.")
 economics_app = Commands()
 
 Scores = Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote.")]
@@ -84,12 +84,16 @@ def measure_campaign(
     from_day: Annotated[
         str | None, typer.Option("--from", help="Day it went out, YYYY-MM-DD, if not as planned.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="*.measured.json, or a folder for it; default beside the campaign.")
+    ] = None,
 ) -> None:
     """Say what a campaign brought, against those held out, and whether that can be told."""
     from repurchase.jobs.campaign_measure import measure
     from repurchase.jobs.campaign_words import measured_lines
 
-    made = measure(campaign, told.source, settings=told.settings(), from_day=_day("--from", from_day), as_of=told.as_of)
+    begun = _day("--from", from_day)
+    made = measure(campaign, told.source, settings=told.settings(), from_day=begun, as_of=told.as_of, out=out)
     _tell(measured_lines(made.record, made.path))
 
 
@@ -106,7 +110,7 @@ def economics(
     uplift: Annotated[float, typer.Option(help="Assumed: by how many points those reached buy more often.")] = 1.0,
     horizon: Horizon = None,
 ) -> None:
-    """Say what a point of retention, or reaching the best customers, is worth to this shop."""
+    """Say what keeping customers is worth here. A point of retention, and reaching the best, with ranges."""
     from repurchase.jobs.economics import economics as run
     from repurchase.jobs.economics import economics_lines
 

@@ -8,6 +8,7 @@ asked to be forgotten); that is counted and said.
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +26,10 @@ __all__ = [
     "OUTCOMES",
     "Campaign",
     "campaign_path",
+    "measured_path",
     "read_campaign",
     "read_measured",
+    "require_longer",
     "sealed",
     "stage_campaign",
     "with_digest",
@@ -92,7 +95,72 @@ def campaign_path(out: Path) -> Path:
     return path
 
 
-def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.DataFrame) -> None:
+def measured_path(planned: Campaign, out: Path | None) -> Path:
+    """Find where a measurement goes.
+
+    Parameters
+    ----------
+    planned : Campaign
+        What was measured.
+    out : Path, optional
+        ``*.measured.json``, or a folder for it; default beside the campaign.
+
+    Returns
+    -------
+    Path
+        The .measured.json file.
+
+    Raises
+    ------
+    InputError
+        If a file is to be called otherwise: it would not be found again.
+    """
+    name = planned.path.stem + MEASURED
+    if out is None:
+        return planned.path.with_name(name)
+    if out.name.endswith(MEASURED) and out.name != MEASURED:
+        return out
+    if out.suffix == ".json":
+        raise InputError(f"--out {out}: a measurement is called *{MEASURED}. Say --out {out.with_suffix(MEASURED)}.")
+    return out / name
+
+
+def require_longer(path: Path, planned: Campaign, *, days: int, until: date) -> None:
+    """Refuse to put a measurement of fewer days in the place of one of more, or of another campaign.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is to go. What cannot be read there is no measurement, and may go.
+    planned : Campaign
+        What was measured.
+    days : int
+        Days observed now.
+    until : date
+        Last day observed now.
+
+    Raises
+    ------
+    DeliveryError
+        If it would be lost.
+    """
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        seen, last, plan = int(there["observed_days"]), there["observed_until"], there["planned"]["digest"]
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+        return
+    if plan != planned.record["digest"]:
+        raise DeliveryError(
+            f"{path} is the measurement of another campaign. Nothing was written: choose another --out."
+        )
+    if days < seen:
+        raise DeliveryError(
+            f"{path}: measured over {seen} days already (up to {last}), these orders give {days} (up to {until}). It "
+            f"was kept, nothing was written. To keep both: --out {path.with_name(f'to-{until}{MEASURED}')}"
+        )
+
+
+def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.DataFrame) -> dict[str, Any]:
     """Make a campaign's files ready.
 
     Parameters
@@ -103,6 +171,11 @@ def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.Dat
         What is known of it; names and digests of the files are added.
     customers : DataFrame
         Who is in which group, sealed.
+
+    Returns
+    -------
+    dict
+        The record as written, with its digest.
     """
     table = delivery.beside(CUSTOMERS)
     customers.write_parquet(delivery.staged(table))
@@ -116,8 +189,10 @@ def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.Dat
         )
         mine.write_csv(delivery.staged(place), include_bom=True)
         record["lists"][arm] = {"path": place.name, "rows": mine.height}
-    text = json.dumps(with_digest(record), indent=1, ensure_ascii=False, allow_nan=False)
+    whole = with_digest(record)
+    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     delivery.staged(delivery.out).write_text(text + "\n", encoding="utf-8")
+    return whole
 
 
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:

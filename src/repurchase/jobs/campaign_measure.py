@@ -14,7 +14,16 @@ from repurchase.errors import BundleError, InputError
 from repurchase.evaluation.judgement import plain
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.campaign import CampaignFile
-from repurchase.jobs.campaign_files import MEASURED, OUTCOMES, SCHEMA, Campaign, read_campaign, with_digest
+from repurchase.jobs.campaign_files import (
+    MEASURED,
+    OUTCOMES,
+    SCHEMA,
+    Campaign,
+    measured_path,
+    read_campaign,
+    require_longer,
+    with_digest,
+)
 from repurchase.jobs.delivery import deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
 from repurchase.jobs.steps import LogSteps, Steps
@@ -24,6 +33,7 @@ from repurchase.marketing.reach import Terms
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.pseudonyms import key_of, pseudonymise
 from repurchase.registry.bundle import load_bundle
+from repurchase.registry.campaigns import track_measurement
 from repurchase.registry.champion import resolve
 from repurchase.settings import Settings
 
@@ -49,9 +59,12 @@ def measure(
     settings: Settings,
     from_day: date | None = None,
     as_of: date | None = None,
+    out: Path | None = None,
     steps: Steps | None = None,
 ) -> CampaignFile:
     """Measure what a campaign changed, against those held out.
+
+    It may be measured every night: more observed days take the place of fewer, never the other way round.
 
     Parameters
     ----------
@@ -65,20 +78,22 @@ def measure(
         Day it went out, if not as planned.
     as_of : date, optional
         Last day observed; default the last order's day.
+    out : Path, optional
+        ``*.measured.json``, or a folder for it; default beside the campaign.
     steps : Steps, optional
         Who watches.
 
     Returns
     -------
     CampaignFile
-        ``<stem>.measured.json`` beside the campaign.
+        ``<stem>.measured.json``, with what each customer did beside it.
 
     Raises
     ------
     InputError
         If campaign or orders cannot be used, do not belong together, or nothing can be known yet.
     DeliveryError
-        If the record cannot be written.
+        If the record cannot be written, or a measurement of more days lies there.
     """
     steps = steps or LogSteps()
     planned = read_campaign(campaign)
@@ -91,21 +106,24 @@ def measure(
     day = from_day or date.fromisoformat(record["day"])
     if day < date.fromisoformat(record["scores"]["as_of"]):
         raise InputError(f"--from {day}: before the campaign was planned, on orders up to {record['scores']['as_of']}.")
-    target = planned.path.with_name(planned.path.stem + MEASURED)
+    target = measured_path(planned, out)
     told = _settings(settings, str(record["scores"]["model_version"]))
     with deliver_to(target, formats=(".json",)) as delivery:
         with steps.step("Reading and cleaning orders") as counts:
             intake = take_in(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
             _require_begun(planned, intake, day)
+            require_longer(target, planned, days=_days(planned, intake, day), until=intake.as_of)
             counts.update(intake.counts)
         with steps.step("Comparing with those held out") as counts:
             came = _came(planned, intake, day)
             counts.update(customers=came.outcomes.height)
         with steps.step("Writing"):
             measured = with_digest(_measured(planned, intake, came, day=day))
-            came.outcomes.write_parquet(delivery.staged(target.with_name(planned.path.stem + OUTCOMES)))
+            outcomes = target.with_name(target.name.removesuffix(MEASURED) + OUTCOMES)
+            came.outcomes.write_parquet(delivery.staged(outcomes))
             delivery.staged(target).write_text(_text(measured), encoding="utf-8")
             delivery.publish()
+    track_measurement(settings.home, record, measured, seconds=settings.tracking_seconds)
     return CampaignFile(target, measured)
 
 
@@ -127,9 +145,13 @@ def _require_begun(planned: Campaign, intake: Intake, day: date) -> None:
         raise InputError(f"{intake.log.source}: orders in {theirs}, but the campaign was planned in {ours}.")
 
 
+def _days(planned: Campaign, intake: Intake, day: date) -> int:
+    return min(int(planned.record["horizon_days"]), (intake.as_of - day).days)
+
+
 def _came(planned: Campaign, intake: Intake, day: date) -> _Came:
     book = intake.books.whole().until(intake.as_of)
-    days = min(int(planned.record["horizon_days"]), (intake.as_of - day).days)
+    days = _days(planned, intake, day)
     bought, sales, known = _looked_up(book, day, days)
     ids = pl.Series("customer_id", book.ids)
     mark = planned.record["pseudonyms"]

@@ -10,7 +10,8 @@ import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.jobs.campaign_files import MEASURED, OUTCOMES, read_measured
-from repurchase.marketing.campaigns import TREATMENT, Assumption
+from repurchase.marketing.campaigns import TREATMENT
+from repurchase.marketing.designs import Assumption
 from repurchase.marketing.effects import Effect
 from repurchase.marketing.parts import pool
 from repurchase.marketing.targeting import try_targeting
@@ -146,7 +147,8 @@ def _learned(outcomes: Sequence[pl.DataFrame]) -> tuple[str, UpliftModel | None]
 
 
 def _features(rows: pl.DataFrame) -> Floats:
-    x = rows.select(pl.col("p", "spend", *KNOWN).cast(pl.Float64)).to_numpy()
+    tails = pl.col("spend", *KNOWN).cast(pl.Float64).clip(lower_bound=0).log1p()
+    x = rows.select(pl.col("p").cast(pl.Float64), tails).to_numpy()
     return np.asarray(np.where(np.isfinite(x), x, np.nan), dtype=np.float64)
 
 

@@ -92,21 +92,31 @@ def _power_lines(record: Record) -> list[str]:
     power, arms = record["power"], record["arms"]
     if not arms[CONTROL]:
         return ["NOBODY IS HELD OUT: what this campaign brings cannot be measured."]
-    effect, base = power["effect_points"], share(power["base_share"])
+    effect, base, plain = f"{power['effect_points']:.3g} points", share(power["base_share"]), power["without_scores"]
+    explained = f"the scores are counted on to explain {share(power['explained_by_scores'])} of who buys"
     if power["enough"]:
+        would = plain["needed_control"]
+        more = "no control group of this list would do" if would is None else f"{would:,} would have to be held out"
         return [
             (
-                f"Of those held out about {base} should buy anyway. An uplift of {effect:.3g} points would be seen "
-                f"with a probability of {_percent(power['reached_power'])} (false alarms {_percent(power['alpha'])})."
-            )
+                f"Of those held out about {base} should buy anyway. Adjusted for the scores, an uplift of {effect} "
+                f"would be seen with a probability of {_percent(power['reached_power'])} (false alarms "
+                f"{_percent(power['alpha'])}): {explained}."
+            ),
+            f"Without the scores: {_percent(plain['reached_power'])}"
+            + ("." if plain["enough"] else f"; for {_percent(power['power'])}, {more}."),
         ]
     least = power["detectable_points"]
     could = f"of {least:.1f} points or more" if least is not None else "of no size"
+    needed, without = power["needed_customers"], plain["needed_customers"]
+    longer = "" if needed is None else f" About {needed:,} customers like these would show it, half of them held out"
+    longer += f" ({without:,} without the scores)." if longer and without else "." * bool(longer)
     return [
         (
-            f"TOO SMALL to see {effect:.3g} points with a probability of {_percent(power['power'])} (about {base} buy "
-            f"anyway; it would be seen with {_percent(power['reached_power'])}). It can show an uplift {could}. A "
-            "longer list, a larger control group or more days would help."
+            f"TOO SMALL to see {effect} with a probability of {_percent(power['power'])} (about {base} buy anyway; "
+            f"adjusted for the scores it would be seen with {_percent(power['reached_power'])}, without with "
+            f"{_percent(plain['reached_power'])}). It can show an uplift {could}.{longer} A longer list, a larger "
+            "control group or more days would help."
         )
     ]
 

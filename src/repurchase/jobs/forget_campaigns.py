@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.jobs.campaign_files import CUSTOMERS, OUTCOMES
+from repurchase.jobs.campaign_files import CUSTOMERS, MEASURED, OUTCOMES
 from repurchase.jobs.erasure import ids_in_table, stage_without
 from repurchase.jobs.forget_lists import Refusals
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
@@ -46,12 +46,9 @@ def forget_in_campaigns(
     found : dict of str to int
         Each id that was there, and its rows.
     """
-    for record, plan in _campaigns(home, skip):
-        spelled = _spelled(ids, plan, record)
-        for suffix in _TABLES:
-            path = record.with_name(record.stem + suffix)
-            if not path.is_file():
-                continue
+    for record, tables in _campaigns(home, skip):
+        spelled = _spelled(ids, _read(record), record)
+        for path in tables:
             found = ids_in_table(path, "customer_id", spelled.keys())
             if not found:
                 continue
@@ -70,15 +67,19 @@ def _rewrite(path: Path, wanted: Collection[str]) -> None:
         staged.unlink(missing_ok=True)
 
 
-def _campaigns(home: Path, skip: Collection[str]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+def _campaigns(home: Path, skip: Collection[str]) -> Iterator[tuple[Path, list[Path]]]:
+    """Records, each with its tables of customers; a measurement may lie elsewhere than its campaign."""
     for folder, folders, names in os.walk(home):
         here = Path(folder)
         hidden = {name for name in folders if name.startswith(".")} | ({*skip} if here == home else set())
         folders[:] = sorted({*folders} - hidden)
         for name in sorted(names):
             if name.endswith(CUSTOMERS):
-                record = here / f"{name.removesuffix(CUSTOMERS)}.json"
-                yield record, _read(record)
+                stem = name.removesuffix(CUSTOMERS)
+                yield here / f"{stem}.json", [here / (stem + end) for end in _TABLES if stem + end in names]
+            stem = name.removesuffix(OUTCOMES)
+            if name.endswith(OUTCOMES) and stem + CUSTOMERS not in names:
+                yield here / (stem + MEASURED), [here / name]
 
 
 def _read(path: Path) -> Mapping[str, Any]:

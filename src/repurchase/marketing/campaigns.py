@@ -1,7 +1,6 @@
 """Plan a campaign: choose whom to reach, hold some out by lot, and say what is expected and on what assumption."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,135 +9,25 @@ import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.marketing.arms import Arms, draw
-from repurchase.marketing.power import LEAST_CONTROL, control_size, detectable_effect, power_of
+from repurchase.marketing.designs import Assumption, Design
+from repurchase.marketing.power import (
+    LEAST_CONTROL,
+    control_size,
+    detectable_effect,
+    explained_by,
+    explained_share,
+    list_size,
+    power_of,
+)
 from repurchase.marketing.reach import Candidates, Expected, Terms, break_even, expected, push, worth
 
-__all__ = ["CONTROL", "TREATMENT", "Assumption", "Design", "Planned", "plan_campaign"]
+__all__ = ["CONTROL", "TREATMENT", "Planned", "plan_campaign"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 TREATMENT, CONTROL = "treatment", "control"
 REDRAWS = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assumption:
-    """How much more often those reached are taken to buy.
-
-    Parameters
-    ----------
-    uplift : float
-        As a share (0.02 for two points), above 0.
-    error : float
-        Its standard error where it was measured, else 0.
-    low, high : float, optional
-        95 % interval where it was measured.
-    source : str
-        ``assumed``, ``past campaigns`` or ``learned from past campaigns``.
-    """
-
-    uplift: float
-    error: float = 0.0
-    low: float | None = None
-    high: float | None = None
-    source: str = "assumed"
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether past campaigns say so."""
-        return self.low is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Design:
-    """How a campaign is to be measured.
-
-    Parameters
-    ----------
-    campaign : str
-        Its name; it and the seed decide the lot.
-    effect : float
-        Uplift to be seen, as a share, above 0.
-    power : float
-        Probability of seeing it, above ``alpha`` and below 1.
-    alpha : float
-        Probability of a false alarm, above 0 and below 0.5.
-    control_share : float, optional
-        Share held out; default as many as the effect asks for. 0 holds out nobody: then nothing can be measured.
-    seed : int
-        Of the lot.
-
-    Raises
-    ------
-    InputError
-        If a value is outside its range.
-
-    Examples
-    --------
-    >>> Design(campaign="May", effect=0.02, control_share=1.0)
-    Traceback (most recent call last):
-        ...
-    repurchase.errors.InputError: --control-share 1: a control group of everyone leaves nobody to reach. ...
-    """
-
-    campaign: str
-    effect: float
-    power: float = 0.8
-    alpha: float = 0.05
-    control_share: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check every value.
-
-        Raises
-        ------
-        InputError
-            If one is outside its range.
-        """
-        if not self.campaign.strip():
-            raise InputError("--name must not be empty: the campaign's name decides the lot.")
-        if not 0 < self.effect < 1:
-            raise InputError(
-                f"--effect must be above 0 and below 100 points (2 for two in a hundred). Got {100 * self.effect:g}."
-            )
-        if not 0 < self.alpha < 0.5:
-            raise InputError(f"--alpha must be above 0 and below 0.5. Got {self.alpha:g} instead.")
-        if not self.alpha < self.power < 1:
-            raise InputError(f"--power must be above --alpha and below 1. Got {self.power:g} instead.")
-        share = self.control_share
-        if share is not None and share >= 1:
-            raise InputError(
-                f"--control-share {share:g}: a control group of everyone leaves nobody to reach. Give a share below 1, "
-                "such as 0.2."
-            )
-        if share is not None and not share >= 0:
-            raise InputError(f"--control-share must be 0 or more and below 1. Got {share:g} instead.")
-
-    @property
-    def holds_out(self) -> bool:
-        """Whether there is a control group."""
-        return self.control_share is None or self.control_share > 0
-
-    def n_control(self, n: int, base: float) -> int:
-        """Say how many of a list to hold out.
-
-        Parameters
-        ----------
-        n : int
-            Customers on the list.
-        base : float
-            Share that buys anyway.
-
-        Returns
-        -------
-        int
-            The share told, else as few as show the effect, else half.
-        """
-        if self.control_share is not None:
-            return round(self.control_share * n)
-        return control_size(n, effect=self.effect, base=base, power=self.power, alpha=self.alpha) or n // 2
 
 
 class Planned(NamedTuple):
@@ -261,10 +150,12 @@ def _ranked(ids: pl.Series, cost: Floats, gain: Floats) -> Codes:
 def _within_budget(
     ids: pl.Series, who: Candidates, cost: Floats, ranked: Codes, *, terms: Terms, design: Design
 ) -> tuple[Codes, Arms]:
-    running, base = np.cumsum(cost[ranked]), np.cumsum(who.p[ranked]) / np.arange(1, len(ranked) + 1)
+    running, size = np.cumsum(cost[ranked]), np.arange(1, len(ranked) + 1)
+    base, square = np.cumsum(who.p[ranked]) / size, np.cumsum(who.p[ranked] ** 2) / size
 
     def spent(n: int) -> float:
-        held = design.n_control(n, float(base[n - 1]))
+        mean = float(base[n - 1])
+        held = design.n_control(n, mean, explained_share(mean, float(square[n - 1])))
         return float(running[n - 1]) * (1 - held / n)
 
     budget = np.inf if terms.budget is None else terms.budget
@@ -298,7 +189,7 @@ def _draw(ids: pl.Series, who: Candidates, chosen: Codes, design: Design) -> Arm
     if not design.holds_out:
         none = np.zeros(len(chosen), dtype=np.int64)
         return Arms(np.ones(len(chosen), dtype=np.bool_), none, np.ones(len(chosen)))
-    held = max(LEAST_CONTROL, design.n_control(len(chosen), float(mine.p.mean())))
+    held = max(LEAST_CONTROL, design.n_control(len(chosen), float(mine.p.mean()), explained_by(mine.p)))
     return draw(
         names, risk=1 - mine.p, value=mine.p * mine.spend, n_control=held, campaign=design.campaign, seed=design.seed
     )
@@ -321,23 +212,33 @@ def _strata(arms: Arms) -> list[dict[str, Any]]:
 
 
 def _power(mine: Candidates, arms: Arms, design: Design) -> dict[str, Any]:
-    base, counts = float(mine.p.mean()), _counts(arms)
-    told = {
+    """What the groups can show: drawn and adjusted by the scores, as it will be measured, and without them."""
+    base, explained, counts = float(mine.p.mean()), explained_by(mine.p), _counts(arms)
+    return {
         "effect_points": 100 * design.effect,
         "power": design.power,
         "alpha": design.alpha,
         "base_share": base,
-        "reached_power": 0.0,
-        "enough": False,
-        "detectable_points": None,
+        "explained_by_scores": explained,
+        **_shown(design, counts, base, explained),
+        "without_scores": _shown(design, counts, base, 0.0),
     }
-    if not counts[CONTROL]:
-        return told
-    groups = {"base": base, "n_treated": counts[TREATMENT], "n_control": counts[CONTROL], "alpha": design.alpha}
-    seen = power_of(design.effect, **groups)
-    least = detectable_effect(power=design.power, **groups)
-    enough = seen >= design.power - 1e-3
-    return {**told, "reached_power": seen, "enough": enough, "detectable_points": least and 100 * least}
+
+
+def _shown(design: Design, counts: dict[str, Any], base: float, explained: float) -> dict[str, Any]:
+    told = {"base": base, "alpha": design.alpha, "explained": explained}
+    groups = {"n_treated": counts[TREATMENT], "n_control": counts[CONTROL], **told}
+    seen = power_of(design.effect, **groups) if counts[CONTROL] else 0.0
+    least = detectable_effect(power=design.power, **groups) if counts[CONTROL] else None
+    return {
+        "reached_power": seen,
+        "enough": seen >= design.power - 1e-3,
+        "detectable_points": least and 100 * least,
+        "needed_control": control_size(
+            counts[TREATMENT] + counts[CONTROL], effect=design.effect, power=design.power, **told
+        ),
+        "needed_customers": list_size(effect=design.effect, power=design.power, **told),
+    }
 
 
 def _outlook(

@@ -214,7 +214,7 @@ def held_out_uplift(
     outcome : array of shape (n,)
         What each customer did.
     random_state : int
-        Of folds and trees.
+        Of the folds.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def held_out_uplift(
     rank = np.zeros(len(y))
     for number in range(FOLDS):
         here = fold == number
-        model = fit_uplift(x[~here], group[~here], y[~here], random_state=random_state)
+        model = fit_uplift(x[~here], group[~here], y[~here])
         rank[here] = (mean_ranks(model.predict(x[here])) + 0.5) / int(here.sum())
     return rank
 
@@ -256,7 +256,7 @@ def try_targeting(
     share : float
         Share of customers reached.
     random_state : int
-        Of folds, trees and bootstrap.
+        Of folds and bootstrap.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Scoring runs in MLflow, without ever endangering scores: first written down, then logged by a process of its own.
+"""Runs in MLflow, without ever endangering what was delivered: first written down, then logged by another process.
 
 Importing MLflow takes seconds, and a locked or broken store may hold it for minutes. So a run is first a file in
 ``mlruns/pending/`` (in ``outputs/pending/`` where that cannot be written). Then ``python -m
@@ -15,21 +15,34 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repurchase.errors import DeliveryError, RepurchaseError
 from repurchase.registry.disk import json_bytes, locked, write_whole
-from repurchase.registry.store import Store, database_of, mlflow_faults, open_existing, store_uri
+from repurchase.registry.store import (
+    EXPERIMENT,
+    Store,
+    database_of,
+    experiment_of,
+    mlflow_faults,
+    open_existing,
+    store_uri,
+)
 
-__all__ = ["log_pending", "pending_records", "settle_pending", "track_scoring"]
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+__all__ = ["Entry", "log_pending", "pending_records", "settle_pending", "track", "track_scoring"]
 
 logger = logging.getLogger("repurchase")
 
 SCHEMA = 1
 PLACES = ("mlruns/pending", "outputs/pending")
 KEY = "run_key"
+SUBJECT, TRACKED_AT, STEP = "subject", "tracked_at", "step"
 LOCK_WAIT_SECONDS = 10.0
 LEAST_SECONDS = 5.0
 OUT_OF_TIME = 75
@@ -37,8 +50,101 @@ _WITHHELD = ("REPURCHASE_ID_KEY", "REPURCHASE_ID_KEY_FILE", "PGPASSWORD", "PGPAS
 """What the process that logs has no need to know."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What is to be logged of a command's run. It names no customer.
+
+    Parameters
+    ----------
+    source : str
+        The command, such as ``repurchase score``.
+    run_name : str
+        As MLflow shows it.
+    created_at : str
+        When its record was made, ISO 8601 with an offset.
+    params, metrics : mapping
+        What stands in its record; what is None or not a number is left out.
+    seconds : float
+        How long it took.
+    tags : mapping
+        Further words to search by.
+    artifacts : mapping of str to mapping
+        JSON files by name.
+    experiment : str
+        Under which it is logged.
+    subject : str, optional
+        What it is about. A later run about the same takes this one's place.
+    step : int
+        Such as days observed: a run of fewer does not take the place of one of more.
+    """
+
+    source: str
+    run_name: str
+    created_at: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float | None]
+    seconds: float = 0.0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    experiment: str = EXPERIMENT
+    subject: str | None = None
+    step: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """Say it in JSON.
+
+        Returns
+        -------
+        dict
+            With a key of its own.
+        """
+        return {
+            "schema": SCHEMA,
+            KEY: secrets.token_hex(16),
+            TRACKED_AT: datetime.now(tz=UTC).isoformat(),
+            **vars(self),
+            "params": {name: str(value) for name, value in self.params.items() if value is not None},
+            "metrics": {k: float(v) for k, v in self.metrics.items() if v is not None and math.isfinite(v)},
+        }
+
+
+def track(home: Path, entry: Entry, *, seconds: float) -> str | None:
+    """Log a run to MLflow within a stated time, or leave it to be logged later. Call it after delivery.
+
+    Parameters
+    ----------
+    home : Path
+        Folder that holds ``mlruns/``.
+    entry : Entry
+        What to log.
+    seconds : float
+        How long it may take; 0 for not at all.
+
+    Returns
+    -------
+    str or None
+        Why it is not in MLflow yet, as a sentence, which is also logged as a warning; None if it is, or need not be.
+        It raises nothing: what was asked for is there.
+    """
+    if seconds <= 0:
+        return None
+    home = home.resolve()
+    try:
+        path, why_not_there = _write_down(home, entry.record())
+    except RepurchaseError as fault:
+        return _warned(f"This run is not in MLflow, and could not be kept to be logged later: {fault}")
+    why = why_not_there or _log_elsewhere(home, seconds)
+    if not path.exists():
+        return None
+    where = path.relative_to(home)
+    return _warned(
+        f"This run is not in MLflow yet: {why.rstrip('.')}. It is kept in {where}; the next train, score, monitor or "
+        "campaign that reaches the store logs it."
+    )
+
+
 def track_scoring(home: Path, run: Mapping[str, Any], *, seconds: float) -> str | None:
-    """Log a scoring run to MLflow within a stated time, or leave it to be logged later. Call it after delivery.
+    """Log a scoring run; see `track`.
 
     Parameters
     ----------
@@ -52,25 +158,9 @@ def track_scoring(home: Path, run: Mapping[str, Any], *, seconds: float) -> str 
     Returns
     -------
     str or None
-        Why it is not in MLflow yet, as a sentence, which is also logged as a warning; None if it is, or need not be.
-        It raises nothing: the scores are there.
+        As of `track`.
     """
-    if seconds <= 0:
-        return None
-    home = home.resolve()
-    record = {"schema": SCHEMA, KEY: secrets.token_hex(16), **_figures(run)}
-    try:
-        path, why_not_there = _write_down(home, record)
-    except RepurchaseError as fault:
-        return _warned(f"This run is not in MLflow, and could not be kept to be logged later: {fault}")
-    why = why_not_there or _log_elsewhere(home, seconds)
-    if not path.exists():
-        return None
-    where = path.relative_to(home)
-    return _warned(
-        f"This run is not in MLflow yet: {why.rstrip('.')}. It is kept in {where}; the next train, score or "
-        "monitor that reaches the store logs it."
-    )
+    return track(home, _of_scoring(run), seconds=seconds)
 
 
 def _warned(words: str) -> str:
@@ -78,16 +168,17 @@ def _warned(words: str) -> str:
     return words
 
 
-def _figures(run: Mapping[str, Any]) -> dict[str, Any]:
+def _of_scoring(run: Mapping[str, Any]) -> Entry:
     orders, cleaning = run.get("orders") or {}, run.get("cleaning") or {}
     counts, drift = run.get("counts") or {}, run.get("drift") or {}
     aside = [why.get("rows", 0) for why in cleaning.get("reasons") or () if why.get("treatment") == "set_aside"]
+    took = round(sum((run.get("timings_seconds") or {}).values()), 3)
     metrics = {
         "customers": counts.get("asked"),
         "customers_scored": counts.get("scored"),
         "rows": cleaning.get("n_raw"),
         "rows_set_aside": sum(aside),
-        "seconds": round(sum((run.get("timings_seconds") or {}).values()), 3),
+        "seconds": took,
         "drift/psi_max": drift.get("psi_max"),
         "drift/drifted": float(bool(drift.get("drifted"))) if drift.get("known") else None,
     }
@@ -98,11 +189,14 @@ def _figures(run: Mapping[str, Any]) -> dict[str, Any]:
         "layout": orders.get("layout"),
         "repurchase_version": run.get("repurchase_version"),
     }
-    return {
-        "created_at": run.get("created_at"),
-        "params": {name: str(value) for name, value in params.items() if value is not None},
-        "metrics": {name: float(value) for name, value in metrics.items() if _defined(value)},
-    }
+    return Entry(
+        source="repurchase score",
+        run_name=f"score {run.get('as_of') or ''}".strip(),
+        created_at=str(run.get("created_at")),
+        params=params,
+        metrics=metrics,
+        seconds=took,
+    )
 
 
 def _write_down(home: Path, record: Mapping[str, Any]) -> tuple[Path, str]:
@@ -184,7 +278,7 @@ def log_pending(store: Store) -> int:
     for folder in sorted({path.parent for path in pending_records(store.home)}):
         with (
             locked(folder, wait_seconds=LOCK_WAIT_SECONDS),
-            mlflow_faults(store.uri, "Scoring runs wait to be logged."),
+            mlflow_faults(store.uri, "Runs wait to be logged."),
         ):
             for path in sorted(folder.glob("*.json")):
                 logged += _log_file(store, path)
@@ -202,7 +296,7 @@ def settle_pending(store: Store) -> None:
     try:
         log_pending(store)
     except DeliveryError as fault:
-        _warned(f"Scoring runs that wait were not logged: {fault}")
+        _warned(f"Runs that wait were not logged: {fault}")
 
 
 def _log_file(store: Store, path: Path) -> bool:
@@ -222,35 +316,53 @@ def _log_file(store: Store, path: Path) -> bool:
 
 def _log_once(store: Store, record: Mapping[str, Any]) -> None:
     """Log a run, or finish one that a killed process began: its key is a tag that is written when it is made."""
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric, Param, RunTag
 
-    found = store.client.search_runs([store.experiment_id], filter_string=f"tags.{KEY} = '{record[KEY]}'")
-    if found and found[0].info.status == "FINISHED":
+    experiment = experiment_of(store, record.get("experiment", EXPERIMENT))
+    run, is_done = _found(store, experiment, record)
+    if is_done:
         return
-    begun = _milliseconds(record)
-    if found:
-        run = found[0]
-    else:
-        run = store.client.create_run(
-            store.experiment_id,
-            start_time=begun,
-            run_name=f"score {record['params'].get('as_of', '')}".strip(),
-            tags={"mlflow.source.name": "repurchase score", "mlflow.source.type": "JOB", KEY: record[KEY]},
-        )
+    tags = {
+        "mlflow.source.name": record.get("source", "repurchase score"),
+        "mlflow.source.type": "JOB",
+        KEY: record[KEY],
+        **record.get("tags", {}),
+    }
+    if record.get(SUBJECT):
+        tags |= {SUBJECT: record[SUBJECT], TRACKED_AT: record[TRACKED_AT], STEP: str(record[STEP])}
+    begun = _milliseconds(record["created_at"])
+    name = record.get("run_name") or f"score {record['params'].get('as_of', '')}".strip()
+    run = run or store.client.create_run(experiment, start_time=begun, run_name=name, tags=tags)
     run_id = run.info.run_id
-    metrics = [Metric(name, value, begun, 0) for name, value in sorted(record["metrics"].items())]
-    params = [Param(name, value) for name, value in sorted(record["params"].items())]
-    store.client.log_batch(run_id, metrics=metrics, params=params)
-    seconds = record["metrics"].get("seconds")
-    store.client.set_terminated(run_id, "FINISHED", end_time=begun + round(1000 * (seconds or 0)))
+    store.client.update_run(run_id, status="RUNNING")
+    at = _milliseconds(record.get(TRACKED_AT) or record["created_at"])
+    metrics = [Metric(key, value, at, record.get(STEP, 0)) for key, value in sorted(record["metrics"].items())]
+    params = [Param(key, value) for key, value in sorted(record["params"].items())]
+    store.client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag(*tag) for tag in sorted(tags.items())])
+    for file, content in record.get("artifacts", {}).items():
+        store.client.log_text(run_id, json.dumps(content, indent=1, ensure_ascii=False), file)
+    seconds = record.get("seconds") or record["metrics"].get("seconds") or 0
+    store.client.set_terminated(run_id, "FINISHED", end_time=begun + round(1000 * seconds))
 
 
-def _milliseconds(record: Mapping[str, Any]) -> int:
-    return round(datetime.fromisoformat(record["created_at"]).timestamp() * 1000)
+def _found(store: Store, experiment: str, record: Mapping[str, Any]) -> tuple["Run | None", bool]:
+    """The run to go on with, if there is one, and whether nothing is left to do."""
+    about = SUBJECT if record.get(SUBJECT) else KEY
+    for run in store.client.search_runs([experiment], filter_string=f"tags.{about} = '{record[about]}'"):
+        known, tags = run.data.params, run.data.tags
+        if tags.get(KEY) == record[KEY]:
+            return run, run.info.status == "FINISHED"
+        if any(known.get(name, value) != value for name, value in record["params"].items()):
+            if tags[TRACKED_AT] > record[TRACKED_AT]:
+                return run, True
+            store.client.delete_run(run.info.run_id)  # a parameter cannot be changed; it is another measurement now
+            continue
+        return run, (int(tags[STEP]), tags[TRACKED_AT]) > (record[STEP], record[TRACKED_AT])
+    return None, False
 
 
-def _defined(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def _milliseconds(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def _main(words: list[str]) -> int:

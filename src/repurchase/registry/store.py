@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = [
+    "EXPERIMENT",
     "MODEL",
     "Store",
     "current",
     "database_of",
+    "experiment_of",
     "mlflow_faults",
     "mlflow_versions",
     "open_existing",
@@ -114,7 +116,7 @@ def open_store(home: Path) -> Store:
                 _create(database)
             follow_move(database, experiment=EXPERIMENT)
         client = _client(uri)
-        return Store(home, uri, client, _experiment(client, database))
+        return Store(home, uri, client, _experiment(client, database, EXPERIMENT))
 
 
 def open_existing(home: Path) -> Store | None:
@@ -137,6 +139,24 @@ def open_existing(home: Path) -> Store | None:
     """
     database = database_of(store_uri(home))
     return None if database is not None and not database.exists() else open_store(home)
+
+
+def experiment_of(store: Store, name: str) -> str:
+    """Find an experiment beside the trainings' own, and make it on first use.
+
+    Parameters
+    ----------
+    store : Store
+        Where to look.
+    name : str
+        The experiment's.
+
+    Returns
+    -------
+    str
+        Its id.
+    """
+    return store.experiment_id if name == EXPERIMENT else _experiment(store.client, database_of(store.uri), name)
 
 
 def mlflow_versions(store: Store) -> frozenset[str]:
@@ -220,18 +240,18 @@ def _client(uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=uri)
 
 
-def _experiment(client: "MlflowClient", database: Path | None) -> str:
+def _experiment(client: "MlflowClient", database: Path | None, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        place = None if database is None else (database.parent / "artifacts" / EXPERIMENT).as_uri()
+        place = None if database is None else (database.parent / "artifacts" / name).as_uri()
         try:
-            return client.create_experiment(EXPERIMENT, artifact_location=place)
+            return client.create_experiment(name, artifact_location=place)
         except MlflowException as fault:  # another home got there first on a shared server
             if fault.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            return _experiment(client, database)
+            return _experiment(client, database, name)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)

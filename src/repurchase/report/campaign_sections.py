@@ -32,7 +32,7 @@ def read_campaigns(folder: Path, *, must_be: bool = False) -> list[dict[str, Any
     Returns
     -------
     list of dict
-        Measured ones as measured, others as planned; the latest first.
+        Measured ones as measured (over the most days), others as planned; the latest first.
 
     Raises
     ------
@@ -47,8 +47,9 @@ def read_campaigns(folder: Path, *, must_be: bool = False) -> list[dict[str, Any
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
         record = _record(path)
         if record is not None:
-            key = str(path.with_name(path.name.removesuffix(MEASURED).removesuffix(".json")))
-            if record["command"] == MEASURE or key not in found:
+            place = str(path.with_name(path.name.removesuffix(MEASURED).removesuffix(".json")))
+            key = str((record.get("planned") or record).get("digest") or place)
+            if key not in found or record.get("observed_days", -1) >= found[key].get("observed_days", -1):
                 found[key] = record
     latest = sorted(found.values(), key=lambda record: (record["day"], record["campaign"]), reverse=True)
     return latest[:MOST_CAMPAIGNS]

@@ -4,20 +4,20 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.estimators.tiers import SEGMENTS
+from repurchase.estimators.tiers import SEGMENTS, SLIPPING
 from repurchase.report.language import say
 from repurchase.report.phrases import action_name, band_name, segment_name
 from repurchase.report.reading import Facts, in_order
 from repurchase.report.segment_rules import rules_told
 from repurchase.report.words import count, counted, horizon, listed, money, share, within
 
-__all__ = ["band_rows", "headline", "horizons_in_words", "key_figures", "segment_rows", "segment_rules"]
+__all__ = ["band_rows", "headline", "horizons_in_words", "key_figures", "segment_rows", "segment_rules", "summary"]
 
 Row = dict[str, Any]
 
 
 def headline(facts: Facts) -> str:
-    """Say the whole page in one sentence or two.
+    """Say in one sentence what a marketer should do first.
 
     Parameters
     ----------
@@ -27,25 +27,55 @@ def headline(facts: Facts) -> str:
     Returns
     -------
     str
-        Customers, those at high risk, the money at risk, the grade.
+        Whom to reach first, and the money at risk; where nobody valuable is slipping, how many are at high risk.
     """
-    customers = facts.scored.height
-    if not customers:
+    if not facts.scored.height:
         return say("headline.nobody")
-    high = facts.scored.filter(pl.col("risk_band") == "high")
-    everyone = counted(customers, "customer", form="of")
-    text = say("headline.risk", n=high.height, customers=everyone, ahead=_ahead(facts))
+    slipping = facts.scored.filter(pl.col("segment") == SLIPPING)
+    if not slipping.height:
+        return f"{_at_high_risk(facts)}."
+    text: str = say("headline.slipping", n=slipping.height)
     if facts.has_money:
-        at_risk = money(float(high["value_at_risk"].sum()), facts.currency)
-        everything = money(float(facts.scored["value_at_risk"].sum()), facts.currency)
-        text += say("headline.money", at_risk=at_risk, everything=everything)
-    mark = facts.evaluation.get("grade")
+        text += say("headline.slipping_money", at_risk=money(_sum(slipping, "value_at_risk"), facts.currency))
+    return f"{text}."
+
+
+def summary(facts: Facts) -> str:
+    """Say in two sentences how all customers stand, and how far to trust that.
+
+    Parameters
+    ----------
+    facts : Facts
+        Scores and run.
+
+    Returns
+    -------
+    str
+        Those at high risk and the money at risk, unless the headline says so; the grade. Empty without customers.
+    """
+    if not facts.scored.height:
+        return ""
+    told = [f"{_at_high_risk(facts)}."] if SLIPPING in facts.scored["segment"] else []
+    mark, days = facts.evaluation.get("grade"), facts.evaluation.get("primary_horizon_days")
     if not mark or mark == "-":
-        return say("headline.not_judged", text=text)
-    days = facts.evaluation.get("primary_horizon_days")
-    if days:
-        return say("headline.graded_for", text=text, mark=mark, horizon=horizon(days))
-    return say("headline.graded", text=text, mark=mark)
+        told.append(say("headline.not_judged"))
+    elif days:
+        told.append(say("headline.graded_for", mark=mark, horizon=horizon(days)))
+    else:
+        told.append(say("headline.graded", mark=mark))
+    return " ".join(told)
+
+
+def _at_high_risk(facts: Facts) -> str:
+    high = facts.scored.filter(pl.col("risk_band") == "high")
+    everyone = counted(facts.scored.height, "customer", form="of")
+    text: str = say("headline.risk", n=high.height, customers=everyone, ahead=_ahead(facts))
+    if facts.has_money:
+        at_risk = money(_sum(high, "value_at_risk"), facts.currency)
+        text += say(
+            "headline.money", at_risk=at_risk, everything=money(_sum(facts.scored, "value_at_risk"), facts.currency)
+        )
+    return text
 
 
 def _ahead(facts: Facts) -> str:

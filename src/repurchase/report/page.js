@@ -43,6 +43,15 @@ function day(days) {
 }
 
 const ago = (days) => (days === 0 ? say("time.today") : counted("time.days_ago", -days));
+
+// The customer's own rhythm, beside which a silence is long or short.
+function usually(row) {
+  const repeats = columns.days[row] - 1;
+  if (repeats < 1) return [];
+  const gap = Math.max(Math.round((columns.last[row] - columns.first[row]) / repeats), 1);
+  return [say("people.usually", { every: counted("phrase.every.day", gap) })];
+}
+
 const named = (names, place) => (place === null ? "–" : names[place]);
 
 // Each direction is named once, that of the strongest reason first.
@@ -109,7 +118,7 @@ function shownRow(row) {
   const band = named(data.bandKeys, columns.band[row]);
   const mark = element("span", { class: `band ${band}` }, named(data.segments, columns.segment[row]));
   const risk = element("small", {}, `${say("people.risk")}: ${named(data.bands, columns.band[row])}`);
-  const last = [day(columns.last[row]), element("br", {}), element("small", {}, ago(columns.last[row]))];
+  const last = [day(columns.last[row]), element("br", {}), element("small", {}, ...broken([ago(columns.last[row]), ...usually(row)]))];
   const figures = hasMoney
     ? [cell("people.clv", [money(columns.clv[row])], "n"), cell("people.at_risk", [money(columns.risk[row])], "n")]
     : [cell("people.orders", [whole(columns.days[row])], "n")];

@@ -244,6 +244,7 @@ def _tables(facts: Facts) -> dict[str, Any]:
     rate = facts.run.get("discount_rate")
     return {
         "headline": customer_sections.headline(facts),
+        "summary": customer_sections.summary(facts),
         "key_figures": customer_sections.key_figures(facts),
         "bands": customer_sections.band_rows(facts),
         "segments": customer_sections.segment_rows(facts),

@@ -65,6 +65,7 @@ def shown_rows(facts: Facts, listed: pl.DataFrame) -> list[Row]:
             "risk": band_name(row["risk_band"]) if row["risk_band"] else NOTHING,
             "last": day(row["last_order_date"], short=True),
             "silent": _ago(row["days_since_last"]),
+            "usually": _usually(row["frequency"], row["recency_days"]),
             "orders": count(row["frequency"] + 1),
             "p": share(_to_places(row[f"p_repurchase_{facts.primary_days}d"])),
             "clv": money(row["clv"], facts.currency),
@@ -85,6 +86,14 @@ def _ago(days: int | None) -> str:
     if days is None:
         return NOTHING
     return say("time.today") if days == 0 else say("time.days_ago", n=days)
+
+
+def _usually(frequency: int, recency_days: int) -> str:
+    """Say the customer's own rhythm, beside which a silence is long or short."""
+    if not frequency or not recency_days:
+        return ""
+    gap = max(int(recency_days / frequency + 0.5), 1)
+    return say("people.usually", every=say("phrase.every.day", n=gap))
 
 
 def _told(reasons: list[str]) -> list[str]:
@@ -205,7 +214,9 @@ def list_words(facts: Facts) -> str:
     sections = ("people", "story", "reason", "number", "date", "time")
     spoken = catalogue(locale())
     texts = {key: text for key, text in spoken.items() if key.split(".")[0] in sections and isinstance(text, str)}
-    plurals = {key: spoken[key] for key in ("n.day", "time.days_ago", "story.earlier", "story.table")}
+    plurals = {
+        key: spoken[key] for key in ("n.day", "phrase.every.day", "time.days_ago", "story.earlier", "story.table")
+    }
     currency = facts.currency
     told = {
         "locale": locale(),
