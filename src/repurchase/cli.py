@@ -16,7 +16,7 @@ import typer
 
 from repurchase import __version__
 from repurchase.errors import InputError
-from repurchase.jobs.campaign_commands import campaign_app, economics_app
+from repurchase.jobs.campaigns.commands import campaign_app, economics_app
 from repurchase.jobs.commands import DRIFTED, Commands, run_commands
 from repurchase.jobs.engines import EngineName, Master, SparkConf, chosen_engine
 from repurchase.jobs.logs import asked_format
@@ -167,7 +167,7 @@ def score(
         with chosen_engine(engine, master, spark_conf, dry_run=True), _watching() as steps:
             _tell(rehearse_score(told.source, **asked, model=model, steps=steps))
         return
-    from repurchase.jobs.score import score as run
+    from repurchase.jobs.scoring.score import score as run
     from repurchase.jobs.summary import score_lines
 
     with chosen_engine(engine, master, spark_conf) as cluster, _watching() as steps:
@@ -253,8 +253,8 @@ def make_lists(
     columns: Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,...")] = None,
 ) -> None:
     """Make lists of whom to reach. With why, what to do, by which channel, when, and at what cost at most."""
-    from repurchase.jobs.list_record import Asked, list_lines
-    from repurchase.jobs.lists import lists
+    from repurchase.jobs.lists.listing import lists
+    from repurchase.jobs.lists.record import Asked, list_lines
     from repurchase.marketing.list_rules import list_rules
     from repurchase.marketing.lists import Limit
     from repurchase.settings import Settings
@@ -283,7 +283,7 @@ def forget(
     dry_run: DryRun = False,
 ) -> None:
     """Erase customers from what was written. Scores, set-aside rows, lists and pages under --home; orders stay."""
-    from repurchase.jobs.forget import forget as run
+    from repurchase.jobs.forgetting.forget import forget as run
     from repurchase.settings import Settings
 
     _tell(

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.jobs import score_tables
-from repurchase.jobs.score_parts import ScoreParts
-from repurchase.jobs.score_tables import Batch, require_fitting, scores_destination, write_scores
+from repurchase.jobs.scoring import tables
+from repurchase.jobs.scoring.parts import ScoreParts
+from repurchase.jobs.scoring.tables import Batch, require_fitting, scores_destination, write_scores
 from repurchase.tables import scores_table
 
 NIGHT = date(2024, 12, 31)
@@ -293,8 +293,8 @@ class TestFaults:
     @staticmethod
     def cutting_copies(shop, monkeypatch, *, times: int) -> None:
         """Ends the session in the midst of COPY, so many times."""
-        monkeypatch.setattr(score_tables, "_SLICE_ROWS", 25)
-        whole = score_tables._csv
+        monkeypatch.setattr(tables, "_SLICE_ROWS", 25)
+        whole = tables._csv
         left = iter(range(times))
 
         def parts(scores: pl.DataFrame) -> Iterator[bytes]:
@@ -304,7 +304,7 @@ class TestFaults:
                     shop.await_session_gone()
                 yield part
 
-        monkeypatch.setattr(score_tables, "_csv", parts)
+        monkeypatch.setattr(tables, "_csv", parts)
 
     def test_a_session_killed_in_mid_copy_is_tried_again(self, shop, last_night, monkeypatch, caplog):
         self.cutting_copies(shop, monkeypatch, times=2)

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.jobs.forget import SOURCES_STAY
+from repurchase.jobs.forgetting.forget import SOURCES_STAY
 from repurchase.registry.store import Store, open_store
 
 JSON = ("--log-format", "json")

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.jobs.erasure import ids_in_page, ids_in_table, list_without, made_from, stage_without
+from repurchase.jobs.forgetting.files import ids_in_page, ids_in_table, list_without, made_from, stage_without
 
 LIST = 'Name;Kunde;City\r\n"Olsen; Kari";17;Bø\r\n"two\r\nlines";8;"17"\r\nBerg;17.0;Ål\r\n;9;\r\n'
 KEPT = 'Name;Kunde;City\r\n"two\r\nlines";8;"17"\r\n;9;\r\n'

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.jobs.erasure import ids_in_page, language_of
-from repurchase.jobs.forget import SOURCES_STAY, forget
+from repurchase.jobs.forgetting.files import ids_in_page, language_of
+from repurchase.jobs.forgetting.forget import SOURCES_STAY, forget
 from repurchase.orders.pseudonyms import key_mark, pseudonymise
 from repurchase.report.reading import read_monitor, read_run
 from repurchase.settings import Settings

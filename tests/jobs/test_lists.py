@@ -17,9 +17,9 @@ from repurchase.cli import app
 from repurchase.errors import DeliveryError, InputError
 from repurchase.estimators.tiers import SEGMENTS, Tiers
 from repurchase.jobs.customers import read_customers
-from repurchase.jobs.forget import forget
-from repurchase.jobs.list_record import Asked, list_lines
-from repurchase.jobs.lists import Listed, lists
+from repurchase.jobs.forgetting.forget import forget
+from repurchase.jobs.lists.listing import Listed, lists
+from repurchase.jobs.lists.record import Asked, list_lines
 from repurchase.marketing.list_rules import list_rules
 from repurchase.marketing.lists import Limit
 from repurchase.orders.pseudonyms import key_mark, pseudonymise
@@ -308,7 +308,7 @@ def test_a_refused_folder_leaves_the_earlier_lists(scores: Path, monkeypatch: py
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("repurchase.jobs.list_folder.to_disk", full)
+    monkeypatch.setattr("repurchase.jobs.lists.folder.to_disk", full)
     with pytest.raises(DeliveryError, match="No space left on device"):
         make(scores, limit=Limit(length=1))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -19,7 +19,8 @@ from repurchase.evaluation.drift import unknown_drift
 from repurchase.features.behaviour import behaviour_table
 from repurchase.features.closing import Closing
 from repurchase.features.ledgers import ledger
-from repurchase.jobs import monitor, score, watch
+from repurchase.jobs import monitor, watch
+from repurchase.jobs.scoring import score
 from repurchase.orders.accounts import REASONS
 from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.sources import read_orders

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from repurchase.errors import InputError, LeakageError
-from repurchase.jobs import spark_session
-from repurchase.jobs.spark_session import translated
+from repurchase.jobs.spark import session
+from repurchase.jobs.spark.session import translated
 
 pytestmark = pytest.mark.spark
 
@@ -88,8 +88,8 @@ def test_faults_in_a_task_keep_their_kind(java_and_spark: None) -> None:
 def test_log_lines_of_java_tell_why(tmp_path: Path) -> None:
     log = tmp_path / "spark.log"
     log.write_text("WARN x\norg.apache.spark.SparkException: Could not parse Master URL: 'there'\n\tat org.apache\n")
-    assert spark_session._why(RuntimeError("[JAVA_GATEWAY_EXITED] Java gateway process exited"), log) == (
+    assert session._why(RuntimeError("[JAVA_GATEWAY_EXITED] Java gateway process exited"), log) == (
         "Could not parse Master URL: 'there'"
     )
     log.write_text("ERROR StandaloneSchedulerBackend: ... Reason: All masters are unresponsive! Giving up.\n")
-    assert "not as a Spark master" in spark_session._why(RuntimeError("stopped"), log)
+    assert "not as a Spark master" in session._why(RuntimeError("stopped"), log)

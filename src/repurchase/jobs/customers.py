@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import InputError, first_few
-from repurchase.jobs.list_folder import ids_of_ours
+from repurchase.jobs.lists.folder import ids_of_ours
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import SYNONYMS, plain

@@ -11,7 +11,7 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.evaluation.judgement import plain
-from repurchase.jobs.campaign import horizon_of, scores_of
+from repurchase.jobs.campaigns.planning import horizon_of, scores_of
 from repurchase.jobs.delivery import deliver_to
 from repurchase.marketing.economics import (
     Curve,

@@ -9,7 +9,7 @@ import typer
 from repurchase.errors import InputError
 
 if TYPE_CHECKING:
-    from repurchase.jobs.spark import Cluster
+    from repurchase.jobs.spark.engine import Cluster
 
 __all__ = ["ENGINES", "EngineName", "Master", "SparkConf", "chosen_engine"]
 
@@ -69,8 +69,8 @@ def chosen_engine(
     if dry_run:
         raise InputError("--dry-run reads everything here, on one machine. Leave --engine spark out for it.")
     from repurchase.jobs.intake import workspace
-    from repurchase.jobs.spark import on_cluster
-    from repurchase.jobs.spark_session import pairs_of
+    from repurchase.jobs.spark.engine import on_cluster
+    from repurchase.jobs.spark.session import pairs_of
 
     told = pairs_of(spark_conf or [])
     with workspace() as folder, on_cluster(master, told, folder) as cluster:

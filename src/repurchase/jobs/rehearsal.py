@@ -10,7 +10,7 @@ from repurchase.estimators.fitted import FittedModel
 from repurchase.evaluation.backtest import backtest_days
 from repurchase.jobs.delivery import require_file_name
 from repurchase.jobs.intake import Intake, take_in, workspace
-from repurchase.jobs.score_plan import Plan, plan_scoring, require_own_record
+from repurchase.jobs.scoring.plan import Plan, plan_scoring, require_own_record
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.watch import drift_of
 from repurchase.orders.addresses import DatabaseSource

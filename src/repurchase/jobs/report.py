@@ -10,9 +10,9 @@ import polars as pl
 from repurchase.errors import BundleError, InputError, LayoutError
 from repurchase.features.history import MONEY
 from repurchase.features.ledgers import ledger_of
-from repurchase.jobs.goods import GoodsPart, Shelf
 from repurchase.jobs.intake import settings_of, workspace
-from repurchase.jobs.lines import CleanLines, clean_lines
+from repurchase.jobs.products.goods import GoodsPart, Shelf
+from repurchase.jobs.products.lines import CleanLines, clean_lines
 from repurchase.marketing.refill import due_now
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.pseudonyms import key_of, veiled

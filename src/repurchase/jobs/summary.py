@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repurchase.jobs.score import Scored
+    from repurchase.jobs.scoring.score import Scored
     from repurchase.jobs.train import Trained
     from repurchase.registry.versions import VersionRow
 

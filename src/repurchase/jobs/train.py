@@ -30,8 +30,8 @@ from repurchase.report.figures import training_pictures
 from repurchase.settings import Settings
 
 if TYPE_CHECKING:
-    from repurchase.jobs.spark import Cluster
-    from repurchase.jobs.spark_training import Taught
+    from repurchase.jobs.spark.engine import Cluster
+    from repurchase.jobs.spark.training import Taught
 
 __all__ = ["Trained", "train"]
 
@@ -142,7 +142,7 @@ def train(
 
 
 def _taught(cluster: "Cluster", intake: Intake, settings: Settings) -> "Taught":
-    from repurchase.jobs.spark_training import teach
+    from repurchase.jobs.spark.training import teach
 
     return teach(cluster, intake, most=settings.spark_sample)
 

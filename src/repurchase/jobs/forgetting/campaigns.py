@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.jobs.campaign_files import CUSTOMERS, MEASURED, OUTCOMES
-from repurchase.jobs.erasure import ids_in_table, stage_without
-from repurchase.jobs.forget_lists import Refusals
+from repurchase.jobs.campaigns.files import CUSTOMERS, MEASURED, OUTCOMES
+from repurchase.jobs.forgetting.files import ids_in_table, stage_without
+from repurchase.jobs.forgetting.lists import Refusals
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.orders.pseudonyms import key_of, pseudonymise
 from repurchase.registry.disk import write_whole

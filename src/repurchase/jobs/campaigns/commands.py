@@ -50,8 +50,8 @@ def plan_campaign(
     columns: Annotated[str | None, typer.Option(help="The list's column of ids: customer_id=Kunde.")] = None,
 ) -> None:
     """Choose whom to reach, hold out a control group by lot, and say what to expect."""
-    from repurchase.jobs.campaign import Asked, plan
-    from repurchase.jobs.campaign_words import planned_lines
+    from repurchase.jobs.campaigns.planning import Asked, plan
+    from repurchase.jobs.campaigns.words import planned_lines
     from repurchase.marketing.reach import Terms
     from repurchase.settings import Settings
 
@@ -89,8 +89,8 @@ def measure_campaign(
     ] = None,
 ) -> None:
     """Say what a campaign brought, against those held out, and whether that can be told."""
-    from repurchase.jobs.campaign_measure import measure
-    from repurchase.jobs.campaign_words import measured_lines
+    from repurchase.jobs.campaigns.measuring import measure
+    from repurchase.jobs.campaigns.words import measured_lines
 
     begun = _day("--from", from_day)
     made = measure(campaign, told.source, settings=told.settings(), from_day=begun, as_of=told.as_of, out=out)

@@ -12,8 +12,8 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.evaluation.judgement import plain
-from repurchase.jobs.campaign_files import SCHEMA, campaign_path, sealed, stage_campaign
-from repurchase.jobs.campaign_past import read_past
+from repurchase.jobs.campaigns.files import SCHEMA, campaign_path, sealed, stage_campaign
+from repurchase.jobs.campaigns.past import read_past
 from repurchase.jobs.customers import read_customers
 from repurchase.jobs.delivery import deliver_to
 from repurchase.marketing.campaigns import Planned, plan_campaign

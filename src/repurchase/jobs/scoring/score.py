@@ -14,13 +14,13 @@ from repurchase import __version__
 from repurchase.estimators.fitted import FittedModel
 from repurchase.estimators.scores import for_customers
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.changes import LastRun, changes_since, last_run
 from repurchase.jobs.customers import CustomerList
 from repurchase.jobs.delivery import Delivery, deliver_to
 from repurchase.jobs.intake import Intake, take_in
-from repurchase.jobs.score_parts import ScoreParts, parts_folder, score_books
-from repurchase.jobs.score_plan import Plan, carried, plan_scoring, require_own_record
-from repurchase.jobs.score_tables import (
+from repurchase.jobs.scoring.changes import LastRun, changes_since, last_run
+from repurchase.jobs.scoring.parts import ScoreParts, parts_folder, score_books
+from repurchase.jobs.scoring.plan import Plan, carried, plan_scoring, require_own_record
+from repurchase.jobs.scoring.tables import (
     Batch,
     ScoresTable,
     Written,
@@ -36,7 +36,7 @@ from repurchase.registry.pending import track_scoring
 from repurchase.settings import Settings
 
 if TYPE_CHECKING:
-    from repurchase.jobs.spark import Cluster, ScoredThere
+    from repurchase.jobs.spark.engine import Cluster, ScoredThere
 
 __all__ = ["Scored", "score"]
 

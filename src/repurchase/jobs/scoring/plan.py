@@ -11,7 +11,7 @@ from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
 from repurchase.jobs.delivery import FORMATS
 from repurchase.jobs.intake import Intake, settings_of
-from repurchase.jobs.score_tables import RECORD, ScoresTable, require_fitting, scores_destination
+from repurchase.jobs.scoring.tables import RECORD, ScoresTable, require_fitting, scores_destination
 from repurchase.jobs.veil import Veil, veil_of
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.bundle import LoadedBundle, load_bundle

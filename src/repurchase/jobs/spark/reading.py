@@ -13,7 +13,7 @@ import pyarrow as pa
 from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.features.ledgers import ledger_of
-from repurchase.jobs.spark_notes import Batches, book_notes, note, table_notes
+from repurchase.jobs.spark.notes import Batches, book_notes, note, table_notes
 from repurchase.orders.cleaning import clean_rows
 from repurchase.orders.facts import Facts
 from repurchase.orders.ids import clean_ids

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
-from repurchase.jobs.spark_reading import AT, BLOCK, CORRUPT, FILE
-from repurchase.jobs.spark_session import translated
+from repurchase.jobs.spark.reading import AT, BLOCK, CORRUPT, FILE
+from repurchase.jobs.spark.session import translated
 from repurchase.orders.addresses import DatabaseSource, is_database
 from repurchase.orders.folders import readable_among
 from repurchase.orders.layouts import Layout, recognise

@@ -11,9 +11,9 @@ import polars as pl
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.books import Books
 from repurchase.jobs.intake import Intake
-from repurchase.jobs.spark_notes import book_of, frame_of, opened
-from repurchase.jobs.spark_scoring import Day
-from repurchase.jobs.spark_session import translated
+from repurchase.jobs.spark.notes import book_of, frame_of, opened
+from repurchase.jobs.spark.scoring import Day
+from repurchase.jobs.spark.session import translated
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row

@@ -13,8 +13,7 @@ from repurchase import __version__
 from repurchase.errors import BundleError, InputError
 from repurchase.evaluation.judgement import plain
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.campaign import CampaignFile
-from repurchase.jobs.campaign_files import (
+from repurchase.jobs.campaigns.files import (
     MEASURED,
     OUTCOMES,
     SCHEMA,
@@ -24,6 +23,7 @@ from repurchase.jobs.campaign_files import (
     require_longer,
     with_digest,
 )
+from repurchase.jobs.campaigns.planning import CampaignFile
 from repurchase.jobs.delivery import deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
 from repurchase.jobs.steps import LogSteps, Steps

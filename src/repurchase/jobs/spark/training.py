@@ -16,10 +16,10 @@ from repurchase.estimators.btyd_fit import fit_btyd_rows, fit_gamma_gamma_rows
 from repurchase.evaluation.look import Look
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.intake import Intake
-from repurchase.jobs.spark import Cluster
-from repurchase.jobs.spark_books import books_of, made_there, opened_one_by_one, rows_of
-from repurchase.jobs.spark_notes import NOTE, book_of
-from repurchase.jobs.spark_scoring import Lessons, draw_customers, gather_lessons, only
+from repurchase.jobs.spark.books import books_of, made_there, opened_one_by_one, rows_of
+from repurchase.jobs.spark.engine import Cluster
+from repurchase.jobs.spark.notes import NOTE, book_of
+from repurchase.jobs.spark.scoring import Lessons, draw_customers, gather_lessons, only
 from repurchase.orders.ids import id_hash
 
 __all__ = ["Taught", "pooled", "teach"]

@@ -17,10 +17,17 @@ import polars as pl
 from repurchase.errors import DeliveryError, InputError, first_few
 from repurchase.jobs.customers import read_customers
 from repurchase.jobs.delivery import FORMATS, deliver_to
-from repurchase.jobs.erasure import ids_in_page, ids_in_table, language_of, list_without, made_from, stage_without
-from repurchase.jobs.forget_campaigns import forget_in_campaigns
-from repurchase.jobs.forget_lists import forget_in_lists
-from repurchase.jobs.list_folder import RECORD, read_record
+from repurchase.jobs.forgetting.campaigns import forget_in_campaigns
+from repurchase.jobs.forgetting.files import (
+    ids_in_page,
+    ids_in_table,
+    language_of,
+    list_without,
+    made_from,
+    stage_without,
+)
+from repurchase.jobs.forgetting.lists import forget_in_lists
+from repurchase.jobs.lists.folder import RECORD, read_record
 from repurchase.jobs.veil import aside_column
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.pseudonyms import key_of, pseudonymise

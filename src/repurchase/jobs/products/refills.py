@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.jobs.goods import WITHIN_DAYS, GoodsPart, Shelf
-from repurchase.jobs.lines import clean_lines
+from repurchase.jobs.products.goods import WITHIN_DAYS, GoodsPart, Shelf
+from repurchase.jobs.products.lines import clean_lines
 from repurchase.marketing.companions import LEAST_LIFT, LEAST_SUPPORT
 from repurchase.marketing.refill import DUE_CHANCE, DUE_PURCHASES, due_now
 from repurchase.orders.addresses import DatabaseSource

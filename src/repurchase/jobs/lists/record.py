@@ -10,7 +10,7 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.estimators.tiers import LOST
-from repurchase.jobs.list_folder import SCHEMA, digest_of
+from repurchase.jobs.lists.folder import SCHEMA, digest_of
 from repurchase.marketing.contacts import Contacts
 from repurchase.marketing.list_rules import ListRules
 from repurchase.marketing.lists import CHANGES, Limit

@@ -21,8 +21,8 @@ import polars as pl
 from repurchase.errors import OrdersError
 from repurchase.evaluation.look import Look
 from repurchase.jobs.intake import Intake
-from repurchase.jobs.score_parts import ScoreParts
-from repurchase.jobs.spark_books import (
+from repurchase.jobs.scoring.parts import ScoreParts
+from repurchase.jobs.spark.books import (
     ClusterBooks,
     books_of,
     fetched,
@@ -31,9 +31,9 @@ from repurchase.jobs.spark_books import (
     opened_one_by_one,
     rows_of,
 )
-from repurchase.jobs.spark_notes import NOTE, opened
-from repurchase.jobs.spark_orders import ClusterLog, open_on_cluster
-from repurchase.jobs.spark_reading import (
+from repurchase.jobs.spark.notes import NOTE, opened
+from repurchase.jobs.spark.orders import ClusterLog, open_on_cluster
+from repurchase.jobs.spark.reading import (
     BUCKET,
     CORRUPT,
     FILE,
@@ -44,8 +44,8 @@ from repurchase.jobs.spark_reading import (
     place_rows,
     survey_of_rows,
 )
-from repurchase.jobs.spark_scoring import Asked, score_partition
-from repurchase.jobs.spark_session import spark_session
+from repurchase.jobs.spark.scoring import Asked, score_partition
+from repurchase.jobs.spark.session import spark_session
 from repurchase.jobs.veil import Veil
 from repurchase.marketing.counts import Counts
 from repurchase.orders.addresses import DatabaseSource

@@ -16,7 +16,7 @@ from repurchase.evaluation.look import Look, look_at
 from repurchase.features.closing import Closing
 from repurchase.features.history import Ints
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.spark_notes import Batches, book_notes, book_of, note, table_notes
+from repurchase.jobs.spark.notes import Batches, book_notes, book_of, note, table_notes
 from repurchase.marketing.counting import count_purchases
 from repurchase.orders.ids import id_hash
 

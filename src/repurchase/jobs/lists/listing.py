@@ -11,9 +11,9 @@ from repurchase.errors import InputError
 from repurchase.estimators.tiers import LOST
 from repurchase.jobs.customers import id_column
 from repurchase.jobs.intake import workspace
-from repurchase.jobs.list_folder import RECORD, deliver_folder, digest_of, write_record
-from repurchase.jobs.list_record import Asked, Made, record_of
-from repurchase.jobs.refill import Refills, find_refills
+from repurchase.jobs.lists.folder import RECORD, deliver_folder, digest_of, write_record
+from repurchase.jobs.lists.record import Asked, Made, record_of
+from repurchase.jobs.products.refills import Refills, find_refills
 from repurchase.marketing.cells import csv_bytes, locale_of
 from repurchase.marketing.contacts import ROLES, Contacts, read_contacts
 from repurchase.marketing.list_rules import ListRules

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from repurchase.jobs.erasure import list_without
-from repurchase.jobs.list_folder import RECORD, digest_of, write_record
+from repurchase.jobs.forgetting.files import list_without
+from repurchase.jobs.lists.folder import RECORD, digest_of, write_record
 from repurchase.registry.disk import write_whole
 
 __all__ = ["Refusals", "forget_in_lists"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.jobs.campaign_files import MEASURED, OUTCOMES, read_measured
+from repurchase.jobs.campaigns.files import MEASURED, OUTCOMES, read_measured
 from repurchase.marketing.campaigns import TREATMENT
 from repurchase.marketing.designs import Assumption
 from repurchase.marketing.effects import Effect

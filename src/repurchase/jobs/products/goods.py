@@ -11,7 +11,7 @@ from functools import cached_property
 
 import polars as pl
 
-from repurchase.jobs.lines import CleanLines
+from repurchase.jobs.products.lines import CleanLines
 from repurchase.marketing.companions import Steps, companions, count_steps
 from repurchase.marketing.product_rhythm import product_rhythm
 from repurchase.marketing.refill import NOT_GOODS, due_products, due_soon, product_gaps, refill_rates

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from repurchase.errors import DeliveryError, InputError, first_few
-from repurchase.jobs.score_parts import ScoreParts
+from repurchase.jobs.scoring.parts import ScoreParts
 from repurchase.orders.addresses import Server, is_database, quoted, read_server, table_name
 from repurchase.orders.postgres import Watch, execute, with_server
 from repurchase.tables import Column, horizon_columns, scores_table

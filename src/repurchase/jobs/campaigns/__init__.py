@@ -1,0 +1,1 @@
+"""Campaigns: planned, held out, measured."""

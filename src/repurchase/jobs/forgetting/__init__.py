@@ -1,0 +1,1 @@
+"""Customers taken out of everything that is kept."""

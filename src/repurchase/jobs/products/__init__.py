@@ -1,0 +1,1 @@
+"""Products: how often bought again, when they run out, and what goes with them."""

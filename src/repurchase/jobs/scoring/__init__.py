@@ -1,0 +1,1 @@
+"""Customers scored, and the scores delivered."""

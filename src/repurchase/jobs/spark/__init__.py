@@ -1,0 +1,1 @@
+"""The jobs' heavy part on a Spark cluster."""
