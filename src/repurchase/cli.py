@@ -77,8 +77,8 @@ def demo(home: Home = Path()) -> None:
     from repurchase.jobs.demo import cdnow_orders
 
     orders = str(cdnow_orders())
-    check(orders, home=home)
-    train(orders, home=home)
+    check(orders, home=home, currency="USD")
+    train(orders, home=home, currency="USD")
     out = home / "outputs" / "scores.parquet"
     score(orders, out=str(out), home=home)
     report(out, out=home / "outputs" / "report.html", home=home, orders=orders)
