@@ -260,3 +260,31 @@ def test_nobody_is_chosen_at_a_loss() -> None:
 
     assert made.facts["candidates"]["chosen"] < made.facts["candidates"]["asked"]
     assert made.customers["gain"].min() > 0
+
+
+class TestThoseReachedBuySoManyPointsMoreOften:
+    """The uplift is that of the campaign's customers, whoever else stood on the list."""
+
+    @pytest.mark.parametrize("terms", [
+        Terms(margin=0.3), Terms(margin=0.3, cost_per_contact=0.5),
+        Terms(margin=0.3, cost_per_contact=0.5, offer_cost=0.2, budget=150.0),
+    ], ids=["free", "at a cost", "within a budget"])  # fmt: skip
+    def test_buyers_more_are_customers_times_points(self, terms: Terms) -> None:
+        random = np.random.default_rng(5)
+        p = np.where(random.random(6000) < 0.8, random.beta(1, 12, 6000), random.beta(5, 5, 6000))
+        who = Candidates.of(p, p * random.gamma(2, 40, 6000))
+        made = plan_campaign(
+            pl.Series([f"c{i:05d}" for i in range(6000)]),
+            who,
+            terms=terms,
+            design=Design(campaign="may", effect=0.03, control_share=0.2),
+            assumption=Assumption(uplift=0.03),
+        )
+
+        assert made.customers["uplift"].mean() == pytest.approx(0.03, rel=1e-6)
+        told, half = made.facts["expected"], made.facts["scenarios"][1]
+        assert told["buyers_more"] == pytest.approx(0.03 * told["reached"], rel=0.05)
+        assert half["buyers_more"] == pytest.approx(0.015 * told["reached"], rel=0.05)
+        assert made.facts["candidates"]["chosen"] < 6000 or terms.cost_per_contact == 0
+        pays = made.facts["break_even_points"] / 100
+        assert (told["profit"]["value"] > 0) == (pays < 0.03)

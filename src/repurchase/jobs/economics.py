@@ -129,6 +129,7 @@ def economics(
             "best_reach": curve.best,
             "reach": found.customers,
             "break_even_points": found.break_even and 100 * found.break_even,
+            "reach_points": 100 * found.scenarios[1][2].buyers_more / found.customers,
             "keeping_one_costs": [keep_cost(one) for _, _, one in found.scenarios],
             "curve": {"reached": curve.reached.tolist(), "profit": curve.profit.tolist()},
         }
@@ -159,8 +160,8 @@ def economics_lines(made: Economics) -> list[str]:
             f"{record['horizon_days']} days; margin {100 * told['margin']:.3g} %."
         ),
         (
-            f"ASSUMED: a contact raises the share of buyers by {points(told['uplift_points'])}. Only a measured "
-            "campaign can tell (`repurchase campaign`)."
+            f"ASSUMED: contacts would raise the share of buyers by {points(told['uplift_points'])}, were all reached"
+            f"{_among(record)}. Only a measured campaign can tell (`repurchase campaign`)."
         ),
         _width_words(record),
         "",
@@ -175,7 +176,7 @@ def economics_lines(made: Economics) -> list[str]:
     pays = record["break_even_points"]
     lines.append("")
     lines.append(
-        "It pays at no uplift." if pays is None else f"It pays from an uplift of {pays:.2f} points on average."
+        "It pays at no uplift." if pays is None else f"It pays from an uplift of {pays:.2f} points over all customers."
     )
     half, middle, twice = record["keeping_one_costs"]
     if middle is not None:
@@ -186,6 +187,13 @@ def economics_lines(made: Economics) -> list[str]:
             f"{_cents(half, currency)} at half).{beside}"
         )
     return [*lines, *([f"Figures: {made.path}; table and picture beside it."] if made.path else [])]
+
+
+def _among(record: dict[str, Any]) -> str:
+    """Those on the fence move most, and they are reached first."""
+    if record["reach"] == record["scores"]["customers"]:
+        return ""
+    return f"; among the best {record['reach']:,} that is {points(record['reach_points'])}"
 
 
 def _terms(margin: float | None, contact_cost: float, offer_cost: float) -> Terms:

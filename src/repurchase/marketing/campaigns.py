@@ -1,5 +1,6 @@
 """Plan a campaign: choose whom to reach, hold some out by lot, and say what is expected and on what assumption."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from repurchase.marketing.power import (
     list_size,
     power_of,
 )
-from repurchase.marketing.reach import Candidates, Expected, Terms, break_even, expected, push, worth
+from repurchase.marketing.reach import Candidates, Expected, Terms, break_even, expected, push, rise, worth
 
 __all__ = ["CONTROL", "TREATMENT", "Planned", "plan_campaign"]
 
@@ -28,6 +29,9 @@ Codes = npt.NDArray[np.int64]
 
 TREATMENT, CONTROL = "treatment", "control"
 REDRAWS = 50
+PUSHES, N_PUSHES, REFINED = (1e-3, 12.0), 25, 16
+"""Pushes on the log odds that are tried first, how many, and how often the right one is then closed in."""
+JUMP = 0.05
 
 
 class Planned(NamedTuple):
@@ -87,26 +91,29 @@ def plan_campaign(
     InputError
         If nobody is worth reaching, or the budget does not reach far enough for two groups.
     """
-    # One push of all candidates: whoever was chosen for a gain keeps it, and every scenario moves the same customers.
-    uplift = push(who.p, min(assumption.uplift, _most(who))) if learned is None else np.maximum(learned, 0.0)
-    cost, gain = worth(who, uplift, terms) if has_money else (_cost_only(who, uplift, terms), uplift)
+    if learned is None:
+        by = _push_of_the_chosen(ids, who, assumption.uplift, terms=terms, design=design, has_money=has_money)
+        uplift = rise(who.p, by)
+    else:
+        uplift = np.maximum(learned, 0.0)
+    cost, gain = _gain(who, uplift, terms, has_money=has_money)
     ranked = _ranked(ids, cost, gain)
     if not len(ranked):
-        best, least = (gain + cost).max(initial=0.0), cost.min(initial=0.0)
         raise InputError(
-            f"Of {len(ids):,} customers nobody is expected to bring more than they cost: the best brings {best:.2f} "
-            f"before costs of {least:.2f}. Lower the costs, or leave it."
+            f"Of {len(ids):,} customers nobody is expected to bring more than they cost, if those reached buy "
+            f"{100 * assumption.uplift:.3g} points more often: the cheapest contact costs {cost.min():.2f}. Lower the "
+            "costs, or leave it."
         )
     chosen, arms = _within_budget(ids, who, cost, ranked, terms=terms, design=design)
     mine = who.take(chosen)
-    lifted = uplift[chosen]
-    final_cost, final_gain = worth(mine, lifted, terms)
 
     def moved(share: float) -> Floats:
         if learned is not None:
-            return lifted * (share / assumption.uplift)
-        return push(who.p, min(share, _most(who)))[chosen]
+            return uplift[chosen] * (share / assumption.uplift)
+        return push(mine.p, min(share, _most(mine)))
 
+    lifted = moved(assumption.uplift)
+    final_cost, final_gain = worth(mine, lifted, terms)
     customers = pl.DataFrame(
         {
             "customer_id": ids.gather(pl.Series(chosen)),
@@ -135,8 +142,9 @@ def _most(who: Candidates) -> float:
     return float(1 - who.p.mean()) * 0.999
 
 
-def _cost_only(who: Candidates, uplift: Floats, terms: Terms) -> Floats:
-    return worth(who, uplift, terms)[0]
+def _gain(who: Candidates, uplift: Floats, terms: Terms, *, has_money: bool) -> tuple[Floats, Floats]:
+    cost, gain = worth(who, uplift, terms)
+    return cost, gain if has_money else uplift
 
 
 def _ranked(ids: pl.Series, cost: Floats, gain: Floats) -> Codes:
@@ -147,19 +155,41 @@ def _ranked(ids: pl.Series, cost: Floats, gain: Floats) -> Codes:
     return kept["place"].to_numpy()
 
 
+def _push_of_the_chosen(
+    ids: pl.Series, who: Candidates, uplift: float, *, terms: Terms, design: Design, has_money: bool
+) -> float:
+    """Find the push on the log odds at which those who are then chosen buy so many points more often."""
+    # Who is chosen depends on the push: the stronger, the more are worth their cost. Of several that fit, the strongest
+    # is taken, which is that of the longest list.
+
+    def mean_of_chosen(by: float) -> float:
+        lifted = rise(who.p, by)
+        cost, gain = _gain(who, lifted, terms, has_money=has_money)
+        if terms.budget is None:
+            return float(lifted[gain > 0].mean()) if (gain > 0).any() else 0.0
+        ranked = _ranked(ids, cost, gain)
+        n = _affordable(who, cost, ranked, terms=terms, design=design)
+        return float(lifted[ranked[:n]].mean()) if n else 0.0
+
+    tried = np.geomspace(*PUSHES, num=N_PUSHES)
+    short = np.flatnonzero([mean_of_chosen(by) < uplift for by in tried])
+    if not len(short):
+        return float(tried[0])
+    if short[-1] == len(tried) - 1:
+        return float(tried[-1])
+    low, high = float(tried[short[-1]]), float(tried[short[-1] + 1])
+    for _ in range(REFINED):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if mean_of_chosen(middle) < uplift else (low, middle)
+    # Where the mean jumps over what was asked for, nobody is worth the cost at so weak a push.
+    return high if mean_of_chosen(high) <= uplift * (1 + JUMP) else low
+
+
 def _within_budget(
     ids: pl.Series, who: Candidates, cost: Floats, ranked: Codes, *, terms: Terms, design: Design
 ) -> tuple[Codes, Arms]:
-    running, size = np.cumsum(cost[ranked]), np.arange(1, len(ranked) + 1)
-    base, square = np.cumsum(who.p[ranked]) / size, np.cumsum(who.p[ranked] ** 2) / size
-
-    def spent(n: int) -> float:
-        mean = float(base[n - 1])
-        held = design.n_control(n, mean, explained_share(mean, float(square[n - 1])))
-        return float(running[n - 1]) * (1 - held / n)
-
     budget = np.inf if terms.budget is None else terms.budget
-    n = _largest(lambda size: spent(size) <= budget, len(ranked))
+    n = _affordable(who, cost, ranked, terms=terms, design=design)
     for _ in range(REDRAWS):
         if n < 2 * LEAST_CONTROL:
             break
@@ -174,6 +204,21 @@ def _within_budget(
         f"Only {max(n, 0):,} customers can be reached and held out{told}; {2 * LEAST_CONTROL} are the least. Raise the "
         "budget or send a longer list."
     )
+
+
+def _affordable(who: Candidates, cost: Floats, ranked: Codes, *, terms: Terms, design: Design) -> int:
+    """How many of the best the budget pays for, those held out costing nothing."""
+    if terms.budget is None:
+        return len(ranked)
+    budget, running, size = terms.budget, np.cumsum(cost[ranked]), np.arange(1, len(ranked) + 1)
+    base, square = np.cumsum(who.p[ranked]) / size, np.cumsum(who.p[ranked] ** 2) / size
+
+    def spent(n: int) -> float:
+        mean = float(base[n - 1])
+        held = design.n_control(n, mean, explained_share(mean, float(square[n - 1])))
+        return float(running[n - 1]) * (1 - held / n)
+
+    return _largest(lambda n: spent(n) <= budget, len(ranked))
 
 
 def _largest(fits: Callable[[int], bool], most: int) -> int:

@@ -53,7 +53,7 @@ class Reach(NamedTuple):
     scenarios : list of (str, float, Expected)
         Name, uplift as a share, and what it brings.
     break_even : float or None
-        Uplift from which it pays, as a share.
+        Uplift from which it pays, as a share, on average over all customers.
     """
 
     customers: int
@@ -163,7 +163,7 @@ def reaching(who: Candidates, n: int, *, uplift: float, terms: Terms, off: Seque
     for name, share, lift in zip(("half of it", "as assumed", "twice"), HALF_TO_TWICE, lifts, strict=True):
         found = expected(mine, lift[order], terms)
         rows.append((name, share * uplift, _widened(found, terms, off)))
-    return Reach(n, rows, break_even(mine, terms))
+    return Reach(n, rows, break_even(who, terms, reached=order))
 
 
 def keep_cost(found: Expected) -> float | None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from repurchase.errors import InputError
 
-__all__ = ["Candidates", "Expected", "Terms", "break_even", "expected", "push", "worth"]
+__all__ = ["Candidates", "Expected", "Terms", "break_even", "expected", "push", "rise", "worth"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -168,13 +168,34 @@ def push(p: Floats, uplift: float) -> Floats:
         raise InputError(
             f"An uplift of {100 * uplift:.3g} points cannot be: {100 * p.mean():.1f} % of these customers buy anyway."
         )
-    odds = p / (1 - p)
     low, high = 0.0, 50.0
     for _ in range(STEPS):
         middle = (low + high) / 2
-        pushed = odds * math.exp(middle)
-        low, high = (low, middle) if (pushed / (1 + pushed) - p).mean() >= uplift else (middle, high)
-    pushed = odds * math.exp(high)
+        low, high = (low, middle) if rise(p, middle).mean() >= uplift else (middle, high)
+    return rise(p, high)
+
+
+def rise(p: Floats, by: float) -> Floats:
+    """Move everybody's log odds by the same amount.
+
+    Parameters
+    ----------
+    p : array of shape (n,)
+        Probability of a purchase without a contact, above 0 and below 1.
+    by : float
+        Amount, on the scale of log odds.
+
+    Returns
+    -------
+    array of shape (n,)
+        Each customer's rise.
+
+    Examples
+    --------
+    >>> rise(np.array([0.1, 0.5, 0.9]), 0.5).round(3)
+    array([0.055, 0.122, 0.037])
+    """
+    pushed = p / (1 - p) * math.exp(by)
     return np.asarray(pushed / (1 + pushed) - p)
 
 
@@ -259,15 +280,17 @@ def expected(who: Candidates, uplift: Floats, terms: Terms, *, relative_error: f
     )
 
 
-def break_even(who: Candidates, terms: Terms) -> float | None:
-    """Uplift from which reaching these customers pays.
+def break_even(who: Candidates, terms: Terms, *, reached: npt.NDArray[np.generic] | None = None) -> float | None:
+    """Uplift from which reaching customers pays.
 
     Parameters
     ----------
     who : Candidates
-        Those to be reached.
+        Customers, over whom the uplift is the mean.
     terms : Terms
         Costs and margin.
+    reached : array, optional
+        Flags or positions of those to be reached; default all.
 
     Returns
     -------
@@ -275,9 +298,10 @@ def break_even(who: Candidates, terms: Terms) -> float | None:
         As a share; None where no uplift would pay.
     """
     low, high = 0.0, float(1 - who.p.mean()) * (1 - 1e-6) if len(who.p) else 0.0
+    mine = slice(None) if reached is None else reached
 
     def pays(uplift: float) -> bool:
-        return float(worth(who, push(who.p, uplift), terms)[1].sum()) >= 0
+        return float(worth(who, push(who.p, uplift), terms)[1][mine].sum()) >= 0
 
     if not high > 0 or not pays(high):
         return None
