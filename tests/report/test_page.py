@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from datetime import date
 from html.parser import HTMLParser
@@ -122,9 +123,14 @@ def test_ids_are_text_not_markup(scored: pl.DataFrame, run: dict[str, Any]) -> N
     evil = "<script>alert(1)</script>"
     spoiled = scored.with_columns(
         pl.lit(evil).alias(name) if name != "customer_id" else pl.concat_str(pl.lit(evil), name).alias(name)
-        for name in ("customer_id", "segment", "reason_1", "action", "model_version", "risk_band")
+        for name in ("customer_id", "reason_1", "action", "model_version", "risk_band")
     )
-    record = run | {"currency": evil, "notes": [evil], "orders": {"source": evil, "digest": evil}}
+    record = run | {
+        "model_version": evil,
+        "currency": evil,
+        "notes": [evil],
+        "orders": {"source": evil, "digest": evil},
+    }
     record["cleaning"] = {
         **run["cleaning"],
         "reasons": [run["cleaning"]["reasons"][0] | {"reason": evil, "words": evil}],
@@ -275,6 +281,8 @@ def test_without_its_record_the_page_says_what_is_missing(tmp_path: Path, scored
         ("[]", "is not the record of a scoring run"),
         ('{"schema": 9}', "is not the record of a scoring run"),
         ('{"schema": 1, "outputs": {"scores": {"sha256": "00"}}}', "belongs to other scores"),
+        ('{"schema": 1, "outputs": "x"}', "outputs is not as repurchase score writes it"),
+        ('{"schema": 1, "tiers": "x"}', "tiers is not as repurchase score writes it"),
     ],
 )
 @pytest.mark.usefixtures("undrawn")
@@ -315,6 +323,36 @@ def test_what_is_not_scores_is_refused_in_one_line(tmp_path: Path, name: str, co
     assert told in str(fault.value)
     assert "\n" not in str(fault.value)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("p_repurchase_90d", math.nan, "must be from 0 to 1"),
+        ("p_repurchase_90d", 2.0, "300 of 300 values are not, such as 2."),
+        ("value_at_risk", math.inf, "must be from -9e+16 to 9e+16"),
+        ("clv", 1e300, "must be from -9e+16 to 9e+16"),
+        ("orders_expected_30d", -math.inf, "must be finite"),
+        ("segment", "winback", "scores of another version: 1 segments are not known here: winback"),
+        ("model_version", "9", "model 9, but their record says 4"),
+    ],
+)
+def test_scores_that_were_spoiled_are_refused(
+    tmp_path: Path, scored: pl.DataFrame, run: dict[str, Any], column: str, value: object, told: str
+) -> None:
+    source = write_scores(tmp_path, scored.with_columns(pl.lit(value).alias(column)), run)
+    with pytest.raises(InputError) as fault:
+        write_report(source, tmp_path / "report.html")
+    assert told in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("column", [{"as_of": date(2024, 12, 30)}, {"model_version": "5"}])
+def test_scores_of_two_runs_in_one_table_are_refused(scored: pl.DataFrame, column: dict[str, Any]) -> None:
+    some = scored.head(9).with_columns(pl.lit(value).alias(name) for name, value in column.items())
+    with pytest.raises(InputError, match="in one table. Send what one run"):
+        build_report(pl.concat([some, scored.tail(9)]))
 
 
 @pytest.mark.usefixtures("undrawn")

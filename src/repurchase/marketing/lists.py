@@ -33,7 +33,7 @@ CHANGES = {"newly at risk": "newly-at-risk", "came back": "came-back"}
 _SHOWN = (
     *("customer_id", "segment", "changed", "action", "channel", "when", "reach_on"),
     *("value_at_risk", "contact_cost_at_most", "churn_risk_percent", "risk_over_days", "clv"),
-    *("orders", "last_order_date", "days_since_last", "spend_total", "next_order_date"),
+    *("orders", "last_order_date", "days_since_last", "average_gap_days", "spend_total", "next_order_date"),
     *("reason_1", "reason_2", "reason_3", "ask_why"),
 )
 _REFILL = (
@@ -113,7 +113,8 @@ def list_rows(
     -------
     DataFrame
         The scores with ``segment`` of `segment_of`, ``ask_why``, ``action``, ``channel``, ``reach_on``, ``when``,
-        ``churn_risk_percent``, ``contact_cost_at_most`` (expected gain: margin x effect x value at risk) and
+        ``churn_risk_percent``, ``average_gap_days`` (between purchase days so far), ``contact_cost_at_most``
+        (expected gain: margin x effect x value at risk) and
         ``weight``, by which customers are ranked: that gain, or without money the orders at risk.
     """
     reach_on, when = when_to_reach(tiers, refills=refills is not None)
@@ -132,9 +133,15 @@ def list_rows(
         changed=pl.lit(None, pl.String),
         churn_risk_percent=(100.0 * risk).round().cast(pl.Int64),
         risk_over_days=pl.lit(risk_days),
+        average_gap_days=_average_gap_days(),
         contact_cost_at_most=pl.when(pl.col("segment").is_in(LISTED)).then(gain),
         weight=pl.coalesce(gain, risk * pl.col(f"orders_expected_{risk_days}d")).fill_nan(None).fill_null(0.0),
     )
+
+
+def _average_gap_days() -> pl.Expr:
+    gap = pl.col("recency_days") / pl.col("frequency")
+    return pl.when(pl.col("frequency") > 0).then(gap.fill_nan(None).round().clip(lower_bound=1)).cast(pl.Int64)
 
 
 def with_contacts(rows: pl.DataFrame, contacts: Contacts, *, mail_only: bool) -> tuple[pl.DataFrame, pl.Expr]:

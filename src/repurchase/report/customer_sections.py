@@ -63,6 +63,9 @@ def summary(facts: Facts) -> str:
         told.append(say("headline.graded_for", mark=mark, horizon=horizon(days)))
     else:
         told.append(say("headline.graded", mark=mark))
+    unchecked = {row.get("horizon_days") for row in facts.evaluation.get("horizons") or [] if not row.get("judged")}
+    if facts.risk_days and facts.risk_days in unchecked:
+        told.append(say("headline.unchecked", horizon=horizon(facts.risk_days)))
     return " ".join(told)
 
 

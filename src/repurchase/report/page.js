@@ -44,12 +44,17 @@ function day(days) {
 
 const ago = (days) => (days === 0 ? say("time.today") : counted("time.days_ago", -days));
 
-// The customer's own rhythm, beside which a silence is long or short.
-function usually(row) {
+// Beside which rhythm a customer is silent, where they stand in their segment for it and no reason says so.
+const silent = new Set(data.silent);
+const rhythm = new Set(data.rhythm);
+
+function beyond(row) {
   const repeats = columns.days[row] - 1;
-  if (repeats < 1) return [];
+  const isTold = columns.reasons[row].some((code) => rhythm.has(Math.floor(code / 3)));
+  if (repeats < 1 || isTold || !silent.has(columns.segment[row])) return [];
   const gap = Math.max(Math.round((columns.last[row] - columns.first[row]) / repeats), 1);
-  return [say("people.usually", { every: counted("phrase.every.day", gap) })];
+  const told = { silent: counted("n.day", -columns.last[row]), every: counted("phrase.every.day", gap) };
+  return [say("people.beyond", told)];
 }
 
 const named = (names, place) => (place === null ? "–" : names[place]);
@@ -63,7 +68,8 @@ function reasons(row) {
     told.set(side, told.has(side) ? `${told.get(side)}; ${fact}` : fact);
   }
   const lines = [...told].map(([side, fact]) => (side ? say(`reason.${side}`, { told: fact }) : fact));
-  return lines.length ? lines : [say("reason.nothing")];
+  const all = [...beyond(row), ...lines];
+  return all.length ? all : [say("reason.nothing")];
 }
 
 // What is shown: row numbers that the search and the filters leave, in order.
@@ -118,7 +124,7 @@ function shownRow(row) {
   const band = named(data.bandKeys, columns.band[row]);
   const mark = element("span", { class: `band ${band}` }, named(data.segments, columns.segment[row]));
   const risk = element("small", {}, `${say("people.risk")}: ${named(data.bands, columns.band[row])}`);
-  const last = [day(columns.last[row]), element("br", {}), element("small", {}, ...broken([ago(columns.last[row]), ...usually(row)]))];
+  const last = [day(columns.last[row]), element("br", {}), element("small", {}, ago(columns.last[row]))];
   const figures = hasMoney
     ? [cell("people.clv", [money(columns.clv[row])], "n"), cell("people.at_risk", [money(columns.risk[row])], "n")]
     : [cell("people.orders", [whole(columns.days[row])], "n")];
@@ -236,5 +242,6 @@ function begin() {
   at("next").addEventListener("click", () => turn(1));
   at("controls").hidden = at("pages").hidden = false;
   document.querySelectorAll(".static").forEach((note) => note.remove());
-  show();
+  if (data.first !== null) chosen.segment = at("by-segment").value = String(data.first); // as the headline says
+  renew();
 }

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from repurchase.estimators.tiers import SLIPPING
+from repurchase.marketing.lists import AT_RISK
 from repurchase.report.language import catalogue, fact, locale, say
 from repurchase.report.phrases import action_name, band_name, reason_parts, segment_name
 from repurchase.report.purchases import Bought, purchase_data
@@ -65,12 +67,11 @@ def shown_rows(facts: Facts, listed: pl.DataFrame) -> list[Row]:
             "risk": band_name(row["risk_band"]) if row["risk_band"] else NOTHING,
             "last": day(row["last_order_date"], short=True),
             "silent": _ago(row["days_since_last"]),
-            "usually": _usually(row["frequency"], row["recency_days"]),
             "orders": count(row["frequency"] + 1),
             "p": share(_to_places(row[f"p_repurchase_{facts.primary_days}d"])),
             "clv": money(row["clv"], facts.currency),
             "at_risk": money(row["value_at_risk"], facts.currency),
-            "reasons": _told([row[name] for name in REASONS if row[name]]),
+            "reasons": [*_beyond(row), *_told([row[name] for name in REASONS if row[name]])],
             "action": action_name(row["action"]) if row["action"] else NOTHING,
         }
         for row in listed.head(MOST_SHOWN).iter_rows(named=True)
@@ -88,12 +89,17 @@ def _ago(days: int | None) -> str:
     return say("time.today") if days == 0 else say("time.days_ago", n=days)
 
 
-def _usually(frequency: int, recency_days: int) -> str:
-    """Say the customer's own rhythm, beside which a silence is long or short."""
-    if not frequency or not recency_days:
-        return ""
-    gap = max(int(recency_days / frequency + 0.5), 1)
-    return say("people.usually", every=say("phrase.every.day", n=gap))
+def _beyond(row: Row) -> list[str]:
+    """Say beside which rhythm a customer is silent, where they stand in their segment for it and no reason says so."""
+    if row["segment"] not in AT_RISK or not row["frequency"] or any(_tells_rhythm(row[name]) for name in REASONS):
+        return []
+    gap = max(int(row["recency_days"] / row["frequency"] + 0.5), 1)
+    silent = say("n.day", n=row["days_since_last"])
+    return [say("people.beyond", silent=silent, every=say("phrase.every.day", n=gap))]
+
+
+def _tells_rhythm(reason: str | None) -> bool:
+    return "usually every" in (reason or "")
 
 
 def _told(reasons: list[str]) -> list[str]:
@@ -123,8 +129,9 @@ def list_data(facts: Facts, listed: pl.DataFrame, bought: Bought | None = None) 
         JSON that may stand inside HTML: a column per fact, texts once each; with orders, see `purchase_data`.
     """
     as_of = facts.as_of or date.min
-    reasons, told = _coded_reasons(listed)
+    reasons, told, rhythm = _coded_reasons(listed)
     segments, segment = _coded(listed["segment"], segment_name)
+    known = listed["segment"].drop_nulls().unique(maintain_order=True).to_list()
     actions, action = _coded(listed["action"], action_name)
     bands, band = _coded(listed["risk_band"], band_name)
     day_of = {
@@ -147,10 +154,13 @@ def list_data(facts: Facts, listed: pl.DataFrame, bought: Bought | None = None) 
     packed = {
         "asOf": as_of.isoformat(),
         "segments": segments,
+        "silent": [place for place, name in enumerate(known) if name in AT_RISK],
+        "first": known.index(SLIPPING) if SLIPPING in known else None,
         "bands": bands,
         "bandKeys": listed["risk_band"].drop_nulls().unique(maintain_order=True).to_list(),
         "actions": actions,
         "facts": reasons,
+        "rhythm": rhythm,
         "columns": columns,
     }
     return in_html(packed if bought is None else packed | purchase_data(bought, listed, as_of=as_of))
@@ -185,8 +195,8 @@ def _coded(column: pl.Series, name: Any) -> tuple[list[str], list[int | None]]:
     return [name(text) for text in texts], [None if text is None else places[text] for text in column.to_list()]
 
 
-def _coded_reasons(listed: pl.DataFrame) -> tuple[list[str], list[list[int]]]:
-    """Facts, each once; and for every row thrice a fact's place; one more if it raises the risk, two if not."""
+def _coded_reasons(listed: pl.DataFrame) -> tuple[list[str], list[list[int]], list[int]]:
+    """Facts, each once; per row thrice a fact's place, plus one if it raises the risk, else two; facts of a rhythm."""
     places: dict[str, int] = {}
     code: dict[str | None, int] = {}
     for reason in (
@@ -195,7 +205,8 @@ def _coded_reasons(listed: pl.DataFrame) -> tuple[list[str], list[list[int]]]:
         side, told = reason_parts(reason)
         code[reason] = 3 * places.setdefault(told, len(places)) + ("", "raises", "lowers").index(side)
     rows = listed.select(REASONS).iter_rows()
-    return list(places), [[code[reason] for reason in row if reason] for row in rows]
+    rhythm = sorted({code[reason] // 3 for reason in code if _tells_rhythm(reason)})
+    return list(places), [[code[reason] for reason in row if reason] for row in rows], rhythm
 
 
 def list_words(facts: Facts) -> str:

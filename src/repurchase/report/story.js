@@ -192,4 +192,4 @@ at("back").addEventListener("click", () => {
 });
 at("story").hidden = false;
 begin();
-if (everyone.length) tell(0);
+if (view.length) tell(view[0]);

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from repurchase.estimators.tiers import REGULAR, SLIPPING
 from repurchase.report import figures
 from repurchase.report.language import speaking
 from repurchase.report.page import build_report
@@ -53,6 +54,33 @@ def test_a_foreign_script_does_not_run(visit: Any, pages: dict[str, Path], tmp_p
 def test_the_script_writes_what_the_page_says_without_it(visit: Any, locale: str) -> None:
     without = visit(locale, java_script_enabled=False).locator("#people tbody").inner_text()
     assert visit(locale).locator("#people tbody").inner_text() == without
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_the_list_begins_with_those_whom_the_headline_names(
+    visit: Any, shop: pl.DataFrame, record: dict[str, Any], tmp_path: Path, locale: str
+) -> None:
+    silent = (pl.col("frequency") > 0) & (pl.col("segment") == REGULAR)
+    untold = pl.lit("lowers risk: 12 purchases in the last year").alias("reason_1")
+    some = shop.with_columns(untold, segment=pl.when(silent).then(pl.lit(SLIPPING)).otherwise("segment"))
+    file = tmp_path / "page.html"
+    file.write_text(build_report(some, record, locale=locale), encoding="utf-8")
+    page = visit(locale, file=file)
+
+    slipping = some.filter(pl.col("segment") == SLIPPING).sort("value_at_risk", "customer_id", descending=[True, False])
+    assert ids(page) == slipping["customer_id"].to_list()[:50]
+    first = slipping.row(0, named=True)
+    gap = int(first["recency_days"] / first["frequency"] + 0.5)
+    why = page.locator("#people tbody tr").first.locator("td").nth(5).inner_text().splitlines()[0]
+    if locale == "en":
+        assert why == f"silent for {first['days_since_last']} days; on average buys every {gap} days"
+    assert re.findall(r"\d+", why) == [str(first["days_since_last"]), str(gap)]
+    assert first["customer_id"] in page.locator("#story-heading").inner_text()
+    page.locator("#by-segment").select_option(value="")
+    assert (
+        page.locator("#people tbody").inner_text()
+        == visit(locale, file=file, java_script_enabled=False).locator("#people tbody").inner_text()
+    )
 
 
 def test_sorting(visit: Any, shop: pl.DataFrame) -> None:
