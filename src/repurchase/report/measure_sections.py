@@ -105,7 +105,7 @@ def _shares(m: Mapping[str, Any], periods: Periods) -> list[Row]:
         soon, watched = within(int(days)), counted(observed.get(days, 0), "customer")
         how = say("formula.repeat_within", within=soon, customers=watched)
         rows.append(_row("repeat_within", share(part), how, name=say("measure.repeat_within", within=soon)))
-        rows[-1]["note"] = say("measures.watched", customers=watched)
+        rows[-1]["note"] = say("measures.watched", customers=counted(observed.get(days, 0), "customer", form="of"))
     median, longest = m.get("median_days_to_second"), m.get("median_within_days")
     if median is not None and longest:
         how = say("formula.time_to_second", within=within(longest))

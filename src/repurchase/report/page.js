@@ -53,8 +53,9 @@ function beyond(row) {
   const isTold = columns.reasons[row].some((code) => rhythm.has(Math.floor(code / 3)));
   if (repeats < 1 || isTold || !silent.has(columns.segment[row])) return [];
   const gap = Math.max(Math.round((columns.last[row] - columns.first[row]) / repeats), 1);
-  const told = { silent: counted("n.day", -columns.last[row]), every: counted("phrase.every.day", gap) };
-  return [say("people.beyond", told)];
+  const long = say("people.beyond", { silent: counted("n.day", -columns.last[row]) });
+  if (gap >= -columns.last[row]) return [long];
+  return [say("people.beyond_average", { beyond: long, every: counted("phrase.every.day", gap) })];
 }
 
 const named = (names, place) => (place === null ? "–" : names[place]);

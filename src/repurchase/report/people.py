@@ -94,8 +94,11 @@ def _beyond(row: Row) -> list[str]:
     if row["segment"] not in AT_RISK or not row["frequency"] or any(_tells_rhythm(row[name]) for name in REASONS):
         return []
     gap = max(int(row["recency_days"] / row["frequency"] + 0.5), 1)
-    silent = say("n.day", n=row["days_since_last"])
-    return [say("people.beyond", silent=silent, every=say("phrase.every.day", n=gap))]
+    beyond = say("people.beyond", silent=say("n.day", n=row["days_since_last"]))
+    # The rule goes by the customer's usual gap, of which the scores tell no more than the mean.
+    if gap >= row["days_since_last"]:
+        return [beyond]
+    return [say("people.beyond_average", beyond=beyond, every=say("phrase.every.day", n=gap))]
 
 
 def _tells_rhythm(reason: str | None) -> bool:
