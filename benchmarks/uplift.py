@@ -22,7 +22,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from repurchase.marketing.targeting import chosen_share, try_targeting
+from repurchase.marketing.targeting import chosen_share, even_weights, try_targeting
 from repurchase.marketing.uplift import fit_uplift
 
 Floats = npt.NDArray[np.float64]
@@ -230,6 +230,21 @@ def false_alarms(kind: str, *, repeats: int) -> int:
     return found
 
 
+def season_alarms(*, repeats: int, even: bool) -> int:
+    """The same of two campaigns that move nobody: one reached half, one nine in ten, in a season of its own."""
+    found = 0
+    for seed in range(repeats):
+        quiet, busy = world("none", 2000, 6000 + seed, 0.5), world("none", 2000, 7000 + seed, 0.9)
+        x, p = (np.concatenate(both) for both in ((quiet[0].x, busy[0].x), (quiet[2], busy[2])))
+        treated, late = np.concatenate([quiet[0].arm, busy[0].arm]) > 0, np.arange(len(p)) >= len(quiet[2])
+        chance = np.clip(p + 0.3 * late * (x[:, 1] > 0), 0, 1)
+        y = (np.random.default_rng(8000 + seed).random(len(p)) < chance).astype(np.float64)
+        weight = even_weights(treated, late) if even else None
+        rivals = {"highest risk": -p, "highest p": p}
+        found += try_targeting(x, treated, y, rivals=rivals, share=SHARE, weight=weight, random_state=seed).beats_all
+    return found
+
+
 def _told(found: list[tuple[float, float]]) -> str:
     return " | ".join([f"{found[0][0]:.0f}", *(f"{value:+.0f} ± {reach:.0f}" for value, reach in found[1:])])
 
@@ -266,6 +281,10 @@ def lines(folder: Path, repeats: int) -> Iterator[str]:
         yield f"| {kind} | {shares} |"
     for kind in WORLDS[4:]:
         yield f"\nNothing to learn ({kind}): used {false_alarms(kind, repeats=repeats)} times of {repeats}."
+    of = max(repeats // 10, 1)
+    for even in (False, True):
+        times = season_alarms(repeats=of, even=even)
+        yield f"\nA season in one of two campaigns, {'even' if even else 'no'} weights: used {times} times of {of}."
 
 
 if __name__ == "__main__":

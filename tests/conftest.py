@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from repurchase.cli import main
+from repurchase.registry.store import open_store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -52,6 +53,16 @@ def repurchase() -> Callable[..., Outcome]:
         return Outcome(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a new tracking store, which takes seconds to make; to be copied, not used."""
+    home = tmp_path_factory.mktemp("made") / "my shop å%"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        open_store(home)
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -223,6 +223,9 @@ def report(
     from repurchase.orders.addresses import orders_source
     from repurchase.settings import Settings
 
+    told = {"--columns": columns, "--query": query, "--table": table}
+    if orders is None and (alone := [option for option, value in told.items() if value is not None]):
+        raise InputError(f"{alone[0]} says how to read orders, and none were given. Give --orders, or leave it out.")
     source = orders_source(orders, query=query, table=table) if orders is not None else None
     settings = Settings.load(home, columns=pairs(columns)) if orders is not None else Settings(home=home)
     made = run(scores, out, settings=settings, locale=locale, campaigns=campaigns, orders=source)
@@ -275,7 +278,9 @@ def make_lists(
 
 @app.command()
 def forget(
-    customers: Annotated[list[str] | None, typer.Argument(help="Ids, as they stand in the orders.")] = None,
+    customers: Annotated[
+        list[str] | None, typer.Argument(help="Ids as in the orders, or e-mail addresses in lists.")
+    ] = None,
     *,
     home: Home = Path(),
     from_file: Annotated[Path | None, typer.Option(help="A list of ids (CSV or Parquet).")] = None,

@@ -5,6 +5,7 @@ What the functions of this project share is said here once. A *day* is a calenda
 (``as_of``, ``as_of`` + h].
 """
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,6 +45,8 @@ class Column:
         Whether a value may be missing.
     optional : bool
         Whether the column itself may be missing.
+    low, high : float
+        Range of a number, both ends included; infinity is in none.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Column:
     meaning: str
     nullable: bool = False
     optional: bool = False
+    low: float = -sys.float_info.max
+    high: float = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class Table:
         Raises
         ------
         OrdersError
-            If a column is missing, has another type, or has missing or repeated values it may not have.
+            If a column is missing, has another type, or has values it may not have: missing, repeated, or numbers
+            out of range.
         """
         needed = [column.name for column in self.columns if not column.optional]
         missing = [name for name in needed if name not in frame.columns]
@@ -133,6 +139,19 @@ class Table:
                 f"{self.name}: column '{column.name}' has {values.null_count():,} missing values of {len(values):,}; "
                 "none is allowed. Run clean_orders first."
             )
+        if column.dtype.is_float():
+            self._check_range(values.drop_nulls(), column)
+
+    def _check_range(self, values: pl.Series, column: Column) -> None:
+        outside = values.filter(~values.is_between(column.low, column.high))
+        if len(outside):
+            ends = "finite" if column.high == sys.float_info.max else f"from {column.low:g} to {column.high:g}"
+            shown = f", such as {outside[0]:g}"
+            raise OrdersError(
+                f"{self.name}: column '{column.name}' must be {ends} ({column.meaning}). {len(outside):,} of "
+                f"{len(values):,} values are not{shown}.",
+                withheld=shown,
+            )
 
 
 ORDERS = Table(
@@ -152,16 +171,27 @@ ORDERS = Table(
     ),
 )
 
+_MOST_MONEY = 9e16  # what a ledger that counts hundredths in 64 bits can hold
+
+
+def _money(name: str, meaning: str) -> Column:
+    return Column(name, pl.Float64(), meaning, nullable=True, low=-_MOST_MONEY, high=_MOST_MONEY)
+
+
+def _share(name: str, meaning: str) -> Column:
+    return Column(name, pl.Float64(), meaning, nullable=True, low=0.0, high=1.0)
+
+
 _HISTORY = (
     Column("orders", pl.Int64(), "orders up to `as_of`"),
     Column("first_order_date", pl.Date(), "first purchase day", nullable=True),
     Column("last_order_date", pl.Date(), "last purchase day up to `as_of`", nullable=True),
     Column("days_since_last", pl.Int64(), "days from the last purchase day to `as_of`", nullable=True),
-    Column("spend_total", pl.Float64(), "net money up to `as_of`", nullable=True),
+    _money("spend_total", "net money up to `as_of`"),
     Column("frequency", pl.Int64(), "repeat purchase days, x", nullable=True),
     Column("recency_days", pl.Int64(), "days from first to last purchase day, t_x", nullable=True),
     Column("age_days", pl.Int64(), "days from the first purchase day to `as_of`, T", nullable=True),
-    Column("spend_mean", pl.Float64(), "net money per repeat purchase day; null without one", nullable=True),
+    _money("spend_mean", "net money per repeat purchase day; null without one"),
 )
 
 RFM = Table(
@@ -194,10 +224,10 @@ def horizon_columns(horizon_days: int) -> tuple[Column, ...]:
     """
     h = horizon_days
     return (
-        Column(f"p_repurchase_{h}d", pl.Float64(), f"probability of a purchase day within {h} days", nullable=True),
-        Column(f"churn_risk_{h}d", pl.Float64(), f"1 - p_repurchase_{h}d", nullable=True),
+        _share(f"p_repurchase_{h}d", f"probability of a purchase day within {h} days"),
+        _share(f"churn_risk_{h}d", f"1 - p_repurchase_{h}d"),
         Column(f"orders_expected_{h}d", pl.Float64(), f"purchase days expected within {h} days", nullable=True),
-        Column(f"spend_expected_{h}d", pl.Float64(), f"net money expected within {h} days", nullable=True),
+        _money(f"spend_expected_{h}d", f"net money expected within {h} days"),
     )
 
 
@@ -230,11 +260,11 @@ def scores_table(horizons: Iterable[int]) -> Table:
             Column("model_version", pl.String(), "which model"),
             Column("status", pl.String(), f"one of {', '.join(_STATUS)}"),
             *_HISTORY,
-            Column("p_alive", pl.Float64(), "MBG/NBD: still a customer at all; not churn", nullable=True),
+            _share("p_alive", "MBG/NBD: still a customer at all; not churn"),
             *per_horizon,
-            Column("clv", pl.Float64(), "expected net spend over the CLV horizon, discounted", nullable=True),
-            Column("clv_low", pl.Float64(), "low end of a range that holds that spend in 80 % of cases", nullable=True),
-            Column("clv_high", pl.Float64(), "high end of that range", nullable=True),
+            _money("clv", "expected net spend over the CLV horizon, discounted"),
+            _money("clv_low", "low end of a range that holds that spend in 80 % of cases"),
+            _money("clv_high", "high end of that range"),
             Column("next_order_date", pl.Date(), "median day of the next order, if one is likely", nullable=True),
             Column(
                 "next_order_date_low",
@@ -246,12 +276,7 @@ def scores_table(horizons: Iterable[int]) -> Table:
             Column("next_order_note", pl.String(), "why there is no such day, where there is none", nullable=True),
             Column("segment", pl.String(), "what kind of customer this is now", nullable=True),
             Column("risk_band", pl.String(), "high, medium or low churn risk", nullable=True),
-            Column(
-                "value_at_risk",
-                pl.Float64(),
-                "churn risk times `clv`; ranks whom to reach, is no loss to book",
-                nullable=True,
-            ),
+            _money("value_at_risk", "churn risk times `clv`; ranks whom to reach, is no loss to book"),
             Column("reason_1", pl.String(), "what raises or lowers the risk most", nullable=True),
             Column("reason_2", pl.String(), "what moves it next", nullable=True),
             Column("reason_3", pl.String(), "and next", nullable=True),

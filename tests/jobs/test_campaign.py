@@ -1,5 +1,6 @@
 """A campaign through the command line: planned, held out, measured, learned from; and what is refused."""
 
+import hashlib
 import json
 import stat
 from collections.abc import Callable
@@ -147,7 +148,7 @@ def test_a_forgotten_customer_is_counted_and_a_changed_file_refused(
     rows.with_columns(arm=swapped).write_parquet(path)
     refused = measure(out, log)
     assert refused.code == 2
-    assert "was altered since it was planned" in refused.err
+    assert "was altered since it was written" in refused.err
     rows.write_parquet(path)
     record = out / "campaign.json"
     record.write_text(record.read_text().replace('"margin": 0.5', '"margin": 0.9'))
@@ -186,6 +187,8 @@ def test_forget_takes_a_customer_out_and_the_campaign_can_still_be_measured(
         (("--segment", "nobody"), "not in these scores"),
         (("--day", "2024-01-01"), "a campaign goes out after that"),
         (("--day", "June"), "--day must be a day"),
+        (("--day", "9999-12-31"), "there are no 30 days after it"),
+        (("--name", " "), "--name is empty"),
         (("--power", 1), "--power must be"),
     ],
 )
@@ -198,6 +201,42 @@ def test_what_cannot_be_planned_is_said_in_a_line(
     assert words in refused.err
     assert len(refused.err.splitlines()) == 1
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["may.csv", "may.XLSX", "may.JSON"])
+def test_a_campaign_makes_no_folder_that_is_called_like_a_file(
+    scores: Path, tmp_path: Path, orders: Callable[..., Path], name: str, plan: Command, measure: Command
+) -> None:
+    refused = plan(scores, tmp_path / name)
+    assert refused.code == 2
+    assert f"{name}: a campaign is written as *.json, or into a folder" in refused.line
+    assert plan(scores, tmp_path / "may.2024").code == 0
+    refused = measure(tmp_path / "may.2024", orders(), "--out", tmp_path / "it.csv")
+    assert refused.code == 2
+    assert "it.csv: a measurement is written as *.measured.json, or into a folder" in refused.line
+    assert not {name, "it.csv"} & files(tmp_path)
+
+
+@pytest.mark.parametrize("command", [("campaign", "plan", "--effect", 5, *MONEY), ("economics", "--margin", 0.5)])
+def test_scores_of_another_version_are_refused_as_lists_refuse_them(
+    scores: Path, tmp_path: Path, command: tuple[object, ...], repurchase: Command
+) -> None:
+    def refused(path: Path) -> str:
+        made = repurchase(*command, path, "--out", tmp_path / "made.json")
+        assert made.code == 2
+        assert not (tmp_path / "made.json").exists()
+        assert repurchase("lists", path, "--out", tmp_path / "lists").line == made.line
+        return str(made.line)
+
+    digest = hashlib.sha256(scores.read_bytes()).hexdigest()
+    record = {"schema": 1, "model_version": "9", "outputs": {"scores": {"sha256": digest}}}
+    scores.with_suffix(".run.json").write_text(json.dumps(record))
+    assert "model 1, but their record says 9" in refused(scores)
+    renamed, nobody = tmp_path / "renamed.parquet", tmp_path / "nobody.parquet"
+    pl.read_parquet(scores).with_columns(segment=pl.lit("dormant")).write_parquet(renamed)
+    assert "1 segments are not known here: dormant" in refused(renamed)
+    pl.read_parquet(scores).clear().write_parquet(nobody)
+    assert "no customers" in refused(nobody)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +258,7 @@ def test_scores_that_are_none_are_refused(scores: Path, tmp_path: Path, plan: Co
     mixed = tmp_path / "mixed.parquet"
     version = pl.when(pl.arange(pl.len()) == 0).then(pl.lit("2")).otherwise(pl.lit("1")).alias("model_version")
     pl.read_parquet(scores).with_columns(version).write_parquet(mixed)
-    assert "scores of 1 days and 2 models" in plan(mixed, tmp_path / "may").err
+    assert "scores of 2 models (1, 2)" in plan(mixed, tmp_path / "may").err
     scores.with_suffix(".run.json").write_text('{"schema": 99}')
     refused = plan(scores, tmp_path / "may")
     assert refused.code == 2
@@ -312,6 +351,10 @@ def test_economics_of_the_shop(scores: Path, tmp_path: Path, repurchase: Command
         (("--new-customer-cost", -1), "--new-customer-cost must be 0 or more"),
         (("--reach", N + 1), "--reach must be 1 to 2,400"),
         (("--uplift", 0), "--uplift must be above 0"),
+        (("--uplift", 51), "at most 50 points: twice of it is counted too"),
+        (("--contact-cost", "1e308"), "--contact-cost must be 0 or more, and at most a trillion"),
+        (("--new-customer-cost", "inf"), "--new-customer-cost must be 0 or more, and at most a trillion"),
+        (("--horizon", 0), "--horizon 0: these scores look 30 days ahead"),
     ],
 )
 def test_economics_refuses_in_a_line(

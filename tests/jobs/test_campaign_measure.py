@@ -24,21 +24,29 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        open_store(home)
-    return home
+@pytest.fixture
+def store(empty_home: Path, tmp_path: Path) -> Store:
+    """The real SQLite store, in the home of the campaign."""
+    shutil.copytree(empty_home / "mlruns", tmp_path / "mlruns")
+    relocate(tmp_path)
+    return open_store(tmp_path)
+
+
+def log_here(store: Store, patch: pytest.MonkeyPatch) -> None:
+    """Log from this process from now on: starting one per command takes seconds, and is tried once, below."""
+
+    def log(*_: object) -> str:
+        log_pending(store)
+        return "the store is away"
+
+    patch.setattr("repurchase.registry.pending._log_elsewhere", log)
 
 
 @pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Store:
-    """The real SQLite store, in the home of the campaign."""
-    shutil.copytree(empty / "mlruns", tmp_path / "mlruns")
-    relocate(tmp_path)
-    return open_store(tmp_path)
+def logged_here(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store, reached from this process."""
+    log_here(store, monkeypatch)
+    return store
 
 
 def runs(store: Store, source: str) -> list[Any]:
@@ -117,10 +125,17 @@ def test_a_measurement_that_lies_elsewhere_forgets_too(
 
 
 def test_plan_and_measurement_are_runs_of_their_own_without_customers(
-    scores: Path, tmp_path: Path, orders: Orders, store: Store, plan: Command, measure: Command
+    scores: Path,
+    tmp_path: Path,
+    orders: Orders,
+    store: Store,
+    plan: Command,
+    measure: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "may"
-    assert plan(scores, out, "--name", "May").err == ""
+    assert plan(scores, out, "--name", "May").err == ""  # logged by a process of its own
+    log_here(store, monkeypatch)
     measure(out, orders(out, lift=0.15))
 
     (planned,), (measured,) = runs(store, "plan"), runs(store, "measure")
@@ -149,8 +164,9 @@ def test_plan_and_measurement_are_runs_of_their_own_without_customers(
 
 
 def test_measured_again_it_is_the_same_run_a_step_further(
-    scores: Path, tmp_path: Path, orders: Orders, store: Store, plan: Command, measure: Command
+    scores: Path, tmp_path: Path, orders: Orders, logged_here: Store, plan: Command, measure: Command
 ) -> None:
+    store = logged_here
     out = tmp_path / "may"
     plan(scores, out)
     log = orders(out, lift=0.15)
@@ -165,8 +181,8 @@ def test_measured_again_it_is_the_same_run_a_step_further(
     (run,) = runs(store, "measure")
     assert run.data.metrics["observed_days"] == 30
     assert measure(out, log, "--from", "2024-07-01", "--out", tmp_path / "other").code == 0
-    (run,) = runs(store, "measure")
-    assert run.data.params["day"] == "2024-07-01"
+    days = {run.data.params["day"]: run.data.metrics["observed_days"] for run in runs(store, "measure")}
+    assert days == {"2024-06-30": 30, "2024-07-01": 29}  # from another day it is another measurement
 
 
 def test_a_locked_store_costs_no_campaign_and_the_run_is_logged_later_once(
@@ -190,8 +206,9 @@ def test_a_locked_store_costs_no_campaign_and_the_run_is_logged_later_once(
 
 
 def test_an_older_measurement_that_waited_does_not_undo_a_later_one(
-    scores: Path, tmp_path: Path, orders: Orders, store: Store, plan: Command, measure: Command
+    scores: Path, tmp_path: Path, orders: Orders, logged_here: Store, plan: Command, measure: Command
 ) -> None:
+    store = logged_here
     out = tmp_path / "may"
     plan(scores, out)
     log = orders(out, lift=0.15)

@@ -69,12 +69,17 @@ def test_a_further_column_of_the_same_name_is_kept_under_another(write):
     assert listed.rows.rows(named=True) == [{"customer_id": "7", "list_customer_id": "x"}]
 
 
+@pytest.mark.parametrize("name", ["Kundenummer", "kunde-nr", "Kunde", "Klantnummer", "Klant ID", "Номер покупателя"])
+def test_the_column_of_ids_in_other_languages(write, name):
+    assert read_customers(write(f"Email,{name}\na@shop.example,7\n"), told={}).rows["customer_id"].to_list() == ["7"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("city,weight\nOslo,1\n", "no column of customer ids. Found: city, weight"),
         ("customer_id,city\n,Oslo\n,Bergen\n", "2 rows, and not one id in column 'customer_id'"),
-        ("customer_id,city\n", "a heading but no"),
+        ("customer_id,city\n", r"a heading but no rows below it\. Found the columns customer_id, city\."),
         ("", "empty"),
     ],
 )

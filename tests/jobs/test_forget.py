@@ -314,3 +314,89 @@ def test_a_page_that_lists_a_customer_for_its_script_only(tmp_path):
 
     assert "outputs/page.html: removed, since the scores it was made from are not there." in lines
     assert not page.exists()
+
+
+def write_lists(folder: Path, heading: str = "customer_id,email", **further: Any) -> Path:
+    """A folder of lists with one list, whose ids and addresses are not spelled alike."""
+    folder.mkdir(parents=True)
+    rows = [heading, "17,Anna@shop.example", "8,per@shop.example", "'=9,anna@shop.example", ""]
+    (folder / "all.csv").write_bytes("\r\n".join(rows).encode("utf-8-sig"))
+    files = [{"name": "all.csv", "rows": 3, "id_column": heading.partition(",")[0], "sha256": "0"}]
+    (folder / "lists.json").write_text(json.dumps({"schema": 1, "command": "lists", "files": files, **further}))
+    return folder / "all.csv"
+
+
+@pytest.mark.parametrize("record", ["{", '{"schema": 99, "command": "lists"}', '{"command": "lists", "files": ["a"]}'])
+def test_lists_whose_record_cannot_be_read_are_refused_before_anything_is_changed(tmp_path, record):
+    write_output(tmp_path / "outputs")
+    write_lists(tmp_path / "lists").with_name("lists.json").write_text(record)
+    before = everything(tmp_path)
+
+    with pytest.raises(InputError, match=r"lists\.json"):
+        forgotten(tmp_path, "17")
+
+    assert everything(tmp_path) == before
+
+
+def test_a_record_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "lists.json").write_text('["milk"]')
+
+    assert forgotten(tmp_path, "17") == ["Found nowhere: 17.", SOURCES_STAY]
+
+
+@pytest.mark.parametrize("heading", ["customer_id,email", "Kunde-ID;E-post", "Client,Mail"])
+def test_a_list_without_a_record_is_named(tmp_path, heading):
+    ours = write_lists(tmp_path / "lists", heading.replace(";", ","))
+    copy = tmp_path / "old" / "all.csv"
+    copy.parent.mkdir()
+    copy.write_bytes(ours.read_bytes().replace(b",", b";" if ";" in heading else b","))
+    before = copy.read_bytes()
+
+    lines = forgotten(tmp_path, "17", "=9", dry_run=True)
+
+    assert lines[:2] == [
+        "lists/all.csv: 2 rows would be removed.",
+        "old/all.csv: names 2 of these; no record tells of this file: it was not touched.",
+    ]
+    assert forgotten(tmp_path, "17", "=9")[1] == lines[1]
+    assert copy.read_bytes() == before
+    assert forgotten(tmp_path, "17")[:2] == [
+        "old/all.csv: names 1 of these; no record tells of this file: it was not touched.",
+        SOURCES_STAY,
+    ]
+
+
+def test_a_csv_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "odd.csv").write_bytes(b'customer_id\n"17\n18\n')
+
+    assert forgotten(tmp_path, "17")[0] == "odd.csv: cannot be read; see for yourself whether it names them."
+
+
+@pytest.mark.parametrize("heading", ["customer_id,email", "Kunde-ID,E-post", "customer_id,Email Address"])
+def test_an_address_in_lists_stands_for_its_customers(tmp_path, heading):
+    out = write_output(tmp_path / "outputs")
+    ours = write_lists(tmp_path / "lists", heading)
+
+    lines = forgotten(tmp_path, " ANNA@shop.example ", "eva@shop.example")
+
+    assert lines == [
+        "anna@shop.example: the e-mail address of customer 17, =9.",
+        "outputs/scores.quarantine.parquet: 2 rows removed.",
+        "outputs/scores.parquet: 1 row removed.",
+        "outputs/scores.run.json: 1 id removed.",
+        "lists/all.csv: 2 rows removed.",
+        "eva@shop.example is neither a customer id nor an e-mail address in lists.",
+        SOURCES_STAY,
+    ]
+    assert pl.read_parquet(out)["customer_id"].to_list() == ["8", "9"]
+    assert ours.read_bytes().decode("utf-8-sig") == f"{heading}\r\n8,per@shop.example\r\n"
+
+
+def test_an_address_that_is_an_id_is_one(tmp_path):
+    ours = write_lists(tmp_path / "lists")
+    ours.write_text("customer_id,email\nanna@shop.example,anna@shop.example\n8,anna@shop.example\n")
+
+    lines = forgotten(tmp_path, "anna@shop.example")
+
+    assert lines == ["lists/all.csv: 1 row removed.", SOURCES_STAY]
+    assert ours.read_text() == "customer_id,email\n8,anna@shop.example\n"

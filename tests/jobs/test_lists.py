@@ -18,6 +18,7 @@ from repurchase.errors import DeliveryError, InputError
 from repurchase.estimators.tiers import SEGMENTS, Tiers
 from repurchase.jobs.customers import read_customers
 from repurchase.jobs.forgetting.forget import forget
+from repurchase.jobs.lists.folder import RECORD, ids_of_ours, read_record
 from repurchase.jobs.lists.listing import Listed, lists
 from repurchase.jobs.lists.record import Asked, list_lines
 from repurchase.marketing.list_rules import list_rules
@@ -300,6 +301,30 @@ def test_earlier_lists_are_replaced_and_other_files_are_not(scores: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "files",
+    [None, 5, "all.csv", ["all.csv"], [{"rows": 1}], [{"name": "../all.csv", "rows": 1}], [{"name": "all.csv"}]],
+)
+def test_a_record_that_was_changed_by_hand_is_none(scores: Path, files: object) -> None:
+    made = make(scores)
+    (made.out / RECORD).write_text(json.dumps(made.record | {"files": files}))
+    before = {path.name: path.read_bytes() for path in made.out.iterdir()}
+    assert read_record(made.out) is None
+    assert ids_of_ours(made.out / "all.csv") is None
+    with pytest.raises(InputError, match="holds files that are no lists of ours"):
+        make(scores)
+    assert {path.name: path.read_bytes() for path in made.out.iterdir()} == before
+
+
+def test_a_folder_with_somebody_elses_record_alone_is_not_replaced(scores: Path) -> None:
+    out = scores.parent / "lists"
+    out.mkdir()
+    (out / RECORD).write_text("{}")
+    with pytest.raises(InputError, match=r"such as lists\.json"):
+        make(scores)
+    assert (out / RECORD).read_text() == "{}"
+
+
 def test_a_refused_folder_leaves_the_earlier_lists(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = scores.parent / "lists"
     make(scores)
@@ -343,8 +368,11 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     strange = str(write_scores(folder / "strange.parquet", table(segment=["dormant"] * N)))
     mixed = str(write_scores(folder / "mixed.parquet", table(model_version=["1", "2"] * (N // 2))))
     other = str(write_scores(folder / "other.parquet", table(AS_OF - timedelta(days=9), version="0")))
-    no_ids = folder / "no_ids.csv"
+    no_ids, odd_ids, no_mail, nobody = (folder / f"{name}.csv" for name in ("no_ids", "odd_ids", "no_mail", "nobody"))
     pl.DataFrame({"name": ["Åse"], "consent": ["yes"]}).write_csv(no_ids)
+    pl.DataFrame({"E-post": ["a@shop.example"], "Vår kunde": ["1"], "Samtykke": ["ja"]}).write_csv(odd_ids)
+    pl.DataFrame({"Kundenummer": IDS, "Navn": IDS, "Samtykke": ["ja"] * N}).write_csv(no_mail)
+    nobody.write_text("customer_id,email,consent\n")
     torn = contacts_file(folder / "torn.csv", ["1", "1"], consent=["yes", "no"])
     words = contacts_file(folder / "words.csv", ["1", "2"], consent=["perhaps", "yes"])
     foreign = contacts_file(folder / "foreign.csv", ["x1", "x2"])
@@ -354,7 +382,20 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "mixed": ([mixed], "scores of 2 models (1, 2)"),
         "since another model": ([good, "--since", other], "scores of another version: model 0"),
         "since itself": ([good, "--since", good], "expected a day before"),
-        "no ids": ([good, "--contacts", str(no_ids)], "no column of customer ids"),
+        "no ids": (
+            [good, "--contacts", str(no_ids)],
+            "Give the column of ids the name customer_id, or say which it is:",
+        ),
+        "odd ids": ([good, "--contacts", str(odd_ids)], "say which it is: --columns 'customer_id=Vår kunde'."),
+        "no addresses": (
+            [good, "--contacts", str(no_mail)],
+            "or postal addresses, so nobody can be reached. Found: Ku",
+        ),
+        "no e-mail": (
+            [good, "--contacts", str(no_mail), "--mail-tool", "klaviyo"],
+            "no_mail.csv: no column of e-mail addresses, without which klaviyo reaches nobody. Found: Kundenummer, ",
+        ),
+        "nobody": ([good, "--contacts", str(nobody)], "a heading but no rows below it"),
         "two consents": ([good, "--contacts", str(torn)], "two consents for one person"),
         "unknown consent": ([good, "--contacts", str(words)], "say neither yes nor no: 'perhaps'"),
         "another shop": ([good, "--contacts", str(foreign)], "of another shop? None of its 2 customer ids"),

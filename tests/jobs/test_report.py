@@ -302,6 +302,19 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("option", ["--columns", "--table", "--query"])
+def test_how_to_read_orders_is_of_no_use_without_them(
+    write_scores: Callable[..., Path], tmp_path: Path, option: str
+) -> None:
+    scores = write_scores()
+    code, words = run(
+        "report", scores, option, "customer_id=Kunde", "--home", tmp_path, "--out", tmp_path / "page.html"
+    )
+    assert code
+    assert words == f"{option} says how to read orders, and none were given. Give --orders, or leave it out."
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_what_the_run_knew_of_the_columns_fills_up(facts: Facts, orders: Path) -> None:
     renamed = order_lines().rename({"customer_id": "Kunde", "order_date": "Dato", "amount": "Kr"})
     renamed.write_csv(orders)
@@ -333,9 +346,16 @@ def test_customers_without_history_are_in_no_orders(orders: Path) -> None:
     assert found(gather(strangers, None), orders).days.height == 0
 
 
-def test_a_log_that_ends_before_the_scores_day_and_one_that_begins_after_it(facts: Facts, orders: Path) -> None:
+def test_a_log_that_begins_after_the_scores_day_is_refused(facts: Facts, orders: Path) -> None:
     after = order_lines().with_columns(pl.col("order_date") + pl.duration(days=500))
     after.filter(pl.col("order_date") > AS_OF).write_csv(orders)
-    bought = found(facts, orders)
-    assert bought.days.height == 0
-    assert bought.products is None
+    with pytest.raises(
+        InputError, match=r"begins on 2024-10-\d\d, and none of the 40 .* by 2024-06-30, the day of the s"
+    ):
+        found(facts, orders)
+
+
+def test_a_log_without_a_sale_is_refused(facts: Facts, orders: Path) -> None:
+    order_lines().with_columns(amount=0.0).write_csv(orders)
+    with pytest.raises(InputError, match=r"none of its [\d,]+ rows is a sale that can be used"):
+        found(facts, orders)

@@ -100,6 +100,16 @@ def test_without_a_column_of_consent_nobody_may_be_listed() -> None:
         read(id=["1"], email=["a@x.no"])
 
 
+@pytest.mark.parametrize("second", ["email_duplicated_0", "E-mail"])  # as reading a CSV numbers it; another spelling
+def test_two_columns_of_one_name(second: str) -> None:
+    rows = pl.DataFrame({"id": ["1"], "email": ["a@shop.no"], second: ["b@shop.no"], "consent": ["yes"]})
+    with pytest.raises(InputError, match=r"2 columns are called email\. Leave one, or say which it is") as fault:
+        read_contacts(rows, id_column="id", told={}, source="contacts.csv")
+    assert "\n" not in str(fault.value)
+    contacts = read_contacts(rows, id_column="id", told={"email": second}, source="contacts.csv")
+    assert kept(contacts, "email") == ["b@shop.no"]
+
+
 def test_two_consents_for_one_person() -> None:
     with pytest.raises(InputError, match="two consents for one person: 1 customers say both yes and no: 1"):
         read(id=["1", "1.0"], consent=["yes", "no"])

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from repurchase.marketing.companions import NEXT, SAME_BRAND, SAME_CATEGORY, companions, count_steps
-from repurchase.marketing.refill import NOT_GOODS, due_now, due_products, product_gaps, refill_rates
+from repurchase.marketing.refill import NOT_GOODS, due_products, due_soon, likeliest_due, product_gaps, refill_rates
 
 START = date(2024, 1, 1)
 
@@ -77,8 +77,17 @@ def test_who_has_been_silent_long_has_left_the_product() -> None:
     due = due_products(gaps, refill_rates(gaps), as_of=as_of, within_days=14)
     chance = dict(due.select("customer_id", "chance").iter_rows())
     assert chance["a"] < 0.1 < chance["b"]
-    now = due_now(due, as_of=as_of, within_days=14)
-    assert now["customer_id"].to_list() == ["b"]
+    soon = due_soon(due, as_of=as_of, within_days=14)
+    assert soon["customer_id"].to_list() == ["b"]
+
+
+def test_the_likeliest_product_of_a_customer() -> None:
+    due = pl.DataFrame(
+        [("a", "x", 0.2), ("a", "z", 0.5), ("a", "y", 0.5), ("b", "x", 0.1)],
+        schema=["customer_id", "product_id", "chance"],
+        orient="row",
+    )
+    assert likeliest_due(due).rows() == [("a", "y", 0.5), ("b", "x", 0.1)]
 
 
 def test_what_was_bought_next() -> None:

@@ -7,8 +7,17 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
+from repurchase.marketing import targeting
 from repurchase.marketing.effects import effect
-from repurchase.marketing.targeting import chosen_share, compare, qini, qini_curve, try_targeting
+from repurchase.marketing.targeting import (
+    chosen_share,
+    compare,
+    even_weights,
+    held_out_uplift,
+    qini,
+    qini_curve,
+    try_targeting,
+)
 from repurchase.marketing.uplift import fit_uplift
 
 # Customers, visitors, buyers and spend by arm of Hillstrom's e-mail test; the shares are those published with it:
@@ -137,6 +146,62 @@ def test_the_bootstrap_interval_is_as_wide_as_repeats_scatter() -> None:
         found.append(one.difference)
         widths.append(one.high - one.low)
     assert np.mean(widths) == pytest.approx(3.92 * np.std(found), rel=0.25)
+
+
+def two_seasons(n: int = 6000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Two campaigns that move nobody: one reached half, one nine in ten, when the first feature made people buy."""
+    random = np.random.default_rng(0)
+    x, season = random.normal(size=(n, 3)), np.arange(n) % 2 == 1
+    treated = random.random(n) < np.where(season, 0.9, 0.5)
+    outcome = random.random(n) < 0.1 + 0.4 * season * (x[:, 0] > 0)
+    return x, treated, outcome.astype(np.float64), season
+
+
+def test_a_season_of_a_campaign_that_reached_more_is_no_gain() -> None:
+    x, treated, outcome, season = two_seasons()
+    weight = even_weights(treated, season)
+    (biased,), (even,) = (compare(x[:, 0], {}, treated, outcome, share=0.3, weight=one) for one in (None, weight))
+    assert biased.low > 50
+    assert even.low < 0 < even.high
+    assert qini(x[:, 0], treated, outcome) > 0.1
+    found, weighted = (fit_uplift(x, treated, outcome, weight=one).predict(x) for one in (None, weight))
+    assert found[x[:, 0] > 0].mean() > 0.1
+    assert abs(weighted[x[:, 0] > 0].mean()) < 0.03
+
+
+def test_even_weights_leave_one_campaign_alone_and_keep_what_each_group_weighs() -> None:
+    _, treated, _, season = two_seasons()
+    assert even_weights(treated, np.zeros(len(treated))) == pytest.approx(1.0)
+    weight = even_weights(treated, season)
+    for group in (treated, ~treated):
+        assert weight[group & season].sum() == pytest.approx(group.mean() * season.sum())
+        assert weight[group].sum() == pytest.approx(group.sum())
+
+
+def test_a_customer_of_two_campaigns_is_held_out_of_both_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, treated, outcome, _ = world(600)
+    customer = np.arange(600) // 2
+    trained: list[set[float]] = []
+
+    def watched(features: np.ndarray, *told: np.ndarray, weight: np.ndarray) -> object:
+        trained.append(set(features[:, -1]))
+        return fit_uplift(features, *told, weight=weight)
+
+    monkeypatch.setattr(targeting, "fit_uplift", watched)
+    held_out_uplift(np.column_stack([x, customer]), treated, outcome, customer=customer)
+    everyone = set(customer)
+    assert [len(everyone - seen) for seen in trained] == [100, 100, 100]
+
+
+def test_rows_of_the_same_customer_widen_the_interval() -> None:
+    x, treated, outcome, _ = world(1500)
+    (alone,) = compare(x[:, 1], {}, treated, outcome, share=0.3)
+    twice = np.concatenate([np.column_stack([x, treated, outcome])] * 2)
+    told = (twice[:, 1], {}, twice[:, 3] > 0, twice[:, 4])
+    (rows,) = compare(*told, share=0.3)
+    (people,) = compare(*told, share=0.3, customer=np.tile(np.arange(1500), 2))
+    assert people.high - people.low == pytest.approx(2 * (alone.high - alone.low), rel=0.1)
+    assert rows.high - rows.low < 0.8 * (people.high - people.low)
 
 
 def test_qini_by_hand() -> None:

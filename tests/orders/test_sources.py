@@ -141,7 +141,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
 def test_a_heading_and_nothing_else(tmp_path: Path) -> None:
     path = write(tmp_path, "orders.csv", HEADING + "\n")
     found = "customer_id, order_id, order_date, amount"
-    assert refusal(path) == f"{path}: a heading but no orders below it. Found the columns {found}."
+    assert refusal(path) == f"{path}: a heading but no rows below it. Found the columns {found}."
 
 
 def test_a_parquet_file_without_rows(tmp_path: Path) -> None:

@@ -109,16 +109,6 @@ def bundle(state: dict[str, Any], tmp_path: Path) -> Path:
     )
 
 
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a new tracking store; to be copied, not used."""
-    home = tmp_path_factory.mktemp("made") / "my shop å%"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        open_store(home)
-    return home
-
-
 @pytest.fixture
 def home(empty_home: Path, tmp_path: Path) -> Path:
     """A home of one's own, with an empty tracking store."""

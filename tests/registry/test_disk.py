@@ -43,6 +43,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["aliases.json"]
 
 
+def test_a_place_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_bytes(b"theirs")
+    with pytest.raises(DeliveryError, match=r"page\.html cannot be written: Not a directory\. Nothing was changed\."):
+        disk.write_whole(tmp_path / "orders.csv" / "page.html", b"ours")
+    assert (tmp_path / "orders.csv").read_bytes() == b"theirs"
+
+
 def test_the_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import sys; from pathlib import Path; from repurchase.registry.disk import locked\n"

@@ -15,7 +15,7 @@ import pytest
 
 from repurchase.errors import DeliveryError
 from repurchase.registry.monitoring import log_monitoring
-from repurchase.registry.pending import log_pending, pending_records, track_scoring
+from repurchase.registry.pending import Entry, log_pending, pending_records, track_scoring
 from repurchase.registry.store import Store, open_store
 from repurchase.registry.tracking import log_training
 
@@ -297,3 +297,18 @@ def test_two_at_once_wait_for_each_other(store: Store, waiting: Path, monkeypatc
 
     assert waiting.exists()
     assert scorings(store) == []
+
+
+def test_a_run_about_the_same_takes_no_place_of_one_with_other_parameters(store: Store) -> None:
+    """A step back or another parameter never costs what is logged already."""
+    for step, day in ((10, "1"), (12, "1"), (5, "1"), (5, "2"), (7, "2")):
+        told = {"params": {"day": day}, "metrics": {"figure": step}, "step": step, "subject": "campaign"}
+        entry = Entry(source="x", run_name="x", created_at=RUN["created_at"], experiment="of-steps", **told)
+        folder = store.home / "mlruns" / "pending"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{day}-{step}.json").write_text(json.dumps(entry.record()))
+        assert log_pending(store) == 1
+    experiment = store.client.get_experiment_by_name("of-steps").experiment_id
+    runs = store.client.search_runs([experiment])
+    assert {run.data.params["day"]: run.data.metrics["figure"] for run in runs} == {"1": 12, "2": 7}
+    assert len(runs) == 2

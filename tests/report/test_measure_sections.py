@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +88,47 @@ def test_records_of_earlier_versions_are_shown_as_far_as_they_go(scored: pl.Data
     assert "reorder_rate" not in {row["key"] for row in found["rows"]}
 
 
+def a_stick(**changed: object) -> str:
+    """A yardstick in TOML, one thing of it changed."""
+    caveat = {"en": "c"}
+    told: dict[str, object] = {"measure": "lost", "low": 0.1, "high": 0.2, "source": "s", "caveat": caveat, **changed}
+    values = {
+        name: "{" + ", ".join(f"{key} = {json.dumps(word)}" for key, word in value.items()) + "}"
+        if isinstance(value, dict)
+        else json.dumps(value).lower()
+        for name, value in told.items()
+    }
+    return "\n".join(["[[yardstick]]", *(f"{name} = {value}" for name, value in values.items())])
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("[[yardstick", "cannot be read as TOML"),
-        ('[[yardstick]]\nmeasure = "x"\nlow = 0.1\nhigh = 0.2', "lacks source, caveat"),
+        ('[[yardstick]]\nmeasure = "lost"\nlow = 0.1\nhigh = 0.2', "lacks source, caveat"),
         (
-            '[[yardstick]]\nmeasure = "x"\nlow = 20\nhigh = 40\nsource = "s"\ncaveat = { en = "c" }',
+            a_stick(low=20, high=40),
             "shares from 0 to 1",
         ),
-        ('[[yardstick]]\nmeasure = "x"\nlow = 0.1\nhigh = 0.2\nsource = " "\ncaveat = { en = "c" }', "needs a source"),
+        (a_stick(source=" "), "needs a source"),
+        (a_stick(caveat={"en": "c", "nb": 5}), "needs a source, and a caveat"),
+        (a_stick(caveat=5), "needs a source, and a caveat"),
+        (a_stick(measure="x"), "is of 'x'. A yardstick may be of: repeat_purchase_rate, "),
+        (a_stick(measure=[1]), "is of '[1]'"),
+        (a_stick(high=True), "must be shares from 0 to 1"),
+        (a_stick(low=math.nan), "must be shares from 0 to 1"),
+        ("yardstick = 5", "headed [[yardstick]], and nothing else. Found: yardstick = 5"),
+        ("yardstick = [1]", "headed [[yardstick]], and nothing else. Found: yardstick = [1]"),
+        ("[yardstick]", "headed [[yardstick]], and nothing else"),
+        (a_stick().replace("yardstick", "yardsticks"), "and nothing else. Found: yardsticks"),
     ],
 )
 def test_yardsticks_that_cannot_be_shown(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "yardsticks.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=re.escape(told)) as fault:
         read_yardsticks(path)
+    assert "\n" not in str(fault.value)
 
 
 def test_yardsticks_of_ones_own(tmp_path: Path) -> None:
@@ -144,6 +170,22 @@ def test_campaigns_are_found_measured_before_planned(tmp_path: Path) -> None:
 def test_a_campaign_is_not_praised_beyond_what_is_known(change: dict[str, Any], told: str) -> None:
     (row,) = campaign_rows([MEASURED | change])
     assert told in row["verdict"]
+
+
+@pytest.mark.parametrize("record", [PLANNED, MEASURED], ids=["planned", "measured"])
+def test_a_campaign_that_does_not_say_everything_is_passed_over(tmp_path: Path, record: dict[str, Any]) -> None:
+    def found(**changed: Any) -> int:
+        kept = {name: value for name, value in (record | changed).items() if value is not None}
+        (tmp_path / "may.json").write_text(json.dumps(kept))
+        return len(read_campaigns(tmp_path))
+
+    needed = {"arms", "window_ends"} if record is PLANNED else {"groups", "repurchase", "is_over"}
+    assert found() == 1
+    assert not [name for name in ("day", "campaign", *needed) if found(**{name: None})]
+    wrong = {"day": 5, "campaign": ["May"], "observed_days": "9", "planned": "x"} | dict.fromkeys(
+        needed - {"is_over", "window_ends"}, "x"
+    )
+    assert not [name for name, value in wrong.items() if found(**{name: value})]
 
 
 def test_a_folder_of_campaigns_that_is_not_there(tmp_path: Path) -> None:

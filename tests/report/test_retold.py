@@ -294,7 +294,9 @@ def test_what_is_said_of_records_that_cannot_be_used(tmp_path: Path) -> None:
         for content in ("{", "[]", json.dumps({"schema": 1, "command": "monitor"})):
             (tmp_path / name).write_text(content)
             said.append(read(scores)[1])
-    assert len(set(said)) == 7
+    (tmp_path / "scores.run.json").write_text('{"schema": 1, "evaluation": {"horizons": [{"horizon_days": "x"}]}}')
+    said.append(read_run(scores)[1])
+    assert len(set(said)) == 8
     assert_known([str(words) for words in said])
     assert_known([str(words).rstrip(".") for words in said])  # as monitoring notes them
 
@@ -347,6 +349,25 @@ def test_what_is_not_known_stays_as_it_stands() -> None:
         assert retold("The model likes Mondays, but its lead could be chance.") is None
         assert retold("Train again: it is Monday.") is None
     assert retold("The model likes Mondays.") == "The model likes Mondays."
+
+
+@pytest.mark.parametrize(
+    ("locale", "said", "told"),
+    [
+        ("nl", "There is no b..c.txt beside the scores.", "Naast de scores staat geen b..c.txt."),
+        ("ru", "no window of these scores has passed yet, the first does on 2024-06-30.",
+         "ни один срок этих оценок ещё не прошёл, первый закончится 30 июня 2024\u00a0г."),
+        ("ru", "a..b.csv: 21 lines were set aside, with more columns than the heading: line 3.",
+         "a..b.csv: отложена 21 строка, где столбцов больше, чем в заголовке (номера строк: 3)."),
+        ("ru", "a.csv: 3 lines were set aside, with more columns than the heading: line 9.",
+         "a.csv: отложены 3 строки, где столбцов больше, чем в заголовке (номера строк: 9)."),
+        ("nb", "1 row equal an earlier row; each is a line of an order of its own and was kept.",
+         "1 rad er maken til en tidligere rad; hver av dem er en egen ordrelinje og er beholdt."),
+    ],
+)  # fmt: skip
+def test_names_keep_their_points_and_numbers_their_forms(locale: str, said: str, told: str) -> None:
+    with speaking(locale):
+        assert plainly(retold(said) or "") == told
 
 
 def test_a_clause_may_hold_the_mark_that_parts_clauses() -> None:

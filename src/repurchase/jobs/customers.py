@@ -1,5 +1,6 @@
 """A list of customers to score, with whatever else stands in it."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,18 @@ from repurchase.errors import InputError, first_few
 from repurchase.jobs.lists.folder import ids_of_ours
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.sources import read_table
-from repurchase.orders.vocabulary import SYNONYMS, plain
+from repurchase.orders.vocabulary import HINTS, SYNONYMS, plain
 from repurchase.report.list_texts import id_headings
 
 __all__ = ["CustomerList", "free_names", "id_column", "read_customers"]
 
 _BEGINS = r"=+\-@＝＋－＠"
 """See ``marketing.cells.safe_text``."""
+_SPOKEN = (
+    *("kundenummer", "kundenr", "kundeid", "kunde", "klantnummer", "klantnr", "klantid", "klant"),
+    *("номерпокупателя", "idпокупателя", "покупатель", "номерклиента", "idклиента", "клиент"),
+)
+"""Plain names of the column of ids in the languages of the report, beside those of orders."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def free_names(names: Iterable[str], *, taken: Iterable[str]) -> dict[str, str]:
     return free
 
 
-def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path) -> str:
+def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path, option: bool = False) -> str:
     """Find the column of ids in a customer list.
 
     Parameters
@@ -129,6 +135,8 @@ def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path) ->
         ``customer_id`` to the name it has among the orders; a list may use that name too.
     path : Path
         Where the list lies; for a message, and because lists of ours have a record beside them that names the column.
+    option : bool
+        Whether ``--columns`` of the command tells the list's columns; a message says so.
 
     Returns
     -------
@@ -144,11 +152,19 @@ def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path) ->
         if wanted in columns:
             return str(wanted)
     by_name = {plain(column): column for column in reversed(columns)}
-    names = [name for tier in SYNONYMS["customer_id"] for name in tier]
-    for known in (*names, "id", *map(plain, id_headings())):
+    *better, last = SYNONYMS["customer_id"]  # the last words may be those of an address too
+    names = [name for tier in better for name in tier]
+    for known in (*names, *_SPOKEN, *map(plain, id_headings()), *last, "id"):
         if known in by_name:
             return by_name[known]
     raise InputError(
         f"{path}: no column of customer ids. Found: {first_few(columns, shown=12)}. "
-        "Give the column of ids the name customer_id."
+        f"Give the column of ids the name customer_id{_by_option(columns) if option else ''}."
     )
+
+
+def _by_option(columns: Sequence[str]) -> str:
+    parts = [part for part in HINTS["customer_id"] if part not in {"email", "epost"}]
+    guess = next((name for name in columns if any(part in plain(name) for part in parts)), "…")
+    named = f"customer_id={guess}"
+    return f", or say which it is: --columns {shlex.quote(named) if ' ' in named else named}"

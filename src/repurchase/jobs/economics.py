@@ -11,8 +11,9 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.evaluation.judgement import plain
-from repurchase.jobs.campaigns.planning import horizon_of, scores_of
+from repurchase.jobs.campaigns.planning import horizon_of
 from repurchase.jobs.delivery import deliver_to
+from repurchase.jobs.scored import scores_of
 from repurchase.marketing.economics import (
     Curve,
     keep_cost,
@@ -30,6 +31,8 @@ __all__ = ["Economics", "economics", "economics_lines"]
 
 SCHEMA = 1
 MOST_USUAL_DAYS = 366
+MOST_POINTS = 50
+MOST_MONEY = 1e12
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,18 @@ def economics(
         If it cannot be written.
     """
     terms = _terms(margin, contact_cost, offer_cost)
-    if not 0 < uplift_points < 100:
-        raise InputError(f"--uplift must be above 0 and below 100 points. Got {uplift_points:g} instead.")
-    if new_customer_cost is not None and not new_customer_cost >= 0:
-        raise InputError(f"--new-customer-cost must be 0 or more. Got {new_customer_cost:g} instead.")
+    if not 0 < uplift_points <= MOST_POINTS:
+        raise InputError(
+            f"--uplift must be above 0 and at most {MOST_POINTS} points: twice of it is counted too. Got "
+            f"{uplift_points:g} instead."
+        )
+    if new_customer_cost is not None:
+        _require_money("--new-customer-cost", new_customer_cost)
     if reach is not None and reach < 1:
         raise InputError(f"--reach must be 1 or more customers. Got {reach:,} instead.")
     facts = scores_of(scores)
     usual = max((days for days in facts.horizons if days <= MOST_USUAL_DAYS), default=facts.horizons[0])
-    horizon = horizon_of(facts, horizon_days or usual)
+    horizon = horizon_of(facts, usual if horizon_days is None else horizon_days)
     who, off = _customers(facts, horizon, scores), _off(facts, horizon)
     uplift = uplift_points / 100
     curve = reach_curve(who, uplift=uplift, terms=terms)
@@ -199,9 +205,14 @@ def _among(record: dict[str, Any]) -> str:
 def _terms(margin: float | None, contact_cost: float, offer_cost: float) -> Terms:
     if margin is None:
         raise InputError("Say --margin: the share of sales that is left after the goods are paid, such as 0.3.")
-    if not contact_cost >= 0:
-        raise InputError(f"--contact-cost must be 0 or more. Got {contact_cost:g} instead.")
+    _require_money("--contact-cost", contact_cost)
+    _require_money("--offer-cost", offer_cost)
     return Terms(margin=margin, cost_per_contact=contact_cost, offer_cost=offer_cost)
+
+
+def _require_money(option: str, value: float) -> None:
+    if not 0 <= value <= MOST_MONEY:
+        raise InputError(f"{option} must be 0 or more, and at most a trillion. Got {value:g} instead.")
 
 
 def _customers(facts: Facts, horizon: int, scores: Path) -> Candidates:

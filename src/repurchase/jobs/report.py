@@ -1,7 +1,7 @@
 """From a scores file to the page; with the orders it was made from, every purchase of the customers listed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from repurchase.features.ledgers import ledger_of
 from repurchase.jobs.intake import settings_of, workspace
 from repurchase.jobs.products.goods import GoodsPart, Shelf
 from repurchase.jobs.products.lines import CleanLines, clean_lines
-from repurchase.marketing.refill import due_now
+from repurchase.marketing.refill import likeliest_due
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.pseudonyms import key_of, veiled
 from repurchase.orders.sources import OrderLog, open_orders
@@ -23,7 +23,7 @@ from repurchase.report.language import speaking
 from repurchase.report.page import write_report
 from repurchase.report.people import listed_customers
 from repurchase.report.purchases import Bought, drawn_at_most
-from repurchase.report.reading import Facts, gather, read_run, read_scores
+from repurchase.report.reading import Facts, gather, one_run, read_run, read_scores
 from repurchase.settings import Settings
 
 __all__ = ["find_purchases", "report"]
@@ -66,7 +66,7 @@ def report(
     bought = None
     if orders is not None:
         with speaking(locale):  # an unknown one is refused before orders are read
-            facts = gather(read_scores(scores), read_run(scores)[0], name=str(scores))
+            facts = one_run(gather(read_scores(scores), read_run(scores)[0], name=str(scores)), name=str(scores))
         bought = find_purchases(facts, orders, settings=settings, name=str(scores))
     return write_report(scores, out, locale=locale, campaigns=campaigns, bought=bought)
 
@@ -95,7 +95,7 @@ def find_purchases(
     Raises
     ------
     InputError
-        If the orders cannot be read, or none of the customers with scores is among them.
+        If the orders cannot be read, or none of the customers with scores bought anything in them by the scores' day.
     """
     as_of, listed = facts.as_of, listed_customers(facts)
     if as_of is None:
@@ -104,24 +104,54 @@ def find_purchases(
     key = key_of(mark, what=name) if mark else None
     told = _as_scored(settings, facts)
     known, wanted = facts.scored["customer_id"].implode(), listed["customer_id"].implode()
-    days, goods, n_found, example = [], [], 0, None
+    days, goods, seen = [], [], _Seen()
     with workspace() as folder:
         log = _opened(orders, told, facts, folder)
         for lines in clean_lines(veiled(log, key) if key else log, settings=told, folder=folder):
-            ids = lines.kept["customer_id"].unique()
-            n_found += int(ids.is_in(known).sum())
-            example = ids.sort()[0] if example is None and len(ids) else example
+            seen.add(lines.kept, known, as_of)
             days.append(_purchase_days(lines, wanted, as_of))
             if "product_id" in log.layout.columns:
                 goods.append(GoodsPart.of(lines, as_of))
-    if not n_found and facts.scored.height:
-        shown = f"'{example}' there, '{facts.scored['customer_id'][0]}' in the scores"
-        raise InputError(
-            f"{log.source}: of another shop? None of the {facts.scored.height:,} customers of {name} is in these "
-            f"orders ({shown}). Give the orders that the scores were made from.",
-            withheld=shown,
-        )
+    if facts.scored.height:
+        seen.require(log, facts.scored["customer_id"], as_of, name)
     return _bought(pl.concat(days), goods, wanted, as_of, changed=_is_changed(facts, log))
+
+
+@dataclass
+class _Seen:
+    """Whom the orders know: any, of the scores, and of these by the scores' day."""
+
+    first: date | None = None
+    example: str | None = None
+    n_known: int = 0
+    n_by_then: int = 0
+
+    def add(self, kept: pl.DataFrame, known: pl.Series, as_of: date) -> None:
+        if not kept.height:
+            return
+        begin = kept.select(pl.col("order_date").dt.date().min()).item()
+        self.first = min(self.first or begin, begin)
+        self.example = self.example or str(kept["customer_id"].min())
+        own = kept.filter(pl.col("customer_id").is_in(known))
+        self.n_known += own["customer_id"].n_unique()
+        self.n_by_then += own.filter(pl.col("order_date").dt.date() <= as_of)["customer_id"].n_unique()
+
+    def require(self, log: OrderLog, known: pl.Series, as_of: date, name: str) -> None:
+        advice = "Give the orders that the scores were made from."
+        if self.first is None:
+            raise InputError(f"{log.source}: none of its {log.n_rows:,} rows is a sale that can be used. {advice}")
+        if not self.n_known:
+            shown = f"'{self.example}' there, '{known[0]}' in the scores"
+            raise InputError(
+                f"{log.source}: of another shop? None of the {len(known):,} customers of {name} is in these orders "
+                f"({shown}). {advice}",
+                withheld=shown,
+            )
+        if not self.n_by_then:
+            raise InputError(
+                f"{log.source}: begins on {self.first}, and none of the {len(known):,} customers of {name} bought "
+                f"anything by {as_of}, the day of the scores. {advice}"
+            )
 
 
 def _as_scored(settings: Settings, facts: Facts) -> Settings:
@@ -184,8 +214,7 @@ def _bought(days: pl.DataFrame, goods: Sequence[GoodsPart], wanted: pl.Series, a
     bought = Bought(drawn, dict(more.iter_rows()), within_days=shelf.within_days, changed=changed)
     if not goods or not shelf.gaps.height:
         return bought
-    due = due_now(shelf.due, as_of=as_of, within_days=shelf.within_days)
-    due = due.filter(pl.col("customer_id").is_in(wanted))
+    due = likeliest_due(shelf.due_soon).filter(pl.col("customer_id").is_in(wanted))
     goes_with = shelf.companions(pl.concat([shelf.rhythm["product_id"], due["product_id"]]).unique())
     told = goes_with.with_columns(_called(shelf, "goes_with")).select("product_id", *_COMPANION)
 

@@ -5,6 +5,7 @@ What is missing or cannot be an address goes to a list for repair and is left em
 known is an error.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -116,7 +117,8 @@ def read_contacts(rows: pl.DataFrame, *, id_column: str, told: Mapping[str, str]
     Raises
     ------
     InputError
-        If there is no id, no column of consent, a word for consent that is not known, or two consents for one person.
+        If there is no id, no column of consent, two columns of one name, a word for consent that is not known, or two
+        consents for one person.
     """
     is_address = plain(id_column) in ROLES["email"]  # shops whose customers are e-mail addresses
     columns = _columns([name for name in rows.columns if name != id_column or is_address], told, source)
@@ -143,6 +145,7 @@ def _columns(names: list[str], told: Mapping[str, str], source: str) -> dict[str
     absent = [column for column in told.values() if column not in names]
     if absent:
         raise InputError(f"{source}: no column {first_few(absent)}, which [lists.contacts] names.")
+    _require_one_column(names, told, source)
     by_name = {plain(name): name for name in reversed(names)}
     found = {role: next((by_name[word] for word in words if word in by_name), None) for role, words in ROLES.items()}
     columns = {**{role: name for role, name in found.items() if name is not None}, **told}
@@ -152,6 +155,20 @@ def _columns(names: list[str], told: Mapping[str, str], source: str) -> dict[str
             f'{first_few(names, shown=12)}. Name it consent, or say which it is: [lists.contacts] consent = "…".'
         )
     return columns
+
+
+def _require_one_column(names: list[str], told: Mapping[str, str], source: str) -> None:
+    """Refuse two columns of one name; reading a CSV numbers the second one."""
+    same: dict[str, list[str]] = {}
+    for name in names:
+        same.setdefault(plain(re.sub(r"_duplicated_\d+$", "", name)), []).append(name)
+    for role, words in ROLES.items():
+        twice = next((same[word] for word in words if len(same.get(word, ())) > 1), None)
+        if twice and role not in told:
+            raise InputError(
+                f"{source}: {len(twice)} columns are called {twice[0]}. Leave one, or say which it is: "
+                f'[lists.contacts] {role} = "…".'
+            )
 
 
 def _text(values: pl.Series) -> pl.Series:

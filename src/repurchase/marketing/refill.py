@@ -23,9 +23,9 @@ __all__ = [
     "NOT_GOODS",
     "PRODUCT_DAYS",
     "RefillRates",
-    "due_now",
     "due_products",
     "due_soon",
+    "likeliest_due",
     "product_gaps",
     "refill_rates",
 ]
@@ -218,23 +218,18 @@ def due_soon(due: pl.DataFrame, *, as_of: date, within_days: int) -> pl.DataFram
     return due.filter((pl.col("purchases") >= DUE_PURCHASES) & (pl.col("chance") >= DUE_CHANCE) & runs_out)
 
 
-def due_now(due: pl.DataFrame, *, as_of: date, within_days: int) -> pl.DataFrame:
+def likeliest_due(due: pl.DataFrame) -> pl.DataFrame:
     """Choose the one product per customer that is worth a reminder.
 
     Parameters
     ----------
     due : DataFrame
-        From `due_products`.
-    as_of : date
-        Last day known, inclusive.
-    within_days : int
-        Days ahead within which it runs out.
+        From `due_soon`.
 
     Returns
     -------
     DataFrame
-        One row per customer: the likeliest of those of `due_soon`.
+        One row per customer: the likeliest.
     """
-    known = due_soon(due, as_of=as_of, within_days=within_days)
-    ranked = known.sort("customer_id", "chance", "product_id", descending=[False, True, False])
+    ranked = due.sort("customer_id", "chance", "product_id", descending=[False, True, False])
     return ranked.unique("customer_id", keep="first", maintain_order=True)

@@ -105,7 +105,9 @@ class UpliftModel:
         return (reached - held) * self.scale
 
 
-def fit_uplift(features: npt.ArrayLike, treated: npt.ArrayLike, outcome: npt.ArrayLike) -> UpliftModel:
+def fit_uplift(
+    features: npt.ArrayLike, treated: npt.ArrayLike, outcome: npt.ArrayLike, *, weight: npt.ArrayLike | None = None
+) -> UpliftModel:
     """Learn whom a contact moves.
 
     Parameters
@@ -116,6 +118,8 @@ def fit_uplift(features: npt.ArrayLike, treated: npt.ArrayLike, outcome: npt.Arr
         Whether the lot put the customer among those to be reached.
     outcome : array of shape (n,)
         What the customer did: 0 and 1, or money (a linear regression then).
+    weight : array of shape (n,), optional
+        How much each customer counts; default all alike. Of several campaigns see `targeting.even_weights`.
 
     Returns
     -------
@@ -148,32 +152,34 @@ def fit_uplift(features: npt.ArrayLike, treated: npt.ArrayLike, outcome: npt.Arr
     is_share = bool(np.isin(y, (0.0, 1.0)).all() and y.min() < y.max())
     make, scale = (_logistic, 1.0) if is_share else (_linear, float(y.std()) or 1.0)
     columns, side = prepared.made(x), np.where(group, 0.5, -0.5)
+    weights = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     with threadpool_limits(1):  # several threads on busy cores are many times slower
-        of_effects = _best(columns, side, y / scale, make)
-        fitted = make().fit(_with_contact(columns, side, of_effects), y / scale)
+        of_effects = _best(columns, side, y / scale, weights, make)
+        fitted = make().fit(_with_contact(columns, side, of_effects), y / scale, sample_weight=weights)
     return UpliftModel(prepared, fitted, of_effects=of_effects, scale=scale)
 
 
-def _best(columns: Floats, side: Floats, y: Floats, make: Callable[[], Any]) -> float:
+def _best(columns: Floats, side: Floats, y: Floats, weight: Floats, make: Callable[[], Any]) -> float:
     """How far effects are to differ: what errs least on customers left out, in folds alike in contact and outcome."""
     order = np.lexsort((y, side))
     kept = order[:: math.ceil(len(y) / MOST_TRIED)]
-    fold, y = np.arange(len(kept)) % FOLDS, y[kept]
+    fold, y, weight = np.arange(len(kept)) % FOLDS, y[kept], weight[kept]
     found = []
     for of_effects in OF_EFFECTS:
         both, told = _with_contact(columns[kept], side[kept], of_effects), np.empty(len(kept))
         for number in range(FOLDS):
             here = fold == number
-            told[here] = _told(make().fit(both[~here], y[~here]), both[here])
-        found.append((_error(told, y, is_share=make is _logistic), of_effects))
+            fitted = make().fit(both[~here], y[~here], sample_weight=weight[~here])
+            told[here] = _told(fitted, both[here])
+        found.append((_error(told, y, weight, is_share=make is _logistic), of_effects))
     return min(found)[1]
 
 
-def _error(told: Floats, y: Floats, *, is_share: bool) -> float:
+def _error(told: Floats, y: Floats, weight: Floats, *, is_share: bool) -> float:
     """Log loss, or mean square."""
     if is_share:
-        return float(-np.log(np.maximum(np.where(y > 0, told, 1 - told), LEAST_P)).mean())
-    return float(((y - told) ** 2).mean())
+        return float(np.average(-np.log(np.maximum(np.where(y > 0, told, 1 - told), LEAST_P)), weights=weight))
+    return float(np.average((y - told) ** 2, weights=weight))
 
 
 def _told(regression: Any, columns: Floats) -> Floats:

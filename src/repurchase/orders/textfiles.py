@@ -158,7 +158,7 @@ class _Reading:
         if self._n_rows == 0:
             found = first_few(self._form.heading, shown=12)
             raise OrdersError(
-                f"{self._text.shown}: a heading but no orders below it. Found the columns {found}."
+                f"{self._text.shown}: a heading but no rows below it. Found the columns {found}."
                 if self.long_lines.count == 0
                 else f"{self._text.shown}: every line has more columns than the heading: {found}. Export it again."
             )

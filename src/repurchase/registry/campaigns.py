@@ -52,6 +52,8 @@ def track_plan(home: Path, plan: Record, *, seconds: float) -> str | None:
 def track_measurement(home: Path, plan: Record, measured: Record, *, seconds: float) -> str | None:
     """Log what a campaign brought; see `pending.track`. Measured again, it is the same run, a step further.
 
+    Counted from another day, it is another run: neither takes the other's place.
+
     Parameters
     ----------
     home : Path
@@ -117,7 +119,7 @@ def _entry(what: str, plan: Record, record: Record, metrics: Mapping[str, Any], 
         metrics=metrics,
         tags={"campaign": campaign, "model_version": str(plan["scores"]["model_version"]), **tags},
         artifacts={f"{'campaign' if what == 'plan' else 'measured'}.json": _without_source(record)},
-        subject=hashlib.sha256(f"{what} {plan['digest']}".encode()).hexdigest(),
+        subject=hashlib.sha256(f"{what} {plan['digest']} {record['day']}".encode()).hexdigest(),
         step=int(record.get("observed_days", 0)),
     )
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as fault:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder of its path may be a file
+            partial.unlink(missing_ok=True)
         raise DeliveryError(f"{path} cannot be written: {fault.strerror}. Nothing was changed.") from fault
 
 

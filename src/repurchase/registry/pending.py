@@ -73,7 +73,7 @@ class Entry:
     experiment : str
         Under which it is logged.
     subject : str, optional
-        What it is about. A later run about the same takes this one's place.
+        What it is about. A later run about the same, with the same parameters, takes this one's place.
     step : int
         Such as days observed: a run of fewer does not take the place of one of more.
     """
@@ -353,10 +353,7 @@ def _found(store: Store, experiment: str, record: Mapping[str, Any]) -> tuple["R
         if tags.get(KEY) == record[KEY]:
             return run, run.info.status == "FINISHED"
         if any(known.get(name, value) != value for name, value in record["params"].items()):
-            if tags[TRACKED_AT] > record[TRACKED_AT]:
-                return run, True
-            store.client.delete_run(run.info.run_id)  # a parameter cannot be changed; it is another measurement now
-            continue
+            continue  # a parameter cannot be changed: it has a run of its own
         return run, (int(tags[STEP]), tags[TRACKED_AT]) > (record[STEP], record[TRACKED_AT])
     return None, False
 

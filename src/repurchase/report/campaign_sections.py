@@ -63,7 +63,18 @@ def _record(path: Path) -> dict[str, Any] | None:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         return None
     ours = isinstance(record, dict) and record.get("command") in {PLAN, MEASURE} and record.get("schema") == SCHEMA
-    return record if ours else None
+    return record if ours and _can_be_told(record) else None
+
+
+def _can_be_told(record: dict[str, Any]) -> bool:
+    """Whether everything is there that the page tells of a campaign, and of the kind it should be."""
+    planned, observed = record.get("planned", {}), record.get("observed_days", 0)
+    try:
+        list(_rows([record]))
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return False
+    named = all(isinstance(record[name], str) for name in ("campaign", "day"))
+    return named and isinstance(planned, dict) and isinstance(observed, int)
 
 
 def campaign_rows(records: list[dict[str, Any]]) -> list[Row]:

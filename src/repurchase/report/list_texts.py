@@ -1,7 +1,8 @@
 """Lists in the language that is spoken: headings, and what stands in the cells.
 
-Lists are made in English; here, at the door, they are put into the words of a reader. Days stay YYYY-MM-DD: the
-spreadsheets of every locale take that for a date, and `repurchase lists --contacted` reads it back.
+Lists are made in English; here, at the door, they are put into the words of a reader. Columns of days, such as
+``reach_on``, stay YYYY-MM-DD: the spreadsheets of every locale take that for a date, and `repurchase lists --contacted`
+reads it back. ``when`` is words, with its day as the language writes it.
 """
 
 from collections.abc import Callable, Mapping

@@ -26,7 +26,7 @@ from repurchase.report.language import locale as spoken
 from repurchase.report.language import say, speaking
 from repurchase.report.measure_sections import measure_part
 from repurchase.report.purchases import Bought, product_rows
-from repurchase.report.reading import Facts, gather, read_monitor, read_run, read_scores
+from repurchase.report.reading import Facts, gather, one_run, read_monitor, read_run, read_scores
 from repurchase.report.retold import retold
 
 __all__ = ["build_report", "write_report"]
@@ -79,8 +79,8 @@ def write_report(
     Raises
     ------
     InputError
-        If the scores are missing, are not scores, or would be overwritten; if the locale is not known, or a named
-        folder of campaigns is not there.
+        If the scores are missing, are not those of one run, or would be overwritten; if the locale is not known, or a
+        named folder of campaigns is not there.
     DeliveryError
         If the page cannot be written there.
     """
@@ -93,7 +93,7 @@ def write_report(
         scores = read_scores(source)
         run, why_not = read_run(source)
         monitored, why_not_monitored = read_monitor(source)
-        facts = gather(scores, run, name=str(source))
+        facts = one_run(gather(scores, run, name=str(source)), name=str(source))
         notices = [retold(words) or words for words in (why_not, why_not_monitored) if words]
         own = source.with_name(YARDSTICKS)
         beside = _Beside(
@@ -141,13 +141,12 @@ def build_report(
     Raises
     ------
     InputError
-        If these are not scores, or the locale is not known.
+        If these are not the scores of one run, or the locale is not known.
     """
     with speaking(locale):
         notices = [] if run else [say("missing.no_run")]
-        return _render(
-            gather(scores, run), notices, _Beside(monitored=monitored or {}, campaigns=campaigns, bought=bought)
-        )
+        beside = _Beside(monitored=monitored or {}, campaigns=campaigns, bought=bought)
+        return _render(one_run(gather(scores, run)), notices, beside)
 
 
 def _seen_from(folder: Path, scores: Path) -> str:

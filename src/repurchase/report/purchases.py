@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.marketing.companions import NEXT, SAME_BRAND, SAME_CATEGORY
 from repurchase.report.language import say
+from repurchase.report.slots import RELATIONS
 from repurchase.report.words import NOTHING, count, counted, decimal, share
 
 __all__ = ["MOST_DRAWN", "MOST_MARKS", "Bought", "drawn_at_most", "product_rows", "purchase_data"]
@@ -127,12 +127,7 @@ def _due_data(bought: Bought, at: Mapping[str, int], as_of: date) -> Row:
 
 
 def _relation(name: str | None) -> str:
-    keys = {
-        SAME_CATEGORY: "products.same_category",
-        SAME_BRAND: "products.same_brand",
-        NEXT: "products.bought_next",
-    }
-    return say(keys[name]) if name in keys else ""
+    return say(RELATIONS[name]) if name is not None and name in RELATIONS else ""
 
 
 def _goes_with_sentence(row: Mapping[str, Any]) -> str:

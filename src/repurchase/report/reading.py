@@ -14,10 +14,12 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.errors import InputError
+from repurchase.errors import InputError, first_few
+from repurchase.marketing.segments import segment_of
+from repurchase.report.recorded import misshapen
 from repurchase.tables import scores_table
 
-__all__ = ["BANDS", "MONITOR", "Facts", "gather", "in_order", "read_monitor", "read_run", "read_scores"]
+__all__ = ["BANDS", "MONITOR", "Facts", "gather", "in_order", "one_run", "read_monitor", "read_run", "read_scores"]
 
 BANDS = ("high", "medium", "low")
 USUAL_HORIZON_DAYS = 90
@@ -183,6 +185,43 @@ def gather(scores: pl.DataFrame, run: Mapping[str, Any] | None, *, name: str = "
     return Facts(checked, run or {}, horizons)
 
 
+def one_run(facts: Facts, *, name: str = "scores") -> Facts:
+    """Require that scores are what one run wrote: of one model, one day, and segments that this version knows.
+
+    Parameters
+    ----------
+    facts : Facts
+        From `gather`; no customers at all are one run's too.
+    name : str
+        What a message calls the scores.
+
+    Returns
+    -------
+    Facts
+        The same.
+
+    Raises
+    ------
+    InputError
+        If they are of several, the record is of another model, or a segment is not known.
+    """
+    versions = facts.scores["model_version"].unique().sort().to_list()
+    days = facts.scores["as_of"].unique().sort().to_list()
+    if len(versions) > 1 or len(days) > 1:
+        raise InputError(
+            f"{name}: scores of {len(versions)} models ({first_few(versions)}) and {len(days)} days "
+            f"({first_few(days)}) in one table. Send what one run of `repurchase score` wrote."
+        )
+    recorded = facts.run.get("model_version")
+    if versions and facts.run and str(recorded) != versions[0]:
+        raise InputError(
+            f"{name}: scores of another version: model {versions[0]}, but their record says {recorded}. Score again, "
+            "or send the scores without that record."
+        )
+    segment_of(facts.scores, name=name)
+    return facts
+
+
 def _horizons(columns: list[str]) -> tuple[int, ...]:
     matches = (re.fullmatch(r"p_repurchase_(\d+)d", column) for column in columns)
     return tuple(sorted(int(match[1]) for match in matches if match))
@@ -251,6 +290,9 @@ def read_run(scores_path: Path) -> tuple[dict[str, Any], str | None]:
         return {}, f"{path.name} cannot be read as JSON."
     if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
         return {}, f"{path.name} is not the record of a scoring run that this version knows."
+    fault = misshapen(run)
+    if fault:
+        return {}, f"{path.name} was changed by hand: {fault} is not as `repurchase score` writes it."
     written = ((run.get("outputs") or {}).get("scores") or {}).get("sha256")
     if written != hashlib.sha256(scores_path.read_bytes()).hexdigest():
         return {}, f"{path.name} belongs to other scores: their digest is not that of {scores_path.name}."

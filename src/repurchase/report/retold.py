@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from repurchase.report.language import catalogue, locale, say
-from repurchase.report.slots import SLOTS, kind_of
+from repurchase.report.slots import SLOTS, figure, kind_of, listed
 
 __all__ = ["CLAUSES", "Template", "retold", "said_again", "templates"]
 
@@ -102,7 +102,7 @@ def said_again(text: str, *, within: str = "record") -> str | None:
     if told is None:
         stopped = _said(text.removesuffix(".") if text.endswith(".") else f"{text}.", within)
         told = stopped and (f"{stopped}." if text.endswith(".") else stopped.removesuffix("."))
-    return told and re.sub(r"(?<!\.)\.\.(?!\.)", ".", told)  # a year's own full stop ends the sentence
+    return told and re.sub(r"(?<!\.)\.\.(?=\s|$)", ".", told)  # a year's own full stop ends the sentence
 
 
 def _said(text: str, within: str) -> str | None:
@@ -118,7 +118,8 @@ def _said(text: str, within: str) -> str | None:
 def _filled(kind: str, text: str) -> str | None:
     if kind in SLOTS:
         try:
-            return SLOTS[kind].said(text)
+            said = SLOTS[kind].said
+            return said(text) if said else listed(text, _feature)
         except ValueError:  # a day that no calendar has, a number that is none
             return None
     group, separator = CLAUSES[kind]
@@ -127,6 +128,13 @@ def _filled(kind: str, text: str) -> str | None:
     clauses = _clauses(text.split(separator), separator, f"record.{group}")
     joined = f" {say('list.and')} " if separator == " and " else separator
     return joined.join(clauses) if clauses else None
+
+
+def _feature(text: str) -> str:
+    """Name a feature with its PSI."""
+    name, _, psi = text.partition(" (PSI ")
+    plain = name.replace("_", " ")
+    return f"{retold(plain, within='record.feature') or plain} (PSI {figure(psi.rstrip(')'))})"
 
 
 def _clauses(parts: list[str], separator: str, group: str) -> list[str] | None:

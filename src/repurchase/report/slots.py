@@ -12,7 +12,7 @@ from repurchase.marketing.companions import NEXT, SAME_BRAND, SAME_CATEGORY
 from repurchase.report.language import grouped, is_known, locale, say
 from repurchase.report.words import SYMBOLS, counted, day
 
-__all__ = ["SLOTS", "Slot", "kind_of"]
+__all__ = ["RELATIONS", "SLOTS", "Slot", "figure", "kind_of", "listed"]
 
 _NUMBER = r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?"
 _PERCENT = rf"{_NUMBER} ?%"
@@ -28,13 +28,12 @@ _NOUNS = {
 }
 _FEATURE = r"\w+ \(PSI [\d.]+\)"
 _LINES = r"[\d,]+ (?:line was|lines were)"
-
-
-_RELATIONS = {
+RELATIONS: Mapping[str, str] = {
     SAME_CATEGORY: "products.same_category",
     SAME_BRAND: "products.same_brand",
     NEXT: "products.bought_next",
 }
+"""How a product goes with another, and the key of its words."""
 
 
 class Slot(NamedTuple):
@@ -44,12 +43,13 @@ class Slot(NamedTuple):
     ----------
     pattern : str
         What stands in it, in English.
-    said : callable
-        From that to what the spoken language says; ValueError where it is not what it seemed.
+    said : callable, optional
+        From that to what the spoken language says; ValueError where it is not what it seemed. None for features, whose
+        names are said again as sentences are (see ``retold``).
     """
 
     pattern: str
-    said: Callable[[str], str]
+    said: Callable[[str], str] | None
 
 
 def kind_of(slot: str) -> str:
@@ -68,7 +68,24 @@ def kind_of(slot: str) -> str:
     return slot.rstrip("0123456789")
 
 
-def _number(text: str) -> str:
+def figure(text: str) -> str:
+    """Say a number.
+
+    Parameters
+    ----------
+    text : str
+        In English, with or without a sign.
+
+    Returns
+    -------
+    str
+        With the marks of the language that is spoken.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     sign = text[0] if text[0] in "+-" else ""
     digits = text.removeprefix(sign).replace(",", "")
     minus = "-" if locale() == "en" else "−"
@@ -76,13 +93,13 @@ def _number(text: str) -> str:
 
 
 def _percent(text: str) -> str:
-    return say("number.percent", value=_number(text.rstrip("% ")))
+    return say("number.percent", value=figure(text.rstrip("% ")))
 
 
 def _money(text: str) -> str:
     number, _, unit = text.partition(" ")
     told = unit if locale() == "en" else SYMBOLS.get(unit, unit)
-    return f"{_number(number)} {told}".rstrip()
+    return f"{figure(number)} {told}".rstrip()
 
 
 def _day(text: str) -> str:
@@ -118,10 +135,26 @@ def _rule(text: str) -> str:
 
 
 def _relation(text: str) -> str:
-    return say(_RELATIONS[text])
+    return say(RELATIONS[text])
 
 
-def _listed(text: str, item: Callable[[str], str], separator: str = ", ") -> str:
+def listed(text: str, item: Callable[[str], str], separator: str = ", ") -> str:
+    """Say a list, of which the last may be that there are more.
+
+    Parameters
+    ----------
+    text : str
+        Items with separators between them.
+    item : callable
+        Says one of them.
+    separator : str
+        Between them.
+
+    Returns
+    -------
+    str
+        In the language that is spoken.
+    """
     found = _MORE.fullmatch(text)
     items = separator.join(item(one) for one in (found["listed"] if found else text).split(separator))
     if not found:
@@ -131,15 +164,6 @@ def _listed(text: str, item: Callable[[str], str], separator: str = ", ") -> str
 
 def _status(text: str) -> str:
     return re.sub(r"\(([\d,]+ rows?)\)$", lambda rows: f"({_counted('row')(rows[1])})", text)
-
-
-def _feature(text: str) -> str:
-    """Name a feature with its PSI; the name is looked up where `retold` looks for those of the table."""
-    from repurchase.report.retold import retold
-
-    name, _, psi = text.partition(" (PSI ")
-    told = retold(name.replace("_", " "), within="record.feature") or name.replace("_", " ")
-    return f"{told} (PSI {_number(psi.rstrip(')'))})"
 
 
 def _delimiter(text: str) -> str:
@@ -152,7 +176,7 @@ def _as_it_stands(text: str) -> str:
 
 
 SLOTS: Mapping[str, Slot] = {
-    "number": Slot(_NUMBER, _number),
+    "number": Slot(_NUMBER, figure),
     "percent": Slot(_PERCENT, _percent),
     "money": Slot(rf"{_NUMBER}(?: [^\s\d(),.;:%]{{1,12}})?", _money),
     "date": Slot(r"\d{4}-\d\d-\d\d", _day),
@@ -160,16 +184,16 @@ SLOTS: Mapping[str, Slot] = {
     "explained": Slot(rf"nothing|{_PERCENT}", _explained),
     "size": Slot(rf"{_PERCENT} (?:lower|higher)", _size),
     "rule": Slot("|".join(re.escape(words) for words in RULES.values()), _rule),
-    "relation": Slot("|".join(_RELATIONS), _relation),
+    "relation": Slot("|".join(RELATIONS), _relation),
     "mark": Slot("[A-D]", _as_it_stands),
     "delimiter": Slot("comma|semicolon|tab|bar|blanks", _delimiter),
     "lines": Slot(_LINES, _lines),
     "of_cutoffs": Slot(r"[\d,]+ cut-offs?", _counted("cut-off", "of")),
     "of_customers": Slot(r"[\d,]+ customers?", _counted("customer", "of")),
-    "numbers": Slot(r"\d[\d,. and]*?(?: more)?", lambda text: _listed(text, _number)),
-    "features": Slot(rf"{_FEATURE}(?:, {_FEATURE})*(?: and \d+ more)?", lambda text: _listed(text, _feature)),
-    "statuses": Slot(_ANYTHING, lambda text: _listed(text, _status)),
-    "names": Slot(_ANYTHING, lambda text: _listed(text, _as_it_stands)),
+    "numbers": Slot(r"\d[\d,. and]*?(?: more)?", lambda text: listed(text, figure)),
+    "features": Slot(rf"{_FEATURE}(?:, {_FEATURE})*(?: and \d+ more)?", None),
+    "statuses": Slot(_ANYTHING, lambda text: listed(text, _status)),
+    "names": Slot(_ANYTHING, lambda text: listed(text, _as_it_stands)),
     "name": Slot(_ANYTHING, _as_it_stands),
     **{kind: Slot(rf"[\d,]+ {noun}s?", _counted(noun)) for kind, noun in _NOUNS.items()},
 }

@@ -7,14 +7,13 @@ asked to be forgotten); that is counted and said.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from repurchase.errors import DeliveryError, InputError, first_few
+from repurchase.errors import InputError, first_few
 from repurchase.jobs.delivery import Delivery
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.marketing.cells import safe_text
@@ -25,20 +24,23 @@ __all__ = [
     "MEASURED",
     "OUTCOMES",
     "Campaign",
-    "campaign_path",
-    "measured_path",
     "read_campaign",
     "read_measured",
-    "require_longer",
+    "read_outcomes",
     "sealed",
     "stage_campaign",
+    "stage_outcomes",
     "with_digest",
 ]
 
 CAMPAIGN, CUSTOMERS, MEASURED, OUTCOMES = "campaign.json", ".customers.parquet", ".measured.json", ".outcomes.parquet"
 SCHEMA = 1
 SEALED = ("customer_id", "arm", "stratum", "lot", "p", "spend", "segment")
+LEARNED_FROM = ("days_since_last", "frequency", "age_days", "spend_total")
+"""What was known of a customer before the campaign, beside ``p`` and ``spend``."""
+SEALED_OUTCOMES = (*SEALED, *LEARNED_FROM, "bought", "sales")
 MOST_MISSING = 0.05
+FROM_BACKUP = "Restore it from a backup"
 NOT_OURS = "Send the .json file that `repurchase campaign plan` wrote"
 
 
@@ -61,103 +63,6 @@ class Campaign(NamedTuple):
     record: dict[str, Any]
     customers: pl.DataFrame
     n_missing: int
-
-
-def campaign_path(out: Path) -> Path:
-    """Find the campaign's main file.
-
-    Parameters
-    ----------
-    out : Path
-        A .json file, or a folder for one.
-
-    Returns
-    -------
-    Path
-        The .json file.
-
-    Raises
-    ------
-    DeliveryError
-        If a campaign lies there already: one that went out must not be drawn again.
-
-    Examples
-    --------
-    >>> str(campaign_path(Path("spring/may")))
-    'spring/may/campaign.json'
-    """
-    path = out if out.suffix == ".json" else out / CAMPAIGN
-    if path.exists():
-        raise DeliveryError(
-            f"{path} is there already. A campaign that has gone out must not be drawn again: choose another --out, or "
-            "remove it if it never went out."
-        )
-    return path
-
-
-def measured_path(planned: Campaign, out: Path | None) -> Path:
-    """Find where a measurement goes.
-
-    Parameters
-    ----------
-    planned : Campaign
-        What was measured.
-    out : Path, optional
-        ``*.measured.json``, or a folder for it; default beside the campaign.
-
-    Returns
-    -------
-    Path
-        The .measured.json file.
-
-    Raises
-    ------
-    InputError
-        If a file is to be called otherwise: it would not be found again.
-    """
-    name = planned.path.stem + MEASURED
-    if out is None:
-        return planned.path.with_name(name)
-    if out.name.endswith(MEASURED) and out.name != MEASURED:
-        return out
-    if out.suffix == ".json":
-        raise InputError(f"--out {out}: a measurement is called *{MEASURED}. Say --out {out.with_suffix(MEASURED)}.")
-    return out / name
-
-
-def require_longer(path: Path, planned: Campaign, *, days: int, until: date) -> None:
-    """Refuse to put a measurement of fewer days in the place of one of more, or of another campaign.
-
-    Parameters
-    ----------
-    path : Path
-        Where it is to go. What cannot be read there is no measurement, and may go.
-    planned : Campaign
-        What was measured.
-    days : int
-        Days observed now.
-    until : date
-        Last day observed now.
-
-    Raises
-    ------
-    DeliveryError
-        If it would be lost.
-    """
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        seen, last, plan = int(there["observed_days"]), there["observed_until"], there["planned"]["digest"]
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError):
-        return
-    if plan != planned.record["digest"]:
-        raise DeliveryError(
-            f"{path} is the measurement of another campaign. Nothing was written: choose another --out."
-        )
-    if days < seen:
-        raise DeliveryError(
-            f"{path}: measured over {seen} days already (up to {last}), these orders give {days} (up to {until}). It "
-            f"was kept, nothing was written. To keep both: --out {path.with_name(f'to-{until}{MEASURED}')}"
-        )
 
 
 def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.DataFrame) -> dict[str, Any]:
@@ -195,6 +100,33 @@ def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.Dat
     return whole
 
 
+def stage_outcomes(delivery: Delivery, record: dict[str, Any], outcomes: pl.DataFrame) -> dict[str, Any]:
+    """Make a measurement's files ready.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        Where; its main file is ``*.measured.json``.
+    record : dict
+        What was measured; name and digest of the other file are added.
+    outcomes : DataFrame
+        What each customer did.
+
+    Returns
+    -------
+    dict
+        The record as written, with its digest.
+    """
+    table = delivery.out.with_name(delivery.out.name.removesuffix(MEASURED) + OUTCOMES)
+    rows = sealed(outcomes, campaign=_measurement(record), columns=SEALED_OUTCOMES)
+    rows.write_parquet(delivery.staged(table))
+    told = {"path": table.name, "rows": rows.height, "sha256": _digest(delivery.staged(table))}
+    whole = with_digest({**record, "outcomes": told})
+    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    delivery.staged(delivery.out).write_text(text + "\n", encoding="utf-8")
+    return whole
+
+
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     """Put a digest of everything else into a record.
 
@@ -213,7 +145,7 @@ def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def sealed(customers: pl.DataFrame, *, campaign: str) -> pl.DataFrame:
+def sealed(customers: pl.DataFrame, *, campaign: str, columns: Sequence[str] = SEALED) -> pl.DataFrame:
     """Give every row a seal.
 
     Parameters
@@ -222,13 +154,15 @@ def sealed(customers: pl.DataFrame, *, campaign: str) -> pl.DataFrame:
         With the columns that are sealed.
     campaign : str
         Its name; a row of another campaign has another seal.
+    columns : sequence of str
+        What the seal is made of.
 
     Returns
     -------
     DataFrame
         With ``seal``.
     """
-    rows = customers.select(SEALED).iter_rows()
+    rows = customers.select(columns).iter_rows()
     seals = [hashlib.sha256(repr((campaign, row)).encode()).hexdigest()[:16] for row in rows]
     return customers.with_columns(pl.Series("seal", seals, dtype=pl.String()))
 
@@ -260,10 +194,7 @@ def read_campaign(path: Path) -> Campaign:
     if with_digest(record)["digest"] != record.get("digest"):
         raise InputError(f"{path} was altered since it was planned: its digest does not fit. Restore it from a backup.")
     place = path.with_name(str(record["customers"]["path"]))
-    customers = _customers(place)
-    missing = int(record["customers"]["rows"]) - customers.height
-    if _digest(place) != record["customers"]["sha256"]:
-        _require_sealed(customers, place, campaign=record["campaign"], missing=missing)
+    customers, missing = _table(place, record["customers"], SEALED, campaign=record["campaign"], repair=FROM_BACKUP)
     return Campaign(path, record, customers, missing)
 
 
@@ -295,6 +226,38 @@ def read_measured(path: Path) -> dict[str, Any]:
     return record
 
 
+def read_outcomes(path: Path, record: Mapping[str, Any]) -> pl.DataFrame:
+    """Read what each customer of a measured campaign did, and see that nobody has changed it.
+
+    Parameters
+    ----------
+    path : Path
+        The .measured.json file.
+    record : mapping
+        What stands in it.
+
+    Returns
+    -------
+    DataFrame
+        A row per customer; those who asked to be forgotten are gone.
+
+    Raises
+    ------
+    InputError
+        If it is gone, or was altered.
+    """
+    place, again = path.with_name(path.name.removesuffix(MEASURED) + OUTCOMES), "Measure the campaign again"
+    told = record.get("outcomes")
+    if told is None:
+        raise InputError(f"{path} does not say which file its outcomes are. {again}.")
+    return _table(place, told, SEALED_OUTCOMES, campaign=_measurement(record), repair=again)[0]
+
+
+def _measurement(record: Mapping[str, Any]) -> str:
+    """Tell one measurement of one campaign from others."""
+    return f"{record['planned']['digest']} {record['day']} {record['observed_days']}"
+
+
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file. {NOT_OURS}.")
@@ -309,26 +272,28 @@ def _json(path: Path) -> dict[str, Any]:
     return record
 
 
-def _customers(path: Path) -> pl.DataFrame:
+def _table(
+    path: Path, told: Mapping[str, Any], columns: Sequence[str], *, campaign: str, repair: str
+) -> tuple[pl.DataFrame, int]:
+    """Rows of a file that was written here, or what is left of them, and how many are gone."""
     try:
         rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError) as fault:
-        raise InputError(f"{path} cannot be read: it belongs to the campaign. Restore it from a backup.") from fault
-    absent = [name for name in (*SEALED, "seal") if name not in rows.columns]
+        raise InputError(f"{path} cannot be read: it belongs to the campaign. {repair}.") from fault
+    absent = [name for name in (*columns, "seal") if name not in rows.columns]
     if absent:
-        raise InputError(f"{path} was altered since it was planned: {first_few(absent)} missing. Restore it.")
-    return rows
-
-
-def _require_sealed(customers: pl.DataFrame, path: Path, *, campaign: str, missing: int) -> None:
-    broken = int((sealed(customers, campaign=campaign)["seal"] != customers["seal"]).sum())
-    twice = customers.height - customers["customer_id"].n_unique()
-    planned = customers.height + missing
-    if broken or twice or not 0 <= missing <= MOST_MISSING * planned:
-        raise InputError(
-            f"{path} was altered since it was planned: {broken:,} rows changed, {twice:,} came twice, {missing:,} of "
-            f"{planned:,} are gone. Restore it from a backup."
-        )
+        raise InputError(f"{path} was altered since it was written: {first_few(absent)} missing. {repair}.")
+    missing = int(told["rows"]) - rows.height
+    if _digest(path) != told["sha256"]:
+        seals = sealed(rows, campaign=campaign, columns=columns)["seal"]
+        broken = int((seals.ne_missing(rows["seal"].cast(pl.String()))).sum())
+        twice = rows.height - rows["customer_id"].n_unique()
+        if broken or twice or not 0 <= missing <= MOST_MISSING * int(told["rows"]):
+            raise InputError(
+                f"{path} was altered since it was written: {broken:,} rows changed, {twice:,} came twice, "
+                f"{missing:,} of {int(told['rows']):,} are gone. {repair}."
+            )
+    return rows, missing
 
 
 def _digest(path: Path) -> str:

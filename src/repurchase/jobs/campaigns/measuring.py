@@ -1,7 +1,5 @@
 """Measure a campaign with the orders that came since."""
 
-import json
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,16 +11,8 @@ from repurchase import __version__
 from repurchase.errors import BundleError, InputError
 from repurchase.evaluation.judgement import plain
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.campaigns.files import (
-    MEASURED,
-    OUTCOMES,
-    SCHEMA,
-    Campaign,
-    measured_path,
-    read_campaign,
-    require_longer,
-    with_digest,
-)
+from repurchase.jobs.campaigns.files import SCHEMA, Campaign, read_campaign, stage_outcomes
+from repurchase.jobs.campaigns.places import measured_path, require_longer
 from repurchase.jobs.campaigns.planning import CampaignFile
 from repurchase.jobs.delivery import deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
@@ -118,10 +108,7 @@ def measure(
             came = _came(planned, intake, day)
             counts.update(customers=came.outcomes.height)
         with steps.step("Writing"):
-            measured = with_digest(_measured(planned, intake, came, day=day))
-            outcomes = target.with_name(target.name.removesuffix(MEASURED) + OUTCOMES)
-            came.outcomes.write_parquet(delivery.staged(outcomes))
-            delivery.staged(target).write_text(_text(measured), encoding="utf-8")
+            measured = stage_outcomes(delivery, _measured(planned, intake, came, day=day), came.outcomes)
             delivery.publish()
     track_measurement(settings.home, record, measured, seconds=settings.tracking_seconds)
     return CampaignFile(target, measured)
@@ -225,7 +212,3 @@ def _measured(planned: Campaign, intake: Intake, came: _Came, *, day: date) -> d
         }
     )
     return measured
-
-
-def _text(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -12,20 +12,22 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.evaluation.judgement import plain
-from repurchase.jobs.campaigns.files import SCHEMA, campaign_path, sealed, stage_campaign
+from repurchase.jobs.campaigns.files import LEARNED_FROM, SCHEMA, sealed, stage_campaign
 from repurchase.jobs.campaigns.past import read_past
+from repurchase.jobs.campaigns.places import campaign_path
 from repurchase.jobs.customers import read_customers
 from repurchase.jobs.delivery import deliver_to
+from repurchase.jobs.scored import scores_of
 from repurchase.marketing.campaigns import Planned, plan_campaign
 from repurchase.marketing.designs import Assumption, Design
 from repurchase.marketing.reach import Candidates, Terms
 from repurchase.registry.campaigns import track_plan
-from repurchase.report.reading import Facts, gather, read_run, read_scores
+from repurchase.report.reading import Facts
 from repurchase.settings import Settings
 
-__all__ = ["Asked", "CampaignFile", "horizon_of", "plan", "scores_of"]
+__all__ = ["Asked", "CampaignFile", "horizon_of", "plan"]
 
-KEPT = ("segment", "risk_band", "days_since_last", "frequency", "age_days", "spend_total")
+KEPT = ("segment", "risk_band", *LEARNED_FROM)
 """Columns of the scores that go with a customer: parts to measure by, and what an uplift model may learn from."""
 
 
@@ -129,6 +131,8 @@ def plan(
     DeliveryError
         If it cannot be written, or a campaign lies there.
     """
+    if asked.name is not None and not asked.name.strip():
+        raise InputError("--name is empty. Say what the campaign is called, or leave it out.")
     facts = scores_of(scores)
     horizon = horizon_of(facts, asked.horizon_days)
     rows = _asked_for(facts, horizon, asked, settings)
@@ -146,9 +150,7 @@ def plan(
         control_share=asked.control_share,
         seed=asked.seed,
     )
-    day = asked.day or facts.as_of
-    if day is None or (facts.as_of and day < facts.as_of):
-        raise InputError(f"--day {day}: the scores know orders up to {facts.as_of}; a campaign goes out after that.")
+    day = _day(asked, facts, horizon)
     path = campaign_path(out)
     who = Candidates.of(
         rows[f"p_repurchase_{horizon}d"].to_numpy(),
@@ -172,38 +174,6 @@ def plan(
         delivery.publish()
     track_plan(settings.home, record, seconds=settings.tracking_seconds)
     return CampaignFile(path, record)
-
-
-def scores_of(scores: Path) -> Facts:
-    """Read scores of one day and one model, with their record if there is one.
-
-    Parameters
-    ----------
-    scores : Path
-        What `repurchase score` wrote.
-
-    Returns
-    -------
-    Facts
-        Scores and record.
-
-    Raises
-    ------
-    InputError
-        If these are no scores, of several days or models, or their record is of another version.
-    """
-    frame = read_scores(scores)
-    run, why_not = read_run(scores)
-    if why_not and scores.with_suffix(".run.json").is_file():
-        raise InputError(f"{scores}: {why_not.rstrip('.')}. Score again, or send the scores without that record.")
-    facts = gather(frame, run, name=str(scores))
-    days, versions = (facts.scores[name].n_unique() for name in ("as_of", "model_version"))
-    if days != 1 or versions != 1:
-        raise InputError(
-            f"{scores}: scores of {days} days and {versions} models; one of each is needed. Send what one run of "
-            "`repurchase score` wrote."
-        )
-    return facts
 
 
 def horizon_of(facts: Facts, told: int | None) -> int:
@@ -252,6 +222,15 @@ def _asked_for(facts: Facts, horizon: int, asked: Asked, settings: Settings) -> 
                 f"{asked.list_file}: {len(listed):,} customers, none of them scored here. Send ids of these scores."
             )
     return rows
+
+
+def _day(asked: Asked, facts: Facts, horizon: int) -> date:
+    day = asked.day or facts.as_of
+    if day is None or (facts.as_of and day < facts.as_of):
+        raise InputError(f"--day {day}: the scores know orders up to {facts.as_of}; a campaign goes out after that.")
+    if (date.max - day).days < horizon:
+        raise InputError(f"--day {day}: there are no {horizon} days after it in the calendar. Choose an earlier day.")
+    return day
 
 
 def _assumed(asked: Asked) -> Assumption:

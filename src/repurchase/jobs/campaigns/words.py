@@ -107,7 +107,7 @@ def _power_lines(record: Record) -> list[str]:
             + ("." if plain["enough"] else f"; for {_percent(power['power'])}, {more}."),
         ]
     least = power["detectable_points"]
-    could = f"of {least:.1f} points or more" if least is not None else "of no size"
+    could = f"of {least:.2f} points or more" if least is not None else "of no size"
     needed, without = power["needed_customers"], plain["needed_customers"]
     longer = "" if needed is None else f" About {needed:,} customers like these would show it, half of them held out"
     longer += f" ({without:,} without the scores)." if longer and without else "." * bool(longer)
@@ -176,7 +176,7 @@ def _verdict(record: Record) -> str:
             f"were {n:,}."
         )
     elif found["high"] < record["effect_points"]:
-        words += f" It was large enough to see {record['effect_points']:.3g} points: so much it did not bring."
+        words += f" Its range leaves out {record['effect_points']:.3g} points: so much it did not bring."
     return words
 
 

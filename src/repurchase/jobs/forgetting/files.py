@@ -17,7 +17,16 @@ from repurchase.errors import InputError
 from repurchase.jobs.customers import id_column
 from repurchase.orders.ids import clean_ids
 
-__all__ = ["ids_in_page", "ids_in_table", "language_of", "list_without", "made_from", "stage_without"]
+__all__ = [
+    "ids_in_csv",
+    "ids_in_page",
+    "ids_in_table",
+    "language_of",
+    "list_without",
+    "made_from",
+    "rows_of_list",
+    "stage_without",
+]
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
@@ -53,9 +62,52 @@ def ids_in_table(path: Path, column: str, wanted: Collection[str]) -> dict[str, 
         If the table cannot be read.
     """
     with _readable(path):
-        ids = clean_ids(_scan(path).select(column).collect()[column]).alias("id")
+        return _counts(_scan(path).select(column).collect()[column], wanted)
+
+
+def _counts(given: pl.Series, wanted: Collection[str]) -> dict[str, int]:
+    ids = clean_ids(given).alias("id")
     found = ids.filter(ids.is_in(pl.Series(sorted(wanted), dtype=pl.String()).implode())).value_counts()
     return dict(found.iter_rows())
+
+
+def ids_in_csv(path: Path, headings: Collection[str], wanted: Collection[str]) -> dict[str, int]:
+    """Count rows of some customers in a CSV file that anybody may have written.
+
+    Parameters
+    ----------
+    path : Path
+        Of any size.
+    headings : collection of str
+        What a column of ids may be called.
+    wanted : collection of str
+        Ids as `clean_ids` spells them.
+
+    Returns
+    -------
+    dict of str to int
+        Each id that is there, and its rows; nobody where no column is called so.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    heading = next(_records(_head(path).removeprefix("\ufeff")), "")
+    delimiter = max(_DELIMITERS, key=heading.count)
+    column = next((name for name in _fields(heading, delimiter) if name in headings), None)
+    if column is None:
+        return {}
+    with _readable(path):
+        rows = pl.scan_csv(
+            path,
+            separator=delimiter,
+            infer_schema=False,
+            glob=False,
+            encoding="utf8-lossy",
+            truncate_ragged_lines=True,
+        )
+        return _counts(rows.select(column).collect()[column], wanted)
 
 
 def stage_without(path: Path, column: str, wanted: Collection[str], staged: Path) -> int:
@@ -151,24 +203,56 @@ def _lines_without(
     content: bytes, path: Path, wanted: Collection[str], told: Mapping[str, str]
 ) -> tuple[bytes, dict[str, int]]:
     encoding = _encoding(content)
-    records = list(_records(content.decode(encoding)))
-    first = 1 if records and records[0].lower().startswith("sep=") else 0
-    if len(records) <= first:
+    before, records, names, cells = _cut(content.decode(encoding))
+    if not before:
         return content, {}
-    heading = records[first].removeprefix("\ufeff")
-    delimiter = max(_DELIMITERS, key=heading.count)
-    names = _fields(heading, delimiter)
     place = names.index(id_column(names, told=told, path=path))
-    cells = [_fields(record, delimiter) for record in records[first + 1 :]]
     ids = clean_ids(pl.Series([row[place] if place < len(row) else None for row in cells], dtype=pl.String()))
     found: dict[str, int] = {}
-    kept = records[: first + 1]
-    for record, one in zip(records[first + 1 :], ids, strict=True):
+    kept = before
+    for record, one in zip(records, ids, strict=True):
         if one in wanted:
             found[one] = found.get(one, 0) + 1
         else:
             kept.append(record)
     return "".join(kept).encode(encoding), found
+
+
+def rows_of_list(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Read a list in CSV.
+
+    Parameters
+    ----------
+    path : Path
+        Of the list.
+
+    Returns
+    -------
+    names : list of str
+        Its heading.
+    cells : list of list of str
+        The lines below.
+
+    Raises
+    ------
+    InputError
+        If the list cannot be read.
+    """
+    with _readable(path):
+        content = path.read_bytes()
+        return _cut(content.decode(_encoding(content)))[2:]
+
+
+def _cut(text: str) -> tuple[list[str], list[str], list[str], list[list[str]]]:
+    """The lines down to the heading (none without one), those below, and the cells of both."""
+    records = list(_records(text))
+    first = 1 if records and records[0].lower().startswith("sep=") else 0
+    if len(records) <= first:
+        return [], [], [], []
+    heading = records[first].removeprefix("\ufeff")
+    delimiter = max(_DELIMITERS, key=heading.count)
+    below = records[first + 1 :]
+    return records[: first + 1], below, _fields(heading, delimiter), [_fields(record, delimiter) for record in below]
 
 
 def _encoding(content: bytes) -> str:

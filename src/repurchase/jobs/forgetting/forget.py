@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,29 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import DeliveryError, InputError, first_few
-from repurchase.jobs.customers import read_customers
 from repurchase.jobs.delivery import FORMATS, deliver_to
 from repurchase.jobs.forgetting.campaigns import forget_in_campaigns
 from repurchase.jobs.forgetting.files import (
     ids_in_page,
     ids_in_table,
     language_of,
-    list_without,
     made_from,
     stage_without,
 )
-from repurchase.jobs.forgetting.lists import forget_in_lists
-from repurchase.jobs.lists.folder import RECORD, read_record
+from repurchase.jobs.forgetting.lists import (
+    Made,
+    customers_of,
+    folders_of_lists,
+    forget_in_folder,
+    forget_in_list,
+    other_lists,
+)
+from repurchase.jobs.forgetting.wanted import Wanted, ids_given, under_all_names
+from repurchase.jobs.forgetting.words import counted, done, shown
+from repurchase.jobs.lists.folder import RECORD
 from repurchase.jobs.veil import aside_column
-from repurchase.orders.ids import clean_ids
-from repurchase.orders.pseudonyms import key_of, pseudonymise
-from repurchase.registry.disk import write_whole
 from repurchase.report.page import write_report
-from repurchase.report.reading import MONITOR, RUN_SCHEMA, gather, read_scores
+from repurchase.report.reading import MONITOR, RUN_SCHEMA, gather, one_run, read_run, read_scores
 from repurchase.settings import Settings
 
 __all__ = ["forget"]
@@ -88,18 +92,6 @@ class _Output:
         return told if isinstance(told, Mapping) else {}
 
 
-@dataclass
-class _Wanted:
-    """Who is to be forgotten, under plain ids and under hashes, and who was found."""
-
-    ids: frozenset[str]
-    plain_of: dict[str, str]
-    found: set[str] = field(default_factory=set)
-
-    def saw(self, names: Iterable[str]) -> None:
-        self.found.update(self.plain_of[name] for name in names)
-
-
 def forget(
     customers: Iterable[str], *, settings: Settings, from_file: Path | None = None, dry_run: bool = False
 ) -> Iterator[str]:
@@ -108,7 +100,7 @@ def forget(
     Parameters
     ----------
     customers : iterable of str
-        Ids, in any spelling that cleaning knows.
+        Ids, in any spelling that cleaning knows; e-mail addresses too, where lists tell whose they are.
     settings : Settings
         ``settings.home`` is searched; ``settings.columns`` may name the column of ids in lists.
     from_file : Path, optional
@@ -132,11 +124,16 @@ def forget(
     home = settings.home
     if not home.is_dir():
         raise InputError(f"--home {home}: no such folder.")
-    ids = _who(customers, from_file, settings)
+    named = ids_given(customers, from_file, settings)
     outputs, pages, left, notes = _search(home)
-    made = {folder: record for folder in _folders(home) if (record := read_record(folder)) is not None}
-    wanted = _under_all_names(ids, outputs, made)
+    made = folders_of_lists(home, skip=NOT_OUTPUTS)
+    owners = _owners(named, outputs, made)
+    ids = named.union(*owners.values())
+    records = {output.record: output.run for output in outputs} | {at / RECORD: told for at, told in made.items()}
+    wanted = under_all_names(ids, records)
+    wanted.found.update(owners)
     yield from notes
+    yield from (f"{one}: the e-mail address of customer {first_few(sorted(whose))}." for one, whose in owners.items())
     for path in left:
         yield from _clear(path, home, dry_run=dry_run)
     for output in outputs:
@@ -144,19 +141,26 @@ def forget(
     for page in pages:
         yield from _forget_in_page(page, wanted, home, dry_run=dry_run)
     for folder, record in made.items():
-        yield from _forget_in_folder(folder, record, wanted, home, dry_run=dry_run)
+        yield from forget_in_folder(folder, record, wanted, home, refusals=_refusals, dry_run=dry_run)
+    reached: list[Path] = []
     for path, found in forget_in_campaigns(home, ids, skip=NOT_OUTPUTS, refusals=_refusals, dry_run=dry_run):
         wanted.saw(found)
-        yield f"{_shown(path, home)}: {_counted(sum(found.values()), 'row')} {_done('removed', dry_run)}."
-    for path in _lists(outputs):  # last: they are not ours, and may be anything by now
-        yield from _forget_in_list(path, wanted, settings, dry_run=dry_run)
+        reached.append(path)
+        yield f"{shown(path, home)}: {counted(sum(found.values()), 'row')} {done('removed', dry_run)}."
+    sent = _lists(outputs)
+    for path in sent:  # last: they are not ours, and may be anything by now
+        yield from forget_in_list(path, wanted, home, told=settings.columns, dry_run=dry_run)
+    known = [*reached, *sent, *(output.scores for output in outputs), *([from_file] if from_file else [])]
+    yield from other_lists(home, wanted, made, skip=NOT_OUTPUTS, known=known)
     yield from _end(wanted, ids, outputs, dry_run=dry_run)
 
 
-def _end(wanted: _Wanted, ids: frozenset[str], outputs: Iterable[_Output], *, dry_run: bool) -> Iterator[str]:
+def _end(wanted: Wanted, ids: frozenset[str], outputs: Iterable[_Output], *, dry_run: bool) -> Iterator[str]:
     missing = sorted(ids - wanted.found)
-    if missing:
-        yield f"Found nowhere: {first_few(missing)}."
+    addresses = [one for one in missing if "@" in one]
+    if len(addresses) < len(missing):
+        yield f"Found nowhere: {first_few(one for one in missing if one not in addresses)}."
+    yield from (f"{one} is neither a customer id nor an e-mail address in lists." for one in addresses)
     tables = sorted({str(output.run["outputs"]["scores"]["path"]) for output in outputs if output.is_table})
     yield from (f"{table} was not touched: delete the rows there yourself." for table in tables)
     yield SOURCES_STAY
@@ -167,15 +171,15 @@ def _end(wanted: _Wanted, ids: frozenset[str], outputs: Iterable[_Output], *, dr
 # Who, and where to look
 
 
-def _who(customers: Iterable[str], from_file: Path | None, settings: Settings) -> frozenset[str]:
-    given = list(customers)
-    ids = clean_ids(pl.Series(given, dtype=pl.String()))
-    if ids.null_count():
-        raise InputError(f"{ids.null_count()} of {len(given)} ids are empty. Name each customer to forget.")
-    listed = read_customers(from_file, told=settings.columns).rows["customer_id"].to_list() if from_file else []
-    if not given and not listed:
-        raise InputError("nobody is named. Give ids, or a list with --from-file.")
-    return frozenset([*ids.to_list(), *listed])
+def _owners(named: Collection[str], outputs: Iterable[_Output], made: Made) -> dict[str, set[str]]:
+    """Whose the e-mail addresses are that are no ids themselves, where lists tell."""
+    addresses = {one for one in named if "@" in one}
+    owners = customers_of(addresses, made)
+    ids = {one for one, whose in owners.items() if one in whose}
+    for output in outputs if owners else ():
+        if output.scores.is_file():
+            ids |= ids_in_table(output.scores, "customer_id", addresses).keys()
+    return {one: whose for one, whose in sorted(owners.items()) if one not in ids}
 
 
 def _search(home: Path) -> tuple[list[_Output], list[Path], list[Path], list[str]]:
@@ -192,7 +196,7 @@ def _search(home: Path) -> tuple[list[_Output], list[Path], list[Path], list[str
             if name.endswith(RUN):
                 run = _read(here / name)
                 if run is None:
-                    notes.append(f"{_shown(here / name, home)}: not a record that this version knows; left alone.")
+                    notes.append(f"{shown(here / name, home)}: not a record that this version knows; left alone.")
                 else:
                     outputs.append(_Output(here / name, run))
             elif name.endswith(".html") and not name.startswith(".") and made_from(here / name) is not None:
@@ -207,26 +211,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     is_ours = isinstance(run, dict) and run.get("schema") == RUN_SCHEMA and run.get("command") == "score"
     return run if is_ours else None
-
-
-def _folders(home: Path) -> list[Path]:
-    """Folders of lists: those with a record."""
-    found = (path.parent.relative_to(home) for path in home.rglob(RECORD))
-    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    return sorted(home / path for path in seen if not path.parts or path.parts[0] not in NOT_OUTPUTS)
-
-
-def _under_all_names(
-    ids: frozenset[str], outputs: Iterable[_Output], made: Mapping[Path, Mapping[str, Any]]
-) -> _Wanted:
-    plain_of = {one: one for one in ids}
-    marked = [(output.record, output.run) for output in outputs] + [(at / RECORD, told) for at, told in made.items()]
-    for record, run in marked:
-        if mark := run.get("pseudonyms"):
-            plain = sorted(ids)
-            hashed = pseudonymise(pl.Series(plain, dtype=pl.String()), key_of(mark, what=str(record)))
-            plain_of.update(zip(hashed.to_list(), plain, strict=True))
-    return _Wanted(frozenset(plain_of), plain_of)
 
 
 def _lists(outputs: Iterable[_Output]) -> list[Path]:
@@ -247,10 +231,10 @@ def _clear(path: Path, home: Path, *, dry_run: bool) -> Iterator[str]:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-    yield f"{_shown(path, home)}: left by a run that was killed; {_done('removed', dry_run)}."
+    yield f"{shown(path, home)}: left by a run that was killed; {done('removed', dry_run)}."
 
 
-def _forget_output(output: _Output, wanted: _Wanted, home: Path, *, dry_run: bool) -> Iterator[str]:
+def _forget_output(output: _Output, wanted: Wanted, home: Path, *, dry_run: bool) -> Iterator[str]:
     tables = {output.quarantine: output.column, output.scores: "customer_id"}
     there = {path: column for path, column in tables.items() if path.is_file()}
     found = {path: ids_in_table(path, column, wanted.ids) for path, column in there.items()}
@@ -262,23 +246,23 @@ def _forget_output(output: _Output, wanted: _Wanted, home: Path, *, dry_run: boo
         return
     if not dry_run:
         with _writing(output.scores) as delivery:
-            counted = {}
+            sizes = {}
             for path in changed:
                 staged = delivery.staged(path)
                 rows = stage_without(path, there[path], wanted.ids, staged)
-                counted[path] = {"rows": rows, "before": _digest(path), "after": _digest(staged)}
-            _stage_records(output, counted, changed, wanted.ids, delivery.staged)
+                sizes[path] = {"rows": rows, "before": _digest(path), "after": _digest(staged)}
+            _stage_records(output, sizes, changed, wanted.ids, delivery.staged)
             delivery.publish()
     for path, rows in changed.items():
-        yield f"{_shown(path, home)}: {_counted(rows, 'row')} {_done('removed', dry_run)}."
+        yield f"{shown(path, home)}: {counted(rows, 'row')} {done('removed', dry_run)}."
     if duplicates:
         what = "id" if len(duplicates) == 1 else "ids"
-        yield f"{_shown(output.record, home)}: {len(duplicates):,} {what} {_done('removed', dry_run)}."
+        yield f"{shown(output.record, home)}: {len(duplicates):,} {what} {done('removed', dry_run)}."
 
 
 def _stage_records(
     output: _Output,
-    counted: Mapping[Path, Mapping[str, Any]],
+    sizes: Mapping[Path, Mapping[str, Any]],
     removed: Mapping[Path, int],
     ids: Collection[str],
     staged: Any,
@@ -287,7 +271,7 @@ def _stage_records(
     run = json.loads(json.dumps(output.run))
     run["duplicates"] = [one for one in run.get("duplicates") or () if one not in ids]
     for name, path in (("scores", output.scores), ("quarantine", output.quarantine)):
-        told, now = (run.get("outputs") or {}).get(name), counted.get(path)
+        told, now = (run.get("outputs") or {}).get(name), sizes.get(path)
         if told and now and told.get("sha256") == now["before"]:
             told.update(rows=now["rows"], sha256=now["after"])
     run.setdefault("forgotten", []).append(
@@ -297,7 +281,7 @@ def _stage_records(
         }
     )
     _write_json(staged(output.record), run)
-    now = counted.get(output.scores)
+    now = sizes.get(output.scores)
     if now and output.monitor.is_file():
         try:
             record = json.loads(output.monitor.read_text(encoding="utf-8"))
@@ -310,29 +294,7 @@ def _stage_records(
             _write_json(staged(output.monitor), record)
 
 
-def _forget_in_list(path: Path, wanted: _Wanted, settings: Settings, *, dry_run: bool) -> Iterator[str]:
-    home = settings.home
-    content, found = list_without(path, wanted.ids, told=settings.columns)
-    if not found:
-        return
-    if not path.resolve().is_relative_to(home.resolve()):
-        yield f"{path}: this list names {len(found):,} of these; it lies elsewhere and was not touched."
-        return
-    wanted.saw(found)
-    if not dry_run:
-        write_whole(path, content)
-    yield f"{_shown(path, home)}: {_counted(sum(found.values()), 'row')} {_done('removed', dry_run)}."
-
-
-def _forget_in_folder(
-    folder: Path, record: Mapping[str, Any], wanted: _Wanted, home: Path, *, dry_run: bool
-) -> Iterator[str]:
-    for path, found in forget_in_lists(folder, record, wanted.ids, refusals=_refusals, dry_run=dry_run):
-        wanted.saw(found)
-        yield f"{_shown(path, home)}: {_counted(sum(found.values()), 'row')} {_done('removed', dry_run)}."
-
-
-def _forget_in_page(page: Path, wanted: _Wanted, home: Path, *, dry_run: bool) -> Iterator[str]:
+def _forget_in_page(page: Path, wanted: Wanted, home: Path, *, dry_run: bool) -> Iterator[str]:
     named = ids_in_page(page, wanted.ids.__contains__)
     if not named:
         return
@@ -343,17 +305,17 @@ def _forget_in_page(page: Path, wanted: _Wanted, home: Path, *, dry_run: bool) -
     if scores is not None:
         if not dry_run:
             write_report(scores, page, locale=language_of(page))
-        yield f"{_shown(page, home)}: {_done('made again', dry_run)} from {scores.name}."
+        yield f"{shown(page, home)}: {done('made again', dry_run)} from {scores.name}."
         return
     if not dry_run:
         with _refusals(page):
             page.unlink()
-    yield f"{_shown(page, home)}: {_done('removed', dry_run)}, since the scores it was made from are not there."
+    yield f"{shown(page, home)}: {done('removed', dry_run)}, since the scores it was made from are not there."
 
 
 def _are_scores(path: Path) -> bool:
     try:
-        gather(read_scores(path), None)
+        one_run(gather(read_scores(path), read_run(path)[0]))
     except InputError:
         return False
     return True
@@ -390,15 +352,3 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _shown(path: Path, home: Path) -> str:
-    return str(path.relative_to(home))
-
-
-def _done(what: str, dry_run: bool) -> str:
-    return f"would be {what}" if dry_run else what
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,25 +1,31 @@
-"""Take customers out of a folder of lists; its record tells which files it holds, and is kept true."""
+"""Take customers out of lists: of folders of ours, whose records are kept true, and of those that were sent to us."""
 
+import json
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from repurchase.jobs.forgetting.files import list_without
-from repurchase.jobs.lists.folder import RECORD, digest_of, write_record
-from repurchase.registry.disk import write_whole
+import polars as pl
 
-__all__ = ["Refusals", "forget_in_lists"]
+from repurchase.errors import InputError
+from repurchase.jobs.forgetting.files import ids_in_csv, list_without, rows_of_list
+from repurchase.jobs.forgetting.wanted import Wanted
+from repurchase.jobs.forgetting.words import counted, done, shown
+from repurchase.jobs.lists.folder import RECORD, digest_of, read_record, write_record
+from repurchase.marketing.contacts import ROLES
+from repurchase.orders.ids import clean_ids
+from repurchase.orders.vocabulary import plain
+from repurchase.registry.disk import write_whole
+from repurchase.report.list_texts import id_headings
+
+__all__ = ["Made", "Refusals", "customers_of", "folders_of_lists", "forget_in_folder", "forget_in_list", "other_lists"]
 
 _ID = "customer_id"
-_RUNS = tuple("=+-@＝＋－＠")
-
-
-def _ids_in(name: str, told: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """The column of ids; lists of an earlier version tell one for all files but repair.csv."""
-    of_all = _ID if name == "repair.csv" else record.get("id_column")
-    return str(told.get("id_column") or of_all or _ID)
+Made = Mapping[Path, Mapping[str, Any]]
+"""Folders of lists, each with its record."""
 
 
 class Refusals(Protocol):
@@ -29,9 +35,103 @@ class Refusals(Protocol):
         """Watch over the writing of a file."""
 
 
-def forget_in_lists(
-    folder: Path, record: Mapping[str, Any], wanted: Collection[str], *, refusals: Refusals, dry_run: bool
-) -> Iterator[tuple[Path, dict[str, int]]]:
+def folders_of_lists(home: Path, *, skip: Collection[str]) -> dict[Path, dict[str, Any]]:
+    """Find folders of lists, and read their records.
+
+    Parameters
+    ----------
+    home : Path
+        Is searched, but for hidden folders.
+    skip : collection of str
+        Folders of the home that hold no customer.
+
+    Returns
+    -------
+    dict of Path to dict
+        Folders with a record.
+
+    Raises
+    ------
+    InputError
+        If a record cannot be read: nobody knows then which files are lists of ours.
+    """
+    found = (path.parent.relative_to(home) for path in home.rglob(RECORD))
+    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    made = {}
+    for folder in sorted(home / path for path in seen if not path.parts or path.parts[0] not in skip):
+        record = read_record(folder)
+        if record is not None:
+            made[folder] = record
+        elif not _is_of_others(folder / RECORD):
+            raise InputError(
+                f"{folder / RECORD} cannot be read, so it is not known which lists there hold whom. Nothing was "
+                "changed. Make these lists again, or remove the folder."
+            )
+    return made
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a file of that name says itself that it is something else."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return not isinstance(record, dict) or record.get("command") != "lists"
+
+
+def _ids_in(name: str, told: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """The column of ids; lists of an earlier version tell one for all files but repair.csv."""
+    of_all = _ID if name == "repair.csv" else record.get("id_column")
+    return str(told.get("id_column") or of_all or _ID)
+
+
+def _files(folder: Path, record: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Lists that are there, and their columns of ids."""
+    for told in record.get("files", []):
+        path = folder / Path(str(told["name"])).name
+        if path.is_file():
+            yield path, _ids_in(path.name, told, record)
+
+
+def customers_of(addresses: Collection[str], made: Made) -> dict[str, set[str]]:
+    """Find the customers to whom e-mail addresses belong.
+
+    Parameters
+    ----------
+    addresses : collection of str
+        In lower case.
+    made : mapping of Path to mapping
+        From `folders_of_lists`.
+
+    Returns
+    -------
+    dict of str to set of str
+        Each address that lists know, and its customers' ids; itself, where it is an id.
+    """
+    owners: dict[str, set[str]] = {}
+    for folder, record in made.items():
+        for path, column in _files(folder, record) if addresses else ():
+            names, cells = rows_of_list(path)
+            if column not in names:
+                continue
+            emails = [place for place, name in enumerate(names) if plain(name) in ROLES["email"]]
+            who = names.index(column)
+            for row in cells:
+                for place in {who, *emails}:
+                    address = row[place].strip().lower() if max(place, who) < len(row) else ""
+                    if address in addresses:
+                        owners.setdefault(address, set()).add(row[who])
+    return {address: _cleaned(ids) for address, ids in owners.items()}
+
+
+def _cleaned(ids: Collection[str]) -> set[str]:
+    spelled = pl.Series(sorted(ids), dtype=pl.String()).str.replace(r"^'([=+\-@＝＋－＠])", "$1")
+    return set(clean_ids(spelled).drop_nulls())
+
+
+def forget_in_folder(
+    folder: Path, record: Mapping[str, Any], wanted: Wanted, home: Path, *, refusals: Refusals, dry_run: bool
+) -> Iterator[str]:
     """Take customers out of every file of a folder of lists.
 
     Parameters
@@ -40,8 +140,10 @@ def forget_in_lists(
         Of the lists.
     record : mapping
         Its ``lists.json``.
-    wanted : collection of str
-        Ids, under plain names and hashes.
+    wanted : Wanted
+        Who.
+    home : Path
+        For words.
     refusals : Refusals
         Makes a line of what the system refuses.
     dry_run : bool
@@ -49,31 +151,108 @@ def forget_in_lists(
 
     Yields
     ------
-    path : Path
-        A file that names some of them.
-    found : dict of str to int
-        Each id that was there, and its rows.
+    str
+        A line per file that named some of them.
     """
-    # Ids that would run as formulas stand there behind an apostrophe.
-    spelled = {**{one: one for one in wanted}, **{f"'{one}": one for one in wanted if one.startswith(_RUNS)}}
-    files: dict[str, dict[str, Any]] = {}
-    for told in record.get("files", []):
-        path = folder / Path(str(told["name"])).name
-        files[path.name] = dict(told)
-        if not path.is_file():
-            continue
-        column = _ids_in(path.name, told, record)
+    spelled = wanted.in_cells
+    files = {Path(str(told["name"])).name: dict(told) for told in record.get("files", [])}
+    changed = []
+    for path, column in _files(folder, record):
         content, found = list_without(path, spelled.keys(), told={_ID: column})
         if not found:
             continue
+        rows = sum(found.values())
         if not dry_run:
             with refusals(path):
                 write_whole(path, content)
-            files[path.name].update(rows=int(told["rows"]) - sum(found.values()), sha256=digest_of(path))
-        yield path, {spelled[one]: rows for one, rows in found.items()}
-    changed = {name: told for name, told in files.items() if told not in record.get("files", [])}
+            files[path.name].update(rows=int(files[path.name]["rows"]) - rows, sha256=digest_of(path))
+            changed.append(path.name)
+        wanted.saw(spelled[one] for one in found)
+        yield f"{shown(path, home)}: {counted(rows, 'row')} {done('removed', dry_run)}."
     if changed:
         at = datetime.now(tz=UTC).isoformat(timespec="seconds")
         forgotten = [*record.get("forgotten", []), {"at": at, "files": sorted(changed)}]
         with refusals(folder / RECORD):
             write_record(folder / RECORD, {**record, "files": list(files.values()), "forgotten": forgotten})
+
+
+def forget_in_list(path: Path, wanted: Wanted, home: Path, *, told: Mapping[str, str], dry_run: bool) -> Iterator[str]:
+    """Take customers out of a list that was sent with ``--customers``.
+
+    Parameters
+    ----------
+    path : Path
+        Of the list; outside the home it is named and left alone.
+    wanted : Wanted
+        Who.
+    home : Path
+        Within which files are changed.
+    told : mapping
+        ``customer_id`` to the name that the column of ids may have.
+    dry_run : bool
+        Whether to look only.
+
+    Yields
+    ------
+    str
+        One line if it names some of them.
+    """
+    content, found = list_without(path, wanted.ids, told=told)
+    if not found:
+        return
+    wanted.saw(found)
+    if not path.resolve().is_relative_to(home.resolve()):
+        yield f"{path}: this list names {len(found):,} of these; it lies elsewhere and was not touched."
+        return
+    if not dry_run:
+        write_whole(path, content)
+    yield f"{shown(path, home)}: {counted(sum(found.values()), 'row')} {done('removed', dry_run)}."
+
+
+def other_lists(
+    home: Path, wanted: Wanted, made: Made, *, skip: Collection[str], known: Collection[Path]
+) -> Iterator[str]:
+    """Name CSV files with a column of ids that no record tells of, such as a list that was copied.
+
+    Parameters
+    ----------
+    home : Path
+        Is searched, but for hidden folders.
+    wanted : Wanted
+        Who.
+    made : mapping of Path to mapping
+        From `folders_of_lists`.
+    skip : collection of str
+        Folders of the home that hold no customer.
+    known : collection of Path
+        Further files that were looked through.
+
+    Yields
+    ------
+    str
+        A line per file that names some of them; none is touched.
+    """
+    ours = [file for folder, record in made.items() for file in _files(folder, record)]
+    headings = {*id_headings(), *(column for _, column in ours)}
+    looked_through = {path.resolve() for path in (*known, *(path for path, _ in ours))}
+    spelled = wanted.in_cells
+    for path in _csv_files(home, skip):
+        if path.resolve() in looked_through:
+            continue
+        try:
+            found = ids_in_csv(path, headings, spelled.keys())
+        except InputError:
+            yield f"{shown(path, home)}: cannot be read; see for yourself whether it names them."
+            continue
+        if found:
+            wanted.saw(spelled[one] for one in found)
+            names = len({spelled[one] for one in found})
+            yield f"{shown(path, home)}: names {names:,} of these; no record tells of this file: it was not touched."
+
+
+def _csv_files(home: Path, skip: Collection[str]) -> Iterator[Path]:
+    for folder, folders, names in os.walk(home):
+        here = Path(folder)
+        hidden = {name for name in folders if name.startswith(".")} | ({*skip} if here == home else set())
+        folders[:] = sorted({*folders} - hidden)
+        yield from (here / name for name in sorted(names) if name.lower().endswith(".csv") and name[0] != ".")

@@ -31,14 +31,24 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None if the folder holds none that this version knows.
+        None if the folder holds none that this version knows, or one that was changed by hand.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     is_ours = isinstance(record, dict) and record.get("schema") == SCHEMA and record.get("command") == "lists"
-    return record if is_ours else None
+    files = record.get("files") if is_ours else None
+    return record if isinstance(files, list) and all(_is_file(told) for told in files) else None
+
+
+def _is_file(told: Any) -> bool:
+    """Whether it tells of a file in the folder and of its rows; earlier versions told the column of ids elsewhere."""
+    if not isinstance(told, dict):
+        return False
+    name, rows, column = told.get("name"), told.get("rows"), told.get("id_column", "")
+    is_here = isinstance(name, str) and Path(name).name == name
+    return is_here and isinstance(rows, int) and isinstance(column, str)
 
 
 def ids_of_ours(path: Path) -> str | None:
@@ -145,7 +155,7 @@ def _require_ours(out: Path) -> None:
         raise InputError(f"--out {out}: that is a file. Name a folder for the lists.")
     there = sorted(path.name for path in out.iterdir())
     record = read_record(out)
-    theirs = {RECORD, *(file["name"] for file in (record or {}).get("files", []))}
+    theirs = {RECORD, *(file["name"] for file in record["files"])} if record else set()
     others = [name for name in there if name not in theirs]
     if others:
         raise InputError(

@@ -7,13 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.errors import InputError
+from repurchase.errors import InputError, first_few
 from repurchase.estimators.tiers import LOST
 from repurchase.jobs.customers import id_column
 from repurchase.jobs.intake import workspace
 from repurchase.jobs.lists.folder import RECORD, deliver_folder, digest_of, write_record
 from repurchase.jobs.lists.record import Asked, Made, record_of
 from repurchase.jobs.products.refills import Refills, find_refills
+from repurchase.jobs.scored import scores_of
 from repurchase.marketing.cells import csv_bytes, locale_of
 from repurchase.marketing.contacts import ROLES, Contacts, read_contacts
 from repurchase.marketing.list_rules import ListRules
@@ -32,7 +33,7 @@ from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import plain
 from repurchase.report.language import speaking
 from repurchase.report.list_texts import repair_told, rows_told, with_headings
-from repurchase.report.reading import Facts, gather, read_run, read_scores
+from repurchase.report.reading import Facts
 from repurchase.settings import Settings
 from repurchase.tables import scores_table
 
@@ -100,24 +101,7 @@ def lists(scores: Path, *, out: Path, asked: Asked, rules: ListRules, settings: 
 
 
 def _facts(path: Path) -> Facts:
-    scores = read_scores(path)
-    run, why_not = read_run(path)
-    if why_not and path.with_suffix(".run.json").is_file():
-        raise InputError(f"{path}: scores of another version: {why_not} Score again with this version.")
-    facts = gather(scores, run, name=str(path))
-    versions = facts.scores["model_version"].unique().sort().to_list()
-    days = facts.scores["as_of"].unique().sort().to_list()
-    if len(versions) > 1 or len(days) > 1:
-        raise InputError(
-            f"{path}: scores of {len(versions)} models ({', '.join(versions)}) and {len(days)} days in one table. "
-            "Send what one run of `repurchase score` wrote."
-        )
-    if not facts.scores.height:
-        raise InputError(f"{path}: no customers. Send what `repurchase score` wrote.")
-    if run and str(run.get("model_version")) != versions[0]:
-        raise InputError(
-            f"{path}: scores of another version: model {versions[0]}, but their record says {run.get('model_version')}."
-        )
+    facts = scores_of(path)
     return Facts(facts.scores.select(scores_table(facts.horizons).names), facts.run, facts.horizons)
 
 
@@ -196,11 +180,28 @@ def _contacts(path: Path, rules: ListRules, settings: Settings, facts: Facts) ->
     rows = read_table(path)
     column = _ids_of(rows.columns, settings, path)
     contacts = read_contacts(rows, id_column=column, told=rules.contacts, source=str(path))
+    _require_addresses(contacts, rows.columns, rules.mail_tool, path)
     return Contacts(
         contacts.rows.with_columns(_as_scored(contacts.rows["customer_id"], facts, path)),
         contacts.repair.with_columns(_as_scored(contacts.repair["customer_id"], facts, path)),
         contacts.n_rows,
         contacts.without_id,
+    )
+
+
+def _require_addresses(contacts: Contacts, columns: list[str], mail_tool: str, path: Path) -> None:
+    needed = ("email", "phone", "address") if mail_tool == "plain" else ("email",)
+    if any(contacts.has(role) for role in needed):
+        return
+    found = f"Found: {first_few(columns, shown=12)}. "
+    advice = 'Name it email, or say which it is: [lists.contacts] email = "…".'
+    if mail_tool == "plain":
+        raise InputError(
+            f"{path}: no column of e-mail addresses, telephone numbers or postal addresses, so nobody can be reached. "
+            f"{found}{advice.replace(' it ', ' one ', 1)}"
+        )
+    raise InputError(
+        f"{path}: no column of e-mail addresses, without which {mail_tool} reaches nobody. {found}{advice}"
     )
 
 
@@ -220,7 +221,7 @@ def _ids_of(columns: list[str], settings: Settings, path: Path) -> str:
     try:
         return id_column([name for name in columns if name not in addresses], told=settings.columns, path=path)
     except InputError:
-        return id_column(columns, told=settings.columns, path=path)
+        return id_column(columns, told=settings.columns, path=path, option=True)
 
 
 def _as_scored(ids: pl.Series, facts: Facts, path: Path) -> pl.Series:

@@ -20,6 +20,8 @@ __all__ = ["WITHIN_DAYS", "GoodsPart", "Shelf"]
 
 WITHIN_DAYS = 30
 """Days ahead within which a product that runs out is called due."""
+KINDS = ("name", "category", "brand")
+"""What a log may say of a product; where it says several things, the latest holds."""
 _NAMES = ("productname", "lineitemname", "itemname", "producttitle", "description", "title", "varenavn", "artikel")
 _BRANDS = (
     "brand",
@@ -41,18 +43,18 @@ _BRANDS = (
 
 @dataclass(frozen=True)
 class GoodsPart:
-    """Of some customers: on which days they bought which product, and how products are called and sorted.
+    """Of some customers: on which days they bought which product, and what products were called and when.
 
     Parameters
     ----------
     days : DataFrame
         See ``refill.PRODUCT_DAYS``.
-    products : DataFrame
-        ``product_id``, ``name``, ``category``, ``brand``; null where the log does not say.
+    told : DataFrame
+        ``product_id``, ``kind`` (of ``KINDS``), ``value``, and when it was last ``seen``: one row per value.
     """
 
     days: pl.DataFrame
-    products: pl.DataFrame
+    told: pl.DataFrame
 
     @classmethod
     def of(cls, lines: CleanLines, as_of: date) -> "GoodsPart":
@@ -81,8 +83,10 @@ class GoodsPart:
         )
         bought = named.filter(sold & goods)
         days = bought.select("customer_id", "product_id", day=pl.col("order_date").dt.date()).unique()
-        products = bought.group_by("product_id", maintain_order=True).agg(pl.col("name", "category", "brand").last())
-        return cls(days, products)
+        long = bought.unpivot(KINDS, index=["product_id", "order_date"], variable_name="kind").filter(
+            pl.col("value").is_not_null() & (pl.col("value") != "")
+        )
+        return cls(days, long.group_by("product_id", "kind", "value").agg(seen=pl.col("order_date").max()))
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Shelf:
         return pl.concat(product_gaps(part.days, as_of=self.as_of) for part in self.parts)
 
     @cached_property
-    def due(self) -> pl.DataFrame:
+    def due_soon(self) -> pl.DataFrame:
         """What runs out within these days (see ``refill.due_soon``)."""
         chances = due_products(self.gaps, refill_rates(self.gaps), as_of=self.as_of, within_days=self.within_days)
         return due_soon(chances, as_of=self.as_of, within_days=self.within_days)
@@ -117,20 +121,23 @@ class Shelf:
     @cached_property
     def rhythm(self) -> pl.DataFrame:
         """The products that most customers bought again (see ``product_rhythm``)."""
-        return product_rhythm(self.gaps, due=self.due)
+        return product_rhythm(self.gaps, due=self.due_soon)
 
     @cached_property
     def products(self) -> pl.DataFrame:
-        """``product_id``, ``name``, ``category``, ``brand``."""
-        return pl.concat(part.products for part in self.parts).unique("product_id", keep="first", maintain_order=True)
+        """``product_id``, ``name``, ``category``, ``brand`` as last seen; null where the log does not say."""
+        told = pl.concat(part.told for part in self.parts).sort("product_id", "kind", "seen", "value")
+        last = told.unique(["product_id", "kind"], keep="last", maintain_order=True)
+        products = self.gaps.select("product_id").unique().sort("product_id")
+        for kind in KINDS:
+            of_kind = last.filter(pl.col("kind") == kind).select("product_id", pl.col("value").alias(kind))
+            products = products.join(of_kind, on="product_id", how="left", maintain_order="left")
+        return products
 
     @cached_property
     def kinds(self) -> Mapping[str, Mapping[str, str]]:
         """Category and brand of the products that have one."""
-        return {
-            kind: dict(self.products.drop_nulls(kind).select("product_id", kind).iter_rows())
-            for kind in ("category", "brand")
-        }
+        return {kind: dict(self.products.drop_nulls(kind).select("product_id", kind).iter_rows()) for kind in KINDS[1:]}
 
     @cached_property
     def called(self) -> Mapping[str, str]:

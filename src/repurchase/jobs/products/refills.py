@@ -11,7 +11,7 @@ from repurchase.errors import InputError
 from repurchase.jobs.products.goods import WITHIN_DAYS, GoodsPart, Shelf
 from repurchase.jobs.products.lines import clean_lines
 from repurchase.marketing.companions import LEAST_LIFT, LEAST_SUPPORT
-from repurchase.marketing.refill import DUE_CHANCE, DUE_PURCHASES, due_now
+from repurchase.marketing.refill import DUE_CHANCE, DUE_PURCHASES, likeliest_due
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.pseudonyms import IdKey, veiled
 from repurchase.orders.sources import open_orders
@@ -85,7 +85,7 @@ def find_refills(
     gaps = shelf.gaps
     if not gaps.height:
         raise InputError(f"{log.source}: no purchase of a named product by {as_of}.")
-    due = due_now(shelf.due, as_of=as_of, within_days=within_days)
+    due = likeliest_due(shelf.due_soon)
     goes_with = shelf.companions(due["product_id"].unique())
     related = " or ".join(kind for kind, known in shelf.kinds.items() if known)
     return Refills(

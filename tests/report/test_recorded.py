@@ -1,0 +1,63 @@
+"""The record of a run: what was written passes, what was changed is named."""
+
+from typing import Any
+
+import pytest
+
+from repurchase.estimators.tiers import Tiers
+from repurchase.report.recorded import misshapen
+
+TIERS = Tiers(risk_horizon_days=90, high_value=50.0, second_purchase_days=60.0, worth_winning=0.1)
+
+
+@pytest.fixture
+def written(run: dict[str, Any]) -> dict[str, Any]:
+    return run | {"tiers": TIERS.to_dict()}
+
+
+def test_what_is_written_passes(written: dict[str, Any]) -> None:
+    assert misshapen(written) is None
+    assert misshapen(written | dict.fromkeys(("tiers", "drift", "evaluation"))) is None
+    assert misshapen(written | {"cleaning": {}, "measures": {}, "evaluation": {}}) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("tiers", "x"),
+        ("tiers", {"high_value": 1.0}),
+        ("tiers.high_value", "a"),
+        ("tiers.risk_horizon_days", "abc"),
+        ("tiers.risk_horizon_days", True),
+        ("tiers.late_from", None),
+        ("evaluation", "x"),
+        ("evaluation.grade", 5),
+        ("evaluation.reasons", "one"),
+        ("evaluation.horizons.0", 1),
+        ("evaluation.horizons.0.horizon_days", None),
+        ("evaluation.horizons.0.model.ece", float("nan")),
+        ("evaluation.calibration.0.bins.0", {"n": 5}),
+        ("evaluation.gains.0.buyers_share", [0.5, "all"]),
+        ("measures", [1]),
+        ("measures.as_of", "today"),
+        ("measures.monthly.0.month", "2024-13"),
+        ("measures.repeat_within", {"soon": 0.5}),
+        ("measures.cohorts.0.active_share", None),
+        ("measures.cohort_period", "decade"),
+        ("cleaning.reasons.0", {"rows": 5}),
+        ("cleaning.n_raw", -1),
+        ("orders.columns", {"customer_id": 3}),
+        ("outputs", []),
+        ("notes", {"0": "a note"}),
+        ("currency", 5),
+    ],
+)
+def test_what_was_changed_is_named(written: dict[str, Any], place: str, value: object) -> None:
+    *path, last = place.split(".")
+    within: Any = written
+    for name in path:
+        within = within[int(name) if isinstance(within, list) else name]
+    within[int(last) if isinstance(within, list) else last] = value
+    found = misshapen(written)
+    assert found is not None
+    assert found.replace("[", ".").replace("]", "").startswith(place)
