@@ -96,7 +96,7 @@ def files_that_differ(desk: Desk) -> Path:
 # Orders that nobody can use: `check`, `train` and `score` all say so. The line must match.
 UNUSABLE: dict[str, tuple[Arrange, str]] = {
     "empty_file": (lambda desk: desk.write("orders.csv", ""), r"orders\.csv: the file is empty"),
-    "heading_only": (lambda desk: desk.log([]), r"a heading but no orders .*customer_id"),
+    "heading_only": (lambda desk: desk.log([]), r"a heading but no rows .*customer_id"),
     "no_heading": (lambda desk: desk.log(["1,2,2023-01-01,5"] * 3, heading=""), r"first line is data, not a heading"),
     "no_such_file": (lambda desk: desk.folder / "nowhere.csv", r"nowhere\.csv: no such file"),
     "no_such_file_but_a_near_one": (
