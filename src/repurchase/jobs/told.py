@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from repurchase.orders.addresses import DatabaseSource
     from repurchase.settings import Settings
 
-__all__ = ["Home", "Told", "pairs", "reads_orders"]
+__all__ = ["Home", "Told", "calendar_day", "pairs", "reads_orders"]
 
 Home = Annotated[Path, typer.Option(help="Folder that holds models/, mlruns/ and outputs/.")]
 
@@ -109,7 +109,7 @@ def _told(
         "memory_gb": memory_gb,
         "partitions": partitions,
     }
-    return Told(orders_source(orders, query=query, table=table), home, _day(as_of), flags)
+    return Told(orders_source(orders, query=query, table=table), home, calendar_day(as_of, option="--as-of"), flags)
 
 
 def reads_orders(run: Callable[..., None]) -> Callable[..., None]:
@@ -178,10 +178,34 @@ def pairs(text: str | None) -> dict[str, str] | None:
     return {name.strip(): column.strip() for name, _, column in parts}
 
 
-def _day(text: str | None) -> date | None:
+def calendar_day(text: str | None, *, option: str) -> date | None:
+    """Read a day that an option was given.
+
+    Parameters
+    ----------
+    text : str, optional
+        As typed; None means not told.
+    option : str
+        What a message calls it.
+
+    Returns
+    -------
+    date or None
+        The day.
+
+    Raises
+    ------
+    InputError
+        If it is no day.
+
+    Examples
+    --------
+    >>> calendar_day("2024-12-31", option="--as-of")
+    datetime.date(2024, 12, 31)
+    """
     if text is None:
         return None
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a calendar day has no zone
     except ValueError as fault:
-        raise InputError(f"--as-of must be a day such as 2024-12-31. Got '{text}' instead.") from fault
+        raise InputError(f"{option} must be a day such as 2024-12-31. Got '{text}' instead.") from fault

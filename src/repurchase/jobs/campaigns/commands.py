@@ -1,14 +1,12 @@
 """The commands of campaigns and economics: parse, call, print."""
 
-from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from repurchase.errors import InputError
 from repurchase.jobs.commands import Commands
-from repurchase.jobs.told import Home, Told, pairs, reads_orders
+from repurchase.jobs.told import Home, Told, calendar_day, pairs, reads_orders
 
 __all__ = ["campaign_app", "economics_app"]
 
@@ -57,7 +55,7 @@ def plan_campaign(
 
     asked = Asked(
         name=name,
-        day=_day("--day", day),
+        day=calendar_day(day, option="--day"),
         list_file=list_file,
         segments=segment or (),
         horizon_days=horizon,
@@ -92,7 +90,7 @@ def measure_campaign(
     from repurchase.jobs.campaigns.measuring import measure
     from repurchase.jobs.campaigns.words import measured_lines
 
-    begun = _day("--from", from_day)
+    begun = calendar_day(from_day, option="--from")
     made = measure(campaign, told.source, settings=told.settings(), from_day=begun, as_of=told.as_of, out=out)
     _tell(measured_lines(made.record, made.path))
 
@@ -131,12 +129,3 @@ def economics(
 def _tell(lines: list[str]) -> None:
     for line in lines:
         typer.echo(line)
-
-
-def _day(option: str, text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a calendar day has no zone
-    except ValueError as fault:
-        raise InputError(f"{option} must be a day such as 2024-12-31. Got '{text}' instead.") from fault
