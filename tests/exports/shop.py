@@ -1,8 +1,10 @@
 """A generated shop with known customers, orders and money, from which exports of any layout are written."""
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 State = Literal["paid", "pending", "cancelled", "failed", "refunded", "partially_refunded"]
@@ -104,14 +106,40 @@ class Shop:
 
     @property
     def truth(self) -> Truth:
-        sales = [order for order in self.orders if order.net > 0]
+        return self.truth_of(lambda order: order.net)
+
+    def truth_of(self, money: Callable[[Order], int]) -> Truth:
+        """What a correct reading finds where a layout shows ``money`` of an order; at or below 0 it is no sale."""
+        sales = [order for order in self.orders if money(order) > 0]
         return Truth(
             customers=len({order.customer.number for order in sales}),
             orders=len(sales),
-            money=round(sum(order.net for order in sales) / 100, 2),
+            money=round(sum(money(order) for order in sales) / 100, 2),
             first_day=min(order.placed_at for order in sales).date(),
             last_day=max(order.placed_at for order in sales).date(),
         )
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file as a platform writes it, and what a correct reading of it finds.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of files.
+    columns : mapping
+        The setting ``columns`` that a shop owner has to give; empty where the file speaks for itself.
+    truth : Truth
+        What a correct reading finds.
+    also : tuple of Truth
+        Other readings that can be defended, such as line money with shipping where shipping stands beside it.
+    """
+
+    path: Path
+    columns: Mapping[str, str]
+    truth: Truth
+    also: tuple[Truth, ...] = ()
 
 
 def generate_shop(
