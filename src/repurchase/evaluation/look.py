@@ -156,7 +156,7 @@ def look_at(book: Ledger, *, as_of: date, closing: Closing | None = None) -> Loo
     Look
         Of these customers; looks at others can be added.
     """
-    known = replace(book.until(as_of), observed_until=as_of)
+    known = book.until(as_of)
     drawn, few, n_customers = sample_of(known)
     few = few.without(closing)
     shift = closing if closing and few.closing is not None and known.closing is None else None

@@ -20,14 +20,14 @@ class Books:
     ----------
     kept : tuple of Ledger or Path
         In memory, or where `keep_book` put them.
-    observed_until : date
-        Last day observed, inclusive.
+    as_of : date
+        Last day observed, inclusive: no ledger holds anything later, and quiet days up to it are observations.
     has_amounts : bool
         Whether the log knows money.
     """
 
     kept: tuple[Ledger | Path, ...]
-    observed_until: date
+    as_of: date
     has_amounts: bool
 
     def __len__(self) -> int:
@@ -55,12 +55,12 @@ class Books:
             ids.append(book.ids)
             entries.append(book.entries.with_columns((pl.col("customer") + before).cast(pl.UInt32)))
             before += len(book.ids)
-        return Ledger(pl.concat(ids), pl.concat(entries), self.observed_until, self.has_amounts)
+        return Ledger(pl.concat(ids), pl.concat(entries), self.as_of, self.has_amounts)
 
     def _read(self, path: Path) -> Ledger:
         entries = pl.scan_ipc(path / _ENTRIES, glob=False).collect()
         ids = pl.scan_ipc(path / _IDS, glob=False).collect().to_series()
-        return Ledger(ids, entries, self.observed_until, self.has_amounts)
+        return Ledger(ids, entries, self.as_of, self.has_amounts).until(self.as_of)
 
 
 _ENTRIES, _IDS = "entries.arrow", "ids.arrow"

@@ -209,12 +209,10 @@ def _at_once(log: OrderLog, settings: Settings, as_of: date | None) -> Intake:
     ruled = _rulings(reading.facts, log, settings)
     judged = clean_rows(rows, reading, log.layout, ruled, settings=settings)
     require_sales(judged.tally, source=log.source)
-    until = max(judged.tally.days)
-    book = replace(ledger_of(judged.kept, observed_until=until), has_amounts=ruled.has_amounts)
-    books = Books((book,), until, ruled.has_amounts)
-    return _intake(
-        log, judged.tally, books, judged.set_aside.lazy(), settled=_Settled(forms, reading.facts, ruled), as_of=as_of
-    )
+    day = resolve_as_of(judged.tally.days, as_of=as_of)
+    book = replace(ledger_of(judged.kept, observed_until=day), has_amounts=ruled.has_amounts)
+    books = Books((book.until(day),), day, ruled.has_amounts)
+    return _intake(log, judged.tally, books, judged.set_aside.lazy(), settled=_Settled(forms, reading.facts, ruled))
 
 
 def _in_partitions(
@@ -237,9 +235,10 @@ def _in_partitions(
         aside.append(_keep_aside(judged, folder / "aside" / f"{number:05d}.parquet"))
         on_progress(number + 1, spill.partitions)
     require_sales(tally, source=log.source)
-    books = Books(tuple(book for book in kept if book), max(tally.days), ruled.has_amounts)
+    day = resolve_as_of(tally.days, as_of=as_of)
+    books = Books(tuple(book for book in kept if book), day, ruled.has_amounts)
     set_aside = pl.concat([pl.scan_parquet(part, glob=False, hive_partitioning=False) for part in aside])
-    return _intake(log, tally, books, set_aside, settled=_Settled(forms, facts, ruled), as_of=as_of)
+    return _intake(log, tally, books, set_aside, settled=_Settled(forms, facts, ruled))
 
 
 def _keep(judged: Judged, folder: Path, ruled: Rulings) -> Path | None:
@@ -259,13 +258,11 @@ def _rulings(facts: Facts, log: OrderLog, settings: Settings) -> Rulings:
     return rulings(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
 
 
-def _intake(
-    log: OrderLog, tally: Tally, books: Books, set_aside: pl.LazyFrame, *, settled: _Settled, as_of: date | None
-) -> Intake:
+def _intake(log: OrderLog, tally: Tally, books: Books, set_aside: pl.LazyFrame, *, settled: _Settled) -> Intake:
     forms, facts, ruled = settled
     notes = (*log.notes, *forms.notes, *facts.notes(log.layout))
     report = tally.report(log.layout, ruled, notes=notes)
-    return Intake(log, report, tally, books, set_aside, resolve_as_of(tally.days, as_of=as_of))
+    return Intake(log, report, tally, books, set_aside, books.as_of)
 
 
 def check_orders(

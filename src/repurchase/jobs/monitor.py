@@ -124,7 +124,7 @@ def monitor(
             _require_later(past, intake, scores)
             counts.update(intake.counts)
         with steps.step("Comparing with what came") as counts:
-            book = intake.books.whole().until(intake.as_of)
+            book = intake.books.whole()
             if past.key is not None:
                 book = replace(book, ids=pseudonymise(book.ids, past.key))
             delivered = deliver(past.facts.scores, book, as_of=past.as_of)

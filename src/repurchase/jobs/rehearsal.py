@@ -137,7 +137,7 @@ def rehearse_train(
     with workspace() as folder, steps.step("Reading and cleaning orders") as counts:
         intake = take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
         counts.update(intake.counts)
-        book = intake.books.whole().until(intake.as_of)
+        book = intake.books.whole()
         require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
     horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
     cuts = Cuts(book, horizons=horizons)

@@ -148,7 +148,6 @@ def _taught(cluster: "Cluster", intake: Intake, settings: Settings) -> "Taught":
 
 
 def _cuts(book: Ledger, intake: Intake, settings: Settings) -> Cuts:
-    book = book.until(intake.as_of)
     horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
     return Cuts(book, horizons=horizons)
 

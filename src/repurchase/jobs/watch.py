@@ -45,9 +45,7 @@ def training_profile(
     return profile_of(book, as_of=intake.as_of, closing=closing, set_aside_share=share, look=look)
 
 
-def drift_of(
-    bundle: LoadedBundle, intake: Intake, *, as_of: date | None = None, look: Look | None = None
-) -> dict[str, Any]:
+def drift_of(bundle: LoadedBundle, intake: Intake, *, look: Look | None = None) -> dict[str, Any]:
     """Compare orders with those a model learned from.
 
     Parameters
@@ -56,8 +54,6 @@ def drift_of(
         The model.
     intake : Intake
         The orders.
-    as_of : date, optional
-        Day to look at; default the intake's own.
     look : Look, optional
         What was seen, if that is known already.
 
@@ -66,9 +62,8 @@ def drift_of(
     dict
         See `evaluation.drift.drift_from`; ``known`` is False for a model that was kept without a profile.
     """
-    day = as_of or intake.as_of
     if look is None and _readable(bundle):
-        look = reduce(add, (look_for(bundle, book, as_of=day) for book in intake.books))
+        look = reduce(add, (look_for(bundle, book, as_of=intake.as_of) for book in intake.books))
     return drift_between(bundle, look, set_aside_share=_set_aside_share(intake))
 
 

@@ -61,8 +61,8 @@ class ClusterBooks(Books):
 
     @property
     def day(self) -> Day:
-        """What is known of the whole log, on its last day."""
-        return Day(self.observed_until, self.observed_until, self.has_amounts)
+        """The last day observed, and whether the whole log has money."""
+        return Day(self.as_of, self.has_amounts)
 
     def told(self, *kinds: str) -> "DataFrame":
         """Choose notes.
@@ -88,13 +88,13 @@ class ClusterBooks(Books):
 
     def _book(self, rows: "list[Row]") -> Ledger | None:
         pairs = ((row["kind"], bytes(row["content"])) for row in rows)
-        return book_of(pairs, observed_until=self.observed_until, has_amounts=self.has_amounts)
+        return book_of(pairs, as_of=self.as_of, has_amounts=self.has_amounts)
 
     def _empty(self) -> Ledger:
         entries = {name: pl.Int32() for name in ("known", "day")}
         sums = dict.fromkeys(("spend", "orders", "lines", "quantity", "discount"), pl.Int64())
         nobody = pl.DataFrame(schema={"customer": pl.UInt32(), **entries, **sums})
-        return Ledger(pl.Series("customer_id", dtype=pl.String()), nobody, self.observed_until, self.has_amounts)
+        return Ledger(pl.Series("customer_id", dtype=pl.String()), nobody, self.as_of, self.has_amounts)
 
 
 def books_of(intake: Intake) -> ClusterBooks:

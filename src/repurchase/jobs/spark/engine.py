@@ -165,12 +165,13 @@ class Cluster:
         notes, partitions = self._shared_out(log, found, replace(reading, ruled=ruled))
         tally = reduce(add, (opened(row["content"]) for row in rows_of(of_kind(notes, "tally"))), Tally())
         require_sales(tally, source=log.source)
-        books = ClusterBooks((), max(tally.days), ruled.has_amounts, notes, partitions)
+        day = resolve_as_of(tally.days, as_of=as_of)
+        books = ClusterBooks((), day, ruled.has_amounts, notes, partitions)
         said = (*log.notes, *forms.notes, *facts.notes(log.layout))
         report = tally.report(log.layout, ruled, notes=said)
         aside = fetched(of_kind(notes, "aside"), folder / "aside")
         set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
-        return Intake(plain, report, tally, books, set_aside, resolve_as_of(tally.days, as_of=as_of))
+        return Intake(plain, report, tally, books, set_aside, day)
 
     def score(
         self,
@@ -202,7 +203,7 @@ class Cluster:
             Rows sorted by customer.
         """
         books, as_of = books_of(intake), intake.as_of
-        asked = Asked(state, replace(books.day, as_of=as_of), customers)
+        asked = Asked(state, books.day, customers)
         with made_there(books.told("ids", "entries").mapInArrow(partial(score_partition, asked=asked), NOTE)) as made:
             counts = sum(opened_one_by_one(of_kind(made, "counts")), Counts.none(as_of))
             looks = opened_one_by_one(of_kind(made, "look"))

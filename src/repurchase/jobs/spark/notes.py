@@ -118,15 +118,15 @@ def frame_of(content: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(content))
 
 
-def book_of(notes: Iterable[tuple[str, bytes]], *, observed_until: date, has_amounts: bool) -> Ledger | None:
+def book_of(notes: Iterable[tuple[str, bytes]], *, as_of: date, has_amounts: bool) -> Ledger | None:
     """Put a partition's ledger together.
 
     Parameters
     ----------
     notes : iterable of (str, bytes)
         Kind and content, in order.
-    observed_until : date
-        Last day of the log.
+    as_of : date
+        Last day observed, inclusive; what became known later is left out.
     has_amounts : bool
         Whether it knows money.
 
@@ -142,7 +142,7 @@ def book_of(notes: Iterable[tuple[str, bytes]], *, observed_until: date, has_amo
     if not found["ids"]:
         return None
     ids, entries = pl.concat(found["ids"]).to_series(), pl.concat(found["entries"])
-    return Ledger(ids, entries, observed_until, has_amounts)
+    return Ledger(ids, entries, as_of, has_amounts).until(as_of)
 
 
 def _row(kind: str, content: bytes, part: int) -> pa.RecordBatch:

@@ -32,15 +32,12 @@ class Day:
     Parameters
     ----------
     as_of : date
-        Last day known, inclusive.
-    observed_until : date
-        Last day of the log.
+        Last day observed, inclusive.
     has_amounts : bool
         Whether the log knows money.
     """
 
     as_of: date
-    observed_until: date
     has_amounts: bool
 
 
@@ -151,8 +148,7 @@ def gather_lessons(batches: Batches, day: Day, closing: Closing | None) -> Batch
     RecordBatch
         One note: `Lessons`.
     """
-    for whole, number in _books(batches, day):
-        book = whole.until(day.as_of)
+    for book, number in _books(batches, day):
         cut = Cut(book.without(closing).history(day.as_of))
         came_back = (cut.rfm[0] > 0) & book.has_amounts
         look = look_at(book, as_of=day.as_of, closing=closing)
@@ -186,7 +182,7 @@ def _books(batches: Batches, day: Day) -> Iterator[tuple[Ledger, int]]:
     """Put a partition's ledger together, if it has one."""
     notes = [row for batch in batches for row in batch.to_pylist()]
     pairs = ((row["kind"], row["content"]) for row in notes)
-    book = book_of(pairs, observed_until=day.observed_until, has_amounts=day.has_amounts)
+    book = book_of(pairs, as_of=day.as_of, has_amounts=day.has_amounts)
     if book is not None:
         yield book, notes[0]["part"]
 

@@ -85,9 +85,8 @@ def teach(cluster: Cluster, intake: Intake, *, most: int) -> Taught:
     """
     book = _sample(intake, most=most)
     books = books_of(intake)
-    day = replace(books.day, as_of=intake.as_of)
-    closing = book.until(intake.as_of).find_closing()
-    gathered = books.told("ids", "entries").mapInArrow(partial(gather_lessons, day=day, closing=closing), NOTE)
+    closing = book.find_closing()
+    gathered = books.told("ids", "entries").mapInArrow(partial(gather_lessons, day=books.day, closing=closing), NOTE)
     with made_there(gathered) as made:
         lessons = _pooled_lessons(opened_one_by_one(made))
     rows, counts = lessons.rfm, lessons.counts
@@ -150,7 +149,7 @@ def _sample(intake: Intake, *, most: int) -> Ledger:
     for row in rows_of(drawn):
         parts.setdefault(row["part"], []).append((row["kind"], bytes(row["content"])))
     made = (
-        book_of(parts[number], observed_until=books.observed_until, has_amounts=books.has_amounts)
+        book_of(parts[number], as_of=books.as_of, has_amounts=books.has_amounts)
         for number in sorted(parts)
     )
     found = [book for book in made if book]
