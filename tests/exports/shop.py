@@ -9,7 +9,7 @@ from typing import Literal
 
 State = Literal["paid", "pending", "cancelled", "failed", "refunded", "partially_refunded"]
 SALE_STATES: tuple[State, ...] = ("paid", "refunded", "partially_refunded")
-_FIRST_DAY = datetime(2023, 3, 1)
+_FIRST_DAY = datetime.fromisoformat("2023-03-01")
 _DAYS = 480
 _FIRST_NAMES = ("Anna", "José", "Łukasz", "Ingrid", "Zoë", "Peter", "Мария", "Sofía", "Jürgen", "Marie-Claire")
 _LAST_NAMES = (
@@ -150,6 +150,7 @@ def generate_shop(
     refunds: float = 0.0,
     extras: bool = False,
     whole_money: bool = False,
+    price_level: int = 1,
 ) -> Shop:
     """Generate a shop.
 
@@ -165,10 +166,14 @@ def generate_shop(
         Whether orders carry shipping and discounts.
     whole_money : bool
         Whether prices have no cents.
+    price_level : int
+        Factor on every price; 1 gives prices about 12.00, so that no amount needs a thousands separator.
     """
     rng = random.Random(random_state)
     unit = 100 if whole_money else 1
-    prices = {f"SKU{n:02d}": max(1, round(rng.lognormvariate(2.5, 0.6) * 100 / unit)) * unit for n in range(30)}
+    prices = {
+        f"SKU{n:02d}": max(1, round(rng.lognormvariate(2.5, 0.6) * 100 / unit)) * unit * price_level for n in range(30)
+    }
     placed = []
     for number in range(n_customers):
         customer = Customer(number, rng.choice(_FIRST_NAMES), rng.choice(_LAST_NAMES))
