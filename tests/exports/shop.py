@@ -81,9 +81,14 @@ class Order:
         return self.goods + self.shipping - self.discount
 
     @property
+    def paid(self) -> int:
+        """What was paid at first; 0 where no sale came about."""
+        return self.total if self.state in SALE_STATES else 0
+
+    @property
     def net(self) -> int:
         """What the shop kept; 0 where no sale came about."""
-        return self.total - self.refunded if self.state in SALE_STATES else 0
+        return self.paid - self.refunded if self.paid else 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,11 @@ class Shop:
 
     orders: tuple[Order, ...]
     currency: str = "EUR"
+
+    @property
+    def sold(self) -> tuple[Order, ...]:
+        """Orders that were paid, whether or not they were paid back."""
+        return tuple(order for order in self.orders if order.state in SALE_STATES)
 
     @property
     def truth(self) -> Truth:

@@ -1,0 +1,34 @@
+"""How the reading of an export is compared with the truth."""
+
+from repurchase.jobs.intake import take_in, workspace
+from repurchase.settings import Settings
+from tests.exports.shop import Export, Truth
+
+
+def read_export(export: Export) -> Truth:
+    """What the program finds in an export.
+
+    Raises
+    ------
+    repurchase.errors.InputError
+        If it refuses.
+    """
+    with workspace() as folder:
+        intake = take_in(str(export.path), settings=Settings(columns=dict(export.columns)), folder=folder)
+        report = intake.report
+        assert report.n_customers is not None
+        assert report.first_day is not None
+        assert report.last_day is not None
+        return Truth(
+            report.n_customers,
+            report.n_orders or 0,
+            round(intake.tally.sales_total, 2),
+            report.first_day,
+            report.last_day,
+        )
+
+
+def assert_read_right(export: Export) -> None:
+    """Compare with the truth, or another reading that can be defended."""
+    found = read_export(export)
+    assert found in {export.truth, *export.also}, f"found {found}, right {export.truth}"
