@@ -89,6 +89,10 @@ bench-speed: $(STAMP) ## time and memory beside lifetimes, on generated orders o
 bench-start: $(STAMP) ## how long --help and a score of CDNOW take
 	@$(BIN)/python -m benchmarks.start
 
+.PHONY: bench-reading
+bench-reading: $(STAMP) ## how many random exports are read right, refused, or read wrong
+	@$(BIN)/python -m benchmarks.reading
+
 .PHONY: lock
 lock: $(STAMP) ## resolve the dependencies anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra sql --extra spark --generate-hashes --universal --python-version 3.11 \
