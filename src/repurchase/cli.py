@@ -127,12 +127,11 @@ def train(
         with chosen_engine(engine, master, spark_conf, dry_run=True), _watching() as steps:
             _tell(rehearse_train(told.source, settings=settings, as_of=told.as_of, steps=steps))
         return
-    from repurchase.jobs.summary import training_lines
     from repurchase.jobs.train import train as run
 
     with chosen_engine(engine, master, spark_conf) as cluster, _watching() as steps:
         trained = run(told.source, settings=settings, as_of=told.as_of, steps=steps, cluster=cluster)
-    _tell(training_lines(trained))
+    _tell(trained.summary)
 
 
 @app.command()

@@ -17,6 +17,7 @@ __all__ = [
     "ORDERS",
     "RFM",
     "SCORES",
+    "STATUSES",
     "Column",
     "Frame",
     "Table",
@@ -201,7 +202,9 @@ RFM = Table(
     columns=(Column("customer_id", pl.String(), "who"), *_HISTORY),
 )
 
-_STATUS = ("scored", "no_history")
+STATUSES = ("scored", "no_history", "no_purchases")
+"""Of a row of the scores. ``no_history``: nothing known of the customer by `as_of`. ``no_purchases``: orders, but no
+purchase day, as all was returned or cost nothing; ``orders`` and ``spend_total`` are filled, predictions are not."""
 
 
 def horizon_columns(horizon_days: int) -> tuple[Column, ...]:
@@ -258,7 +261,7 @@ def scores_table(horizons: Iterable[int]) -> Table:
             Column("customer_id", pl.String(), "who"),
             Column("as_of", pl.Date(), "last day observed, inclusive"),
             Column("model_version", pl.String(), "which model"),
-            Column("status", pl.String(), f"one of {', '.join(_STATUS)}"),
+            Column("status", pl.String(), f"one of {', '.join(STATUSES)}"),
             *_HISTORY,
             _share("p_alive", "MBG/NBD: still a customer at all; not churn"),
             *per_horizon,

@@ -15,7 +15,7 @@ from repurchase.estimators.explain import Explanation
 from repurchase.estimators.forecaster import Forecaster
 from repurchase.estimators.predictor import BLOCK, Prediction, Predictor, in_blocks
 from repurchase.estimators.ranges import SpendSpread
-from repurchase.estimators.scores import Judged, for_customers, judge, scores_frame
+from repurchase.estimators.scores import Judged, for_customers, judge, scores_frame, with_no_purchases
 from repurchase.estimators.tiers import Tiers
 from repurchase.estimators.timing import Waits
 from repurchase.features.closing import Closing
@@ -93,7 +93,8 @@ class FittedModel:
         as_of : date
             Last day known, inclusive.
         customers : sequence of str, optional
-            Whom to score, each once; without it everyone with a purchase day by ``as_of``.
+            Whom to score, each once; without it everyone with an order by ``as_of``. Who has orders but no purchase
+            day gets a row with status ``no_purchases`` and nothing predicted.
         n_jobs : int, optional
             Threads.
         customers_per_block : int, optional
@@ -114,6 +115,7 @@ class FittedModel:
                 f"orders: no amount in any of {book.entries['lines'].sum():,} rows, but the model learned from "
                 "amounts. Send orders with amounts, or train on orders without."
             )
+        asked = None
         own, opened = book.history(as_of), book.without(self.closing)
         history = own if opened is book else opened.history(as_of)
         if customers is not None:
@@ -130,6 +132,7 @@ class FittedModel:
             horizons=self.horizons,
             model_version=self.version,
         )
+        scores = with_no_purchases(scores, book, history, customers=asked, model_version=self.version)
         if customers is None:
             return scores
         return for_customers(scores, customers, as_of=as_of, model_version=self.version)

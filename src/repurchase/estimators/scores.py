@@ -14,11 +14,12 @@ from repurchase.estimators.predictor import Prediction
 from repurchase.estimators.reasons import figures_of, ranked, told
 from repurchase.estimators.tiers import Label, Tiers, label, words_of
 from repurchase.estimators.timing import WITHIN_DAYS
-from repurchase.features.history import History, day_number
+from repurchase.features.history import MONEY, History, Ints, day_number
 from repurchase.features.rfm import rfm
+from repurchase.features.timeline import Ledger
 from repurchase.tables import scores_table
 
-__all__ = ["Judged", "for_customers", "judge", "scores_frame", "value_of"]
+__all__ = ["Judged", "for_customers", "judge", "scores_frame", "value_of", "with_no_purchases"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
@@ -152,6 +153,49 @@ def scores_frame(
         values.alias(name) for name, values in columns.items()
     )
     return table.check(frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()))
+
+
+def with_no_purchases(
+    scores: pl.DataFrame, book: Ledger, history: History, *, customers: Ints | None = None, model_version: str
+) -> pl.DataFrame:
+    """Add a row for every customer who has orders but no purchase day, as all was returned or cost nothing.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Of the customers of ``history``, sorted by id.
+    book : Ledger
+        The orders.
+    history : History
+        Customers with a purchase day.
+    customers : int array, optional
+        Codes of those who may be added; default everyone.
+    model_version : str
+        Which model.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by id. What is known is filled (``orders``, ``spend_total``), what is predicted is not.
+    """
+    entries = book.until(history.as_of).entries
+    added = np.full(len(book.ids), customers is None)
+    if customers is not None:
+        added[customers] = True
+    added[history.customer] = False
+    own = entries.filter(pl.Series(added[entries["customer"].to_numpy()], dtype=pl.Boolean()))
+    if not own.height:
+        return scores
+    sums = own.group_by("customer", maintain_order=True).agg(pl.col("orders", "spend").sum())
+    rows = sums.select(
+        book.ids.gather(sums["customer"]).alias("customer_id"),
+        pl.lit(history.as_of).alias("as_of"),
+        pl.lit(model_version).alias("model_version"),
+        pl.lit("no_purchases").alias("status"),
+        "orders",
+        (pl.col("spend") / MONEY if book.has_amounts else pl.lit(None, dtype=pl.Float64)).alias("spend_total"),
+    )
+    return pl.concat([scores, rows], how="diagonal").sort("customer_id")
 
 
 def for_customers(

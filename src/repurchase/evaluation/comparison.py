@@ -58,9 +58,9 @@ class Totals:
     Parameters
     ----------
     bias : Estimate
-        Expected over actual total, less one; mean over cut-offs.
+        Expected over actual total, less one; mean over the cut-offs where it is defined.
     by_cutoff : tuple of float
-        The same at each cut-off.
+        The same at each cut-off; nan where nothing came, as nobody bought.
     """
 
     bias: Estimate
@@ -69,7 +69,12 @@ class Totals:
     @property
     def error(self) -> float:
         """Mean size of the error at one cut-off, whichever its sign: what to expect next time."""
-        return mean(np.abs(np.asarray(self.by_cutoff)))
+        return mean(np.abs(np.asarray(self.defined)))
+
+    @property
+    def defined(self) -> tuple[float, ...]:
+        """The errors of the cut-offs at which something came."""
+        return tuple(bias for bias in self.by_cutoff if not math.isnan(bias))
 
 
 def log_loss_gain(cutoffs: Sequence[Cutoff], *, rule: str) -> Estimate:
@@ -170,7 +175,7 @@ def totals_of_buyers(cutoffs: Sequence[Cutoff]) -> Totals:
     Returns
     -------
     Totals
-        nan where nobody bought at a cut-off.
+        nan where nobody bought at any cut-off.
     """
     return _totals(cutoffs, [(cutoff.bought.astype(np.float64), cutoff.said[MODEL].p) for cutoff in cutoffs])
 
@@ -195,9 +200,10 @@ def totals_of_spend(cutoffs: Sequence[Cutoff]) -> Totals | None:
 
 def _totals(cutoffs: Sequence[Cutoff], pairs: Sequence[tuple[Floats, Floats]]) -> Totals:
     biases = tuple(total_bias(actual, expected) for actual, expected in pairs)
-    influences = [ratio_influence(expected, actual) / len(pairs) for actual, expected in pairs]
-    bias = estimate(math.fsum(biases) / len(biases), influences, [cutoff.customers for cutoff in cutoffs])
-    return Totals(bias=bias, by_cutoff=biases)
+    judged = [place for place, bias in enumerate(biases) if not math.isnan(bias)]
+    influences = [ratio_influence(pairs[place][1], pairs[place][0]) / len(judged) for place in judged]
+    customers = [cutoffs[place].customers for place in judged]
+    return Totals(estimate(mean(np.asarray([biases[place] for place in judged])), influences, customers), biases)
 
 
 def _contest(

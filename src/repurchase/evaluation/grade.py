@@ -129,6 +129,9 @@ class Standing:
         The model's calibration error, and what chance alone would make it.
     n_bought, n_not : int
         Outcomes over all cut-offs.
+    open_losses : tuple of float, optional
+        The three mean losses over the cut-offs at which some bought and others did not: where all did the same, there
+        is nothing to explain. Without it those over all cut-offs.
     """
 
     best_rule: str
@@ -141,6 +144,7 @@ class Standing:
     chance_ece: float
     n_bought: int
     n_not: int
+    open_losses: tuple[float, float, float] | None = None
 
     @property
     def gain(self) -> float:
@@ -150,12 +154,18 @@ class Standing:
     @property
     def explained(self) -> float:
         """Share of the base rate's log loss that the model removes."""
-        return 1 - self.model_loss / self.base_loss
+        base, _, model = self._open_losses
+        return 1 - model / base
 
     @property
     def rule_explained(self) -> float:
         """Share of the base rate's log loss that the best rule removes; negative where it misleads."""
-        return 1 - self.rule_loss / self.base_loss
+        base, rule, _ = self._open_losses
+        return 1 - rule / base
+
+    @property
+    def _open_losses(self) -> tuple[float, float, float]:
+        return self.open_losses or (self.base_loss, self.rule_loss, self.model_loss)
 
     @property
     def explained_more(self) -> float:

@@ -42,8 +42,8 @@ def judge(
         ``predictor`` (model, days_since_last, past_rate, btyd, boosting), ``customer``, ``p``, ``spend_expected``,
         ``bought``, ``spend``. The model and at least one rule speak at every cut-off.
     primary_horizon_days : int, optional
-        Horizon whose grade is the model's. Without it, or where it could not be judged: the judged one nearest to 90
-        days.
+        Horizon whose grade is the model's. Without it, or where it could not be judged: the one nearest to 90 days of
+        those that have a grade, or else of those that were looked at.
     not_judged : mapping of int to str, optional
         Horizons that could not be judged, and why, as a clause.
     currency : str, optional
@@ -81,7 +81,8 @@ def judge(
     days = sorted(predictions["horizon_days"].unique().to_list())
     verdicts = {h: verdict_on(cutoffs_at(predictions, horizon_days=h)) for h in days}
     why_not = {h: why for h, why in sorted((not_judged or {}).items()) if h not in verdicts}
-    primary = _primary(days, primary_horizon_days)
+    graded = [h for h, verdict in verdicts.items() if verdict.grade.letter != UNJUDGED.letter]
+    primary = primary_horizon_days if primary_horizon_days in days else _nearest(graded or days)
     evaluation = {
         "schema": SCHEMA,
         "primary_horizon_days": primary,
@@ -109,9 +110,7 @@ def _headline(verdict: Verdict | None, currency: str | None) -> dict[str, Any]:
     }
 
 
-def _primary(judged: Sequence[int], asked: int | None) -> int | None:
-    if asked in judged:
-        return asked
+def _nearest(judged: Sequence[int]) -> int | None:
     return min(judged, key=lambda h: (abs(h - PREFERRED_HORIZON_DAYS), h), default=None)
 
 

@@ -38,9 +38,9 @@ def reasons_of(verdict: Verdict, *, currency: str | None = None) -> list[str]:
     sentences = [_lead(verdict), _btyd_alone(verdict), _by_cutoff(verdict), _calibration(verdict), _buyers(verdict)]
     if verdict.money:
         sentences.append(_money(verdict.money, currency))
-    sentences.append(_total(verdict.buyer_totals, "The number of buyers", len(verdict.cutoffs)))
+    sentences.append(_total(verdict.buyer_totals, "The number of buyers"))
     if verdict.spend_totals:
-        sentences.append(_total(verdict.spend_totals, "Spend", len(verdict.cutoffs)))
+        sentences.append(_total(verdict.spend_totals, "Spend"))
     missing = shortfalls(verdict.standing, LEVELS[0])
     if verdict.grade.letter in "BC" and missing:
         sentences.append(f"What keeps it from an {LEVELS[0].letter}: {'; '.join(missing)}.")
@@ -96,10 +96,9 @@ def _lead(verdict: Verdict) -> str:
 def _btyd_alone(verdict: Verdict) -> str:
     if BTYD not in verdict.figures:
         return ""
-    loss = verdict.means(BTYD)["log_loss"]
     return (
-        f"The purchase-rate model alone (MBG/NBD) explains {_explained(1 - loss / verdict.standing.base_loss)}: "
-        f"log loss {loss:.4f}."
+        f"The purchase-rate model alone (MBG/NBD) explains {_explained(verdict.explained(BTYD))}: "
+        f"log loss {verdict.means(BTYD)['log_loss']:.4f}."
     )
 
 
@@ -154,11 +153,11 @@ def _against(found: Contest, unit: str) -> str:
     )
 
 
-def _total(totals: Totals, what: str, n_cutoffs: int) -> str:
-    bias = totals.bias
-    if math.isnan(bias.value):
+def _total(totals: Totals, what: str) -> str:
+    bias, judged = totals.bias, totals.defined
+    if not judged:
         return ""
-    seen = f"{_range(totals.by_cutoff)} at {n_cutoffs} cut-offs; " if n_cutoffs > 1 else ""
+    seen = f"{_range(judged)} at {len(judged)} cut-offs; " if len(judged) > 1 else ""
     return (
         f"{what} in total: expect an error of {percent(totals.error)}; so far the model promised "
         f"{percent(abs(bias.value))} {'more' if bias.value >= 0 else 'less'} than came "

@@ -91,6 +91,22 @@ class Verdict:
         """
         return {**_means(self.figures[predictor]), "n_cutoffs": len(self.figures[predictor])}
 
+    def explained(self, predictor: str) -> float:
+        """Share of the base rate's log loss that a predictor removes.
+
+        Parameters
+        ----------
+        predictor : str
+            One of ``figures``.
+
+        Returns
+        -------
+        float
+            Over the cut-offs at which some bought and others did not; nan where there is none.
+        """
+        means = _means_where_open(self.figures[predictor])
+        return 1 - means["log_loss"] / means["base_log_loss"]
+
 
 def measure(cutoff: Cutoff, *, predictor: str) -> dict[str, float]:
     """Every metric of one predictor at one cut-off.
@@ -149,11 +165,13 @@ def verdict_on(cutoffs: Sequence[Cutoff]) -> Verdict:
     losses = {rule: _means(figures[rule])["log_loss"] for rule in rules}
     best_rule = min(rules, key=losses.__getitem__)
     gain = log_loss_gain(cutoffs, rule=best_rule)
+    ours, rule = (_means_where_open(figures[name]) for name in (MODEL, best_rule))
     standing = Standing(
         best_rule=best_rule,
         rule_loss=losses[best_rule],
         gain_low=gain.low,
         gains_by_cutoff=gains_by_cutoff(cutoffs, rules=rules),
+        open_losses=(ours["base_log_loss"], rule["log_loss"], ours["log_loss"]),
         **_of_the_model(cutoffs, _means(figures[MODEL])),
     )
     return Verdict(
@@ -186,6 +204,12 @@ def _spend_figures(cutoff: Cutoff, predictor: str) -> dict[str, float]:
     if came is None or expected is None:
         return dict.fromkeys(SPEND_METRICS, math.nan)
     return {name: metric(came, expected) for name, metric in SPEND_METRICS.items()}
+
+
+def _means_where_open(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average over the cut-offs at which some bought and others did not."""
+    opened = [row for row in rows if 0 < row["base_rate"] < 1]
+    return _means(opened) if opened else dict.fromkeys(rows[0], math.nan)
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

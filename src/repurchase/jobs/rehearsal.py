@@ -4,6 +4,8 @@ import os
 from datetime import date
 from pathlib import Path
 
+import polars as pl
+
 from repurchase.errors import DeliveryError
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.fitted import FittedModel
@@ -12,6 +14,7 @@ from repurchase.jobs.delivery import require_file_name
 from repurchase.jobs.intake import Intake, take_in, workspace
 from repurchase.jobs.scoring.plan import Plan, plan_scoring, require_own_record
 from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.jobs.summary import unscored_words
 from repurchase.jobs.watch import drift_of
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
@@ -85,8 +88,8 @@ def rehearse_score(
             plan.require_apart(intake)
             counts.update(intake.counts)
         with steps.step("Trying the model") as counts:
-            asked, known = _asked(plan, intake)
-            counts.update(customers=known)
+            found = _counted(plan, intake)
+            counts.update(customers=found["scored"])
         with steps.step("Looking for drift"):
             drift = drift_of(plan.bundle, intake)
     where = plan.table.shown if plan.table else str(plan.place)
@@ -97,7 +100,7 @@ def rehearse_score(
     )
     return [
         *intake.report.words(),
-        f"Would score {known:,} customers as of {intake.as_of} by {model_words}; {asked - known:,} without history.",
+        f"Would score {found['scored']:,} customers as of {intake.as_of} by {model_words}; {unscored_words(found)}.",
         f"Would write {where}, which can be written{_replaces(plan)}.",
         drift["words"],
         "This was a dry run: nothing was written.",
@@ -152,17 +155,26 @@ def rehearse_train(
     ]
 
 
-def _asked(plan: Plan, intake: Intake) -> tuple[int, int]:
-    """Count who was asked for and who is known, and score a few of them."""
+def _counted(plan: Plan, intake: Intake) -> dict[str, int]:
+    """Count customers by the status that they would have, and score a few of them."""
     model = FittedModel.from_state(plan.bundle.state)
-    known, tried = 0, 0
+    requested = plan.asked.rows["customer_id"] if plan.asked else None
+    with_orders, scored, tried = 0, 0, 0
     for book in intake.books:
-        ids = book.ids.gather(book.history(intake.as_of).customer)
-        wanted = ids.filter(ids.is_in(plan.asked.rows["customer_id"].implode())) if plan.asked else ids
-        known += len(wanted)
-        if tried < TRIED and len(wanted):
-            tried += model.predict(book, intake.as_of, wanted[: TRIED - tried].to_list()).height
-    return (plan.asked.rows.height if plan.asked else known), known
+        ids, buyers = (
+            _among(book.ids.gather(codes), requested)
+            for codes in (book.entries["customer"].unique().sort(), book.history(intake.as_of).customer)
+        )
+        with_orders += len(ids)
+        scored += len(buyers)
+        if tried < TRIED and len(buyers):
+            tried += model.predict(book, intake.as_of, buyers[: TRIED - tried].to_list()).height
+    no_history = 0 if requested is None else len(requested) - with_orders
+    return {"scored": scored, "no_purchases": with_orders - scored, "no_history": no_history}
+
+
+def _among(ids: pl.Series, requested: pl.Series | None) -> pl.Series:
+    return ids if requested is None else ids.filter(ids.is_in(requested.implode()))
 
 
 def _require_access(folder: Path) -> None:

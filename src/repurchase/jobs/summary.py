@@ -1,5 +1,6 @@
 """What a job came to, in the lines that the command line prints."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
     from repurchase.jobs.train import Trained
     from repurchase.registry.versions import VersionRow
 
-__all__ = ["score_lines", "training_lines", "version_line"]
+__all__ = ["score_lines", "training_lines", "unscored_words", "version_line"]
 
 
 def training_lines(trained: "Trained") -> list[str]:
@@ -52,12 +53,29 @@ def score_lines(scored: "Scored") -> list[str]:
     run, counts = scored.run, scored.run["counts"]
     words = (
         f"{counts['scored']:,} customer{'' if counts['scored'] == 1 else 's'} scored as of {run['as_of']} "
-        f"by version {run['model_version']}; "
-        f"{counts['no_history']:,} without history. Scores: {scored.out}{_beside(scored)}"
+        f"by version {run['model_version']}; {unscored_words(counts)}. Scores: {scored.out}{_beside(scored)}"
     )
     twice = f"{counts['duplicates_in_list']:,} ids stood in the list more than once; each is scored once."
     changed = _changed(run["changes"])
     return [words, *([twice] if counts["duplicates_in_list"] else []), *changed, str(run["drift"]["words"])]
+
+
+def unscored_words(counts: Mapping[str, int]) -> str:
+    """Say how many customers have no predictions, and why.
+
+    Parameters
+    ----------
+    counts : mapping
+        ``no_purchases`` and ``no_history``.
+
+    Returns
+    -------
+    str
+        A clause; those with orders but no purchase day are named where there are any.
+    """
+    kept_nothing = counts["no_purchases"]
+    named = f"{kept_nothing:,} with orders but no purchase (all returned or free); " if kept_nothing else ""
+    return f"{named}{counts['no_history']:,} without history"
 
 
 def _changed(changes: dict[str, Any] | None) -> list[str]:
@@ -106,8 +124,13 @@ def _backtest_table(evaluation: dict[str, Any]) -> str:
     lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<16}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
     lines.extend(
         f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {row['predictor']:<16}"
-        f"{row['log_loss']:>9.4f}{row['auc']:>8.4f}{row['ece']:>8.4f}"
+        f"{_metric(row['log_loss']):>9}{_metric(row['auc']):>8}{_metric(row['ece']):>8}"
         for row in evaluation["backtest"]
         if row["predictor"] in {"model", "days_since_last", "past_rate"}
     )
     return "\n".join(lines)
+
+
+def _metric(value: float | None) -> str:
+    """Four digits, or a dash where the metric is not defined: there is no AUC where nobody, or everybody, bought."""
+    return "-" if value is None else f"{value:.4f}"

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from repurchase.errors import BundleError
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.model import RepurchaseModel
@@ -18,6 +20,7 @@ from repurchase.features.timeline import Ledger
 from repurchase.jobs.delivery import require_writable
 from repurchase.jobs.intake import Intake, take_in, workspace
 from repurchase.jobs.steps import LogSteps, Steps
+from repurchase.jobs.summary import training_lines
 from repurchase.jobs.watch import training_profile
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
@@ -59,6 +62,8 @@ class Trained:
         Fitted.
     folder : Path
         The bundle.
+    summary : tuple of str
+        All of it in lines, rendered before the version was promoted.
     """
 
     version: str
@@ -67,6 +72,7 @@ class Trained:
     intake: Intake
     model: RepurchaseModel
     folder: Path
+    summary: tuple[str, ...] = ()
 
 
 def train(
@@ -137,8 +143,11 @@ def train(
         version = log_training(open_store(settings.home), training)
     with steps.step("Comparing with the champion"):
         champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
-        verdict = settle(settings.home, version, judge_evaluation(evaluation, champion, tolerance=TIE))
-    return Trained(version, verdict, evaluation, intake, model, resolve(settings.home, version))
+        verdict = judge_evaluation(evaluation, champion, tolerance=TIE)
+        trained = Trained(version, verdict, evaluation, intake, model, resolve(settings.home, version))
+        trained = replace(trained, summary=tuple(training_lines(trained)))  # nothing is promoted that cannot be shown
+        settle(settings.home, version, verdict)
+    return trained
 
 
 def _taught(cluster: "Cluster", intake: Intake, settings: Settings) -> "Taught":
@@ -172,7 +181,7 @@ def _training(
     settings: Settings,
     look: Look | None = None,
 ) -> Training:
-    scores = model.fitted_.predict(book, intake.as_of, n_jobs=settings.jobs)
+    everyone = model.fitted_.predict(book, intake.as_of, n_jobs=settings.jobs)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
     btyd = model.forecaster_.btyd
     return Training(
@@ -189,7 +198,7 @@ def _training(
             "learned_horizons": list(model.learned_),
             "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
-        pictures=training_pictures(scores, evaluation, horizon_days=primary),
+        pictures=training_pictures(everyone.filter(pl.col("status") == "scored"), evaluation, horizon_days=primary),
         profile=training_profile(intake, cuts.book, closing=model.closing_, look=look),
     )
 

@@ -81,14 +81,12 @@ def judge_evaluation(
     theirs = None if champion is None else losses_of(champion, predictor=MODEL, horizon_days=days)
     if evaluation.get("grade") in REFUSED_GRADES:
         return Verdict(False, f"Refused: grade {evaluation['grade']}. {evaluation.get('grade_words', '')}".strip())
-    if champion is not None and not theirs:
+    if theirs is not None and theirs.keys() != candidate.keys():
         return Verdict(False, f"Not compared: the champion was not judged at {days} days. --force if that is meant.")
-    return judge_candidate(
-        candidate,
-        {name: losses for name, losses in rules.items() if losses.keys() == candidate.keys()},
-        theirs,
-        tolerance=tolerance,
-    )
+    comparable = {name: losses for name, losses in rules.items() if losses.keys() == candidate.keys()}
+    if not comparable:
+        return Verdict(False, f"Not judged: no rule was judged at {days} days, so nothing shows that it beats one.")
+    return judge_candidate(candidate, comparable, theirs, tolerance=tolerance)
 
 
 def losses_of(evaluation: Mapping[str, Any], *, predictor: str, horizon_days: int | None) -> Losses:
@@ -106,12 +104,12 @@ def losses_of(evaluation: Mapping[str, Any], *, predictor: str, horizon_days: in
     Returns
     -------
     mapping
-        By cut-off; empty if it was not judged.
+        By cut-off; empty if it was not judged. A cut-off without a log loss is left out.
     """
     return {
         row["cutoff"]: {"log_loss": float(row["log_loss"]), "n_customers": int(row["n_customers"])}
         for row in evaluation.get("backtest", [])
-        if row["predictor"] == predictor and row["horizon_days"] == horizon_days
+        if row["predictor"] == predictor and row["horizon_days"] == horizon_days and row.get("log_loss") is not None
     }
 
 
@@ -159,12 +157,12 @@ def judge_candidate(
     means = {rule: _mean(losses) for rule, losses in rules.items()}
     best = min(means, key=means.__getitem__)
     own = _mean(candidate)
-    numbers = {"candidate": own, "best_rule": means[best], "gain_over_rule": 1 - own / means[best]}
+    numbers = {"candidate": own, "best_rule": means[best], "gain_over_rule": _gain(own, means[best])}
     beaten = [f"{means[best]:.4f} of the best rule ({RULES.get(best, best)}): {_share(own, means[best])}"]
     passed = own < means[best]
     if champion is not None:
         theirs = _mean(champion)
-        numbers |= {"champion": theirs, "gain_over_champion": 1 - own / theirs}
+        numbers |= {"champion": theirs, "gain_over_champion": _gain(own, theirs)}
         beaten.append(f"{theirs:.4f} of the champion: {_share(own, theirs)}")
         passed = passed and (own < theirs if tolerance == 0 else own <= theirs * (1 + tolerance))
     words = f"{'Passed' if passed else 'Refused'}: log loss {own:.4f} against {', and '.join(beaten)}."
@@ -188,8 +186,12 @@ def _mean(losses: Losses) -> float:
     return math.fsum(row["log_loss"] for row in losses.values()) / len(losses)
 
 
+def _gain(own: float, other: float) -> float:
+    return 1 - own / other if other > 0 else 0.0  # nothing is left to gain over a loss of zero
+
+
 def _share(own: float, other: float) -> str:
-    gain = 1 - own / other
+    gain = _gain(own, other)
     if own == other:
         return "the same"
     shown = f"{abs(gain):.1%}".replace("%", " %")

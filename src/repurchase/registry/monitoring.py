@@ -83,8 +83,8 @@ def monitoring_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]
             yield from ((f"since/{key}_{days}", float(value)) for key, value in figures.items() if _defined(value))
     drift = record["drift"]
     if drift["known"]:
-        yield "drift/psi_max", float(drift["psi_max"])
-        yield from ((f"drift/psi/{row['feature']}", float(row["psi"])) for row in drift["features"])
+        moved = {"psi_max": drift["psi_max"], **{f"psi/{row['feature']}": row["psi"] for row in drift["features"]}}
+        yield from ((f"drift/{key}", float(value)) for key, value in moved.items() if _defined(value))
     yield "retrain", float(record["advice"]["retrain"])
 
 

@@ -176,6 +176,7 @@ def _of_scoring(run: Mapping[str, Any]) -> Entry:
     metrics = {
         "customers": counts.get("asked"),
         "customers_scored": counts.get("scored"),
+        "customers_no_purchases": counts.get("no_purchases"),
         "rows": cleaning.get("n_raw"),
         "rows_set_aside": sum(aside),
         "seconds": took,

@@ -149,11 +149,11 @@ def _judged(folder: Path) -> dict[str, Any]:
     days = evaluation.get("primary_horizon_days")
     for horizon in evaluation.get("horizons", []):
         if horizon.get("horizon_days") == days and horizon.get("model"):
-            rules = [figures["log_loss"] for figures in (horizon.get("rules") or {}).values()]
+            rules = [figures.get("log_loss") for figures in (horizon.get("rules") or {}).values()]
             return {
                 "horizon_days": days,
-                "log_loss": horizon["model"]["log_loss"],
-                "best_rule_log_loss": min(rules, default=None),
+                "log_loss": horizon["model"].get("log_loss"),
+                "best_rule_log_loss": min((loss for loss in rules if loss is not None), default=None),
             }
     return {}
 

@@ -270,9 +270,9 @@ def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
         missing.append(say("missing.evaluation"))
     if not facts.has_money and facts.scored.height:
         missing.append(say("missing.money"))
-    unscored = facts.scores.height - facts.scored.height
-    if unscored:
-        missing.append(say("missing.unscored", customers=words.counted(unscored, "customer")))
+    for status, message in (("no_history", "missing.unscored"), ("no_purchases", "missing.no_purchases")):
+        if number := facts.scores.filter(pl.col("status") == status).height:
+            missing.append(say(message, customers=words.counted(number, "customer")))
     if 0 < facts.scored.height < 100:
         missing.append(say("missing.few", customers=words.counted(facts.scored.height, "customer")))
     return missing

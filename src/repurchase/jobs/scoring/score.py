@@ -1,6 +1,5 @@
 """Score a log's customers with a kept model, and deliver the table whole."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
@@ -15,8 +14,8 @@ from repurchase.estimators.fitted import FittedModel
 from repurchase.estimators.scores import for_customers
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.customers import CustomerList
-from repurchase.jobs.delivery import Delivery, deliver_to
 from repurchase.jobs.intake import Intake, take_in
+from repurchase.jobs.outputs import QUARANTINE
 from repurchase.jobs.scoring.changes import LastRun, changes_since, last_run
 from repurchase.jobs.scoring.parts import ScoreParts, parts_folder, score_books
 from repurchase.jobs.scoring.plan import Plan, carried, plan_scoring, require_own_record
@@ -34,6 +33,10 @@ from repurchase.marketing.measures import repeat_business
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.pending import track_scoring
 from repurchase.settings import Settings
+from repurchase.storage.delivery import Delivery, deliver_to
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import parquet_mark
+from repurchase.tables import STATUSES
 
 if TYPE_CHECKING:
     from repurchase.jobs.spark.engine import Cluster, ScoredThere
@@ -132,6 +135,7 @@ def score(
         with steps.step("Comparing with the last run"):
             changes = changes_since(_last_run(delivery, plan), intake)
         with steps.step("Writing") as counts:
+            scores.require_unique()
             set_aside = intake.report.count("set_aside")
             counts.update(rows=scores.count(), rows_set_aside=set_aside)
             run = {
@@ -149,9 +153,7 @@ def score(
                 _write_table(delivery, table, batch, run, seconds=settings.retry_seconds)
             else:
                 _stage_record(delivery, run, _stage_scores(delivery, scores))
-            delivery.publish()
-            if run["outputs"]["quarantine"] is None:
-                delivery.beside(".quarantine.parquet").unlink(missing_ok=True)
+            delivery.publish(removed=[] if set_aside else [delivery.beside(QUARANTINE)])
     track_scoring(settings.home, run, seconds=settings.tracking_seconds)
     return Scored(table.shown if table else place, delivery.beside(".run.json"), run)
 
@@ -226,13 +228,13 @@ def _stage_scores(delivery: Delivery, scores: ScoreParts) -> dict[str, Any]:
     if delivery.out.suffix == ".csv":
         scores.lazy().sink_csv(main)
     else:
-        scores.lazy().sink_parquet(main)
+        scores.lazy().sink_parquet(main, metadata=parquet_mark("scores"))
     return _file(main, delivery.out, scores.count())
 
 
 def _stage_set_aside(delivery: Delivery, intake: Intake) -> dict[str, Any]:
-    quarantine = delivery.beside(".quarantine.parquet")
-    intake.set_aside.sink_parquet(delivery.staged(quarantine))
+    quarantine = delivery.beside(QUARANTINE)
+    intake.set_aside.sink_parquet(delivery.staged(quarantine), metadata=parquet_mark("quarantine"))
     return _file(delivery.staged(quarantine), quarantine, intake.report.count("set_aside"))
 
 
@@ -252,13 +254,11 @@ def _write_table(delivery: Delivery, table: ScoresTable, batch: Batch, run: dict
 
 
 def _file(staged: Path, target: Path, rows: int) -> dict[str, Any]:
-    with staged.open("rb") as content:
-        return {"path": target.name, "rows": rows, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+    return {"path": target.name, "rows": rows, "sha256": sha256_of(staged)}
 
 
 def _record(plan: Plan, intake: Intake, scores: ScoreParts) -> dict[str, Any]:
     bundle, asked, parameters = plan.bundle, plan.asked, plan.bundle.state
-    rows, scored = scores.count(), scores.count(status="scored")
     return {
         "schema": RUN_SCHEMA,
         "command": "score",
@@ -279,9 +279,8 @@ def _record(plan: Plan, intake: Intake, scores: ScoreParts) -> dict[str, Any]:
             "memory_gb": plan.settings.memory_gb,
         },
         "counts": {
-            "asked": rows,
-            "scored": scored,
-            "no_history": rows - scored,
+            "asked": scores.count(),
+            **{status: scores.count(status=status) for status in STATUSES},
             "duplicates_in_list": len(asked.duplicates) if asked else 0,
             "rows_without_id": asked.without_id if asked else 0,
         },

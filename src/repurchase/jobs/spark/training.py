@@ -148,10 +148,7 @@ def _sample(intake: Intake, *, most: int) -> Ledger:
     parts: dict[int, list[tuple[str, bytes]]] = {}
     for row in rows_of(drawn):
         parts.setdefault(row["part"], []).append((row["kind"], bytes(row["content"])))
-    made = (
-        book_of(parts[number], as_of=books.as_of, has_amounts=books.has_amounts)
-        for number in sorted(parts)
-    )
+    made = (book_of(parts[number], as_of=books.as_of, has_amounts=books.has_amounts) for number in sorted(parts))
     found = [book for book in made if book]
     if not found:
         raise OrdersError(f"{intake.log.source}: no customer was drawn. Raise the setting 'spark_sample'.")
