@@ -1,58 +1,43 @@
 """Dates and times of order, whichever way the export writes them.
 
-Every value is put into the one form ``YYYY-MM-DD HH:MM:SS`` by the first way of writing that fits it. Where day and
-month can change places, the whole column decides: one ``31/12/2024`` settles every ``03/04/2024``. A column that does
-not decide is asked about, never guessed.
+Where day and month can change places, the whole column decides: one ``31/12/2024`` settles every ``03/04/2024``. A
+column that does not decide is asked about, never guessed.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from repurchase.orders.dateforms import NUMBERS, TIME, DateEvidence, DateForm, DateOrder, as_text
+from repurchase.orders.date_fallback import parse_rest
+from repurchase.orders.date_formats import DateEvidence, DateForm, DateOrder, as_text, count_unit, require_dates
+from repurchase.orders.date_shapes import Shape, shape_of, shapes_of, tidy_dates
+from repurchase.orders.date_words import ZONE_MINUTES
+from repurchase.orders.typed_dates import drop_impossible_dates
 
-__all__ = ["LATEST_ZONE", "DatesRead", "offsets_note", "read_dates"]
-
-
-_YEAR_FIRST = r"^(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + TIME
-_WEEKDAY = r"^(?:\pL{2,10}\.?,?\s+)?"
-_MONTH_FIRST = _WEEKDAY + r"(?P<name>\pL{3,10})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + TIME
-_DAY_FIRST = (
-    _WEEKDAY + r"(?P<day>\d{1,2})(?:st|nd|rd|th|\.)?[\s-]+(?P<name>\pL{3,10})\.?,?[\s-]+(?P<year>\d{4}|\d{2})" + TIME
-)
-_COMPACT = (
-    r"^(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})"
-    r"(?:[T ]?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?)?$"
-)
-
-_MONTHS = {
-    1: ("jan", "jän", "gen", "ene"),
-    2: ("feb", "fév", "fev"),
-    3: ("mar", "mär", "mrz", "maa", "mrt"),
-    4: ("apr", "avr", "abr"),
-    5: ("may", "mai", "maj", "mei", "mag"),
-    6: ("jun", "giu", "juin"),
-    7: ("jul", "lug", "juil"),
-    8: ("aug", "aoû", "aou", "ago"),
-    9: ("sep", "set"),
-    10: ("oct", "okt", "ott", "out"),
-    11: ("nov",),
-    12: ("dec", "dez", "des", "déc", "dic"),
-}
+__all__ = ["LATEST_ZONE", "DatesRead", "offsets_note", "placeholder_dates", "read_dates"]
 
 LATEST_ZONE = timezone(timedelta(hours=14))
 """Where a day begins first on Earth: without a configured zone, no order of today is called future anywhere."""
 
-_EARLIEST = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: clock time of the shop
+_EARLIEST = datetime(1970, 1, 2)  # noqa: DTZ001 - naive on purpose: clock time of the shop; 1970-01-01 is a zero
 _LATEST = datetime(2200, 1, 1)  # noqa: DTZ001
 _ISO_FORMS = {"%Y-%m-%d %H:%M:%S": 19, "%Y-%m-%dT%H:%M:%S": 19, "%Y-%m-%d": 10}
-_PARTS = ("year", "month", "day", "hour", "minute", "second", "fraction", "half", "offset")
+_MICROS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_PIVOT = 69
+"""Years of two digits from here on lie in the 20th century, as in POSIX."""
+_PLACEHOLDER = (
+    r"^(?:0+|-1|(?:0000|0001|1753|1900|1899|1970|9999)[-/.](?:00|01|12)[-/.](?:00|01|30|31)|(?:00|01|30|31)[-/.](?:00|01|12)"
+    r"[-/.](?:0000|0001|1900|1899|1970|9999))(?:[T ]\d\d:\d\d.*)?$"
+)
 
 
 @dataclass(frozen=True)
 class DatesRead:
-    """What came of a column of dates.
+    """A column of dates as timestamps.
 
     Parameters
     ----------
@@ -61,7 +46,7 @@ class DatesRead:
     notes : tuple of str
         What had to be decided, in words.
     offsets : frozenset of int
-        Different offsets, in minutes east, where no zone was told.
+        Different offsets, in minutes east, where no zone was set.
     """
 
     values: pl.Series
@@ -82,8 +67,9 @@ def read_dates(
     Parameters
     ----------
     values : Series
-        Text, dates, timestamps with or without a zone, or numbers (``20240131``, seconds or milliseconds since 1970,
-        days since 1899-12-30 as spreadsheets count them; the last three only if every value is of that kind).
+        Text, dates, timestamps with or without a zone, or numbers (``20240131``; seconds, milli-, micro- or nanoseconds
+        since 1970; days since 1899-12-30 as spreadsheets count them. Numbers that count are read only if nearly all
+        values are of that kind).
     source : str
         What a message calls the log.
     timezone : str, optional
@@ -97,13 +83,14 @@ def read_dates(
     Returns
     -------
     DatesRead
-        Timestamps without a zone, and notes. A date before 1970 or after 2199, or one that contradicts the decided
-        order of day and month, is null.
+        Timestamps without a zone, and notes. A date before 1970-01-02 or after 2199, which is how programs write a
+        missing date, and one that contradicts the decided order of day and month, is null.
 
     Raises
     ------
     OrdersError
-        If day and month can change places, and neither the column nor ``date_order`` decides.
+        If day and month can change places, and neither the column nor ``date_order`` decides; or if the column holds
+        durations or times of day.
 
     Examples
     --------
@@ -113,8 +100,9 @@ def read_dates(
     Traceback (most recent call last):
         ...
     repurchase.errors.OrdersError: orders.csv: the dates in 'Date' can be read in two ways: '03/04/2024' is 3 April \
-or March 4, and none of the 2 different dates decides. Say which: --date-order day_first or --date-order month_first.
+or March 4, and none of 2 such dates decides. Say which: --date-order day_first or --date-order month_first.
     """
+    require_dates(values, source=source)
     if values.dtype.is_temporal():
         return DatesRead(_in_range(_from_timestamps(values, timezone)))
     if form is None:
@@ -129,7 +117,7 @@ or March 4, and none of the 2 different dates decides. Say which: --date-order d
 
 
 def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
-    """Say that times carry several offsets.
+    """Warn of times that carry several offsets.
 
     Parameters
     ----------
@@ -146,12 +134,36 @@ def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
     return ("Times carry different offsets; each day is counted as written (set timezone to count in one zone).",)
 
 
+def placeholder_dates(values: pl.Series) -> pl.Series:
+    """Find dates that programs write where there is none: ``0000-00-00``, ``1900-01-01``, ``9999-12-31``, zero.
+
+    Parameters
+    ----------
+    values : Series
+        Dates as the export has them.
+
+    Returns
+    -------
+    Series of bool
+        False where nothing is written at all.
+
+    Examples
+    --------
+    >>> placeholder_dates(pl.Series(["0000-00-00 00:00:00", "2024-06-22", None])).to_list()
+    [True, False, False]
+    """
+    if values.dtype.is_temporal():
+        return _in_range(_from_timestamps(values, None)).is_null() & values.is_not_null()
+    return as_text(values).str.contains(_PLACEHOLDER).fill_null(value=False)
+
+
 def _in_range(values: pl.Series) -> pl.Series:
     outside = (values < _EARLIEST) | (values >= _LATEST)
     return values.set(outside.fill_null(value=False), None)
 
 
 def _from_timestamps(values: pl.Series, timezone: str | None) -> pl.Series:
+    values = drop_impossible_dates(values)
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
         zoned = values.dt.convert_time_zone(timezone) if timezone else values
         values = zoned.dt.replace_time_zone(None)
@@ -160,39 +172,31 @@ def _from_timestamps(values: pl.Series, timezone: str | None) -> pl.Series:
 
 def _read_distinct(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
     if form.counted is not None:
-        return _from_counts(texts, form.counted, timezone), frozenset()
+        return _from_counts(tidy_dates(texts), form.counted, timezone), frozenset()
     plain = _plain_iso(texts)
     if plain is not None:
         return plain, frozenset()
-    parts = _parts(texts, form.order)
-    local = _local_time(parts)
-    offset = _offset_minutes(parts["offset"])
+    texts = tidy_dates(texts)
+    local, offset = _by_shape(texts, form, timezone)
+    local, offset = parse_rest(texts, local, offset, timezone=timezone)
     if timezone:
         return _to_zone(local, offset, timezone), frozenset()
-    return local, frozenset(offset.drop_nulls().unique().to_list())
+    return local, frozenset(offset.filter(local.is_not_null()).drop_nulls().unique().to_list())
 
 
-def _from_counts(texts: pl.Series, digits: int, timezone: str | None) -> pl.Series:
-    numbers = texts.cast(pl.Float64, strict=False)
-    if digits == 5:
+def _from_counts(texts: pl.Series, unit: str, timezone: str | None) -> pl.Series:
+    shapes = shapes_of(texts)
+    fitting = [shape for shape in shapes.unique() if shape is not None and count_unit(shape) == unit]
+    written = texts.set(~shapes.is_in(fitting).fill_null(value=False), None)
+    numbers = written.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    if unit == "days":
         return (((numbers - 25569) * 86400).round(0).cast(pl.Int64) * 1_000_000).cast(pl.Datetime("us"))
-    micros = (numbers * (1e6 if digits == 10 else 1e3)).round(0).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    micros = (numbers * _MICROS[unit]).round(0).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
     return _from_timestamps(micros, timezone)
 
 
 def _plain_iso(texts: pl.Series) -> pl.Series | None:
-    """Read a column that is ISO throughout the quick way; most exports are.
-
-    Parameters
-    ----------
-    texts : Series of str
-        Distinct values.
-
-    Returns
-    -------
-    Series of datetime or None
-        Timestamps, or None if any value is written otherwise.
-    """
+    """Read a column that is ISO throughout the quick way, as most exports are; None if any value is not."""
     for form, length in _ISO_FORMS.items():
         if (texts.str.len_bytes() == length).all() and texts.head(100).str.to_datetime(
             form, strict=False
@@ -202,63 +206,107 @@ def _plain_iso(texts: pl.Series) -> pl.Series | None:
     return None
 
 
-def _parts(texts: pl.Series, order: DateOrder) -> pl.DataFrame:
-    day, month = ("first", "second_number") if order == "day_first" else ("second_number", "first")
-    ways = (
-        _matched(texts, _YEAR_FIRST),
-        _matched(texts, _COMPACT),
-        _matched(texts, NUMBERS).with_columns(pl.col(day).alias("day"), pl.col(month).alias("month")),
-        _matched(texts, _MONTH_FIRST).with_columns(_month_of_name().alias("month")),
-        _matched(texts, _DAY_FIRST).with_columns(_month_of_name().alias("month")),
+def _by_shape(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, pl.Series]:
+    """Cut the parts out of all texts whose shape is known; local time and minutes east, null where there is none."""
+    shapes = shapes_of(texts)
+    places = {shape: shape_of(shape) for shape in shapes.unique() if shape is not None}
+    rows = [{"shape": shape, **_places(found, timezone)} for shape, found in places.items() if found is not None]
+    table = pl.DataFrame(rows, schema=_SCHEMA)
+    found = pl.DataFrame({"text": texts, "shape": shapes}).join(table, on="shape", how="left", maintain_order="left")
+    numbers = found.with_columns(_cut(name) for name in _DIGITS)
+    parts = _with_order(numbers, form)
+    return _local_time(parts), parts.select(_minutes_east()).to_series()
+
+
+_DIGITS = ("year", "month", "day", "hour", "minute", "second", "first", "second_number", "east_h", "east_m")
+_SCHEMA: dict[str, Any] = {
+    "shape": pl.String,
+    **{f"{name}_{what}": pl.Int64 for name in (*_DIGITS, "fraction") for what in ("at", "length")},
+    **dict.fromkeys(("named_month", "half", "sign", "zone_minutes"), pl.Int32),
+    "readable": pl.Boolean,
+}
+
+
+def _places(shape: Shape, timezone: str | None) -> dict[str, Any]:
+    places = {f"{name}_at": start for name, (start, _) in shape.spans.items()}
+    places |= {f"{name}_length": length for name, (_, length) in shape.spans.items()}
+    minutes = ZONE_MINUTES.get(shape.zone or "")
+    is_local = shape.zone is None or timezone is None or shape.zone in _names_of(timezone)
+    return {
+        **places,
+        "named_month": shape.month,
+        "half": shape.half,
+        "sign": shape.sign,
+        "zone_minutes": None if timezone and shape.zone in _names_of(timezone) else minutes,
+        "readable": minutes is not None or is_local,
+    }
+
+
+@cache
+def _names_of(timezone: str) -> frozenset[str]:
+    """What a zone's own clock is called: ``est`` needs no conversion in New York."""
+    days = (datetime(2024, month, 15, tzinfo=ZoneInfo(timezone)) for month in (1, 7))
+    return frozenset({timezone.lower(), *(name.lower() for day in days if (name := day.tzname()))})
+
+
+def _cut(name: str) -> pl.Expr:
+    digits = pl.col("text").str.slice(pl.col(f"{name}_at"), pl.col(f"{name}_length"))
+    return pl.when(pl.col(f"{name}_at").is_not_null()).then(digits).cast(pl.Int32, strict=False).alias(name)
+
+
+def _with_order(parts: pl.DataFrame, form: DateForm) -> pl.DataFrame:
+    """Give the numbers that might change places their meaning."""
+    first, second, last = pl.col("first"), pl.col("second_number"), pl.col("year")
+    day, month = (first, second) if form.order == "day_first" else (second, first)
+    begins_with_year = (pl.col("year_length") == 2) & first.is_not_null() & form.short_year_first
+    day, month = (
+        pl.when(begins_with_year).then(last).otherwise(day),
+        pl.when(begins_with_year).then(second).otherwise(month),
     )
-    return pl.DataFrame({name: _coalesce([way[name] for way in ways if name in way.columns]) for name in _PARTS})
-
-
-def _matched(texts: pl.Series, pattern: str) -> pl.DataFrame:
-    return texts.str.extract_groups(pattern).struct.unnest()
-
-
-def _coalesce(columns: list[pl.Series]) -> pl.Series:
-    named = pl.DataFrame({str(number): column for number, column in enumerate(columns)})
-    return named.select(pl.coalesce(pl.all())).to_series()
-
-
-def _month_of_name() -> pl.Expr:
-    name = pl.col("name").str.to_lowercase()
-    table = {start: str(month) for month, starts in _MONTHS.items() for start in starts}
-    by_four = name.str.slice(0, 4).replace_strict(table, default=None, return_dtype=pl.String)
-    by_three = name.str.slice(0, 3).replace_strict(table, default=None, return_dtype=pl.String)
-    return pl.coalesce(by_four, by_three)
+    year = pl.when(begins_with_year).then(first).otherwise(last)
+    century = pl.when(year < _PIVOT).then(2000).otherwise(1900)
+    return parts.with_columns(
+        pl.when(pl.col("year_length") == 2).then(year + century).otherwise(year).alias("year"),
+        pl.coalesce("day", day).alias("day"),
+        pl.coalesce("named_month", "month", month).alias("month"),
+    )
 
 
 def _local_time(parts: pl.DataFrame) -> pl.Series:
-    year = pl.when(pl.col("year").str.len_chars() == 2).then("20" + pl.col("year")).otherwise(pl.col("year"))
-    hour = pl.col("hour").cast(pl.Int32)
-    half = pl.col("half").str.slice(0, 1).str.to_lowercase()
-    hour24 = pl.when(half == "p").then(hour % 12 + 12).when(half == "a").then(hour % 12).otherwise(hour).fill_null(0)
-    stamp = pl.format(
-        "{}-{}-{} {}:{}:{}.{}",
-        year,
-        pl.col("month").str.zfill(2),
-        pl.col("day").str.zfill(2),
-        hour24.cast(pl.String).str.zfill(2),
-        pl.col("minute").fill_null("00"),
-        pl.col("second").fill_null("00"),
-        pl.col("fraction").fill_null("0").str.pad_end(6, "0").str.slice(0, 6),
+    hour = pl.col("hour").fill_null(0)
+    half = pl.col("half")
+    hour24 = pl.when(half == 2).then(hour % 12 + 12).when(half == 1).then(hour % 12).otherwise(hour)
+    micros = pl.col("text").str.slice(pl.col("fraction_at"), pl.col("fraction_length"))
+    whole = parts.select(
+        "year",
+        "month",
+        "day",
+        hour24.alias("hour"),
+        pl.col("minute").fill_null(0),
+        pl.col("second").fill_null(0),
+        micros.str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64, strict=False).fill_null(0).alias("micro"),
+        "readable",
     )
-    return parts.select(stamp.str.to_datetime("%Y-%m-%d %H:%M:%S.%6f", strict=False, time_unit="us")).to_series()
+    limits = (
+        ("year", 1900, 2300),
+        ("month", 1, 12),
+        ("day", 1, 31),
+        ("hour", 0, 23),
+        ("minute", 0, 59),
+        ("second", 0, 59),
+    )
+    possible = pl.all_horizontal(pl.col("readable"), *(pl.col(name).is_between(*span) for name, *span in limits))
+    start = pl.date(pl.when(possible).then("year"), pl.when(possible).then("month"), 1)
+    seconds = (pl.col("hour") * 3600 + pl.col("minute") * 60 + pl.col("second")).cast(pl.Int64)
+    micros_of_day = seconds * 1_000_000 + pl.col("micro")
+    stamp = (start.cast(pl.Int64) + pl.col("day") - 1) * 86_400_000_000 + micros_of_day
+    in_month = pl.col("day") <= start.dt.month_end().dt.day()
+    return whole.select(pl.when(possible & in_month).then(stamp).cast(pl.Datetime("us"))).to_series()
 
 
-def _offset_minutes(offsets: pl.Series) -> pl.Series:
-    digits = pl.col("offset").str.replace(":", "", literal=True)
-    sign = pl.when(digits.str.starts_with("-")).then(-1).otherwise(1)
-    hours, minutes = (
-        digits.str.slice(1, 2).cast(pl.Int64, strict=False),
-        digits.str.slice(3, 2).cast(pl.Int64, strict=False),
-    )
-    zulu = pl.col("offset").str.contains("(?i)^(Z|UTC|GMT)$")
-    minutes_east = pl.when(zulu).then(0).otherwise(sign * (hours * 60 + minutes.fill_null(0)))
-    return offsets.to_frame("offset").select(minutes_east).to_series()
+def _minutes_east() -> pl.Expr:
+    written = pl.col("sign") * (pl.col("east_h") * 60 + pl.col("east_m").fill_null(0))
+    return pl.coalesce(pl.when(pl.col("sign") != 0).then(written), "zone_minutes").cast(pl.Int64).alias("offset")
 
 
 def _to_zone(local: pl.Series, offset_minutes: pl.Series, timezone: str) -> pl.Series:

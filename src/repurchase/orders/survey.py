@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from repurchase.orders.amounts import COMMA_NOTE, NumberEvidence, NumberForm
-from repurchase.orders.dateforms import DateEvidence, DateForm
+from repurchase.orders.date_formats import DateEvidence, DateForm
 from repurchase.orders.layouts import Layout
 from repurchase.settings import Settings
 
