@@ -115,7 +115,6 @@ class FittedModel:
                 f"orders: no amount in any of {book.entries['lines'].sum():,} rows, but the model learned from "
                 "amounts. Send orders with amounts, or train on orders without."
             )
-        asked = None
         own, opened = book.history(as_of), book.without(self.closing)
         history = own if opened is book else opened.history(as_of)
         if customers is not None:
@@ -132,7 +131,7 @@ class FittedModel:
             horizons=self.horizons,
             model_version=self.version,
         )
-        scores = with_no_purchases(scores, book, history, customers=asked, model_version=self.version)
+        scores = with_no_purchases(scores, book, as_of=as_of, model_version=self.version, customers=customers)
         if customers is None:
             return scores
         return for_customers(scores, customers, as_of=as_of, model_version=self.version)

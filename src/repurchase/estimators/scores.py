@@ -14,7 +14,7 @@ from repurchase.estimators.predictor import Prediction
 from repurchase.estimators.reasons import figures_of, ranked, told
 from repurchase.estimators.tiers import Label, Tiers, label, words_of
 from repurchase.estimators.timing import WITHIN_DAYS
-from repurchase.features.history import MONEY, History, Ints, day_number
+from repurchase.features.history import MONEY, History, day_number
 from repurchase.features.rfm import rfm
 from repurchase.features.timeline import Ledger
 from repurchase.tables import scores_table
@@ -156,44 +156,51 @@ def scores_frame(
 
 
 def with_no_purchases(
-    scores: pl.DataFrame, book: Ledger, history: History, *, customers: Ints | None = None, model_version: str
+    scores: pl.DataFrame,
+    book: Ledger,
+    *,
+    as_of: date,
+    model_version: str,
+    customers: Sequence[str] | pl.Series | None = None,
 ) -> pl.DataFrame:
-    """Add a row for every customer who has orders but no purchase day, as all was returned or cost nothing.
+    """Add a row for every customer who has orders but no purchase day: cancelled, free, or given back.
 
     Parameters
     ----------
     scores : DataFrame
-        Of the customers of ``history``, sorted by id.
+        Of all customers with a purchase day, or of those among ``customers``; sorted by id.
     book : Ledger
         The orders.
-    history : History
-        Customers with a purchase day.
-    customers : int array, optional
-        Codes of those who may be added; default everyone.
+    as_of : date
+        Last day known.
     model_version : str
         Which model.
+    customers : sequence of str, optional
+        Whom to add; default everyone.
 
     Returns
     -------
     DataFrame
         Sorted by id. What is known is filled (``orders``, ``spend_total``), what is predicted is not.
     """
-    entries = book.until(history.as_of).entries
-    added = np.full(len(book.ids), customers is None)
+    known = book.customers(as_of)
     if customers is not None:
-        added[customers] = True
-    added[history.customer] = False
-    own = entries.filter(pl.Series(added[entries["customer"].to_numpy()], dtype=pl.Boolean()))
-    if not own.height:
+        known = known.filter(known.is_in(pl.Series(customers, dtype=pl.String()).implode()))
+    if len(known) == scores.height:
         return scores
-    sums = own.group_by("customer", maintain_order=True).agg(pl.col("orders", "spend").sum())
-    rows = sums.select(
-        book.ids.gather(sums["customer"]).alias("customer_id"),
-        pl.lit(history.as_of).alias("as_of"),
+    added = pl.DataFrame({"customer_id": known}).join(scores, on="customer_id", how="anti")
+    codes = pl.DataFrame({"customer_id": book.ids, "customer": np.arange(len(book.ids), dtype=np.uint32)})
+    coded = added.join(codes, on="customer_id", how="left")
+    entries = book.until(as_of).entries.join(coded, on="customer", how="semi")
+    sums = entries.group_by("customer").agg(pl.col("orders", "spend").sum())
+    spend = pl.col("spend").fill_null(0) / MONEY if book.has_amounts else pl.lit(None, dtype=pl.Float64)
+    rows = coded.join(sums, on="customer", how="left").select(
+        "customer_id",
+        pl.lit(as_of).alias("as_of"),
         pl.lit(model_version).alias("model_version"),
         pl.lit("no_purchases").alias("status"),
-        "orders",
-        (pl.col("spend") / MONEY if book.has_amounts else pl.lit(None, dtype=pl.Float64)).alias("spend_total"),
+        pl.col("orders").fill_null(0),
+        spend.alias("spend_total"),
     )
     return pl.concat([scores, rows], how="diagonal").sort("customer_id")
 

@@ -38,6 +38,9 @@ class Ledger:
         Whether the log knows money.
     closing : Closing, optional
         A time in which the shop was closed, where days are counted without it (see `without`).
+    no_sale : DataFrame, optional
+        ``customer_id`` and first ``day`` of customers with orders that cleaning set aside as they are no sales; models
+        do not see them.
     """
 
     ids: pl.Series
@@ -45,11 +48,31 @@ class Ledger:
     observed_until: date
     has_amounts: bool
     closing: Closing | None = None
+    no_sale: pl.DataFrame | None = None
 
     @property
     def first_day(self) -> date:
         """First day with an order."""
         return EPOCH + timedelta(days=_as_int(self.entries["known"].min()))
+
+    def customers(self, as_of: date) -> pl.Series:
+        """Name everyone with an order by a day, a sale or not.
+
+        Parameters
+        ----------
+        as_of : date
+            Last day known, inclusive.
+
+        Returns
+        -------
+        Series of str
+            Ids, each once, rising.
+        """
+        ids = self.ids.gather(self.until(as_of).entries["customer"].unique().sort())
+        if self.no_sale is None or self.no_sale.is_empty():
+            return ids
+        others = self.no_sale.filter(pl.col("day") <= as_of)["customer_id"]
+        return pl.concat([ids, others.rename(ids.name)]).unique().sort()
 
     def until(self, as_of: date) -> "Ledger":
         """Forget everything after a day.

@@ -1,7 +1,7 @@
 """The ledgers of a log's customers: one in memory, or one per partition on disk."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -50,20 +50,23 @@ class Books:
         """
         if len(self.kept) == 1:
             return self[0]
-        ids, entries, before = [], [], 0
+        ids, entries, no_sale, before = [], [], [], 0
         for book in self:
             ids.append(book.ids)
+            no_sale += [] if book.no_sale is None else [book.no_sale]
             entries.append(book.entries.with_columns((pl.col("customer") + before).cast(pl.UInt32)))
             before += len(book.ids)
-        return Ledger(pl.concat(ids), pl.concat(entries), self.as_of, self.has_amounts)
+        together = Ledger(pl.concat(ids), pl.concat(entries), self.as_of, self.has_amounts)
+        return replace(together, no_sale=pl.concat(no_sale) if no_sale else None)
 
     def _read(self, path: Path) -> Ledger:
         entries = pl.scan_ipc(path / _ENTRIES, glob=False).collect()
         ids = pl.scan_ipc(path / _IDS, glob=False).collect().to_series()
-        return Ledger(ids, entries, self.as_of, self.has_amounts).until(self.as_of)
+        no_sale = pl.scan_ipc(path / _NO_SALE, glob=False).collect() if (path / _NO_SALE).is_file() else None
+        return Ledger(ids, entries, self.as_of, self.has_amounts, no_sale=no_sale).until(self.as_of)
 
 
-_ENTRIES, _IDS = "entries.arrow", "ids.arrow"
+_ENTRIES, _IDS, _NO_SALE = "entries.arrow", "ids.arrow", "no_sale.arrow"
 
 
 def keep_book(book: Ledger, folder: Path) -> Path:
@@ -90,4 +93,6 @@ def keep_book(book: Ledger, folder: Path) -> Path:
     folder.mkdir()
     book.ids.to_frame().write_ipc(folder / _IDS)
     book.entries.write_ipc(folder / _ENTRIES)
+    if book.no_sale is not None:
+        book.no_sale.write_ipc(folder / _NO_SALE)
     return folder

@@ -210,7 +210,7 @@ def _at_once(log: OrderLog, settings: Settings, as_of: date | None) -> Intake:
     judged = clean_rows(rows, reading, log.layout, ruled, settings=settings)
     require_sales(judged.tally, source=log.source)
     day = resolve_as_of(judged.tally.days, as_of=as_of)
-    book = replace(ledger_of(judged.kept, observed_until=day), has_amounts=ruled.has_amounts)
+    book = replace(ledger_of(judged.kept, observed_until=day), has_amounts=ruled.has_amounts, no_sale=judged.no_sale)
     books = Books((book.until(day),), day, ruled.has_amounts)
     return _intake(log, judged.tally, books, judged.set_aside.lazy(), settled=_Settled(forms, reading.facts, ruled))
 
@@ -242,10 +242,10 @@ def _in_partitions(
 
 
 def _keep(judged: Judged, folder: Path, ruled: Rulings) -> Path | None:
-    if not judged.kept.height:
+    if not judged.kept.height and not judged.no_sale.height:
         return None
-    book = ledger_of(judged.kept, observed_until=max(judged.tally.days))
-    return keep_book(replace(book, has_amounts=ruled.has_amounts), folder)
+    book = ledger_of(judged.kept, observed_until=max(judged.tally.days, default=date.max))
+    return keep_book(replace(book, has_amounts=ruled.has_amounts, no_sale=judged.no_sale), folder)
 
 
 def _keep_aside(judged: Judged, path: Path) -> Path:

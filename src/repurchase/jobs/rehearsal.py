@@ -161,10 +161,8 @@ def _counted(plan: Plan, intake: Intake) -> dict[str, int]:
     requested = plan.asked.rows["customer_id"] if plan.asked else None
     with_orders, scored, tried = 0, 0, 0
     for book in intake.books:
-        ids, buyers = (
-            _among(book.ids.gather(codes), requested)
-            for codes in (book.entries["customer"].unique().sort(), book.history(intake.as_of).customer)
-        )
+        buyers = book.ids.gather(book.history(intake.as_of).customer)
+        ids, buyers = (_among(known, requested) for known in (book.customers(intake.as_of), buyers))
         with_orders += len(ids)
         scored += len(buyers)
         if tried < TRIED and len(buyers):

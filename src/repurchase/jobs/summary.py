@@ -74,7 +74,7 @@ def unscored_words(counts: Mapping[str, int]) -> str:
         A clause; those with orders but no purchase day are named where there are any.
     """
     kept_nothing = counts["no_purchases"]
-    named = f"{kept_nothing:,} with orders but no purchase (all returned or free); " if kept_nothing else ""
+    named = f"{kept_nothing:,} with orders but no purchase (all cancelled, returned or free); " if kept_nothing else ""
     return f"{named}{counts['no_history']:,} without history"
 
 

@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 _DESCRIBING = ("product_id", "category", "quantity", "discount", "channel")
+_NO_SALE = ("cancelled_order", "zero_total", *NETTED)
 _SORTED_BY = ("customer_id", "order_date", "order_id", "product_id", "amount", "quantity")
 
 
@@ -145,11 +146,15 @@ class Judged:
         Rows of the export as text, with ``reason``.
     tally : Tally
         Their counts.
+    no_sale : DataFrame
+        ``customer_id`` with an order that was set aside as it is no sale (cancelled, free or given back), and the
+        first ``day`` of one.
     """
 
     kept: pl.DataFrame
     set_aside: pl.DataFrame
     tally: Tally
+    no_sale: pl.DataFrame
 
 
 def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings) -> Judged:
@@ -180,7 +185,7 @@ def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulin
     amount = pl.col("amount") if ruled.has_amounts else pl.lit(None, pl.Float64).alias("amount")
     given = [role for role in _DESCRIBING if role in layout.columns]
     named = kept.select("row", "customer_id", "order_id", "order_date", amount, sale_dates(kept), *given)
-    return Judged(named, _set_aside(rows, raw), tally)
+    return Judged(named, _set_aside(rows, raw), tally, _no_sale(rows))
 
 
 def require_sales(tally: Tally, *, source: str) -> None:
@@ -249,6 +254,11 @@ def _further_columns(log: RawOrders) -> dict[str, str]:
     used = {column for role, column in log.layout.columns.items() if role in ours}
     free = [name for name in log.rows.columns if name not in used and name != "sale_date"]
     return {name: f"{name}_in_export" if name in ORDERS.names else name for name in free}
+
+
+def _no_sale(rows: pl.DataFrame) -> pl.DataFrame:
+    aside = rows.filter((pl.col("treatment") == "set_aside") & pl.col("reason").is_in(_NO_SALE))
+    return aside.group_by("customer_id").agg(day=pl.col("order_date").dt.date().min()).sort("customer_id")
 
 
 def _set_aside(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:

@@ -187,7 +187,9 @@ def _scores(plan: Plan, intake: Intake, delivery: Delivery, steps: Steps) -> Sco
 def _asked_for(asked: CustomerList, model: FittedModel, intake: Intake, jobs: int) -> pl.DataFrame:
     ids = asked.rows["customer_id"]
     known = [
-        model.predict(book, intake.as_of, ids.filter(ids.is_in(book.ids.implode())).to_list(), n_jobs=jobs)
+        model.predict(
+            book, intake.as_of, ids.filter(ids.is_in(book.customers(intake.as_of).implode())).to_list(), n_jobs=jobs
+        )
         for book in intake.books
     ]
     return _of_list(asked, pl.concat(known), as_of=intake.as_of, version=model.version)

@@ -11,7 +11,7 @@ import polars as pl
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.books import Books
 from repurchase.jobs.intake import Intake
-from repurchase.jobs.spark.notes import book_of, frame_of, opened
+from repurchase.jobs.spark.notes import BOOK, book_of, frame_of, opened
 from repurchase.jobs.spark.scoring import Day
 from repurchase.jobs.spark.session import translated
 
@@ -46,12 +46,12 @@ class ClusterBooks(Books):
             raise IndexError(number)
         from pyspark.sql import functions
 
-        rows = rows_of(self.told("ids", "entries").filter(functions.col("part") == number))
+        rows = rows_of(self.told(*BOOK).filter(functions.col("part") == number))
         return self._book(rows) or self._empty()
 
     def __iter__(self) -> Iterator[Ledger]:
         rows: list[Row] = []
-        for row in one_by_one(self.told("ids", "entries")):
+        for row in one_by_one(self.told(*BOOK)):
             if rows and row["part"] != rows[-1]["part"]:
                 yield self._book(rows) or self._empty()
                 rows = []

@@ -31,7 +31,7 @@ from repurchase.jobs.spark.books import (
     opened_one_by_one,
     rows_of,
 )
-from repurchase.jobs.spark.notes import NOTE, opened
+from repurchase.jobs.spark.notes import BOOK, NOTE, opened
 from repurchase.jobs.spark.orders import ClusterLog, open_on_cluster
 from repurchase.jobs.spark.reading import (
     BUCKET,
@@ -204,7 +204,7 @@ class Cluster:
         """
         books, as_of = books_of(intake), intake.as_of
         asked = Asked(state, books.day, customers)
-        with made_there(books.told("ids", "entries").mapInArrow(partial(score_partition, asked=asked), NOTE)) as made:
+        with made_there(books.told(*BOOK).mapInArrow(partial(score_partition, asked=asked), NOTE)) as made:
             counts = sum(opened_one_by_one(of_kind(made, "counts")), Counts.none(as_of))
             looks = opened_one_by_one(of_kind(made, "look"))
             look = reduce(add, looks, next(looks, None))

@@ -14,10 +14,12 @@ import pyarrow as pa
 
 from repurchase.features.timeline import Ledger
 
-__all__ = ["NOTE", "Batches", "book_notes", "book_of", "frame_of", "note", "opened", "table_notes"]
+__all__ = ["BOOK", "NOTE", "Batches", "book_notes", "book_of", "frame_of", "note", "opened", "table_notes"]
 
 Batches = Iterator[pa.RecordBatch]
 
+BOOK = ("ids", "entries", "no_sale")
+"""Kinds of the notes that make a ledger."""
 NOTE = "part int, kind string, content binary"
 ROWS_PER_NOTE = 200_000
 
@@ -84,6 +86,8 @@ def book_notes(book: Ledger, part: int) -> Batches:
     """
     yield from table_notes("ids", book.ids.to_frame(), part)
     yield from table_notes("entries", book.entries, part)
+    if book.no_sale is not None:
+        yield from table_notes("no_sale", book.no_sale, part)
 
 
 def opened(content: bytes) -> Any:
@@ -135,14 +139,15 @@ def book_of(notes: Iterable[tuple[str, bytes]], *, as_of: date, has_amounts: boo
     Ledger or None
         None where the partition has no customer.
     """
-    found: dict[str, list[pl.DataFrame]] = {"ids": [], "entries": []}
+    found: dict[str, list[pl.DataFrame]] = {kind: [] for kind in BOOK}
     for kind, content in notes:
         if kind in found:
             found[kind].append(frame_of(content))
     if not found["ids"]:
         return None
     ids, entries = pl.concat(found["ids"]).to_series(), pl.concat(found["entries"])
-    return Ledger(ids, entries, as_of, has_amounts).until(as_of)
+    no_sale = pl.concat(found["no_sale"]) if found["no_sale"] else None
+    return Ledger(ids, entries, as_of, has_amounts, no_sale=no_sale).until(as_of)
 
 
 def _row(kind: str, content: bytes, part: int) -> pa.RecordBatch:

@@ -5,7 +5,8 @@ Every task takes and gives Arrow batches, as ``DataFrame.mapInArrow`` asks.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 import polars as pl
 import pyarrow as pa
@@ -281,8 +282,9 @@ def clean_partition(batches: Batches, reading: Reading, files: Sequence[str]) ->
         judged = clean_rows(rows, values, reading.layout, ruled, settings=reading.settings)
         yield note("tally", judged.tally, number)
         yield from table_notes("aside", judged.set_aside, number)
-        if judged.kept.height:
-            yield from book_notes(ledger_of(judged.kept, observed_until=max(judged.tally.days)), number)
+        if judged.kept.height or judged.no_sale.height:
+            book = ledger_of(judged.kept, observed_until=max(judged.tally.days, default=date.max))
+            yield from book_notes(replace(book, no_sale=judged.no_sale), number)
 
 
 def _in_order(tables: list[pl.DataFrame], reading: Reading, files: Sequence[str]) -> pl.DataFrame:

@@ -103,7 +103,7 @@ def score_partition(batches: Batches, asked: Asked) -> Batches:
     for book, number in _books(batches, asked.day):
         wanted = None
         if asked.customers is not None:
-            wanted = asked.customers.filter(asked.customers.is_in(book.ids.implode())).to_list()
+            wanted = asked.customers.filter(asked.customers.is_in(book.customers(asked.day.as_of).implode())).to_list()
         scores = FittedModel.from_state(asked.state).predict(book, asked.day.as_of, wanted)
         yield from table_notes("scores", scores, number)
         yield note("counts", count_purchases(book, as_of=asked.day.as_of), number)

@@ -18,7 +18,7 @@ from repurchase.features.timeline import Ledger
 from repurchase.jobs.intake import Intake
 from repurchase.jobs.spark.books import books_of, made_there, opened_one_by_one, rows_of
 from repurchase.jobs.spark.engine import Cluster
-from repurchase.jobs.spark.notes import NOTE, book_of
+from repurchase.jobs.spark.notes import BOOK, NOTE, book_of
 from repurchase.jobs.spark.scoring import Lessons, draw_customers, gather_lessons, only
 from repurchase.orders.ids import id_hash
 
@@ -86,7 +86,7 @@ def teach(cluster: Cluster, intake: Intake, *, most: int) -> Taught:
     book = _sample(intake, most=most)
     books = books_of(intake)
     closing = book.find_closing()
-    gathered = books.told("ids", "entries").mapInArrow(partial(gather_lessons, day=books.day, closing=closing), NOTE)
+    gathered = books.told(*BOOK).mapInArrow(partial(gather_lessons, day=books.day, closing=closing), NOTE)
     with made_there(gathered) as made:
         lessons = _pooled_lessons(opened_one_by_one(made))
     rows, counts = lessons.rfm, lessons.counts
@@ -144,7 +144,7 @@ def _sample(intake: Intake, *, most: int) -> Ledger:
     everyone = intake.report.n_customers
     share = min(1.0, (most + _SPREADS * sqrt(most)) / max(everyone, 1))
     below = min(ceil(share * _HASHES), _HASHES) - 1
-    drawn = books.told("ids", "entries").mapInArrow(partial(draw_customers, day=books.day, below=below), NOTE)
+    drawn = books.told(*BOOK).mapInArrow(partial(draw_customers, day=books.day, below=below), NOTE)
     parts: dict[int, list[tuple[str, bytes]]] = {}
     for row in rows_of(drawn):
         parts.setdefault(row["part"], []).append((row["kind"], bytes(row["content"])))
