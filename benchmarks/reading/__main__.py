@@ -103,13 +103,20 @@ def _show(seed: int) -> None:
     print(f"\n{verdict.outcome}: {verdict.detail}")
 
 
+def _encoding(export: RandomExport) -> str:
+    used = [trait.removeprefix("encoding:") for trait in export.traits if trait.startswith("encoding:")]
+    return used[0] if len(used) == 1 else "latin-1"
+
+
 def _show_files(export: RandomExport) -> None:
     files = sorted(export.path.iterdir()) if export.path.is_dir() else [export.path]
     for file in files:
         if file.suffix == ".csv":
             print(f"\n{file.name}")
-            for line in file.read_bytes().splitlines()[:SHOWN_LINES]:
-                print(f"  {line!r}" if not line.isascii() else f"  {line.decode()}")
+            text = file.read_bytes()
+            encoding = "utf-16" if text.startswith(b"\xff\xfe") else _encoding(export)
+            for line in text.decode(encoding).splitlines()[:SHOWN_LINES]:
+                print(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ class MoneyStyle:
         return f"{self.decimal}/{grouping}/{decimals}"
 
     @property
+    def currency(self) -> str:
+        """The code of the sign or word."""
+        return _CODES.get((self.before + self.after).strip(), "EUR")
+
+    @property
     def is_ambiguous(self) -> bool:
         """Whether ``12.395`` can be twelve and a bit as well as twelve thousand."""
         return self.decimals == 0 and self.thousands in {".", ","} and not self.is_lakh
@@ -134,6 +139,26 @@ class MoneyStyle:
         return self.thousands.join([*reversed(groups), tail]) if self.thousands else whole
 
 
+_CODES = {
+    "$": "USD",
+    "USD": "USD",
+    "£": "GBP",
+    "A$": "AUD",
+    "R$": "BRL",
+    "₹": "INR",
+    "Rs.": "INR",
+    "kr": "NOK",
+    "kr.": "DKK",
+    "CHF": "CHF",
+    "¥": "JPY",
+    "円": "JPY",
+    "zł": "PLN",
+    "PLN": "PLN",
+    "₽": "RUB",
+    "руб.": "RUB",
+    "Ft": "HUF",
+    "Kč": "CZK",
+}
 _BEFORE = ("€", "$", "£", "€ ", "$ ", "A$", "R$ ", "₹", "Rs. ", "EUR ", "USD ", "kr ", "CHF ", "¥")
 _AFTER = (" €", "€", " kr", " kr.", " zł", " ₽", " руб.", " EUR", " PLN", " Ft", " Kč", "円", ",-")
 _MARKS = ((".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (",", "\u00a0"), (",", "\u202f"), (".", "'"))

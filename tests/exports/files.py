@@ -32,6 +32,7 @@ class Dialect:
     repeats_heading: bool = False
     footer: bool = False
     blank_lines: bool = False
+    names_delimiter: bool = False
     encodings: tuple[str, ...] = ("utf-8",)
 
     @property
@@ -41,7 +42,7 @@ class Dialect:
         tags = [f"delimiter:{shown}"]
         tags += [f"dialect:trailing-delimiter-{self.trailing}"] if self.trailing != "none" else []
         tags += ["dialect:preamble"] if self.preamble else []
-        names = ("backslash", "repeats_heading", "footer", "blank_lines")
+        names = ("backslash", "repeats_heading", "footer", "blank_lines", "names_delimiter")
         tags += [f"dialect:{name.replace('_', '-')}" for name in names if getattr(self, name)]
         tags += ["dialect:crlf"] if self.line_end == "\r\n" else []
         return tags + (["dialect:quote-all"] if self.quotes_all else [])
@@ -59,6 +60,7 @@ def draw_dialect(rng: random.Random) -> Dialect:
         repeats_heading=rng.random() < 0.06,
         footer=rng.random() < 0.06,
         blank_lines=rng.random() < 0.05,
+        names_delimiter=rng.random() < 0.04,
         encodings=tuple(rng.sample(_ENCODINGS, k=len(_ENCODINGS))),
     )
 
@@ -100,7 +102,7 @@ def write_text(
         escapechar="\\" if dialect.backslash else None,
     )
     writer.writerows(_records(rows, heading, dialect, footer))
-    text = out.getvalue()
+    text = (f"sep={dialect.delimiter}{dialect.line_end}" if dialect.names_delimiter else "") + out.getvalue()
     encoding, encoded = _encode(text, dialect.encodings)
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(encoded))

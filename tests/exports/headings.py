@@ -36,6 +36,9 @@ _ENGLISH: Mapping[str, tuple[str, ...]] = {
     "empty": ("Custom field", "Tags"),
     "store": ("Store", "Shop name"),
     "time": ("Time", "Order time"),
+    "total_spent": ("Total spent", "Lifetime value"),
+    "fee": ("Payment fee", "Fee"),
+    "accepts_marketing": ("Accepts marketing", "Newsletter"),
 }
 
 
@@ -57,21 +60,21 @@ _STYLES: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def draw_headings(roles: Sequence[str], plan: Plan, rng: random.Random) -> dict[str, str]:
+def draw_headings(roles: Sequence[str], plan: Plan, rng: random.Random, *, currency: str) -> dict[str, str]:
     """Name the columns by role, each differently."""
     headings: dict[str, str] = {}
     style = _STYLES[plan.heading_style]
     for role in roles:
-        names = [style(name) + _suffix(role, plan) for name in _choices(role, plan)]
+        names = [style(name) + _suffix(role, plan, currency) for name in _choices(role, plan)]
         free = [name for name in names if name.casefold() not in {one.casefold() for one in headings.values()}]
         headings[role] = rng.choice(free) if free else f"{names[0]} 2"
     return headings
 
 
-def _suffix(role: str, plan: Plan) -> str:
+def _suffix(role: str, plan: Plan, currency: str) -> str:
     if plan.heading_suffix != "unit":
         return plan.heading_suffix
-    return " (EUR)" if role in MONEY_ROLES else " (UTC)" if role == "date" else ""
+    return f" ({currency})" if role in MONEY_ROLES else " (UTC)" if role == "date" else ""
 
 
 def _choices(role: str, plan: Plan) -> tuple[str, ...]:

@@ -49,7 +49,12 @@ _CUSTOMER_IDS = ("number", "padded", "letter", "uuid", "long", "underscore")
 _ORDER_IDS = ("number", "hash", "prefix", "uuid", "date-number")
 _EXTRAS = (
     *("product", "notes", "phone", "address", "weight", "shipped_at", "updated_at", "payment_id"),
-    *("currency", "country", "staff", "customer_group", "tax_rate", "line_id", "channel", "empty"),
+    *("currency", "country", "staff", "customer_group", "tax_rate", "line_id", "channel", "empty", "total_spent"),
+    *("fee", "accepts_marketing"),
+)
+_ODDITIES = (
+    *("formula-text", "zero-dates", "id-noise", "id-decimals", "email-case", "apostrophe-ids", "damaged-ids"),
+    *(f"null-word {word}" for word in ("NULL", "N/A", "nan", "None", "-", r"\N")),
 )
 _CONTAINERS = (
     *("csv",) * 11,
@@ -86,6 +91,7 @@ class Plan:
     scale: int
     only_first_days: bool
     settings: str
+    oddity: str
 
     @property
     def money_columns(self) -> tuple[str, ...]:
@@ -124,6 +130,7 @@ class Plan:
         tags += [f"refund-column:{self.refund_column}"] * (self.refunds == "column" and self.grain == "lines")
         tags += [f"status-words:{self.status_language.code}"] * self.status.startswith("column")
         tags += [f"heading-suffix:{self.heading_suffix}"] * bool(self.heading_suffix)
+        tags += [f"cells:{self.oddity}"] * bool(self.oddity)
         tags += ["emails:sparse"] * self.sparse_emails
         tags += ["sku:none"] * (not self.has_sku and self.grain != "orders")
         tags += ["dates:first-twelve-days"] * self.only_first_days
@@ -161,12 +168,13 @@ def draw_plan(rng: random.Random) -> Plan:
         scale=rng.choice((1, 1, 1, 100, 10_000)),
         only_first_days=rng.random() < 0.04,
         settings=rng.choice(("none", "none", "none", "ids", "all", "date-order")),
+        oddity=rng.choice(_ODDITIES) if rng.random() < 0.3 else "",
     )
     return _consistent(plan)
 
 
 def _consistent(plan: Plan) -> Plan:
-    for rule in (_sound_refunds, _sound_customers, _sound_ids):
+    for rule in (_sound_refunds, _sound_customers, _sound_ids, _sound_oddity):
         plan = rule(plan)
     if plan.grain == "orders":
         plan = replace(plan, extras=tuple(name for name in plan.extras if name not in {"product", "line_id"}))
@@ -207,3 +215,21 @@ def _sound_ids(plan: Plan) -> Plan:
     if plan.only_first_days and plan.order_ids == "none":
         plan = replace(plan, only_first_days=False)
     return plan
+
+
+def _sound_oddity(plan: Plan) -> Plan:
+    """Drop an oddity of cells that the export has no cells for."""
+    has_id = plan.customers.startswith("id")
+    has_cells = {
+        "zero-dates": plan.status == "cancelled-at",
+        "id-decimals": has_id and plan.customer_ids == "number",
+        "email-case": "email" in plan.customers,
+        "apostrophe-ids": has_id,
+        "damaged-ids": has_id,
+    }.get(plan.oddity, True)
+    typed = plan.container in {"parquet", "xlsx"} and plan.oddity not in {"id-noise", "email-case"}
+    no_blanks = plan.oddity.startswith("null-word") and plan.grain in FIRST_LINE_GRAINS
+    differing_copies = plan.container == "folder-overlap" and plan.oddity in {"id-noise", "email-case"}
+    if not has_cells or typed or no_blanks or differing_copies:
+        return replace(plan, oddity="")
+    return replace(plan, customer_ids="long") if plan.oddity == "damaged-ids" else plan

@@ -9,25 +9,19 @@ import importlib.util
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.jobs.intake import take_in, workspace
 from repurchase.settings import Settings
-from tests.exports.cell_formats import DateStyle, MoneyStyle, draw_date_style, draw_money_style
-from tests.exports.files import Cell, Dialect, draw_dialect, write_text, write_xlsx
 from tests.exports.headings import draw_headings
 from tests.exports.layout_plan import Plan, draw_plan
-from tests.exports.records import MONEY_ROLES, Accepted, Group, adapt_orders, build_groups, expect
+from tests.exports.random_files import WrittenFile, column_roles, draw_formats, split_groups, write_files
+from tests.exports.records import Accepted, Group, adapt_orders, build_groups, expect
 from tests.exports.shop import Shop, generate_shop
 
 __all__ = ["RandomExport", "Verdict", "check_reading", "generate_export", "write_random_export"]
-
-_DATES = ("date", "shipped_at", "updated_at", "cancelled_at")
 
 
 @dataclass(frozen=True)
@@ -54,16 +48,6 @@ class Verdict:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class _Formats:
-    """How one file writes its cells."""
-
-    dates: DateStyle
-    money: MoneyStyle
-    dialect: Dialect
-    has_time_column: bool
-
-
 def generate_export(folder: Path, random_state: int) -> RandomExport:
     """Generate a shop with everything that orders can have, and write it."""
     rng = random.Random(random_state)
@@ -85,11 +69,11 @@ def write_random_export(shop: Shop, folder: Path, random_state: int) -> RandomEx
         plan = replace(plan, container="csv")
     orders = adapt_orders(shop.orders, plan)
     groups = build_groups(orders, plan, rng)
-    formats = _draw_formats(rng, plan)
-    roles = _columns(groups, formats, rng)
-    headings = draw_headings(roles, plan, rng)
-    files = _split(groups, plan)
-    path, written = _write_files(files, headings, plan, formats, folder, rng)
+    formats = draw_formats(rng, plan)
+    roles = column_roles(groups, formats, rng)
+    headings = draw_headings(roles, plan, rng, currency=formats.currency)
+    files = split_groups(groups, plan)
+    path, written = write_files(files, headings, plan, formats, folder, rng)
     settings = _settings(plan, headings, written)
     return RandomExport(
         path=path,
@@ -125,158 +109,6 @@ def _shown(accepted: frozenset[Any]) -> str:
     return " or ".join(map(str, sorted(accepted)))
 
 
-@dataclass(frozen=True)
-class _Written:
-    """One file of the export."""
-
-    traits: tuple[str, ...]
-    formats: _Formats
-    is_text: bool
-    n_late_days: int
-
-
-def _draw_formats(rng: random.Random, plan: Plan) -> _Formats:
-    language = plan.language if rng.random() < 0.7 else plan.status_language
-    is_text = plan.container not in {"parquet", "xlsx"}
-    dates = draw_date_style(rng, language)
-    separate = is_text and not dates.has_time and plan.container != "folder-mixed" and rng.random() < 0.3
-    return _Formats(dates, draw_money_style(rng, scale=plan.scale), draw_dialect(rng), separate)
-
-
-def _columns(groups: Sequence[Group], formats: _Formats, rng: random.Random) -> list[str]:
-    roles = list(dict.fromkeys(role for group in groups for row in group.rows for role in row if role != "_refund"))
-    if formats.has_time_column:
-        roles.insert(roles.index("date") + 1, "time")
-    return rng.sample(roles, k=len(roles)) if rng.random() < 0.6 else roles
-
-
-def _split(groups: list[Group], plan: Plan) -> list[list[Group]]:
-    if plan.container == "two-shops-files":
-        return [[group for group in groups if group.customer % 2 == side] for side in (0, 1)]
-    if not plan.container.startswith("folder"):
-        return [groups]
-    n_files = 2 + len(groups) % 2
-    size = -(-len(groups) // n_files)
-    overlap = size // 8 if plan.container == "folder-overlap" else 0
-    return [groups[max(0, start - overlap) : start + size] for start in range(0, len(groups), size)]
-
-
-def _arranged(groups: Sequence[Group], plan: Plan, rng: random.Random) -> list[Group]:
-    if plan.row_order == "shuffled":
-        return rng.sample(list(groups), k=len(groups))
-    if plan.row_order == "customer":
-        return sorted(groups, key=lambda group: group.customer)
-    return list(reversed(groups)) if plan.row_order == "latest-first" else list(groups)
-
-
-def _write_files(
-    files: Sequence[Sequence[Group]],
-    headings: Mapping[str, str],
-    plan: Plan,
-    formats: _Formats,
-    folder: Path,
-    rng: random.Random,
-) -> tuple[Path, list[_Written]]:
-    if len(files) == 1:
-        path = folder / f"orders.{'csv' if plan.container == 'two-shops-column' else plan.container}"
-        return path, [_write(path, files[0], headings, plan, formats, rng)]
-    folder = folder / "orders"
-    folder.mkdir()
-    written = []
-    for number, groups in enumerate(files, start=1):
-        own = formats
-        if plan.container == "folder-mixed" and number > 1:
-            own = _draw_formats(rng, plan)
-        written.append(_write(folder / f"part{number}.csv", groups, headings, plan, own, rng))
-    return folder, written
-
-
-def _write(
-    path: Path,
-    groups: Sequence[Group],
-    headings: Mapping[str, str],
-    plan: Plan,
-    formats: _Formats,
-    rng: random.Random,
-) -> _Written:
-    rows = [row for group in _arranged(groups, plan, rng) for row in group.rows]
-    late = sum(isinstance(at := row.get("date"), datetime) and at.day > 12 for row in rows)
-    if plan.container in {"parquet", "xlsx"}:
-        table = [[_typed(row.get(role), role, plan) for role in headings] for row in rows]
-        if plan.container == "xlsx":
-            write_xlsx(path, [*headings.values()], table)
-            return _Written((), formats, False, late)
-        return _Written((_write_parquet(path, table, headings, rng),), formats, False, late)
-    text = [[_text(row, role, formats, plan) for role in headings] for row in rows]
-    footer = _footer(rows, headings, formats, plan)
-    dialect = formats.dialect if footer else replace(formats.dialect, footer=False)
-    encoding = write_text(path, [*headings.values()], text, dialect, footer=footer)
-    traits = [f"dates:{formats.dates.kind}", f"money-format:{formats.money.kind}", f"encoding:{encoding}"]
-    traits += ["money-format:currency-word"] * bool(formats.money.before or formats.money.after)
-    traits += ["dates:separate-time"] * formats.has_time_column
-    return _Written((*traits, *dialect.traits), formats, True, late)
-
-
-def _text(row: Mapping[str, Cell], role: str, formats: _Formats, plan: Plan) -> str:
-    value = row.get("date" if role == "time" else role)
-    if value is None or value == "":
-        return ""
-    if role == "time":
-        return f"{value:%H:%M:%S}"
-    if role in _DATES and isinstance(value, datetime):
-        return formats.dates.write(value)
-    if role in MONEY_ROLES and isinstance(value, int):
-        return formats.money.write(value * plan.scale)
-    return str(value)
-
-
-def _typed(value: Cell, role: str, plan: Plan) -> Cell:
-    if role in MONEY_ROLES and isinstance(value, int):
-        return value * plan.scale / 100
-    if isinstance(value, str) and role in {"customer_id", "order_id"} and _is_number(value):
-        return int(value)
-    return None if value == "" else value
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and str(int(text)) == text
-
-
-def _write_parquet(path: Path, table: list[list[Cell]], headings: Mapping[str, str], rng: random.Random) -> str:
-    columns = dict(zip(headings.values(), map(list, zip(*table, strict=True)), strict=True))
-    mixed = {name: len({type(value) for value in values} - {type(None)}) > 1 for name, values in columns.items()}
-    texts = {name: [None if value is None else str(value) for value in values] for name, values in columns.items()}
-    numbers = {"int", "float"}
-    exact = {
-        name: not mixed[name] or {type(value).__name__ for value in values if value is not None} <= numbers
-        for name, values in columns.items()
-    }
-    frame = pl.DataFrame({name: columns[name] if exact[name] else texts[name] for name in columns}, strict=False)
-    kind = rng.choice(("timestamps", "days", "zoned", "texts", "decimals", "categories"))
-    changes = {
-        "days": pl.col(pl.Datetime).dt.date(),
-        "zoned": pl.col(pl.Datetime).dt.replace_time_zone("UTC"),
-        "texts": pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M:%S"),
-        "decimals": pl.col(pl.Float64).cast(pl.Decimal(18, 4)),
-        "categories": pl.col(pl.String).cast(pl.Categorical),
-    }
-    (frame.with_columns(changes[kind]) if kind in changes else frame).write_parquet(path)
-    return f"parquet:{kind}"
-
-
-def _footer(
-    rows: Sequence[Mapping[str, Cell]], headings: Mapping[str, str], formats: _Formats, plan: Plan
-) -> list[str]:
-    """A last line with the word total and the sum of the money; none where it could be taken for an order's line."""
-    roles = [*headings]
-    role = next((name for name in ("order_total", "line_amount") if name in headings), None)
-    if role is None or roles[0] == role or (plan.grain == "blank-id" and roles[0] != "order_id"):
-        return []
-    total = sum(value for row in rows if isinstance(value := row.get(role), int))
-    cells = {roles[0]: "Total", role: formats.money.write(total * plan.scale)}
-    return [cells.get(name, "") for name in roles]
-
-
 _TOLD_MONEY = {
     "total-named-price": ("amount", "order_total"),
     "price-is-of-line": ("amount", "line_amount"),
@@ -285,7 +117,7 @@ _TOLD_MONEY = {
 }
 
 
-def _settings(plan: Plan, headings: Mapping[str, str], written: Sequence[_Written]) -> dict[str, Any]:
+def _settings(plan: Plan, headings: Mapping[str, str], written: Sequence[WrittenFile]) -> dict[str, Any]:
     if plan.settings == "date-order":
         style = written[0].formats.dates
         if len(written) > 1 or not style.can_swap:
@@ -316,7 +148,7 @@ def _money_settings(plan: Plan) -> dict[str, str]:
 
 
 def _ambiguities(
-    plan: Plan, groups: Sequence[Group], written: Sequence[_Written], settings: Mapping[str, Any]
+    plan: Plan, groups: Sequence[Group], written: Sequence[WrittenFile], settings: Mapping[str, Any]
 ) -> list[str]:
     """Name what the data leave open, so that a refusal is right; a silent wrong reading never is."""
     found = []
@@ -333,6 +165,8 @@ def _ambiguities(
         found.append("price of a piece or of the order")
     if {"line_amount", "order_total"} <= set(plan.money_columns) and not named and _has_extras(groups):
         found.append("lines without shipping and discount, or totals with them")
+    if plan.oddity == "damaged-ids":
+        found.append("ids in the notation of powers of ten")
     if plan.guest is not None and not plan.guests_have_email:
         found.append("guests without a name")
     if plan.has_refund_rows and plan.refund_status == "both-refunded":

@@ -12,7 +12,18 @@ from tests.exports.shop import SALE_STATES, Customer, Order
 
 __all__ = ["MONEY_ROLES", "Accepted", "Group", "adapt_orders", "build_groups", "expect"]
 
-MONEY_ROLES = ("unit_price", "line_amount", "order_total", "subtotal", "shipping", "tax", "discount", "refunded")
+MONEY_ROLES = (
+    "unit_price",
+    "line_amount",
+    "order_total",
+    "subtotal",
+    "shipping",
+    "tax",
+    "discount",
+    "refunded",
+    "total_spent",
+    "fee",
+)
 """Roles whose values are cents."""
 _FLAGS = (("yes", "no"), ("true", "false"), ("1", "0"), ("TRUE", "FALSE"), ("Y", "N"))
 _NOTES = ("", "", "call before noon", 'a 5" inch screen, black', "left; right", "first line\nsecond line", "thanks!")
@@ -150,11 +161,16 @@ class _Words:
 def build_groups(orders: Sequence[Order], plan: Plan, rng: random.Random) -> list[Group]:
     """Make the rows of every order and of every refund that is a row of its own, by time."""
     words, numbers = _Words(rng, plan), _OrderNumbers(plan)
+    spent: dict[int, int] = {}
+    for order in orders:
+        spent[order.customer.number] = spent.get(order.customer.number, 0) + order.net
     sales = []
     for order in orders:
         store = "B" if order.customer.number % 2 and plan.container.startswith("two-shops") else "A"
         number = numbers.next(store, order.placed_at)
         fields = _order_fields(order, number, store, plan, words, rng)
+        if "total_spent" in plan.extras:
+            fields["total_spent"] = spent[order.customer.number]
         sales.append((order, fields, Group(order.placed_at, order.customer.number, _rows(order, fields, plan, rng))))
     refunds: Iterable[Group] = ()
     if plan.has_refund_rows:
@@ -233,6 +249,8 @@ def _extra_fields(order: Order, plan: Plan, rng: random.Random) -> Record:
         "customer_group": ("General", "Wholesale")[number % 7 == 0],
         "tax_rate": ("20%", "10%")[order.number % 5 == 0],
         "channel": ("web", "pos")[order.number % 4 == 0],
+        "fee": order.total // 40 + 30,
+        "accepts_marketing": ("yes", "no")[number % 3 == 0],
         "empty": "",
     }
     return {name: value for name, value in values.items() if name in plan.extras}
