@@ -19,7 +19,7 @@ _ISO_WEEK = re.compile(r"^\d{4}-?W\d\d-?\d")
 
 
 def parse_rest(
-    texts: pl.Series, local: pl.Series, offset: pl.Series, *, timezone: str | None
+    texts: pl.Series, is_rest: pl.Series, local: pl.Series, offset: pl.Series, *, timezone: str | None
 ) -> tuple[pl.Series, pl.Series]:
     """Read the texts that nothing else could read.
 
@@ -27,6 +27,8 @@ def parse_rest(
     ----------
     texts : Series of str
         Distinct dates, tidied.
+    is_rest : Series of bool
+        Texts in no known form; what has one and is no date (``2024-02-30``) stays unread.
     local : Series of datetime
         What was read so far, null where nothing was.
     offset : Series of int
@@ -40,7 +42,7 @@ def parse_rest(
         With what dateutil reads in the same way whatever the order of day, month and year, and whatever the defaults
         for missing parts.
     """
-    rest = pl.DataFrame({"text": texts, "local": local}).filter(pl.col("local").is_null())["text"]
+    rest = texts.filter(is_rest)
     rest = rest.filter(rest.str.contains(r"\d{4}") & rest.str.contains(r"\d.*[^\d]|[^\d].*\d"))
     read = _parsed(rest, timezone) if 0 < len(rest) <= _MOST else {}
     if not read:

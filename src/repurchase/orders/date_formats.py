@@ -9,7 +9,8 @@ from typing import Literal
 import polars as pl
 
 from repurchase.errors import OrdersError
-from repurchase.orders.date_shapes import COUNTS, NUMBER_UNITS, Shape, shape_of, shapes_of, tidy_dates
+from repurchase.orders.date_shapes import COUNTS, NUMBER_UNITS, Shape, shape_of
+from repurchase.orders.text_shapes import shapes_of, tidy_texts
 
 __all__ = [
     "CLEAR_SHARE",
@@ -116,7 +117,7 @@ class DateEvidence:
         if texts.dtype == pl.String and texts.str.contains(_ISO).all():
             return cls(len(texts) - texts.null_count())
         counts = texts.drop_nulls().alias("text").value_counts(name="rows")
-        counts = counts.with_columns(tidy_dates(counts["text"]).alias("text"))
+        counts = counts.with_columns(tidy_texts(counts["text"]).alias("text"))
         counts = counts.with_columns(shapes_of(counts["text"]).alias("shape"))
         blank = pl.col("shape").is_not_null() & pl.col("shape").is_in(_blank_shapes(counts["shape"]))
         counts = counts.filter(~blank)

@@ -10,26 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import polars as pl
-import pyarrow as pa
-
 from repurchase.orders.date_words import ZONE_MINUTES, filler_words, half_of_day, month_numbers, weekdays
 
-__all__ = ["COUNTS", "NUMBER_UNITS", "Shape", "shape_of", "shapes_of", "tidy_dates"]
+__all__ = ["COUNTS", "NUMBER_UNITS", "Shape", "shape_of"]
 
 COUNTS = re.compile(r"^(9{5}|9{9,10}|9{13}|9{16}|9{19})([.,]9+)?$")
 """Numbers that may count something; ``9`` stands for any digit."""
 NUMBER_UNITS = {5: "days", 9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
 """What a number of so many whole digits counts."""
 
-_UNTIDY = r"[^\x20-\x7E]|^[='\"\s]|[\"\s]$"
-_INVISIBLE = (
-    r"[\u{200B}-\u{200F}\u{202A}-\u{202E}\u{2060}\u{2066}-\u{2069}\u{FEFF}\u{061C}\u{00AD}]"
-    r"|[\p{Cc}&&[^\t\n\r]]"
-)
-_LONGEST = 80
-_EQUAL_DIGITS = np.where(np.isin(np.arange(256), list(b"0123456789")), ord("9"), np.arange(256)).astype(np.uint8)
 _PARTS = ("year", "month", "day", "hour", "minute", "second", "fraction", "first", "second_number", "east_h", "east_m")
 
 _GAP = r"[\s.,]*"
@@ -91,55 +80,6 @@ class Shape:
     sign: int = 0
     zone: str | None = None
     mark: str | None = None
-
-
-def tidy_dates(texts: pl.Series) -> pl.Series:
-    """Remove what is not part of a date: quotation marks, apostrophes, invisible and wide characters.
-
-    Parameters
-    ----------
-    texts : Series of str
-        Dates as the export has them, without blanks around them.
-
-    Returns
-    -------
-    Series of str
-        In ASCII digits and plain blanks.
-
-    Examples
-    --------
-    >>> tidy_dates(pl.Series(['="2024-06-22"', "'22.06.24", "2:07\u202fPM"])).to_list()
-    ['2024-06-22', '22.06.24', '2:07 PM']
-    """
-    if not texts.str.contains(_UNTIDY).any():
-        return texts
-    plain = texts.str.replace_all(_INVISIBLE, "").str.normalize("NFKC").str.replace_all(r"\s+", " ")
-    plain = _ascii_digits(plain).str.replace_all("[‐‑‒–—−]", "-").str.strip_chars()
-    return plain.str.replace(r"^=?\s*\"(.*)\"$", "$1").str.replace(r"^['’](.*?)['’]?$", "$1").str.strip_chars()
-
-
-def shapes_of(texts: pl.Series) -> pl.Series:
-    """Make every digit equal.
-
-    Parameters
-    ----------
-    texts : Series of str
-        From `tidy_dates`.
-
-    Returns
-    -------
-    Series of str
-        Null for what is too long to be a date.
-    """
-    short = texts.set((texts.str.len_bytes() > _LONGEST).fill_null(value=True), None)
-    written = short.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    known, places, content = written.buffers()
-    if content is None:
-        return short
-    equal = pa.py_buffer(_EQUAL_DIGITS[np.frombuffer(content, dtype=np.uint8)])  # five times as fast as replacing
-    return pl.Series(
-        texts.name, pa.Array.from_buffers(written.type, len(written), [known, places, equal], offset=written.offset)
-    )
 
 
 @lru_cache(maxsize=1 << 16)
@@ -251,14 +191,3 @@ def _is_zone(word: str) -> bool:
     if _folded(word) in {*half_of_day(), *month_numbers(), *weekdays(), *filler_words()}:
         return False
     return name in ZONE_MINUTES or bool(re.fullmatch(r"[A-Z]{3,5}|[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_]+)+", word))
-
-
-def _ascii_digits(texts: pl.Series) -> pl.Series:
-    if not texts.str.contains(r"[\p{Nd}&&[^0-9]]").any():
-        return texts
-    found = {
-        digit
-        for text in texts.drop_nulls().str.extract_all(r"[\p{Nd}&&[^0-9]]").explode().unique()
-        for digit in text or ""
-    }
-    return texts.str.replace_many({digit: str(unicodedata.digit(digit)) for digit in sorted(found)})

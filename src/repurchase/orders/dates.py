@@ -14,8 +14,9 @@ import polars as pl
 
 from repurchase.orders.date_fallback import parse_rest
 from repurchase.orders.date_formats import DateEvidence, DateForm, DateOrder, as_text, count_unit, require_dates
-from repurchase.orders.date_shapes import Shape, shape_of, shapes_of, tidy_dates
+from repurchase.orders.date_shapes import Shape, shape_of
 from repurchase.orders.date_words import ZONE_MINUTES
+from repurchase.orders.text_shapes import shapes_of, tidy_texts
 from repurchase.orders.typed_dates import drop_impossible_dates
 
 __all__ = ["LATEST_ZONE", "DatesRead", "offsets_note", "placeholder_dates", "read_dates"]
@@ -172,13 +173,13 @@ def _from_timestamps(values: pl.Series, timezone: str | None) -> pl.Series:
 
 def _read_distinct(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
     if form.counted is not None:
-        return _from_counts(tidy_dates(texts), form.counted, timezone), frozenset()
+        return _from_counts(tidy_texts(texts), form.counted, timezone), frozenset()
     plain = _plain_iso(texts)
     if plain is not None:
         return plain, frozenset()
-    texts = tidy_dates(texts)
-    local, offset = _by_shape(texts, form, timezone)
-    local, offset = parse_rest(texts, local, offset, timezone=timezone)
+    texts = tidy_texts(texts)
+    local, offset, is_known = _by_shape(texts, form, timezone)
+    local, offset = parse_rest(texts, ~is_known, local, offset, timezone=timezone)
     if timezone:
         return _to_zone(local, offset, timezone), frozenset()
     return local, frozenset(offset.filter(local.is_not_null()).drop_nulls().unique().to_list())
@@ -206,8 +207,8 @@ def _plain_iso(texts: pl.Series) -> pl.Series | None:
     return None
 
 
-def _by_shape(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, pl.Series]:
-    """Cut the parts out of all texts whose shape is known; local time and minutes east, null where there is none."""
+def _by_shape(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Cut the parts out of the texts: local time and minutes east, null where there are none, and known shapes."""
     shapes = shapes_of(texts)
     places = {shape: shape_of(shape) for shape in shapes.unique() if shape is not None}
     rows = [{"shape": shape, **_places(found, timezone)} for shape, found in places.items() if found is not None]
@@ -215,7 +216,7 @@ def _by_shape(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[p
     found = pl.DataFrame({"text": texts, "shape": shapes}).join(table, on="shape", how="left", maintain_order="left")
     numbers = found.with_columns(_cut(name) for name in _DIGITS)
     parts = _with_order(numbers, form)
-    return _local_time(parts), parts.select(_minutes_east()).to_series()
+    return _local_time(parts), parts.select(_minutes_east()).to_series(), found["readable"].is_not_null()
 
 
 _DIGITS = ("year", "month", "day", "hour", "minute", "second", "first", "second_number", "east_h", "east_m")
