@@ -27,6 +27,7 @@ MONEY_ROLES = (
 """Roles whose values are cents."""
 _FLAGS = (("yes", "no"), ("true", "false"), ("1", "0"), ("TRUE", "FALSE"), ("Y", "N"))
 _NOTES = ("", "", "call before noon", 'a 5" inch screen, black', "left; right", "first line\nsecond line", "thanks!")
+_LONGEST_GAP_DAYS = 21
 Record = dict[str, Cell]
 
 
@@ -54,10 +55,19 @@ def adapt_orders(orders: Sequence[Order], plan: Plan) -> list[Order]:
     """Reduce orders to what the planned export can express."""
     listed = (order for order in orders if order.state in SALE_STATES or plan.status != "none")
     adapted = [_expressible(order, plan) for order in listed]
+    adapted = _until_thin(adapted, plan)
     if not plan.only_first_days:
         return adapted
     early = (order.placed_at.replace(day=1 + (order.placed_at.day - 1) % 12) for order in adapted)
     return [replace(order, placed_at=at) for order, at in zip(adapted, early, strict=True)]
+
+
+def _until_thin(orders: list[Order], plan: Plan) -> list[Order]:
+    """Leave out the last customers' orders, between which so many days lie that they look like mistyped dates."""
+    times = [order.placed_at for order in orders if order.net > 0 and not _is_lost(order.customer, plan)]
+    pairs = zip(times[len(times) // 2 :], times[len(times) // 2 + 1 :], strict=False)
+    end = next((before for before, after in pairs if (after - before).days > _LONGEST_GAP_DAYS), times[-1])
+    return [order for order in orders if order.placed_at <= end]
 
 
 def _expressible(order: Order, plan: Plan) -> Order:
