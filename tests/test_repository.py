@@ -31,6 +31,7 @@ ROOMS = (
     "errors",
     "settings",
     "tables",
+    "storage",
     "orders",
     "features",
     "estimators",

@@ -16,7 +16,7 @@ HEADING = "customer_id,order_id,order_date,amount\n"
 HOLD = """
 import sys, time
 from pathlib import Path
-from repurchase.jobs.delivery import deliver_to
+from repurchase.storage.delivery import deliver_to
 with deliver_to(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import DeliveryError
-from repurchase.jobs.delivery import deliver_to
+from repurchase.storage.delivery import deliver_to
 
 WAIT = """
 open({mark!r}, "w").close()

@@ -11,7 +11,7 @@ import pytest
 from repurchase.errors import InputError
 from repurchase.jobs.campaigns.files import SCHEMA, stage_outcomes
 from repurchase.jobs.campaigns.past import read_past
-from repurchase.jobs.delivery import Delivery
+from repurchase.storage.delivery import Delivery
 
 DAYS = 30
 Write = Callable[..., Path]

@@ -212,7 +212,8 @@ def test_lists_of_every_language_are_read_back(scores: Path, locale: str) -> Non
     assert set(read_customers(copied, told={}).rows["customer_id"]) <= ids
     again = make(scores, scores.parent / "again", contacted=everyone, told={"locale": locale})
     assert again.record["left_out"]["just_contacted"] == len(ids)
-    list(forget(["0", "=1+1"], settings=Settings(home=scores.parent)))
+    with pytest.raises(DeliveryError, match=r"may remain in 1 place .*: copied\.csv: names 1 of these"):
+        list(forget(["0", "=1+1"], settings=Settings(home=scores.parent)))
     for told in json.loads((made.out / "lists.json").read_text())["files"]:
         assert not {row[told["id_column"]] for row in cells(made.out / told["name"], ";")} & {"0", "'=1+1"}
 
@@ -333,11 +334,11 @@ def test_a_refused_folder_leaves_the_earlier_lists(scores: Path, monkeypatch: py
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("repurchase.jobs.lists.folder.to_disk", full)
+    monkeypatch.setattr("repurchase.storage.publishing.sync_to_disk", full)
     with pytest.raises(DeliveryError, match="No space left on device"):
         make(scores, limit=Limit(length=1))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert not list(scores.parent.glob(".partial*"))
+    assert not list(scores.parent.glob(".*"))
     with pytest.raises(DeliveryError):
         make(scores, scores.parent / "a" / "b")
     assert not (scores.parent / "a").exists()
@@ -350,15 +351,16 @@ def test_a_swap_that_fails_half_way_is_taken_back(scores: Path, monkeypatch: pyt
     rename = Path.rename
 
     def refuse(self: Path, target: Path) -> Path:
-        if target == out and self.name != "lists":
+        if target == out and self.name != "earlier":
             raise OSError(13, "Permission denied")
         return rename(self, target)
 
+    monkeypatch.setattr("repurchase.storage.publishing._exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(DeliveryError, match="Permission denied"):
         make(scores, limit=Limit(length=1))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert not list(scores.parent.glob(".partial*"))
+    assert not list(scores.parent.glob(".*"))
 
 
 def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:

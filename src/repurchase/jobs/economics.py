@@ -12,7 +12,7 @@ from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.evaluation.judgement import plain
 from repurchase.jobs.campaigns.planning import horizon_of
-from repurchase.jobs.delivery import deliver_to
+from repurchase.jobs.outputs import economics_outputs, scores_read
 from repurchase.jobs.scored import scores_of
 from repurchase.marketing.economics import (
     Curve,
@@ -26,6 +26,8 @@ from repurchase.marketing.economics import (
 from repurchase.marketing.reach import Candidates, Terms
 from repurchase.report.reading import Facts
 from repurchase.report.words import money
+from repurchase.storage.delivery import deliver_to
+from repurchase.storage.outputs import require_apart, require_outputs
 
 __all__ = ["Economics", "economics", "economics_lines"]
 
@@ -96,6 +98,9 @@ def economics(
     DeliveryError
         If it cannot be written.
     """
+    if out is not None:
+        require_apart(economics_outputs(out), scores_read(scores))
+        require_outputs({out: economics_outputs(out)[out]})
     terms = _terms(margin, contact_cost, offer_cost)
     if not 0 < uplift_points <= MOST_POINTS:
         raise InputError(
@@ -244,7 +249,7 @@ def _write(out: Path, record: dict[str, Any], curve: Curve) -> None:
         horizon_days=record["horizon_days"],
         currency=record["currency"],
     )
-    with deliver_to(out, formats=(".json",)) as delivery:
+    with deliver_to(out, formats=(".json",), kinds=economics_outputs(out)) as delivery:
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         delivery.staged(out).write_text(text + "\n", encoding="utf-8")
         pl.DataFrame(record["rows"]).write_csv(delivery.staged(delivery.beside(".csv")), include_bom=True)

@@ -1,6 +1,5 @@
 """Compare scores that were delivered with what happened since, and say whether to train again."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from repurchase.evaluation.advice import MAX_AGE_DAYS, advise, reference_of
 from repurchase.evaluation.drift import unknown_drift
 from repurchase.evaluation.judgement import plain
 from repurchase.evaluation.realised import Delivered, deliver, look_back, range_coverage
-from repurchase.jobs.delivery import deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
+from repurchase.jobs.outputs import MONITOR_RECORD, RUN, files_read
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.watch import drift_of
 from repurchase.orders.addresses import DatabaseSource
@@ -26,6 +25,9 @@ from repurchase.registry.champion import resolve
 from repurchase.registry.monitoring import log_monitoring
 from repurchase.report.reading import MONITOR, Facts, gather, read_run, read_scores
 from repurchase.settings import Settings
+from repurchase.storage.delivery import deliver_to, work_folder
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import require_apart
 
 __all__ = ["Monitored", "monitor"]
 
@@ -117,8 +119,10 @@ def monitor(
     steps = steps or LogSteps()
     past = _past(scores, settings.home)
     target = scores.with_name(scores.stem + MONITOR)
+    read = [scores, scores.with_name(scores.stem + RUN), *files_read(source)]
+    require_apart([target, work_folder(target)], read)
     told = settings_of(settings, past.bundle.manifest.get("settings", {})) if past.bundle else settings
-    with deliver_to(target, formats=(target.suffix,)) as delivery:
+    with deliver_to(target, formats=(target.suffix,), kinds={target: MONITOR_RECORD}) as delivery:
         with steps.step("Reading and cleaning orders") as counts:
             intake = take_in(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
             _require_later(past, intake, scores)
@@ -203,7 +207,7 @@ def _record(
             "command": "monitor",
             "created_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
             "repurchase_version": __version__,
-            "scores": {"path": scores.name, "sha256": _digest(scores)},
+            "scores": {"path": scores.name, "sha256": sha256_of(scores)},
             "as_of": past.as_of.isoformat(),
             "observed_until": intake.as_of.isoformat(),
             "model_version": past.version,
@@ -241,8 +245,3 @@ def _logged(home: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         logger.warning("Not logged to MLflow, but written beside the scores: %s", fault)
         return {"run_id": None, "why": str(fault)}
     return {"run_id": run_id, "why": None if run_id else "there is no MLflow store in the home folder"}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -11,9 +11,11 @@ from repurchase.errors import BundleError, InputError, LayoutError
 from repurchase.features.history import MONEY
 from repurchase.features.ledgers import ledger_of
 from repurchase.jobs.intake import settings_of, workspace
+from repurchase.jobs.outputs import files_read, scores_read
 from repurchase.jobs.products.goods import GoodsPart, Shelf
 from repurchase.jobs.products.lines import CleanLines, clean_lines
 from repurchase.marketing.refill import likeliest_due
+from repurchase.marketing.yardsticks import YARDSTICKS
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.pseudonyms import key_of, veiled
 from repurchase.orders.sources import OrderLog, open_orders
@@ -25,6 +27,7 @@ from repurchase.report.people import listed_customers
 from repurchase.report.purchases import Bought, drawn_at_most
 from repurchase.report.reading import Facts, gather, one_run, read_run, read_scores
 from repurchase.settings import Settings
+from repurchase.storage.outputs import page, require_apart, require_outputs, require_outside_registry
 
 __all__ = ["find_purchases", "report"]
 
@@ -64,6 +67,9 @@ def report(
         If the page cannot be written there.
     """
     bought = None
+    require_outside_registry(out, home=settings.home)
+    require_apart([out], [*scores_read(scores), scores.with_name(YARDSTICKS), *files_read(orders)])
+    require_outputs({out: page})
     if orders is not None:
         with speaking(locale):  # an unknown one is refused before orders are read
             facts = one_run(gather(read_scores(scores), read_run(scores)[0], name=str(scores)), name=str(scores))

@@ -1,44 +1,23 @@
 """Writing that either happens or does not, and a lock that dies with its holder."""
 
-import hashlib
 import json
-import os
 import secrets
-import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from repurchase.errors import BundleError, DeliveryError
+from repurchase.storage.digests import sha256_of as sha256
+from repurchase.storage.publishing import remove
+from repurchase.storage.publishing import write_file as write_whole
 
 __all__ = ["clear_partial", "json_bytes", "locked", "partial_sibling", "sha256", "write_whole"]
 
 PARTIAL = ".partial-"
 LOCK = ".lock"
 LOCK_WAIT_SECONDS = 300.0
-
-
-def sha256(content: bytes) -> str:
-    """Digest of some bytes.
-
-    Parameters
-    ----------
-    content : bytes
-        What to digest.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> sha256(b"")[:12]
-    'e3b0c44298fc'
-    """
-    return hashlib.sha256(content).hexdigest()
 
 
 def json_bytes(value: Any, *, name: str) -> bytes:
@@ -107,39 +86,8 @@ def clear_partial(folder: Path) -> None:
     folder : Path
         Where to look; names made by `partial_sibling` go.
     """
-    for left in folder.glob(f"{PARTIAL}*"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Parameters
-    ----------
-    path : Path
-        Where; an earlier file is replaced.
-    content : bytes
-        What.
-
-    Raises
-    ------
-    DeliveryError
-        If the place cannot be written.
-    """
-    partial = partial_sibling(path)
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as fault:
-        with suppress(OSError):  # a folder of its path may be a file
-            partial.unlink(missing_ok=True)
-        raise DeliveryError(f"{path} cannot be written: {fault.strerror}. Nothing was changed.") from fault
+    for left in (*folder.glob(f"{PARTIAL}*"), *folder.glob(f".*{PARTIAL}*")):
+        remove(left)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ file is noticed by accident or intent of anyone who does not make the seals anew
 asked to be forgotten); that is counted and said.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from repurchase.errors import InputError, first_few
-from repurchase.jobs.delivery import Delivery
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.marketing.cells import safe_text
+from repurchase.storage.delivery import Delivery
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import OutputKind, csv_heading, json_record, parquet_mark, table
 
 __all__ = [
     "CAMPAIGN",
@@ -24,6 +25,9 @@ __all__ = [
     "MEASURED",
     "OUTCOMES",
     "Campaign",
+    "campaign_outputs",
+    "measurement_outputs",
+    "outcomes_path",
     "read_campaign",
     "read_measured",
     "read_outcomes",
@@ -42,6 +46,7 @@ SEALED_OUTCOMES = (*SEALED, *LEARNED_FROM, "bought", "sales")
 MOST_MISSING = 0.05
 FROM_BACKUP = "Restore it from a backup"
 NOT_OURS = "Send the .json file that `repurchase campaign plan` wrote"
+_CUSTOMERS_MARK, _OUTCOMES_MARK = "campaign_customers", "campaign_outcomes"
 
 
 class Campaign(NamedTuple):
@@ -82,9 +87,9 @@ def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.Dat
     dict
         The record as written, with its digest.
     """
-    table = delivery.beside(CUSTOMERS)
-    customers.write_parquet(delivery.staged(table))
-    record["customers"] = {"path": table.name, "rows": customers.height, "sha256": _digest(delivery.staged(table))}
+    place = delivery.beside(CUSTOMERS)
+    customers.write_parquet(delivery.staged(place), metadata=parquet_mark(_CUSTOMERS_MARK))
+    record["customers"] = {"path": place.name, "rows": customers.height, "sha256": sha256_of(delivery.staged(place))}
     record["lists"] = {}
     for arm in (TREATMENT, CONTROL):
         place = delivery.beside(f".{arm}.csv")
@@ -117,14 +122,77 @@ def stage_outcomes(delivery: Delivery, record: dict[str, Any], outcomes: pl.Data
     dict
         The record as written, with its digest.
     """
-    table = delivery.out.with_name(delivery.out.name.removesuffix(MEASURED) + OUTCOMES)
+    place = outcomes_path(delivery.out)
     rows = sealed(outcomes, campaign=_measurement(record), columns=SEALED_OUTCOMES)
-    rows.write_parquet(delivery.staged(table))
-    told = {"path": table.name, "rows": rows.height, "sha256": _digest(delivery.staged(table))}
+    rows.write_parquet(delivery.staged(place), metadata=parquet_mark(_OUTCOMES_MARK))
+    told = {"path": place.name, "rows": rows.height, "sha256": sha256_of(delivery.staged(place))}
     whole = with_digest({**record, "outcomes": told})
     text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     delivery.staged(delivery.out).write_text(text + "\n", encoding="utf-8")
     return whole
+
+
+def outcomes_path(measured: Path) -> Path:
+    """Name the file of what each customer did.
+
+    Parameters
+    ----------
+    measured : Path
+        The .measured.json file.
+
+    Returns
+    -------
+    Path
+        Beside it.
+    """
+    return measured.with_name(measured.name.removesuffix(MEASURED) + OUTCOMES)
+
+
+def campaign_outputs(path: Path) -> dict[Path, OutputKind]:
+    """Name what planning a campaign writes.
+
+    Parameters
+    ----------
+    path : Path
+        Its JSON file.
+
+    Returns
+    -------
+    dict of Path to OutputKind
+        With its tables of customers.
+    """
+    place = path.with_name(path.stem + CUSTOMERS)
+    kind = table("a campaign's customers", _CUSTOMERS_MARK, columns=(*SEALED, "seal"), named_by=lambda _: True)
+
+    def is_list(file: Path) -> bool:
+        return csv_heading(file)[:3] == ["customer_id", "segment", "p"] and kind.recognises(place)
+
+    lists = OutputKind("a campaign's list", is_list)
+    return {
+        path: json_record("a campaign", "campaign plan"),
+        place: kind,
+        **{path.with_name(f"{path.stem}.{arm}.csv"): lists for arm in (TREATMENT, CONTROL)},
+    }
+
+
+def measurement_outputs(path: Path) -> dict[Path, OutputKind]:
+    """Name what measuring a campaign writes.
+
+    Parameters
+    ----------
+    path : Path
+        The .measured.json file.
+
+    Returns
+    -------
+    dict of Path to OutputKind
+        With the table of what each customer did.
+    """
+    columns = (*SEALED_OUTCOMES, "seal")
+    return {
+        path: json_record("a measurement of a campaign", "campaign measure"),
+        outcomes_path(path): table("a campaign's outcomes", _OUTCOMES_MARK, columns=columns, named_by=lambda _: True),
+    }
 
 
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +210,7 @@ def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     rest = {name: value for name, value in record.items() if name != "digest"}
     text = json.dumps(rest, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return {**rest, "digest": hashlib.sha256(text.encode()).hexdigest()}
+    return {**rest, "digest": sha256_of(text.encode())}
 
 
 def sealed(customers: pl.DataFrame, *, campaign: str, columns: Sequence[str] = SEALED) -> pl.DataFrame:
@@ -163,7 +231,7 @@ def sealed(customers: pl.DataFrame, *, campaign: str, columns: Sequence[str] = S
         With ``seal``.
     """
     rows = customers.select(columns).iter_rows()
-    seals = [hashlib.sha256(repr((campaign, row)).encode()).hexdigest()[:16] for row in rows]
+    seals = [sha256_of(repr((campaign, row)).encode())[:16] for row in rows]
     return customers.with_columns(pl.Series("seal", seals, dtype=pl.String()))
 
 
@@ -246,7 +314,7 @@ def read_outcomes(path: Path, record: Mapping[str, Any]) -> pl.DataFrame:
     InputError
         If it is gone, or was altered.
     """
-    place, again = path.with_name(path.name.removesuffix(MEASURED) + OUTCOMES), "Measure the campaign again"
+    place, again = outcomes_path(path), "Measure the campaign again"
     told = record.get("outcomes")
     if told is None:
         raise InputError(f"{path} does not say which file its outcomes are. {again}.")
@@ -284,7 +352,7 @@ def _table(
     if absent:
         raise InputError(f"{path} was altered since it was written: {first_few(absent)} missing. {repair}.")
     missing = int(told["rows"]) - rows.height
-    if _digest(path) != told["sha256"]:
+    if sha256_of(path) != told["sha256"]:
         seals = sealed(rows, campaign=campaign, columns=columns)["seal"]
         broken = int((seals.ne_missing(rows["seal"].cast(pl.String()))).sum())
         twice = rows.height - rows["customer_id"].n_unique()
@@ -294,8 +362,3 @@ def _table(
                 f"{missing:,} of {int(told['rows']):,} are gone. {repair}."
             )
     return rows, missing
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

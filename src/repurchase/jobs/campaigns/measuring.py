@@ -11,11 +11,18 @@ from repurchase import __version__
 from repurchase.errors import BundleError, InputError
 from repurchase.evaluation.judgement import plain
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.campaigns.files import SCHEMA, Campaign, read_campaign, stage_outcomes
+from repurchase.jobs.campaigns.files import (
+    SCHEMA,
+    Campaign,
+    campaign_outputs,
+    measurement_outputs,
+    read_campaign,
+    stage_outcomes,
+)
 from repurchase.jobs.campaigns.places import measured_path, require_longer
 from repurchase.jobs.campaigns.planning import CampaignFile
-from repurchase.jobs.delivery import deliver_to
 from repurchase.jobs.intake import Intake, settings_of, take_in
+from repurchase.jobs.outputs import files_read
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.marketing.measured import Assigned, measure_campaign
@@ -26,6 +33,8 @@ from repurchase.registry.bundle import load_bundle
 from repurchase.registry.campaigns import track_measurement
 from repurchase.registry.champion import resolve
 from repurchase.settings import Settings
+from repurchase.storage.delivery import deliver_to, work_folder
+from repurchase.storage.outputs import require_apart, require_outside_registry
 
 __all__ = ["measure"]
 
@@ -97,8 +106,11 @@ def measure(
     if day < date.fromisoformat(record["scores"]["as_of"]):
         raise InputError(f"--from {day}: before the campaign was planned, on orders up to {record['scores']['as_of']}.")
     target = measured_path(planned, out)
+    require_outside_registry(target, home=settings.home)
+    outputs = measurement_outputs(target)
+    require_apart([*outputs, work_folder(target)], [*campaign_outputs(planned.path), *files_read(source)])
     told = _settings(settings, str(record["scores"]["model_version"]))
-    with deliver_to(target, formats=(".json",)) as delivery:
+    with deliver_to(target, formats=(".json",), kinds=outputs) as delivery:
         with steps.step("Reading and cleaning orders") as counts:
             intake = take_in(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
             _require_begun(planned, intake, day)

@@ -1,6 +1,5 @@
 """Plan a campaign from scores: whom to reach, whom to hold out by lot, and what is expected."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,11 +11,11 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.evaluation.judgement import plain
-from repurchase.jobs.campaigns.files import LEARNED_FROM, SCHEMA, sealed, stage_campaign
+from repurchase.jobs.campaigns.files import LEARNED_FROM, SCHEMA, campaign_outputs, sealed, stage_campaign
 from repurchase.jobs.campaigns.past import read_past
 from repurchase.jobs.campaigns.places import campaign_path
 from repurchase.jobs.customers import read_customers
-from repurchase.jobs.delivery import deliver_to
+from repurchase.jobs.outputs import files_read, scores_read
 from repurchase.jobs.scored import scores_of
 from repurchase.marketing.campaigns import Planned, plan_campaign
 from repurchase.marketing.designs import Assumption, Design
@@ -24,6 +23,9 @@ from repurchase.marketing.reach import Candidates, Terms
 from repurchase.registry.campaigns import track_plan
 from repurchase.report.reading import Facts
 from repurchase.settings import Settings
+from repurchase.storage.delivery import deliver_to
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import require_apart, require_outside_registry
 
 __all__ = ["Asked", "CampaignFile", "horizon_of", "plan"]
 
@@ -133,6 +135,10 @@ def plan(
     """
     if asked.name is not None and not asked.name.strip():
         raise InputError("--name is empty. Say what the campaign is called, or leave it out.")
+    path = campaign_path(out)
+    require_outside_registry(path, home=settings.home)
+    outputs = campaign_outputs(path)
+    require_apart(outputs, [*scores_read(scores), *files_read(asked.list_file, *asked.past)])
     facts = scores_of(scores)
     horizon = horizon_of(facts, asked.horizon_days)
     rows = _asked_for(facts, horizon, asked, settings)
@@ -151,7 +157,6 @@ def plan(
         seed=asked.seed,
     )
     day = _day(asked, facts, horizon)
-    path = campaign_path(out)
     who = Candidates.of(
         rows[f"p_repurchase_{horizon}d"].to_numpy(),
         rows[f"spend_expected_{horizon}d"].to_numpy() if has_money else None,
@@ -169,7 +174,7 @@ def plan(
     record = _record(facts, scores, asked, settled, planned)
     record["past"] = past.words if past else None
     customers = planned.customers.join(rows.select("customer_id", *KEPT), on="customer_id", maintain_order="left")
-    with deliver_to(path, formats=(".json",)) as delivery:
+    with deliver_to(path, formats=(".json",), kinds=outputs) as delivery:
         record = stage_campaign(delivery, record, sealed(customers, campaign=design.campaign))
         delivery.publish()
     track_plan(settings.home, record, seconds=settings.tracking_seconds)
@@ -258,7 +263,7 @@ def _record(facts: Facts, scores: Path, asked: Asked, settled: _Settled, planned
             "seed": design.seed,
             "scores": {
                 "path": scores.name,
-                "sha256": hashlib.sha256(scores.read_bytes()).hexdigest(),
+                "sha256": sha256_of(scores),
                 "as_of": facts.as_of and facts.as_of.isoformat(),
                 "model_version": facts.scores["model_version"][0],
             },

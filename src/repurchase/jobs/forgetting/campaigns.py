@@ -1,7 +1,5 @@
 """Take customers out of campaigns: who was reached, who was held out, and what they did."""
 
-import json
-import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,12 @@ import polars as pl
 
 from repurchase.jobs.campaigns.files import CUSTOMERS, MEASURED, OUTCOMES
 from repurchase.jobs.forgetting.files import ids_in_table, stage_without
-from repurchase.jobs.forgetting.lists import Refusals
+from repurchase.jobs.forgetting.places import Places
+from repurchase.jobs.forgetting.words import refusals
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.orders.pseudonyms import key_of, pseudonymise
-from repurchase.registry.disk import write_whole
+from repurchase.storage.delivery import deliver_to
+from repurchase.storage.outputs import read_json
 
 __all__ = ["forget_in_campaigns"]
 
@@ -22,20 +22,16 @@ _RUNS = tuple("=+-@＝＋－＠")
 
 
 def forget_in_campaigns(
-    home: Path, ids: Collection[str], *, skip: Collection[str], refusals: Refusals, dry_run: bool
+    places: Places, ids: Collection[str], *, dry_run: bool
 ) -> Iterator[tuple[Path, dict[str, int]]]:
     """Take customers out of every campaign under a folder; it can still be measured, with those who are left.
 
     Parameters
     ----------
-    home : Path
-        Is searched, but for hidden folders.
+    places : Places
+        Of the home.
     ids : collection of str
         As cleaning spells them.
-    skip : collection of str
-        Folders of the home that hold no customer.
-    refusals : Refusals
-        Makes a line of what the system refuses.
     dry_run : bool
         Whether to look only.
 
@@ -46,8 +42,8 @@ def forget_in_campaigns(
     found : dict of str to int
         Each id that was there, and its rows.
     """
-    for record, tables in _campaigns(home, skip):
-        spelled = _spelled(ids, _read(record), record)
+    for record, tables in _campaigns(places):
+        spelled = _spelled(ids, read_json(record), record)
         for path in tables:
             found = ids_in_table(path, "customer_id", spelled.keys())
             if not found:
@@ -59,35 +55,21 @@ def forget_in_campaigns(
 
 
 def _rewrite(path: Path, wanted: Collection[str]) -> None:
-    staged = path.with_name(f".partial-{path.name}")
-    try:
-        stage_without(path, "customer_id", wanted, staged)
-        write_whole(path, staged.read_bytes())
-    finally:
-        staged.unlink(missing_ok=True)
+    with deliver_to(path, formats=(path.suffix,)) as delivery:
+        stage_without(path, "customer_id", wanted, delivery.staged(path))
+        delivery.publish()
 
 
-def _campaigns(home: Path, skip: Collection[str]) -> Iterator[tuple[Path, list[Path]]]:
+def _campaigns(places: Places) -> Iterator[tuple[Path, list[Path]]]:
     """Records, each with its tables of customers; a measurement may lie elsewhere than its campaign."""
-    for folder, folders, names in os.walk(home):
-        here = Path(folder)
-        hidden = {name for name in folders if name.startswith(".")} | ({*skip} if here == home else set())
-        folders[:] = sorted({*folders} - hidden)
-        for name in sorted(names):
-            if name.endswith(CUSTOMERS):
-                stem = name.removesuffix(CUSTOMERS)
-                yield here / f"{stem}.json", [here / (stem + end) for end in _TABLES if stem + end in names]
-            stem = name.removesuffix(OUTCOMES)
-            if name.endswith(OUTCOMES) and stem + CUSTOMERS not in names:
-                yield here / (stem + MEASURED), [here / name]
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    for path in places.named(CUSTOMERS):
+        stem = path.name.removesuffix(CUSTOMERS)
+        tables = [path.with_name(stem + ending) for ending in _TABLES]
+        yield path.with_name(f"{stem}.json"), [table for table in tables if table.is_file()]
+    for path in places.named(OUTCOMES):
+        stem = path.name.removesuffix(OUTCOMES)
+        if not path.with_name(stem + CUSTOMERS).exists():
+            yield path.with_name(stem + MEASURED), [path]
 
 
 def _spelled(ids: Collection[str], plan: Mapping[str, Any], record: Path) -> dict[str, str]:

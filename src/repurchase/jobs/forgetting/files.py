@@ -16,6 +16,7 @@ import polars as pl
 from repurchase.errors import InputError
 from repurchase.jobs.customers import id_column
 from repurchase.orders.ids import clean_ids
+from repurchase.storage.outputs import is_page
 
 __all__ = [
     "ids_in_csv",
@@ -30,10 +31,10 @@ __all__ = [
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
+_ARROW = "ARROW:schema"
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 4096
 _SCORES_OF = re.compile(r'<meta name="repurchase-scores" content="([^"]*)">')
-_PAGES = ('<meta name="generator" content="repurchase ', "<title>Who will buy again")
 _LANGUAGE = re.compile(r'<html lang="([a-z]+)">')
 _ROW_HEADER = re.compile(r'<th role="rowheader" scope="row">(.*?)</th>', re.DOTALL)
 _LISTED = re.compile(r'<script type="application/json" id="customer-data">(.*?)</script>', re.DOTALL)
@@ -137,7 +138,8 @@ def stage_without(path: Path, column: str, wanted: Collection[str], staged: Path
     if path.suffix.lower() == ".csv":
         left.sink_csv(staged)
     else:
-        left.sink_parquet(staged)
+        mark = {name: text for name, text in pl.read_parquet_metadata(path).items() if name != _ARROW}
+        left.sink_parquet(staged, metadata=mark)
     return int(_scan(staged).select(pl.len()).collect().item())
 
 
@@ -301,7 +303,7 @@ def made_from(path: Path) -> str | None:
         If the file cannot be read.
     """
     head = _head(path)
-    if not any(sign in head for sign in _PAGES):
+    if not is_page(path):
         return None
     told = _SCORES_OF.search(head)
     return html.unescape(told[1]) if told else ""

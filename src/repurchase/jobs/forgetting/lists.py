@@ -3,47 +3,39 @@
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.jobs.forgetting.files import ids_in_csv, list_without, rows_of_list
+from repurchase.jobs.forgetting.places import Places
 from repurchase.jobs.forgetting.wanted import Wanted
-from repurchase.jobs.forgetting.words import counted, done, shown
-from repurchase.jobs.lists.folder import RECORD, digest_of, read_record, write_record
+from repurchase.jobs.forgetting.words import counted, done, refusals, shown
+from repurchase.jobs.lists.folder import RECORD, read_record, write_record
 from repurchase.marketing.contacts import ROLES
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.vocabulary import plain
-from repurchase.registry.disk import write_whole
 from repurchase.report.list_texts import id_headings
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.publishing import write_file
 
-__all__ = ["Made", "Refusals", "customers_of", "folders_of_lists", "forget_in_folder", "forget_in_list", "other_lists"]
+__all__ = ["Made", "customers_of", "folders_of_lists", "forget_in_folder", "forget_in_list", "other_lists"]
 
 _ID = "customer_id"
 Made = Mapping[Path, Mapping[str, Any]]
 """Folders of lists, each with its record."""
 
 
-class Refusals(Protocol):
-    """Makes a line of what the system refuses."""
-
-    def __call__(self, path: Path, /) -> AbstractContextManager[None]:
-        """Watch over the writing of a file."""
-
-
-def folders_of_lists(home: Path, *, skip: Collection[str]) -> dict[Path, dict[str, Any]]:
+def folders_of_lists(places: Places) -> dict[Path, dict[str, Any]]:
     """Find folders of lists, and read their records.
 
     Parameters
     ----------
-    home : Path
-        Is searched, but for hidden folders.
-    skip : collection of str
-        Folders of the home that hold no customer.
+    places : Places
+        Of the home.
 
     Returns
     -------
@@ -55,10 +47,8 @@ def folders_of_lists(home: Path, *, skip: Collection[str]) -> dict[Path, dict[st
     InputError
         If a record cannot be read: nobody knows then which files are lists of ours.
     """
-    found = (path.parent.relative_to(home) for path in home.rglob(RECORD))
-    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
     made = {}
-    for folder in sorted(home / path for path in seen if not path.parts or path.parts[0] not in skip):
+    for folder in sorted(path.parent for path in places.named(RECORD) if path.name == RECORD):
         record = read_record(folder)
         if record is not None:
             made[folder] = record
@@ -74,7 +64,7 @@ def _is_of_others(path: Path) -> bool:
     """Whether a file of that name says itself that it is something else."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return not isinstance(record, dict) or record.get("command") != "lists"
 
@@ -130,7 +120,7 @@ def _cleaned(ids: Collection[str]) -> set[str]:
 
 
 def forget_in_folder(
-    folder: Path, record: Mapping[str, Any], wanted: Wanted, home: Path, *, refusals: Refusals, dry_run: bool
+    folder: Path, record: Mapping[str, Any], wanted: Wanted, home: Path, *, dry_run: bool
 ) -> Iterator[str]:
     """Take customers out of every file of a folder of lists.
 
@@ -144,8 +134,6 @@ def forget_in_folder(
         Who.
     home : Path
         For words.
-    refusals : Refusals
-        Makes a line of what the system refuses.
     dry_run : bool
         Whether to look only.
 
@@ -164,8 +152,8 @@ def forget_in_folder(
         rows = sum(found.values())
         if not dry_run:
             with refusals(path):
-                write_whole(path, content)
-            files[path.name].update(rows=int(files[path.name]["rows"]) - rows, sha256=digest_of(path))
+                write_file(path, content)
+            files[path.name].update(rows=int(files[path.name]["rows"]) - rows, sha256=sha256_of(path))
             changed.append(path.name)
         wanted.saw(spelled[one] for one in found)
         yield f"{shown(path, home)}: {counted(rows, 'row')} {done('removed', dry_run)}."
@@ -176,7 +164,9 @@ def forget_in_folder(
             write_record(folder / RECORD, {**record, "files": list(files.values()), "forgotten": forgotten})
 
 
-def forget_in_list(path: Path, wanted: Wanted, home: Path, *, told: Mapping[str, str], dry_run: bool) -> Iterator[str]:
+def forget_in_list(
+    path: Path, wanted: Wanted, places: Places, *, columns: Mapping[str, str], dry_run: bool
+) -> Iterator[str]:
     """Take customers out of a list that was sent with ``--customers``.
 
     Parameters
@@ -185,9 +175,9 @@ def forget_in_list(path: Path, wanted: Wanted, home: Path, *, told: Mapping[str,
         Of the list; outside the home it is named and left alone.
     wanted : Wanted
         Who.
-    home : Path
+    places : Places
         Within which files are changed.
-    told : mapping
+    columns : mapping
         ``customer_id`` to the name that the column of ids may have.
     dry_run : bool
         Whether to look only.
@@ -197,35 +187,37 @@ def forget_in_list(path: Path, wanted: Wanted, home: Path, *, told: Mapping[str,
     str
         One line if it names some of them.
     """
-    content, found = list_without(path, wanted.ids, told=told)
+    content, found = list_without(path, wanted.ids, told=columns)
     if not found:
         return
     wanted.saw(found)
-    if not path.resolve().is_relative_to(home.resolve()):
-        yield f"{path}: this list names {len(found):,} of these; it lies elsewhere and was not touched."
+    if not places.holds(path):
+        yield wanted.may_remain(
+            f"{path}: this list names {len(found):,} of these; it lies elsewhere and was not touched."
+        )
         return
     if not dry_run:
-        write_whole(path, content)
-    yield f"{shown(path, home)}: {counted(sum(found.values()), 'row')} {done('removed', dry_run)}."
+        write_file(path, content)
+    yield f"{shown(path, places.home)}: {counted(sum(found.values()), 'row')} {done('removed', dry_run)}."
 
 
 def other_lists(
-    home: Path, wanted: Wanted, made: Made, *, skip: Collection[str], known: Collection[Path]
+    places: Places, wanted: Wanted, made: Made, *, known: Collection[Path], sources: set[str]
 ) -> Iterator[str]:
     """Name CSV files with a column of ids that no record tells of, such as a list that was copied.
 
     Parameters
     ----------
-    home : Path
-        Is searched, but for hidden folders.
+    places : Places
+        Of the home.
     wanted : Wanted
         Who.
     made : mapping of Path to mapping
         From `folders_of_lists`.
-    skip : collection of str
-        Folders of the home that hold no customer.
     known : collection of Path
         Further files that were looked through.
+    sources : set of str
+        Digests and whole paths of order files, which stay.
 
     Yields
     ------
@@ -235,24 +227,21 @@ def other_lists(
     ours = [file for folder, record in made.items() for file in _files(folder, record)]
     headings = {*id_headings(), *(column for _, column in ours)}
     looked_through = {path.resolve() for path in (*known, *(path for path, _ in ours))}
-    spelled = wanted.in_cells
-    for path in _csv_files(home, skip):
+    spelled, home = wanted.in_cells, places.home
+    for path in places.named(".csv"):
         if path.resolve() in looked_through:
             continue
         try:
             found = ids_in_csv(path, headings, spelled.keys())
         except InputError:
-            yield f"{shown(path, home)}: cannot be read; see for yourself whether it names them."
+            yield wanted.may_remain(f"{shown(path, home)}: cannot be read; see for yourself whether it names them.")
             continue
         if found:
             wanted.saw(spelled[one] for one in found)
             names = len({spelled[one] for one in found})
-            yield f"{shown(path, home)}: names {names:,} of these; no record tells of this file: it was not touched."
-
-
-def _csv_files(home: Path, skip: Collection[str]) -> Iterator[Path]:
-    for folder, folders, names in os.walk(home):
-        here = Path(folder)
-        hidden = {name for name in folders if name.startswith(".")} | ({*skip} if here == home else set())
-        folders[:] = sorted({*folders} - hidden)
-        yield from (here / name for name in sorted(names) if name.lower().endswith(".csv") and name[0] != ".")
+            if sources & {sha256_of(path), os.path.realpath(path)}:
+                yield f"{shown(path, home)}: names {names:,} of these; these are orders: it was not touched."
+                continue
+            yield wanted.may_remain(
+                f"{shown(path, home)}: names {names:,} of these; no record tells of this file: it was not touched."
+            )

@@ -30,11 +30,14 @@ class Wanted:
         Each of them to the plain id.
     found : set of str
         Plain ids that were seen somewhere.
+    remaining : list of str
+        Lines about places where they may remain.
     """
 
     ids: frozenset[str]
     plain_of: dict[str, str]
     found: set[str] = field(default_factory=set)
+    remaining: list[str] = field(default_factory=list)
 
     def saw(self, names: Iterable[str]) -> None:
         """Note who was found.
@@ -45,6 +48,27 @@ class Wanted:
             Of ``ids``.
         """
         self.found.update(self.plain_of[name] for name in names)
+
+    def may_remain(self, line: str) -> str:
+        """Note a place where they may remain.
+
+        Parameters
+        ----------
+        line : str
+            Which, and why.
+
+        Returns
+        -------
+        str
+            The line.
+        """
+        self.remaining.append(line)
+        return line
+
+    @property
+    def plain_ids(self) -> frozenset[str]:
+        """Ids as cleaning spells them."""
+        return frozenset(self.plain_of.values())
 
     @property
     def in_cells(self) -> dict[str, str]:

@@ -1,8 +1,14 @@
-"""What is said of a file from which customers are taken."""
+"""What is said of a file from which customers are taken, also where the system refuses."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["counted", "done", "shown"]
+import polars as pl
+
+from repurchase.errors import DeliveryError
+
+__all__ = ["counted", "done", "refusals", "shown"]
 
 
 def shown(path: Path, home: Path) -> str:
@@ -16,9 +22,9 @@ def shown(path: Path, home: Path) -> str:
     Returns
     -------
     str
-        The path from there.
+        The path from there; the whole one of a file that lies elsewhere.
     """
-    return str(path.relative_to(home))
+    return str(path.relative_to(home) if path.is_relative_to(home) and path != home else path)
 
 
 def done(what: str, dry_run: bool) -> str:
@@ -65,3 +71,39 @@ def counted(number: int, noun: str) -> str:
     ('1 row', '1,200 rows')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Make one line of what the system refuses.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is being changed.
+
+    Yields
+    ------
+    None
+        While it is.
+
+    Raises
+    ------
+    DeliveryError
+        If it cannot be written, or another run is writing it.
+    """
+    try:
+        yield
+    except DeliveryError as fault:
+        if "another run" in str(fault):
+            raise
+        raise DeliveryError(_refused(path, fault.__cause__)) from fault
+    except (OSError, pl.exceptions.ComputeError) as fault:
+        raise DeliveryError(_refused(path, fault)) from fault
+
+
+def _refused(path: Path, fault: BaseException | None) -> str:
+    why = (fault.strerror if isinstance(fault, OSError) else None) or "no right or no space"
+    return (
+        f"{path} cannot be written: {why}. It is as it was; what was named before is done. Correct that and run again."
+    )

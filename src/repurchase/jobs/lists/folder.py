@@ -1,23 +1,17 @@
-"""A folder of lists: made ready beside its place and put there whole, or not at all."""
+"""The record of a folder of lists, by which the folder is recognised."""
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 from typing import Any
 
-from repurchase.errors import DeliveryError, InputError
-from repurchase.jobs.delivery import to_disk
-from repurchase.jobs.ending import unbroken
+from repurchase.errors import InputError
+from repurchase.storage.outputs import OutputKind, read_json
+from repurchase.storage.publishing import write_file
 
-__all__ = ["RECORD", "SCHEMA", "deliver_folder", "digest_of", "ids_of_ours", "read_record", "write_record"]
+__all__ = ["LISTS", "RECORD", "SCHEMA", "ids_of_ours", "read_record", "write_record"]
 
 RECORD, SCHEMA = "lists.json", 1
-_PARTIAL = ".partial-lists-"
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -33,11 +27,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     dict or None
         None if the folder holds none that this version knows, or one that was changed by hand.
     """
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    is_ours = isinstance(record, dict) and record.get("schema") == SCHEMA and record.get("command") == "lists"
+    record = read_json(folder / RECORD)
+    is_ours = record.get("schema") == SCHEMA and record.get("command") == "lists"
     files = record.get("files") if is_ours else None
     return record if isinstance(files, list) and all(_is_file(told) for told in files) else None
 
@@ -79,107 +70,31 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
         JSON-able.
     """
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=str)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_file(path, (text + "\n").encode())
 
 
-def digest_of(path: Path) -> str:
-    """Digest of a file.
-
-    Parameters
-    ----------
-    path : Path
-        Of it.
-
-    Returns
-    -------
-    str
-        SHA-256, in hexadecimal digits.
-    """
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-@contextmanager
-def deliver_folder(out: Path) -> Iterator[Path]:
-    """Make a folder ready and swap it in at the end.
-
-    Parameters
-    ----------
-    out : Path
-        Its place; may hold earlier lists of ours, which are replaced, and nothing else.
-
-    Yields
-    ------
-    Path
-        Where to make the files ready; removed if that fails.
-
-    Raises
-    ------
-    InputError
-        If the place holds files that are no lists of ours.
-    DeliveryError
-        If it cannot be written.
-    """
-    _require_ours(out)
-    staging: Path | None = None
-    made: list[Path] = []
-    try:
-        with unbroken():
-            for missing in [path for path in (out.parent, *out.parent.parents) if not path.exists()][::-1]:
-                missing.mkdir()
-                made.append(missing)
-            staging = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=out.parent))
-        yield staging
-        for path in staging.iterdir():
-            to_disk(path)
-        staging.chmod(0o777 & ~_umask())
-        with unbroken():
-            _swap(staging, out)
-    except OSError as fault:
-        raise DeliveryError(
-            f"{out} cannot be written: {fault.strerror or fault}. Nothing was changed. Mend it or choose another --out."
-        ) from fault
-    finally:
-        with unbroken():
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
-            for folder in reversed(made):
-                if not any(folder.iterdir()):
-                    folder.rmdir()
-
-
-def _require_ours(out: Path) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"--out {out}: that is a file. Name a folder for the lists.")
-    there = sorted(path.name for path in out.iterdir())
-    record = read_record(out)
-    theirs = {RECORD, *(file["name"] for file in record["files"])} if record else set()
-    others = [name for name in there if name not in theirs]
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is empty, or holds lists of ours and nothing else; the refusal names what else."""
+    if not folder.is_dir():
+        raise InputError(f"--out {folder}: that is a file. Name a folder for the lists.")
+    record = read_record(folder) or {}
+    files = {file["name"]: file.get("id_column") or record.get("id_column") for file in record.get("files", [])}
+    ours = {RECORD} if record else set()
+    ours |= {name for name, column in files.items() if _has_heading(folder / name, column)}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise InputError(
-            f"--out {out}: the folder holds files that are no lists of ours, such as {others[0]}. Choose another."
+            f"--out {folder}: the folder holds files that are no lists of ours, such as {others[0]}. Choose another."
         )
+    return True
 
 
-def _swap(staging: Path, out: Path) -> None:
-    if not out.exists():
-        staging.rename(out)
-        return
-    before = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=out.parent))
-    try:
-        out.rename(before / "lists")
-        try:
-            staging.rename(out)
-        except OSError:
-            (before / "lists").rename(out)
-            raise
-    finally:
-        shutil.rmtree(before, ignore_errors=True)
+def _has_heading(path: Path, column: str | None) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        line = file.readline(1 << 20).decode("utf-8-sig", errors="replace")
+    return column is None or column in re.split("[,;\t]", line.strip().replace('"', ""))
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+LISTS = OutputKind("a folder of lists", _is_ours)

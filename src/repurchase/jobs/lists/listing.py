@@ -11,8 +11,9 @@ from repurchase.errors import InputError, first_few
 from repurchase.estimators.tiers import LOST
 from repurchase.jobs.customers import id_column
 from repurchase.jobs.intake import workspace
-from repurchase.jobs.lists.folder import RECORD, deliver_folder, digest_of, write_record
+from repurchase.jobs.lists.folder import LISTS, RECORD, write_record
 from repurchase.jobs.lists.record import Asked, Made, record_of
+from repurchase.jobs.outputs import files_read, scores_read
 from repurchase.jobs.products.refills import Refills, find_refills
 from repurchase.jobs.scored import scores_of
 from repurchase.marketing.cells import csv_bytes, locale_of
@@ -35,6 +36,9 @@ from repurchase.report.language import speaking
 from repurchase.report.list_texts import repair_told, rows_told, with_headings
 from repurchase.report.reading import Facts
 from repurchase.settings import Settings
+from repurchase.storage.delivery import deliver_folder
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import require_apart, require_outputs, require_outside_registry
 from repurchase.tables import scores_table
 
 __all__ = ["Asked", "Listed", "lists"]
@@ -90,14 +94,22 @@ def lists(scores: Path, *, out: Path, asked: Asked, rules: ListRules, settings: 
     locale_of(rules.locale, mail_tool=rules.mail_tool)
     if rules.mail_tool != "plain" and asked.contacts is None:
         raise InputError(f"--mail-tool {rules.mail_tool} needs addresses: give --contacts FILE.")
+    _require_place(out, scores, asked, settings)
     facts = _facts(scores)
     made = _left_out(facts, asked, rules, settings, scores)
-    with deliver_folder(out) as staging, speaking(rules.locale):
+    with deliver_folder(out, kind=LISTS) as staging, speaking(rules.locale):
         rules = with_headings(rules)
         files = _write(staging, made, rules, since=asked.since is not None)
         record = record_of(scores, made, files, asked, rules)
         write_record(staging / RECORD, record)
     return Listed(out, record)
+
+
+def _require_place(out: Path, scores: Path, asked: Asked, settings: Settings) -> None:
+    require_outside_registry(out, home=settings.home)
+    read = [*scores_read(scores), *scores_read(asked.since), *files_read(asked.contacts, asked.contacted, asked.orders)]
+    require_apart([out], read)
+    require_outputs({out: LISTS})
 
 
 def _facts(path: Path) -> Facts:
@@ -278,5 +290,5 @@ def _file(path: Path, rows: int, segment: str | None, id_column: str) -> dict[st
         "rows": rows,
         "segment": segment,
         "id_column": id_column,
-        "sha256": digest_of(path),
+        "sha256": sha256_of(path),
     }

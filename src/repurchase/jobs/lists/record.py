@@ -10,7 +10,7 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.estimators.tiers import LOST
-from repurchase.jobs.lists.folder import SCHEMA, digest_of
+from repurchase.jobs.lists.folder import SCHEMA
 from repurchase.marketing.contacts import Contacts
 from repurchase.marketing.list_rules import ListRules
 from repurchase.marketing.lists import CHANGES, Limit
@@ -21,6 +21,7 @@ from repurchase.report.language import speaking
 from repurchase.report.reading import Facts
 from repurchase.report.segment_rules import Rules, rules_told
 from repurchase.report.words import THIN
+from repurchase.storage.digests import sha256_of
 
 __all__ = ["LIMITS", "Asked", "Made", "list_lines", "record_of"]
 
@@ -108,7 +109,7 @@ def record_of(scores: Path, made: Made, files: list[dict[str, Any]], asked: Aske
         "repurchase_version": __version__,
         "as_of": str(facts.as_of),
         "model_version": facts.scores["model_version"][0],
-        "scores": {"path": str(scores.absolute()), "sha256": digest_of(scores), "customers": rows.height},
+        "scores": {"path": str(scores.absolute()), "sha256": sha256_of(scores), "customers": rows.height},
         "pseudonyms": facts.run.get("pseudonyms"),
         "locale": rules.locale,
         "mail_tool": rules.mail_tool,

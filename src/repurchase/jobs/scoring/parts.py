@@ -1,24 +1,31 @@
-"""Scores partition by partition: what is finished is on disk, and a later run goes on from it."""
+"""Scores partition by partition: what is finished is on disk, and a later run resumes there.
 
-import hashlib
+A small manifest holds what the scores depend on and the digest of every finished part. A part that is missing, damaged
+or not the one that was written is computed again.
+"""
+
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from repurchase.errors import DeliveryError
 from repurchase.features.timeline import Ledger
 from repurchase.jobs.books import Books
-from repurchase.jobs.delivery import to_disk
+from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import read_json
+from repurchase.storage.publishing import remove, sync_to_disk
 
-__all__ = ["ScoreParts", "parts_folder", "score_books"]
+__all__ = ["PartsFolder", "ScoreParts", "parts_folder", "score_books"]
 
 Predict = Callable[[Ledger], pl.DataFrame]
 Progress = Callable[[int, int], None]
 _KEY = "key.json"
+_ID = "customer_id"
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,41 @@ class ScoreParts:
         rows = self.lazy().filter(*(pl.col(name) == value for name, value in values.items()))
         return int(rows.select(pl.len()).collect(engine="streaming").item())
 
+    def require_unique(self) -> None:
+        """Require that every customer has one row.
+
+        Raises
+        ------
+        DeliveryError
+            If one has several, or a row names nobody.
+        """
+        figures = [_extent(part) for part in self.kept]
+        rows, distinct = sum(one.rows for one in figures), sum(one.distinct for one in figures)
+        ranges = sorted((one.first, one.last) for one in figures if one.rows and one.distinct)
+        if any(later[0] <= earlier[1] for earlier, later in pairwise(ranges)):  # parts that overlap are counted as one
+            distinct = _extent(self.lazy()).distinct
+        if distinct != rows:
+            raise DeliveryError(
+                f"{rows - distinct:,} of {rows:,} rows of the scores repeat a customer or name none. Nothing was "
+                "written. Remove the hidden folder .work beside the output and run again; if that does not help, "
+                "report it."
+            )
+
+
+class _Extent(NamedTuple):
+    rows: int
+    distinct: int
+    first: str
+    last: str
+
+
+def _extent(part: pl.DataFrame | pl.LazyFrame | Path) -> _Extent:
+    ids = pl.col(_ID)
+    lazy = part if isinstance(part, pl.LazyFrame) else _lazy(part)
+    figures = lazy.select(pl.len(), n=ids.drop_nulls().n_unique(), first=ids.min(), last=ids.max())
+    rows, distinct, first, last = figures.collect(engine="streaming").row(0)
+    return _Extent(int(rows), int(distinct), str(first), str(last))
+
 
 def _lazy(part: pl.DataFrame | Path) -> pl.LazyFrame:
     if isinstance(part, pl.DataFrame):
@@ -87,7 +129,100 @@ def _lazy(part: pl.DataFrame | Path) -> pl.LazyFrame:
     return pl.scan_parquet(part, glob=False, hive_partitioning=False)  # the folder's name may hold any signs
 
 
-def parts_folder(folder: Path, about: Mapping[str, Any]) -> Path:
+class PartsFolder:
+    """Finished parts of a run, each with its digest.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie.
+    key : str
+        Digest of all that scores depend on.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        self._key = key
+        manifest = read_json(folder / _KEY)
+        digests = manifest.get("parts")
+        self.is_same = manifest.get("key") == key and isinstance(digests, dict) and not folder.is_symlink()
+        self._digests: dict[str, Any] = dict(digests) if self.is_same and digests else {}
+
+    def restart(self) -> None:
+        """Remove what other runs left, and begin a manifest."""
+        remove(self._folder)
+        self._folder.parent.mkdir(exist_ok=True)
+        self._folder.mkdir()
+        self._write_manifest()
+
+    def clear_partial(self) -> None:
+        """Remove what is half-written."""
+        for left in self._folder.glob("*.partial"):
+            remove(left)
+
+    def finished(self, number: int) -> Path | None:
+        """Find a part.
+
+        Parameters
+        ----------
+        number : int
+            Which.
+
+        Returns
+        -------
+        Path or None
+            None if it is missing, or is not what was written.
+        """
+        path = self._path(number)
+        try:
+            is_whole = not path.is_symlink() and sha256_of(path) == self._digests.get(path.name)
+        except OSError:
+            return None
+        return path if is_whole else None
+
+    def write(self, number: int, scores: pl.DataFrame) -> Path:
+        """Keep a part.
+
+        Parameters
+        ----------
+        number : int
+            Which.
+        scores : DataFrame
+            Its rows.
+
+        Returns
+        -------
+        Path
+            Where it lies.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or the folder goes away.
+        """
+        path = self._path(number)
+        partial = path.with_suffix(".partial")
+        scores.write_parquet(partial)
+        sync_to_disk(partial)
+        digest = sha256_of(partial)
+        if path.is_dir():
+            remove(path)
+        partial.replace(path)
+        self._digests[path.name] = digest
+        self._write_manifest()
+        return path
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:05d}.parquet"
+
+    def _write_manifest(self) -> None:
+        partial = self._folder / f"{_KEY}.partial"
+        partial.write_text(json.dumps({"key": self._key, "parts": self._digests}), encoding="utf-8")
+        sync_to_disk(partial)
+        partial.replace(self._folder / _KEY)
+
+
+def parts_folder(folder: Path, about: Mapping[str, Any]) -> PartsFolder:
     """Find the parts that an earlier run finished, if it was about the very same; else begin anew.
 
     Parameters
@@ -99,27 +234,22 @@ def parts_folder(folder: Path, about: Mapping[str, Any]) -> Path:
 
     Returns
     -------
-    Path
-        The folder.
+    PartsFolder
+        With what is finished.
 
     Raises
     ------
     OSError
         If it cannot be written.
     """
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-    key = folder / _KEY
-    if not key.is_file() or key.read_text(encoding="utf-8") != digest:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(exist_ok=True)
-        folder.mkdir()
-        key.write_text(digest, encoding="utf-8")
-    for unfinished in folder.glob("*.partial"):
-        unfinished.unlink()
-    return folder
+    parts = PartsFolder(folder, sha256_of(json.dumps(about, sort_keys=True, default=str).encode()))
+    if not parts.is_same:
+        parts.restart()
+    parts.clear_partial()
+    return parts
 
 
-def score_books(books: Books, predict: Predict, folder: Path | None, *, on_progress: Progress) -> ScoreParts:
+def score_books(books: Books, predict: Predict, parts: PartsFolder | None, *, on_progress: Progress) -> ScoreParts:
     """Score every customer, one partition after the other.
 
     Parameters
@@ -128,7 +258,7 @@ def score_books(books: Books, predict: Predict, folder: Path | None, *, on_progr
         Ledgers.
     predict : callable
         From a ledger to scores.
-    folder : Path or None
+    parts : PartsFolder or None
         From `parts_folder`; None keeps one partition's scores in memory.
     on_progress : callable
         Is told how many partitions are done, and of how many.
@@ -143,19 +273,13 @@ def score_books(books: Books, predict: Predict, folder: Path | None, *, on_progr
     OSError
         If the disk is full or the folder goes away.
     """
-    if folder is None:
+    if parts is None:
         return ScoreParts(tuple(predict(book) for book in books))
     kept: list[Path] = []
     reused = 0
     for number in range(len(books)):
-        part = folder / f"{number:05d}.parquet"
-        if part.is_file():
-            reused += 1
-        else:
-            partial = part.with_suffix(".partial")
-            predict(books[number]).write_parquet(partial)
-            to_disk(partial)
-            partial.replace(part)
-        kept.append(part)
+        finished = parts.finished(number)
+        reused += finished is not None
+        kept.append(finished or parts.write(number, predict(books[number])))
         on_progress(number + 1, len(books))
     return ScoreParts(tuple(kept), reused)

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
-from repurchase.errors import DeliveryError, InputError
+from repurchase.errors import DeliveryError
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
-from repurchase.jobs.delivery import FORMATS
 from repurchase.jobs.intake import Intake, settings_of
+from repurchase.jobs.outputs import files_read, score_outputs
 from repurchase.jobs.scoring.tables import RECORD, ScoresTable, require_fitting, scores_destination
 from repurchase.jobs.veil import Veil, veil_of
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve
 from repurchase.settings import Settings
+from repurchase.storage.delivery import FORMATS, work_folder
+from repurchase.storage.outputs import require_apart, require_outputs, require_outside_registry
 from repurchase.tables import scores_table
 
 __all__ = ["Plan", "carried", "plan_scoring", "require_own_record"]
@@ -72,7 +74,7 @@ class Plan:
         InputError
             If the scores would.
         """
-        _require_apart(self.place, [Path(file.path) for file in intake.log.files])
+        _require_apart(self.place, [Path(file.path) for file in intake.log.files if "://" not in file.path])
 
 
 def plan_scoring(
@@ -111,7 +113,9 @@ def plan_scoring(
     told = settings_of(settings, bundle.manifest.get("settings", {}))
     table = scores_destination(str(out))
     place = table.record(settings.home) if table else Path(out)
-    _require_apart(place, [Path(str(source)), *([customers] if customers else [])])
+    _require_apart(place, [*files_read(source, customers), bundle.folder])
+    require_outside_registry(place, home=settings.home)
+    require_outputs(score_outputs(place))
     asked = read_customers(customers, told=told.columns) if customers else None
     veil = veil_of(settings)
     asked = veil.asked(asked) if veil and asked else asked
@@ -123,9 +127,7 @@ def plan_scoring(
 
 
 def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
-    for path in inputs:
-        if path.is_file() and path.resolve() == out.resolve():
-            raise InputError(f"--out {out}: that is one of the inputs and would be overwritten. Choose another name.")
+    require_apart([*score_outputs(out), work_folder(out)], inputs)
 
 
 def carried(asked: CustomerList, *, taken: Iterable[str]) -> pl.DataFrame:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.jobs.delivery import deliver_to, require_writable
+from repurchase.storage.delivery import deliver_to, require_writable
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from repurchase.jobs.delivery import deliver_to
+from repurchase.storage.delivery import deliver_to
 with deliver_to(Path(sys.argv[1])) as delivery:
     delivery.staged(delivery.out).write_text("half a ta")
     print("held", flush=True)
