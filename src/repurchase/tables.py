@@ -203,8 +203,8 @@ RFM = Table(
 )
 
 STATUSES = ("scored", "no_history", "no_purchases")
-"""Of a row of the scores. ``no_history``: nothing known of the customer by `as_of`. ``no_purchases``: orders, but no
-purchase day, as all was cancelled, free or given back; ``orders`` and ``spend_total`` are filled, predictions are not."""
+"""Of a row of the scores. ``no_history``: no order is known by `as_of`. ``no_purchases``: orders, but no purchase day,
+as all was cancelled, free or given back; ``orders`` and ``spend_total`` are filled, predictions are not."""
 
 
 def horizon_columns(horizon_days: int) -> tuple[Column, ...]:

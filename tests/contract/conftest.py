@@ -63,6 +63,10 @@ def assert_honest(scores: pl.DataFrame, horizons: tuple[int, ...], *, money: boo
     """Hold scores of customers with history to everything that is promised of them."""
     scores_table(horizons).check(scores)
     assert scores.columns == list(scores_table(horizons).names)
+    unsold = scores.filter(pl.col("status") == "no_purchases")
+    given = {"customer_id", "as_of", "model_version", "status", "orders", *(["spend_total"] if money else [])}
+    assert {name for name in unsold.columns if unsold[name].null_count() < unsold.height} <= given
+    scores = scores.filter(pl.col("status") != "no_purchases")
     assert scores.height > 0
     assert (scores["status"] == "scored").all()
     floats = scores.select(pl.col(pl.Float64))

@@ -131,6 +131,50 @@ class TestUnknownCustomers:
         assert model.predict(shop, DAY, customers=[]).schema == scores.schema
 
 
+class TestCustomersWhoGaveEverythingBack:
+    """They have orders and no purchase day: a row says so, and nobody else's changes."""
+
+    @pytest.fixture
+    def returned(self, shop: pl.DataFrame) -> pl.DataFrame:
+        sale = shop.filter((pl.col("amount") > 0) & (pl.col("order_date").dt.date() <= DAY)).head(1)
+        bought = pl.concat([sale] * 3).with_columns(
+            customer_id=pl.Series(["00-first", "c000001-b", "zz-last"]),
+            order_id=pl.Series(["x1", "x2", "x3"]),
+            amount=pl.Series([30.0, 40.0, 50.0]),
+        )
+        back = bought.with_columns(
+            pl.col("order_date") + pl.Series([timedelta(days=days) for days in (2, 3, 900)]),
+            pl.lit("back").alias("order_id"),
+            -pl.col("amount"),
+            pl.col("order_date").dt.date().alias("sale_date"),
+        )
+        return pl.concat([shop, bought, back])
+
+    def test_have_a_row_in_its_place(
+        self, model: RepurchaseModel, returned: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits
+    ) -> None:
+        found = model.predict(returned, DAY)
+
+        assert found["customer_id"].is_sorted()
+        added = ["00-first", "c000001-b"]  # the last one gave back after this day
+        same_bits(found.filter(~pl.col("customer_id").is_in([*added, "zz-last"])), scores)
+        rows = found.filter(pl.col("customer_id").is_in(added))
+        assert rows["status"].to_list() == ["no_purchases"] * 2
+        assert rows["orders"].to_list() == [1, 1]
+        assert rows["spend_total"].to_list() == [0.0, 0.0]
+        assert rows["p_repurchase_90d"].to_list() == [None, None]
+        assert found.filter(pl.col("customer_id") == "zz-last")["status"].to_list() == ["scored"]
+
+    def test_are_given_in_the_order_asked(self, model: RepurchaseModel, returned: pl.DataFrame) -> None:
+        asked = ["nobody", "zz-last", "00-first"]
+        found = model.predict(returned, DAY, customers=asked)
+        assert found.select("customer_id", "status").rows() == [
+            ("nobody", "no_history"),
+            ("zz-last", "scored"),
+            ("00-first", "no_purchases"),
+        ]
+
+
 class TestInput:
     def test_in_any_order_and_with_any_future_gives_the_same_scores(
         self, model: RepurchaseModel, shop: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits

@@ -219,6 +219,7 @@ class TestCustomerList:
             "asked": 3,
             "scored": 2,
             "no_history": 1,
+            "no_purchases": 0,
             "duplicates_in_list": 1,
             "rows_without_id": 1,
         }

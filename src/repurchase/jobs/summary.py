@@ -124,7 +124,7 @@ def _backtest_table(evaluation: dict[str, Any]) -> str:
     lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<16}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
     lines.extend(
         f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {row['predictor']:<16}"
-        f"{_metric(row['log_loss']):>9}{_metric(row['auc']):>8}{_metric(row['ece']):>8}"
+        f"{_metric(row.get('log_loss')):>9}{_metric(row.get('auc')):>8}{_metric(row.get('ece')):>8}"
         for row in evaluation["backtest"]
         if row["predictor"] in {"model", "days_since_last", "past_rate"}
     )
