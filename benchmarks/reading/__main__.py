@@ -82,7 +82,7 @@ def _grouped(tried: Sequence[Tried]) -> list[str]:
     reasons: dict[str, list[Tried]] = {}
     for one in tried:
         words = re.sub(r"Found: .*|\(.*", "", re.sub(r"'[^']*'", "'…'", one.detail))
-        words = words if one.outcome == "refused" else re.sub(r" [\d.,-]+ instead of [^;]+", "", words)
+        words = words if one.outcome == "refused" else re.sub(r" [\d.,-]+ instead of [^;\[]+", "", words)
         reasons.setdefault(re.sub(r"\d[\d,.-]*", "N", words)[:150], []).append(one)
     lines = []
     for words, ones in sorted(reasons.items(), key=lambda item: -len(item[1])):

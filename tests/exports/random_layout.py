@@ -17,6 +17,7 @@ from repurchase.jobs.intake import take_in, workspace
 from repurchase.settings import Settings
 from tests.exports.headings import draw_headings
 from tests.exports.layout_plan import Plan, draw_plan
+from tests.exports.mistakes import money_by_mistake
 from tests.exports.random_files import WrittenFile, column_roles, draw_formats, split_groups, write_files
 from tests.exports.records import Accepted, Group, adapt_orders, build_groups, expect
 from tests.exports.shop import Shop, generate_shop
@@ -29,7 +30,7 @@ class RandomExport:
     """An export on disk and what is right about it.
 
     ``settings`` are fields of `Settings`, ``traits`` describe every choice, ``ambiguous`` names what a refusal may be
-    about, and ``headings`` are the columns by role.
+    about, ``headings`` are the columns by role, and ``mistakes`` the money under typical misreadings.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class RandomExport:
     traits: tuple[str, ...]
     ambiguous: tuple[str, ...]
     headings: Mapping[str, str]
+    mistakes: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def write_random_export(shop: Shop, folder: Path, random_state: int) -> RandomEx
         traits=(*plan.traits, *dict.fromkeys(tag for file in written for tag in file.traits)),
         ambiguous=tuple(_ambiguities(plan, groups, written, settings)),
         headings=headings,
+        mistakes=money_by_mistake(orders, plan),
     )
 
 
@@ -102,7 +105,10 @@ def check_reading(export: RandomExport) -> Verdict:
         f"last day {report.last_day} instead of {_shown(truth.last_days)}": report.last_day in truth.last_days,
     }
     wrong = [difference for difference, is_so in is_right.items() if not is_so]
-    return Verdict("wrong", "; ".join(wrong)) if wrong else Verdict("right")
+    if not wrong:
+        return Verdict("right")
+    likely = [name for name, total in export.mistakes.items() if abs(total - money) <= 0.02 and name != "none"]
+    return Verdict("wrong", "; ".join(wrong) + (f" [{min(likely, key=len)}]" if likely else ""))
 
 
 def _shown(accepted: frozenset[Any]) -> str:

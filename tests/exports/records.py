@@ -10,7 +10,7 @@ from tests.exports.files import Cell
 from tests.exports.layout_plan import Plan
 from tests.exports.shop import SALE_STATES, Customer, Order
 
-__all__ = ["MONEY_ROLES", "Accepted", "Group", "adapt_orders", "build_groups", "expect"]
+__all__ = ["MONEY_ROLES", "Accepted", "Group", "adapt_orders", "build_groups", "expect", "is_guest"]
 
 MONEY_ROLES = (
     "unit_price",
@@ -106,12 +106,13 @@ def _is_of_sale(group: Group, sales: Sequence[Order]) -> bool:
     return group.rows[0].get("_refund") is not None or group.at in {order.placed_at for order in sales}
 
 
-def _is_guest(customer: Customer, plan: Plan) -> bool:
+def is_guest(customer: Customer, plan: Plan) -> bool:
+    """Say whether a customer buys without an account."""
     return plan.guest is not None and customer.number % 4 == 0
 
 
 def _is_lost(customer: Customer, plan: Plan) -> bool:
-    return _is_guest(customer, plan) and not plan.guests_have_email
+    return is_guest(customer, plan) and not plan.guests_have_email
 
 
 def _customer_id(customer: Customer, plan: Plan) -> str:
@@ -214,7 +215,7 @@ def _order_fields(order: Order, number: str, store: str, plan: Plan, words: _Wor
 
 def _customer_fields(order: Order, plan: Plan, rng: random.Random) -> Record:
     customer, fields = order.customer, dict[str, Cell]()
-    guest = _is_guest(customer, plan)
+    guest = is_guest(customer, plan)
     if plan.customers.startswith("id"):
         fields["customer_id"] = plan.guest if guest else _customer_id(customer, plan)
     if "email" in plan.customers:
