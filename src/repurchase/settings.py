@@ -5,6 +5,9 @@
     timezone = "Europe/Oslo"        # calendar days in this zone; without it, days as written in the export
     currency = "NOK"
     date_order = "day_first"        # or "month_first": what 03/04/2024 means, where the column cannot tell
+    decimal_mark = "comma"          # or "point": what 1.234 means, where the column cannot tell
+    sale_statuses = ["paid", "sent"]  # statuses of orders that count; without it, as their words say
+    not_sale_statuses = ["on hold"]  # further statuses of orders that do not count
     duplicates = "set_aside"        # or "keep": rows equal in every column
     returns = "net"                 # or "set_aside": cancellations and returns
     on_bad_file = "fail"            # or "set_aside": damaged files and lines of CSV among many
@@ -72,6 +75,12 @@ class Settings:
         The orders' currency, as shown to readers.
     date_order : {"day_first", "month_first"}, optional
         What ``03/04/2024`` means where the column itself does not decide.
+    decimal_mark : {"point", "comma"}, optional
+        What ``1.234`` means where the column itself does not decide.
+    sale_statuses : tuple of str
+        Statuses of orders that count as sales; where it is given, no other status does.
+    not_sale_statuses : tuple of str
+        Statuses of orders that do not count.
     duplicates : {"set_aside", "keep"}
         Rows equal in every column to an earlier one.
     returns : {"net", "set_aside"}
@@ -125,6 +134,9 @@ class Settings:
     timezone: str | None = None
     currency: str | None = None
     date_order: Literal["day_first", "month_first"] | None = None
+    decimal_mark: Literal["point", "comma"] | None = None
+    sale_statuses: tuple[str, ...] = ()
+    not_sale_statuses: tuple[str, ...] = ()
     duplicates: Literal["set_aside", "keep"] = "set_aside"
     returns: Literal["net", "set_aside"] = "net"
     on_bad_file: Literal["fail", "set_aside"] = "fail"
@@ -179,6 +191,11 @@ class Settings:
         _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
         named = all(isinstance(column, str) for column in self.columns.values())
         _require("columns", dict(self.columns), named, "names of columns, such as customer_id = 'Kunde'")
+        for name in ("sale_statuses", "not_sale_statuses"):
+            words = getattr(self, name)
+            is_list = isinstance(words, tuple | list) and all(isinstance(word, str) and word.strip() for word in words)
+            _require(name, words, is_list, "a list of statuses such as ['paid', 'sent']")
+            object.__setattr__(self, name, tuple(words))
         _require("currency", self.currency, isinstance(self.currency, str | None), "a name such as NOK")
         _require("timezone", self.timezone, _is_zone(self.timezone), "an IANA time zone such as Europe/Oslo")
 

@@ -11,20 +11,13 @@ from repurchase.errors import InputError, first_few
 from repurchase.jobs.lists.folder import ids_of_ours
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.sources import read_table
-from repurchase.orders.vocabulary import HINTS, SYNONYMS, plain
+from repurchase.orders.vocabulary import ColumnName, parse_name, plain
 from repurchase.report.list_texts import id_headings
 
 __all__ = ["CustomerList", "free_names", "id_column", "read_customers"]
 
 _BEGINS = r"=+\-@＝＋－＠"
 """See ``marketing.cells.safe_text``."""
-_SPOKEN = (
-    *("kundenummer", "kundenr", "kundeid", "kunde", "klantnummer", "klantnr", "klantid", "klant"),
-    *("номерпокупателя", "idпокупателя", "покупатель", "номерклиента", "idклиента", "клиент"),
-)
-"""Plain names of the column of ids in the languages of the report, beside those of orders."""
-
-
 @dataclass(frozen=True)
 class CustomerList:
     """Customers asked for.
@@ -151,20 +144,28 @@ def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path, op
     for wanted in (told.get("customer_id"), ids_of_ours(path)):
         if wanted in columns:
             return str(wanted)
-    by_name = {plain(column): column for column in reversed(columns)}
-    *better, last = SYNONYMS["customer_id"]  # the last words may be those of an address too
-    names = [name for tier in better for name in tier]
-    for known in (*names, *_SPOKEN, *map(plain, id_headings()), *last, "id"):
-        if known in by_name:
-            return by_name[known]
+    ours = {plain(heading) for heading in id_headings()}
+    ranked = [(rank + 20.0 * (plain(name) in ours), -at, name) for at, name in enumerate(columns) if (rank := _rank(parse_name(name)))]
+    if ranked:
+        return max(ranked)[2]
     raise InputError(
         f"{path}: no column of customer ids. Found: {first_few(columns, shown=12)}. "
         f"Give the column of ids the name customer_id{_by_option(columns) if option else ''}."
     )
 
 
+def _rank(name: ColumnName) -> float:
+    """How well a column's name fits ids of customers; 0 where it does not."""
+    if name.has("date", "type", "status", "address", "category", "note", "total", "amount", "currency", "first"):
+        return 0.0
+    if name.has("customer") and not name.has("person", "email", "phone"):
+        return 10.0 + 5.0 * name.has("id") - name.unknown / 4.0
+    if name.only("id"):
+        return 8.0
+    return 6.0 if name.has("email") and not name.has("shipped") else 0.0
+
+
 def _by_option(columns: Sequence[str]) -> str:
-    parts = [part for part in HINTS["customer_id"] if part not in {"email", "epost"}]
-    guess = next((name for name in columns if any(part in plain(name) for part in parts)), "…")
+    guess = next((name for name in columns if parse_name(name).has("customer", "person", "id")), "…")
     named = f"customer_id={guess}"
     return f", or say which it is: --columns {shlex.quote(named) if ' ' in named else named}"

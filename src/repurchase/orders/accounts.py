@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "other_currency": "another currency than the one asked for",
     "duplicate_line": "equal in every column to an earlier row",
     "repeated_order": "a second copy of an order that was read before",
+    "not_an_order": "a record that is no order (a payout, a fee, a transfer)",
     "cancelled_order": "an order that was cancelled, failed or was never paid",
     "zero_total": "an order with a total of zero (gifts, replacements, samples)",
     "cancellation": "a cancellation of an earlier sale",

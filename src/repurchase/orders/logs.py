@@ -10,6 +10,7 @@ import polars as pl
 from repurchase.errors import OrdersError, first_few
 from repurchase.orders.layouts import Layout
 from repurchase.orders.parts import Part, regrouped
+from repurchase.orders.survey import FILE_COLUMN
 
 __all__ = ["FileFault", "FileRead", "Found", "OrderLog", "agreed_columns", "differing_columns", "digest_of", "stacked"]
 
@@ -148,7 +149,7 @@ class OrderLog:
         Yields
         ------
         DataFrame
-            Those columns, in that order.
+            Those columns, in that order; then, of a log of several files, ``survey.FILE_COLUMN``.
 
         Raises
         ------
@@ -159,15 +160,16 @@ class OrderLog:
         yield from regrouped(self._frames(wanted, n_rows=n_rows), n_rows=n_rows)
 
     def _frames(self, wanted: Sequence[str], *, n_rows: int) -> Iterator[pl.DataFrame]:
-        for found in self.parts:
+        for number, found in enumerate(self.parts):
             stored = [name for name in wanted if name in found.part.schema]
             carried = stored or [next(iter(found.part.schema))]
             told = [pl.lit(found.folders[name], dtype=pl.String).alias(name) for name in wanted if name not in stored]
             cast = [
                 pl.col(name).cast(self.schema[name]) for name in stored if found.part.schema[name] != self.schema[name]
             ]
+            numbered = [pl.lit(number, dtype=pl.UInt32).alias(FILE_COLUMN)] if len(self.parts) > 1 else []
             for rows in found.part.batches(carried, n_rows=n_rows):
-                seen = rows.with_columns(*cast, *told).select(wanted)
+                seen = rows.with_columns(*cast, *told).select(*wanted, *numbered)
                 yield self.veil(seen) if self.veil else seen
 
 

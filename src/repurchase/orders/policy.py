@@ -117,7 +117,7 @@ def judge(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *
         The reading's rows in their order, with ``order_id`` filled, ``amount``, ``reason`` (null for a plain sale) and
         a column per reason that says whether the row shows that fault at all.
     """
-    rows = _with_line_faults(raw, reading, layout, ruled)
+    rows = _with_line_faults(_apart(reading.rows), raw, layout, ruled)
     waived = {"duplicate_line"} if settings.duplicates == "keep" else set()
     early = [name for name in REASONS if name in rows.columns and name not in waived]
     usable = ~pl.any_horizontal(early)
@@ -127,19 +127,44 @@ def judge(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *
     return rows.with_columns(reason.alias("reason"))
 
 
-def _with_line_faults(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings) -> pl.DataFrame:
-    money = "net_total" if layout.amount_rule == "order_total" else "amount"
+def _apart(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give a further order of the same number and customer a number of its own, unless it is a copy of the first.
+
+    Two shops number from #1001; of one shop, overlapping exports hold an order twice.
+    """
+    if not (rows["copy"] > 1).any():
+        return rows.with_columns(pl.lit(value=False).alias("repeated_order"))
+    header = ["order_id", "customer_id", "order_date", "gross_total"]
+    rows = rows.with_columns(
+        ((pl.col("copy") > 1) & (pl.col("copy") > pl.col("copy").min().over(header))).alias("repeated_order"),
+        (pl.col("copy") > pl.col("copy").min().over("order_id", "customer_id")).alias("later"),
+    )
+    numbered = pl.format("{}/{}", "order_id", "copy")
+    own = pl.when(pl.col("later") & ~pl.col("repeated_order")).then(numbered).otherwise("order_id")
+    return rows.with_columns(own.alias("order_id")).drop("later")
+
+
+def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: Rulings) -> pl.DataFrame:
+    money = "net_total" if _has_totals(layout) else "amount"
     repeats = exact_repeats(raw) if ruled.repeats_are_faults else _none(raw.height)
-    return reading.rows.with_columns(
+    negative = _is_cancellation(layout) | pl.any_horizontal(
+        (pl.col(name) < 0).fill_null(value=False) for name in ("amount", "gross_total", "quantity")
+    )
+    stopped = pl.col("cancelled") | (pl.col("validity") == "not_sale").fill_null(value=False)
+    return rows.with_columns(
         pl.col("customer_id").is_null().alias("missing_customer"),
         pl.col("order_date").is_null().alias("unreadable_date"),
         (pl.col("order_date").dt.date() > ruled.today).fill_null(value=False).alias("future_date"),
         (pl.col(money).is_null() & pl.lit(ruled.has_amounts)).alias("amount_not_a_number"),
         (pl.col("currency") != pl.lit(ruled.currency, pl.String)).fill_null(value=False).alias("other_currency"),
         repeats.alias("duplicate_line"),
-        (pl.col("copy") > 1).alias("repeated_order"),
-        (pl.col("cancelled") | _status_in(layout.dead_statuses)).alias("cancelled_order"),
+        (pl.col("record_type") == "other").fill_null(value=False).alias("not_an_order"),
+        (stopped & ~negative).alias("cancelled_order"),
     )
+
+
+def _has_totals(layout: Layout) -> bool:
+    return layout.amount_rule == "order_total" or layout.refund_per is not None
 
 
 def exact_repeats(rows: pl.DataFrame) -> pl.Series:
@@ -169,8 +194,10 @@ def _none(height: int) -> pl.Series:
     return pl.Series([False]).new_from_index(0, height)
 
 
-def _status_in(statuses: tuple[str, ...]) -> pl.Expr:
-    return pl.col("status").is_in(list(statuses)).fill_null(value=False)
+def _is_paid_back() -> pl.Expr:
+    """Whether the status of an order says that it was paid back, and no column says how much."""
+    kept = (pl.col("net_total") < pl.col("gross_total")).fill_null(value=False)
+    return (pl.col("validity") == "refunded").fill_null(value=False) & ~kept
 
 
 def _with_order_ids(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -216,14 +243,17 @@ def _with_amounts(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     DataFrame
         With ``amount`` and, for the order's zero test, ``gross``.
     """
-    if layout.amount_rule == "order_total":
+    emptied = pl.when(_is_paid_back()).then(0.0)
+    if layout.amount_rule == "order_total" or layout.refund_per == "order":
         order = pl.struct(_ORDER).alias("order")
+        net = emptied.otherwise("net_total").alias("net_total")
+        rows = rows.with_columns(net)
         spread = spread_totals(rows.select(order, "line_value", "net_total"))
         return rows.with_columns(spread, pl.col("gross_total").alias("gross"))
     backwards = _is_cancellation(layout) | (pl.col("quantity") < 0).fill_null(value=False)
     signed = pl.when(backwards).then(-pl.col("amount").abs()).otherwise("amount") + 0.0
-    net = pl.when(_status_in(layout.refunded_statuses)).then(0.0 * signed).otherwise(signed) + 0.0
-    return rows.with_columns(signed.alias("gross"), net.alias("amount"))
+    kept = pl.when(signed >= 0).then(pl.coalesce("net_total", signed)).otherwise(signed)
+    return rows.with_columns(signed.alias("gross"), (emptied.otherwise(kept) + 0.0).alias("amount"))
 
 
 def _is_cancellation(layout: Layout) -> pl.Expr:
@@ -246,7 +276,5 @@ def _with_later_faults(rows: pl.DataFrame, layout: Layout, has_amounts: bool) ->
         nothing.alias("zero_total"),
         cancellation.alias("cancellation"),
         (backwards & ~cancellation).alias("return"),
-        ((emptied | _status_in(layout.refunded_statuses)) & (pl.col("gross") != 0))
-        .fill_null(value=False)
-        .alias("refunded_in_full"),
+        ((emptied | _is_paid_back()) & (pl.col("gross") != 0)).fill_null(value=False).alias("refunded_in_full"),
     )

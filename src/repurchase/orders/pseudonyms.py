@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.orders.ids import clean_ids
+from repurchase.orders.ids import clean_ids, placeholder_ids
 from repurchase.orders.logs import OrderLog
 
 __all__ = ["IdKey", "key_mark", "key_of", "pseudonymise", "pseudonymise_rows", "read_key", "veiled"]
@@ -227,12 +227,13 @@ def veiled(log: OrderLog, key: bytes) -> OrderLog:
     OrderLog
         The same rows. Ids that stand for guests stay, since cleaning sets them aside by name.
     """
-    column, guests = log.layout.columns["customer_id"], list(log.layout.guest_ids)
+    roles = ("customer_id", "customer_fallback")
+    columns = [log.layout.columns[role] for role in roles if role in log.layout.columns]
 
     def veil(rows: pl.DataFrame) -> pl.DataFrame:
-        if column not in rows.columns:
-            return rows
-        ids = clean_ids(rows[column])
-        return pseudonymise_rows(rows, ids.set(ids.is_in(guests).fill_null(value=False), None), key)
+        spelled = [clean_ids(rows[column]) for column in columns if column in rows.columns]
+        for ids in spelled:
+            rows = pseudonymise_rows(rows, ids.set(placeholder_ids(ids).fill_null(value=False), None), key)
+        return rows
 
-    return replace(log, schema={**log.schema, column: pl.String()}, veil=veil)
+    return replace(log, schema={**log.schema, **dict.fromkeys(columns, pl.String())}, veil=veil)

@@ -9,11 +9,37 @@ import polars as pl
 from repurchase.errors import first_few
 from repurchase.orders.accounts import REASONS, CleaningReport, Reason, Treatment
 from repurchase.orders.layouts import Layout
+from repurchase.orders.loss_patterns import LossCounts
 from repurchase.orders.policy import NETTED, Rulings, exact_repeats
 
-__all__ = ["Tally"]
+__all__ = ["CustomerExample", "Tally"]
 
 _CENTS = 10_000
+_LARGEST = 2
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class CustomerExample:
+    """A customer as read, to compare with the shop's own back office.
+
+    Parameters
+    ----------
+    customer_id : str
+        Who.
+    orders : int
+        Orders that count.
+    money : float
+        Their net money.
+    first_day, last_day : date
+        Of those orders.
+    """
+
+    customer_id: str
+    orders: int
+    money: float
+    first_day: date
+    last_day: date
 
 
 @dataclass(frozen=True)
@@ -44,6 +70,14 @@ class Tally:
         Rows that equal an earlier one and were kept for it.
     lost_returns : bool
         Whether returns were set aside for want of money.
+    not_understood, not_understood_money : Counter of str
+        Orders whose status is not understood and that were counted as sales, and their money in ten-thousandths.
+    losses : LossCounts
+        Where rows could not be read.
+    largest : tuple of (int, str)
+        The customers with most orders, and how many.
+    examples : tuple of CustomerExample
+        A few customers to compare with the shop's own back office.
     """
 
     n_raw: int = 0
@@ -60,6 +94,11 @@ class Tally:
     paid_back: int = 0
     equal_rows: int = 0
     lost_returns: bool = False
+    not_understood: Counter[str] = field(default_factory=Counter)
+    not_understood_money: Counter[str] = field(default_factory=Counter)
+    losses: LossCounts = field(default_factory=LossCounts)
+    largest: tuple[tuple[int, str], ...] = ()
+    examples: tuple[CustomerExample, ...] = ()
 
     @classmethod
     def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: Rulings) -> "Tally":
@@ -85,8 +124,12 @@ class Tally:
         kept = rows.filter(pl.col("treatment") != "set_aside") if sales.height < rows.height else rows
         found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
         treated = rows.filter(pl.col("reason").is_not_null()).group_by("reason", "treatment").len().rows()
-        partly = _paid_back_in_part(sales) if layout.amount_rule == "order_total" else pl.Series(dtype=pl.Float64)
+        partly = _paid_back_in_part(sales) if layout.amount_rule == "order_total" or layout.refund_per else pl.Series(dtype=pl.Float64)
         staff = sales.filter("employee") if sales["employee"].any() else sales.head(0)
+        columns = {"unreadable_date": layout.columns["order_date"], "amount_not_a_number": _money_column(layout)}
+        doubted = sales.filter(pl.col("validity").is_in(["unknown", "unclear"])).group_by("status").agg(
+            pl.struct("customer_id", "order_id").n_unique().alias("orders"), pl.col("amount").sum()
+        )
         lost = not ruled.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return"))
         return cls(
             n_raw=rows.height,
@@ -103,6 +146,11 @@ class Tally:
             paid_back=_units(partly),
             equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw).sum()),
             lost_returns=lost,
+            not_understood=Counter(dict(doubted.select("status", "orders").rows())),
+            not_understood_money=Counter({status: _units(pl.Series([money])) for status, _, money in doubted.rows()}),
+            losses=LossCounts.of(rows, raw, columns),
+            largest=_largest(sales),
+            examples=_examples(sales),
         )
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -121,6 +169,11 @@ class Tally:
             paid_back=self.paid_back + other.paid_back,
             equal_rows=self.equal_rows + other.equal_rows,
             lost_returns=self.lost_returns or other.lost_returns,
+            not_understood=self.not_understood + other.not_understood,
+            not_understood_money=self.not_understood_money + other.not_understood_money,
+            losses=self.losses + other.losses,
+            largest=tuple(sorted({*self.largest, *other.largest}, reverse=True)[:_LARGEST]),
+            examples=(*self.examples, *other.examples)[:_EXAMPLES],
         )
 
     @property
@@ -221,3 +274,32 @@ def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:
     back = (pl.col("gross_total") - pl.col("net_total")).first().alias("back")
     totals = sales.group_by("customer_id", "order_id").agg(back)
     return totals.filter(pl.col("back") > 0)["back"]
+
+
+def _money_column(layout: Layout) -> str | None:
+    roles = ("amount", "order_total", "price")
+    return next((layout.columns[role] for role in roles if role in layout.columns), None)
+
+
+def _by_customer(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.group_by("customer_id").agg(
+        pl.col("order_id").n_unique().alias("orders"),
+        pl.col("amount").sum().round(2).alias("money"),
+        pl.col("order_date").min().dt.date().alias("first_day"),
+        pl.col("order_date").max().dt.date().alias("last_day"),
+    )
+
+
+def _largest(sales: pl.DataFrame) -> tuple[tuple[int, str], ...]:
+    counts = sales.group_by("customer_id").agg(pl.col("order_id").n_unique().alias("orders"))
+    top = counts.top_k(_LARGEST, by=["orders", "customer_id"]).select("orders", "customer_id")
+    return tuple(sorted(((int(orders), str(who)) for orders, who in top.rows()), reverse=True))
+
+
+def _examples(sales: pl.DataFrame) -> tuple[CustomerExample, ...]:
+    """Customers with a few orders each, spread over the alphabet."""
+    ids = sales["customer_id"].unique().sort()
+    some = ids.gather_every(max(1, len(ids) // 50))[:60]
+    found = _by_customer(sales.filter(pl.col("customer_id").is_in(some.implode())))
+    ranked = found.sort((pl.col("orders") - 4).abs(), "customer_id").head(_EXAMPLES)
+    return tuple(CustomerExample(*row) for row in ranked.sort("customer_id").rows())

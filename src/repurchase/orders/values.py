@@ -1,7 +1,6 @@
 """The values of an export under our names: ids as text, dates as timestamps, money as numbers."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -9,18 +8,20 @@ import polars as pl
 from repurchase.orders.amounts import read_numbers
 from repurchase.orders.dates import DatesRead, read_dates
 from repurchase.orders.facts import Facts, Unread, filled
-from repurchase.orders.ids import clean_ids
+from repurchase.orders.ids import clean_ids, placeholder_ids
 from repurchase.orders.layouts import Layout
-from repurchase.orders.survey import NUMBERS, Forms
-from repurchase.orders.vocabulary import plain
+from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_type, status_key
+from repurchase.orders.survey import FILE_COLUMN, NUMBERS, Forms, written_dates
+from repurchase.orders.vocabulary import fold
 from repurchase.settings import Settings
 
 __all__ = ["Reading", "read_values"]
 
-_IDS = ("customer_id", "order_id", "product_id", "category", "channel")
-_TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "currency")
+_IDS = ("order_id", "product_id", "category", "channel")
+_TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "validity", "currency")
 _FLAGS_OF_THE_ORDER = ("cancelled", "employee")
-_TRUE = ("true", "yes", "1", "1.0", "y", "t")
+_STATUS_ROLES = ("status", "payment_status")
+_SEVERITY = ("sale", "unclear", "unknown", "refunded", "not_sale")
 _MICROSECONDS_A_DAY = 86_400_000_000
 
 
@@ -31,9 +32,10 @@ class Reading:
     Parameters
     ----------
     rows : DataFrame
-        ``row``, ``copy`` (1, or more for a repeated order), the ids, ``order_date``, ``amount`` (money of the line),
-        ``net_total`` and ``gross_total`` (of the order, under that amount rule), ``line_value``, ``quantity``,
-        ``status``, ``currency``, ``cancelled`` and ``employee``; null where there is none.
+        ``row``, ``copy`` (1; more for a further order of the same number; 0 for a refund), the ids, ``order_date``,
+        ``amount`` (money of the line), ``net_total`` and ``gross_total`` (of the order, under that amount rule),
+        ``line_value``, ``quantity``, ``status`` and its ``validity``, ``record_type``, ``currency``, ``cancelled`` and
+        ``employee``; null where there is none.
     facts : Facts
         What these rows add to what must be known of all.
     """
@@ -54,30 +56,32 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
     forms : Forms
         How dates and numbers are written.
     settings : Settings
-        Time zone.
+        Time zone, and which statuses count as sales.
 
     Returns
     -------
     Reading
         The values.
     """
-    dates = read_dates(rows[layout.columns["order_date"]], timezone=settings.timezone, form=forms.dates)
+    dates = _dates(rows, layout, forms, settings)
     numbers, unread = _numbers(rows, layout, forms)
     values = pl.DataFrame(
         {
             "row": pl.int_range(rows.height, dtype=pl.UInt32, eager=True),
+            "customer_id": _customers(rows, layout),
             **{role: _ids(rows, layout, role) for role in _IDS},
             "order_date": dates.values,
             **numbers,
-            "status": _words(rows, layout, "status"),
-            "currency": _words(rows, layout, "currency").str.to_uppercase(),
-            "cancelled": _flag(rows, layout, "cancelled_at"),
-            "employee": _words(rows, layout, "employee").is_in(_TRUE).fill_null(value=False),
+            **_statuses(rows, layout, settings),
+            "record_type": _record_types(rows, layout),
+            "currency": _ids(rows, layout, "currency").str.to_uppercase(),
+            "cancelled": _cancelled(rows, layout),
+            "employee": _says(rows, layout, "employee", TRUE_WORDS),
         }
     )
-    if layout.guest_ids:
-        nobody = pl.col("customer_id").is_in(list(layout.guest_ids)).fill_null(value=False)
-        values = values.with_columns(pl.when(~nobody).then("customer_id").alias("customer_id"))
+    values = _negated(values)
+    if layout.continued:
+        values = values.with_columns(pl.col("order_id").forward_fill())
     values = _with_copies(values, layout)
     if layout.first_line_only:
         values = _as_on_first_line(values)
@@ -89,14 +93,16 @@ def _facts(
     values: pl.DataFrame, rows: pl.DataFrame, layout: Layout, dates: DatesRead, unread: dict[str, Unread]
 ) -> Facts:
     when = values["order_date"]
-    money = values["net_total" if layout.amount_rule == "order_total" else "amount"]
+    money = values["amount" if layout.amount_rule in {"amount", "quantity_price"} else "net_total"]
     currencies = values["currency"].drop_nulls().value_counts()
+    written = written_dates(rows, layout)
+    unread_dates = Unread.of(written, dates.values)
     return Facts(
         n_rows=values.height,
         n_named=values.height - values["customer_id"].null_count(),
         n_dated=values.height - when.null_count(),
         n_priced=values.height - money.null_count(),
-        dates=Unread.of(rows[layout.columns["order_date"]], when),
+        dates=unread_dates,
         numbers=unread,
         has_times=bool((when.to_physical() % _MICROSECONDS_A_DAY != 0).any()),
         currencies=Counter(dict(currencies.rows())),
@@ -118,20 +124,29 @@ def _ids(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
     return clean_ids(column) if column is not None else _empty(rows, pl.String())
 
 
-def _words(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
-    column = _column(rows, layout, role)
-    if column is None:
-        return _empty(rows, pl.String())
-    text = column.cast(pl.String)
-    spellings = {
-        word: plain(word).removeprefix("wc") if role == "status" else plain(word) for word in text.unique().drop_nulls()
-    }
-    return text.replace_strict(spellings, default=None, return_dtype=pl.String)
+def _customers(rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    """The customer of each row; placeholders such as a guest account name nobody."""
+    customers = _without_placeholders(_ids(rows, layout, "customer_id"))
+    if "customer_fallback" not in layout.columns or not customers.null_count():
+        return customers
+    return customers.zip_with(customers.is_not_null(), _without_placeholders(_ids(rows, layout, "customer_fallback")))
 
 
-def _flag(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
-    column = _column(rows, layout, role)
-    return filled(column) if column is not None else _empty(rows, pl.Boolean()).fill_null(value=False)
+def _without_placeholders(ids: pl.Series) -> pl.Series:
+    return ids.set(placeholder_ids(ids).fill_null(value=False), None)
+
+
+def _dates(rows: pl.DataFrame, layout: Layout, forms: Forms, settings: Settings) -> DatesRead:
+    written = written_dates(rows, layout)
+    if not forms.dates_by_file or FILE_COLUMN not in rows.columns:
+        return read_dates(written, timezone=settings.timezone, form=forms.dates)
+    values, offsets = _empty(rows, pl.Datetime("us")), frozenset[int]()
+    for number in rows[FILE_COLUMN].unique():
+        inside = rows[FILE_COLUMN] == number
+        form = forms.dates_by_file.get(int(number), forms.dates)
+        read = read_dates(written.set(~inside, None), timezone=settings.timezone, form=form)
+        values, offsets = read.values.zip_with(inside, values), offsets | read.offsets
+    return DatesRead(values, (), offsets)
 
 
 def _numbers(rows: pl.DataFrame, layout: Layout, forms: Forms) -> tuple[dict[str, pl.Series], dict[str, Unread]]:
@@ -142,45 +157,98 @@ def _numbers(rows: pl.DataFrame, layout: Layout, forms: Forms) -> tuple[dict[str
         if column is None:
             found[role] = _empty(rows, pl.Float64())
             continue
-        found[role], _ = read_numbers(column, form=forms.numbers[role])
+        found[role] = _numbers_of(column, rows, role, forms)
         unread[role] = Unread.of(column, found[role])
     return found, unread
 
 
+def _numbers_of(column: pl.Series, rows: pl.DataFrame, role: str, forms: Forms) -> pl.Series:
+    values = read_numbers(column, form=forms.numbers[role])[0]
+    if FILE_COLUMN not in rows.columns:
+        return values
+    for (known, number), form in forms.numbers_by_file.items():
+        inside = rows[FILE_COLUMN] == number
+        if known == role and inside.any():
+            values = read_numbers(column.set(~inside, None), form=form)[0].zip_with(inside, values)
+    return values
+
+
+def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[str, pl.Series]:
+    """The status of each row and its class; of two columns, the one that speaks against a sale decides."""
+    status, validity = _empty(rows, pl.String()), _empty(rows, pl.String())
+    for role in _STATUS_ROLES:
+        column = _column(rows, layout, role)
+        if column is None:
+            continue
+        text = clean_ids(column)
+        classes = {
+            word: classify_status(
+                word, sale=settings.sale_statuses, not_sale=settings.not_sale_statuses, shop=layout.shop_statuses
+            )
+            for word in text.unique().drop_nulls()
+        }
+        if len(classes) == 1 and set(classes.values()) <= {"unknown", "unclear"}:
+            continue  # one word for all orders tells none of them apart
+        known = text.replace_strict(classes, default=None, return_dtype=pl.String)
+        keys = text.replace_strict({word: status_key(word) for word in classes}, default=None, return_dtype=pl.String)
+        worse = (_severity(known) > _severity(validity)).fill_null(value=False)
+        status, validity = keys.zip_with(worse, status), known.zip_with(worse, validity)
+    return {"status": status, "validity": validity}
+
+
+def _severity(validity: pl.Series) -> pl.Series:
+    ranks = {name: rank for rank, name in enumerate(_SEVERITY)}
+    return validity.replace_strict(ranks, default=-1, return_dtype=pl.Int8)
+
+
+def _record_types(rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    text = _ids(rows, layout, "record_type")
+    kinds = {word: classify_type(word) for word in text.unique().drop_nulls()}
+    return text.replace_strict(kinds, default=None, return_dtype=pl.String)
+
+
+def _says(rows: pl.DataFrame, layout: Layout, role: str, words: frozenset[str]) -> pl.Series:
+    column = _column(rows, layout, role)
+    if column is None:
+        return _empty(rows, pl.Boolean()).fill_null(value=False)
+    text = column.cast(pl.String)
+    matching = [word for word in text.unique().drop_nulls() if fold(word.strip()) in words]
+    return text.is_in(matching).fill_null(value=False)
+
+
+def _cancelled(rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    column = _column(rows, layout, "cancelled_at")
+    dated = _empty(rows, pl.Boolean()).fill_null(value=False)
+    if column is not None:
+        no = _says(rows, layout, "cancelled_at", FALSE_WORDS)
+        dated = filled(column) & ~no
+    return dated | _says(rows, layout, "cancelled", TRUE_WORDS) | _says(rows, layout, "paid", FALSE_WORDS)
+
+
+def _negated(values: pl.DataFrame) -> pl.DataFrame:
+    """Turn the money of refund records negative, however they are written."""
+    if not (values["record_type"] == "refund").any():
+        return values
+    is_refund = (pl.col("record_type") == "refund").fill_null(value=False)
+    money = ("amount", "order_total", "price")
+    return values.with_columns(
+        pl.when(is_refund & (pl.lit(name) != "price")).then(-pl.col(name).abs()).otherwise(name).alias(name)
+        for name in money
+    ).with_columns(pl.when(is_refund).then(-pl.col("quantity").abs()).otherwise("quantity").alias("quantity"))
+
+
 def _with_copies(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Number the copies of an order: where order fields stand on its first line only, a second total is a second copy.
-
-    Parameters
-    ----------
-    values : DataFrame
-        Values in the order of the export.
-    layout : Layout
-        Whether order fields stand on the first line only.
-
-    Returns
-    -------
-    DataFrame
-        With ``copy``.
-    """
-    if not (layout.first_line_only and "order_total" in layout.columns and "order_id" in layout.columns):
-        return values.with_columns(pl.lit(1, pl.Int64).alias("copy"))
-    begins = pl.col("order_total").is_not_null().cast(pl.Int64)
-    return values.with_columns(begins.cum_sum().over("order_id").clip(lower_bound=1).alias("copy"))
+    """Number the orders of one order id: a second first line begins a second order, and a refund is apart from its sale."""
+    begins = (pl.col("order_total") if "order_total" in layout.columns else pl.col("order_date")).is_not_null()
+    if layout.first_line_only and "order_id" in layout.columns:
+        copy = begins.cast(pl.Int64).cum_sum().over("order_id").clip(lower_bound=1)
+        return values.with_columns(copy.alias("copy"))
+    is_refund = (pl.col("record_type") == "refund").fill_null(value=False) | (pl.col("order_total") < 0).fill_null(value=False)
+    return values.with_columns(pl.when(is_refund).then(0).otherwise(1).cast(pl.Int64).alias("copy"))
 
 
 def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:
-    """Give every line of an order the customer, date, status and currency of the order's first line that has them.
-
-    Parameters
-    ----------
-    values : DataFrame
-        Values of an export whose order fields stand on the first line only.
-
-    Returns
-    -------
-    DataFrame
-        The same rows.
-    """
+    """Give every line of an order the customer, date, status and currency of the order's first line that has them."""
     firsts = values.group_by("order_id", "copy", maintain_order=True).agg(
         *(pl.col(name).drop_nulls().first() for name in _TEXT_OF_THE_ORDER),
         *(pl.col(name).any() for name in _FLAGS_OF_THE_ORDER),
@@ -195,41 +263,33 @@ def _with_money(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     values = values.with_columns(line_value.alias("line_value"))
     if layout.amount_rule == "quantity_price":
         values = values.with_columns((pl.col("price") * pl.col("quantity")).alias("amount"))
-    if layout.amount_rule == "order_total":
+    if layout.amount_rule == "order_total" or layout.refund_per == "order":
         return _with_totals(values, layout)
     empty = pl.lit(None, pl.Float64)
+    if layout.refund_per == "line":
+        gross = pl.col("amount")
+        net = pl.when(gross >= 0).then(gross - pl.col("refunded").abs().fill_null(0.0)).otherwise(gross)
+        return values.with_columns(gross.alias("gross_total"), net.round(6).alias("net_total"))
     return values.with_columns(empty.alias("gross_total"), empty.alias("net_total"))
 
 
 def _with_totals(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Give every line its order's total before and after refunds.
-
-    Parameters
-    ----------
-    values : DataFrame
-        Values with ``order_total`` and ``refunded`` on some or all lines of an order.
-    layout : Layout
-        Statuses of orders that were paid back in full.
-
-    Returns
-    -------
-    DataFrame
-        With ``gross_total`` and ``net_total``.
-    """
-    # By customer too: of an id that two customers share, each has an order of his own.
+    """Give every line its order's total before and after refunds."""
+    # By customer too: of an id that two customers share, each has an order of their own.
     order = ["order_id", "copy"] if layout.first_line_only else ["customer_id", "order_id", "copy"]
     known = values.filter(pl.col("order_id").is_not_null())
+    of_lines = layout.amount_rule != "order_total"
+    total = pl.col("amount").sum() if of_lines else pl.col("order_total").drop_nulls().first()
+    paid_back = pl.col("refunded").abs()
+    refund = paid_back.sum() if layout.refund_per == "line" else paid_back.drop_nulls().first()
     totals = known.group_by(order, maintain_order=True).agg(
-        pl.col("order_total").drop_nulls().first().alias("gross_total"),
-        pl.col("refunded").drop_nulls().first().abs().fill_null(0.0).alias("refund"),
+        total.alias("gross_total"), refund.fill_null(0.0).alias("refund")
     )
+    alone = pl.col("amount" if of_lines else "order_total")
     joined = values.join(totals, on=order, how="left", maintain_order="left", nulls_equal=True).with_columns(
-        pl.coalesce("gross_total", "order_total"), pl.coalesce("refund", pl.col("refunded").abs(), 0.0)
+        pl.coalesce("gross_total", alone), pl.coalesce("refund", paid_back, 0.0)
     )
-    paid_back = _is_one_of(layout.refunded_statuses)
-    net = (pl.col("gross_total") - pl.col("refund")).round(4)
-    return joined.with_columns(pl.when(paid_back).then(0.0).otherwise(net).alias("net_total")).drop("refund")
-
-
-def _is_one_of(statuses: Iterable[str]) -> pl.Expr:
-    return pl.col("status").is_in(list(statuses)).fill_null(value=False)
+    if of_lines:  # what is spread over the lines again is what they are worth themselves
+        joined = joined.with_columns(pl.col("amount").alias("line_value"))
+    net = pl.when(pl.col("gross_total") >= 0).then(pl.col("gross_total") - pl.col("refund")).otherwise("gross_total")
+    return joined.with_columns(net.round(6).alias("net_total")).drop("refund")

@@ -1,18 +1,23 @@
-"""The words shops use for the columns of an order log.
+"""Words for the columns of order exports, in twelve languages, and the concepts that a column name consists of.
 
-A name is compared without case, blanks, underscores and signs: ``Customer ID``, ``customer_id`` and ``CustomerID`` are
-one. A new export format is one more `Export` in ``EXPORTS``; a new word for a column is one more entry in ``SYNONYMS``.
+A name is split into words (``Order Total (inc tax)``, ``orderTotal``, ``Bestellsumme``) and each word is looked up without
+case or accents; compounds such as ``Kundennummer`` are split into the words they are made of. Names alone never decide
+what a column means: they rank candidates, and ``interpretation`` checks them against the values.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
-__all__ = ["EXPORTS", "HINTS", "ROLES", "SYNONYMS", "WHOLE_ORDER", "Export", "plain"]
+__all__ = ["ROLES", "ColumnName", "fold", "parse_name", "plain"]
 
 ROLES = (
     "customer_id",
     "order_id",
     "order_date",
+    "order_time",
     "amount",
     "order_total",
     "refunded",
@@ -25,14 +30,214 @@ ROLES = (
     "channel",
     "currency",
     "status",
+    "payment_status",
+    "record_type",
     "cancelled_at",
+    "cancelled",
+    "paid",
     "employee",
+    "email",
 )
-"""What a column can be. ``order_total`` and ``refunded`` are money of a whole order, on its first line or on each."""
+"""Roles that a column can have; those that ``--columns`` and ``[columns]`` accept.
+
+``order_total`` and ``refunded`` may be stated per order (on its first line or on each) or per line: the values decide.
+"""
+
+_LEXICON: Mapping[str, str] = {
+    "customer": (
+        "customer customers cust client clients kunde kunden kund kundens klant klanten cliente clienti klient klienta "
+        "asiakas buyer buyers shopper member user account household consumer contact purchaser besteller kaufer "
+        "auftraggeber debitor debtor acheteur comprador acquirente kjoper kopare kober koper kupujacy kupujacego nabywca "
+        "клиент клиента покупатель покупателя заказчик заказчика utente usuario utilisateur benutzer bruker soldto "
+        "geschaftspartner bp partner profile patient guest"
+    ),
+    "person": "name names navn namn naam nom nome nombre nazwa nazwisko imie имя фио firstname lastname fullname vorname "
+    "nachname prenom cognome apellido apellidos fornavn etternavn efternamn achternaam voornaam surname",
+    "id": (
+        "id ids no nr num number key code ref reference nummer numero numer номер код identifier kennung kode codigo "
+        "codice kod uid uuid guid nro numeral identifiant identificador bestillingsnr identificativo"
+    ),
+    "email": "email emails mail mailadresse emailadresse courriel correo epost epostadresse эл почта emailaddress "
+    "posta mailadres",
+    "phone": "phone telephone telefon telefoon mobile tel telefono telefone телефон mobil handy",
+    "order": (
+        "order orders ordre ordren bestellung bestell bestellungs auftrag auftrags bestelling bestel pedido pedidos "
+        "commande commandes ordine ordini bestilling bestallning zamowienie zamowienia заказ заказа encomenda compra cart "
+        "purchase purchases kauf"
+    ),
+    "invoice": (
+        "invoice invoices inv rechnung rechnungs faktura fakturanr faktury factura facture fattura factuur счет bill "
+        "billing fatura"
+    ),
+    "receipt": (
+        "receipt receipts bon kassenbon kvitto kvittering ticket check чек scontrino paragon recibo kassabon beleg "
+        "belegnummer voucher bong dokument document vbeln"
+    ),
+    "transaction": "transaction transactions trans txn transaktion transaktions transaksjon transactie transaccion "
+    "transazione transacao transakcja transakcji charge",
+    "sale": "sale sales verkauf vente ventes venta ventas vendita salg salgs forsaljning verkoop venda sprzedaz sprzedazy "
+    "продажа продажи sold selling",
+    "basket": "basket baskets session visit",
+    "record": "record",
+    "date": (
+        "date datum dato datoen fecha data дата day dag tag timestamp datetime datetimeutc datetimes erdat audat fkdat "
+        "day kuupaev dated"
+    ),
+    "time": "time zeit uhrzeit tid tidspunkt klokkeslett hora heure ora tijd godzina время klockslag when moment",
+    "created": (
+        "created creation create placed ordered ordered opprettet skapad oprettet erstellt angelegt cree creee creado "
+        "creata creato criado aangemaakt utworzono utworzenia создан создания placement zlozenia bestellt gekauft bestilt"
+    ),
+    "paid": (
+        "paid payment payments bezahlt zahlung zahlungs betaald betaling betalings betalt betald betalning paye paiement "
+        "pago pagado pagamento pagato pagada platnosc platnosci oplacone zaplacono оплата оплаты оплачен captured "
+        "settled settlement"
+    ),
+    "valid": "valid gyldig gultig valide valido confirmed approved success successful completed",
+    "financial": "financial",
+    "processed": "processed processing posted booked buchung buchungs",
+    "shipped": (
+        "shipped shipping ship shipment delivery delivered deliver fulfilled fulfillment fulfilment fulfil dispatch "
+        "versand versandkosten versendet lieferung liefer levering leverings leverans frakt verzend verzending livraison "
+        "expedition envio enviado entrega spedizione consegna porto dostawa dostawy wysylka доставка доставки freight "
+        "postage tracking handling porte portes utleveret sendt skickad forsendelse"
+    ),
+    "modified": "modified updated update changed edited endret andrad andret geandert gewijzigd modifie modificado "
+    "modificato aktualisiert zmieniono изменен last",
+    "due": "due expiry expires expected estimated falligkeit forfall echeance vencimiento scadenza verval termin",
+    "birth": "birth birthday birthdate geburtsdatum fodselsdato fodelsedatum naissance nacimiento nascita geboortedatum",
+    "first": "first since registration registered signup joined",
+    "total": (
+        "total totals grandtotal gesamt gesamtbetrag gesamtsumme gesamtpreis summe sum summa totalt totale totalbelop "
+        "bestellwert bestellsumme auftragssumme endbetrag rechnungsbetrag ordresum ordretotal totaal totaalbedrag "
+        "suma razem итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
+    ),
+    "grand": "grand gross brutto bruttobetrag bruto brut lordo bruttobelop",
+    "amount": (
+        "amount amounts amt betrag belop belopp bedrag montant importe importo valor valore waarde wert warenwert kwota "
+        "сумма сумму value dollarvalue belob monto wartosc стоимость somme bedraget paymentvalue"
+    ),
+    "revenue": "revenue turnover umsatz omsetning omsattning omsaetning omsatning omzet ca ingresos fatturato receita "
+    "faturamento przychod obrot выручка spend spent erlos proceeds earnings income takings dmbtr",
+    "net": "net netto nett nettowert nettobetrag nettobelop neto netta netwr nettoumsatz",
+    "subtotal": "subtotal subtotaal zwischensumme delsum delsumma soustotal subtotale subtotales goods",
+    "line": "line lines lineitem position pos zeile linje rad regel ligne linea linha riga pozycja строка row item items "
+    "lineitems posten varelinje",
+    "unit": "unit units each per single stuckpreis einzelpreis stykpris enhetspris styckpris stuk unitario unitaire "
+    "jednostkowa einheit stk piece",
+    "price": "price prices preis pris prijs prix precio prezzo preco cena цена itemcost unitprice priceeach rate tarif cost",
+    "costs": "cogs wareneinsatz einkaufspreis ek purchasecost innkjopspris costprice profit margin marge gewinn",
+    "fee": "fee fees gebuhr gebuhren gebyr avgift frais comision commissione oplata комиссия commission processing tip "
+    "tips gratuity surcharge",
+    "tax": "tax taxes taxed vat mwst ust steuer moms mva avgifter btw tva iva imposto podatek ндс gst hst pst duty",
+    "including": "inc incl including inkl inclusive inkludert ttc ivainclusa met",
+    "excluding": "ex excl excluding exkl exclusive ekskl ht zzgl before",
+    "base": "base",
+    "purchased": "purchased",
+    "balance": "balance outstanding due owed saldo restbetrag offen remaining credit store points punkte poeng bonus loyalty",
+    "discount": (
+        "discount discounts rabatt rabat rebate remise korting descuento sconto desconto znizka znizki скидка coupon "
+        "gutschein kupong promo promotion reduction voucheramount avslag"
+    ),
+    "refund": (
+        "refund refunds refunded refundtotal erstattung erstattet erstatteter erstattungsbetrag ruckerstattung "
+        "ruckerstattet gutschrift remboursement rembourse rembourses remboursee reembolso reembolsado devolucion devuelto "
+        "rimborso rimborsato terugbetaling terugbetaald refusjon refundert aterbetalning aterbetald aterbetalt refundering "
+        "refunderet tilbagebetaling tilbagebetalt tilbakebetalt возврат возвращено возврата zwrot zwroty zwrocono estorno "
+        "estornado reembolsada returned returns return retour retur retoure refundiert chargeback chargebacks reversed"
+    ),
+    "status": "status state zustand estado etat statut stato stan статус состояние tilstand situacao situation "
+    "orderstatus auftragsstatus bestellstatus ordrestatus bestelstatus",
+    "type": "type types typ tipo soort rodzaj тип kind event vorgang vorgangsart belegart art transaktionstyp "
+    "transaktionstype transaksjonstype auart operation operacja операция",
+    "cancelled": (
+        "cancelled canceled cancellation cancel storno storniert stornierung stornodatum annule annulee annulation cancelado "
+        "cancelada cancelacion annullato annullata geannuleerd kansellert kansellering avbrutt avbruten annulleret "
+        "anulowano anulowane anulowanie отменен отменено отмена void voided deleted makulerad"
+    ),
+    "test": "test testmode sandbox testorder",
+    "quantity": (
+        "quantity quantities qty menge anzahl antall antal aantal quantite cantidad quantita quantidade ilosc sztuk "
+        "количество кол pieces pcs count stuckzahl unitssold itemssold kwmeng"
+    ),
+    "product": (
+        "product products sku article artikel artikkel produkt produit producto prodotto produto towar товар товара "
+        "артикул vare varenummer varenr stockcode upc ean gtin barcode isbn matnr material good goods plu prodotti"
+    ),
+    "category": "category categories kategorie kategori categorie categoria kategoria категория department warengruppe "
+    "varegruppe group abteilung",
+    "channel": "channel source platform kanal canal canale kanaal kanal origin attribution medium store shop outlet "
+    "location filiale butikk butik",
+    "currency": "currency ccy wahrung valuta valutakode devise moneda divisa moeda waluta валюта waerk currencycode "
+    "wahrungscode devisa",
+    "address": "address street city zip postal postcode country province region county adresse strasse ort plz land ville "
+    "ciudad citta cidade miasto город адрес straat plaats postnummer postnr poststed company state1 address1 address2",
+    "note": "note notes comment comments memo message description beschreibung kommentar instructions tags tag",
+    "converted": "converted konvertiert",
+    "weight": "weight gewicht vekt vikt poids peso waga вес size",
+    "employee": "employee staff mitarbeiter ansatt personal medewerker",
+    "method": "method gateway provider card methode metode methodik zahlungsart zahlungsweise betalingsmate option",
+}
+_WORDS: Mapping[str, str] = {word: concept for concept, words in _LEXICON.items() for word in words.split()}
+_SHORT = 4
+_LINKS = ("s", "n", "en", "es", "e")
+_FOLDED = str.maketrans({"ø": "o", "Ø": "O", "æ": "ae", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "œ": "oe", "ъ": "", "ё": "е"})
+_NUMBER_SIGN = re.compile(r"[#№]|\bn[º°]")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_REPEATED_HEADING = re.compile(r"_duplicated_\d+$")
+
+
+@dataclass(frozen=True)
+class ColumnName:
+    """A column name, taken apart.
+
+    Parameters
+    ----------
+    text : str
+        As it stands in the export.
+    concepts : tuple of str
+        Concepts of its words, in order; each once.
+    unknown : int
+        Letters in words that are not in the vocabulary.
+    """
+
+    text: str
+    concepts: tuple[str, ...]
+    unknown: int
+
+    def has(self, *concepts: str) -> bool:
+        """Whether the name has at least one of these concepts."""
+        return any(concept in self.concepts for concept in concepts)
+
+    def only(self, *concepts: str) -> bool:
+        """Whether the name consists of nothing but these concepts."""
+        return bool(self.concepts) and set(self.concepts) <= set(concepts) and self.unknown == 0
+
+
+def fold(text: str) -> str:
+    """Lower-case a text without accents.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        Comparable over spellings; Cyrillic letters stay.
+
+    Examples
+    --------
+    >>> fold("Zurückerstattet"), fold("Beløp")
+    ('zuruckerstattet', 'belop')
+    """
+    decomposed = unicodedata.normalize("NFKD", text.translate(_FOLDED).casefold().replace("й", "\0"))
+    return "".join(sign for sign in decomposed if not unicodedata.combining(sign)).replace("\0", "й")
 
 
 def plain(name: str) -> str:
-    """Reduce a column name to what counts in a comparison.
+    """Reduce a column name to its letters and digits, in lower case.
 
     Parameters
     ----------
@@ -42,7 +247,7 @@ def plain(name: str) -> str:
     Returns
     -------
     str
-        Letters and digits only, in lower case.
+        Comparable over spellings.
 
     Examples
     --------
@@ -52,247 +257,65 @@ def plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-@dataclass(frozen=True)
-class Export:
-    """A known export format.
+@lru_cache(maxsize=4096)
+def parse_name(text: str) -> ColumnName:
+    """Take a column name apart.
 
     Parameters
     ----------
-    name : str
-        What reports call it.
-    needs : tuple of tuple of str
-        The format is recognised if one plain name of each group is there.
-    roles : mapping
-        Role to plain names, the better one first; here an earlier name wins without a question.
-    dead_statuses : tuple of str
-        Order statuses under which no sale came about.
-    refunded_statuses : tuple of str
-        Order statuses of orders that were paid back in full.
-    cancellation_prefix : str or None
-        Order ids that begin so are cancellations.
-    guest_ids : tuple of str
-        Customer ids that stand for nobody in particular.
-    first_line_only : bool
-        Order fields stand on the first line of an order only.
-    notes : tuple of str
-        What a reader of such a log should know, in words.
+    text : str
+        As it stands in the export.
+
+    Returns
+    -------
+    ColumnName
+        Its concepts.
+
+    Examples
+    --------
+    >>> parse_name("Kundennummer").concepts, parse_name("orderTotal").concepts, parse_name("Order #").concepts
+    (('customer', 'id'), ('order', 'total'), ('order', 'id'))
     """
+    name = _NUMBER_SIGN.sub(" id ", _REPEATED_HEADING.sub("", text))
+    name = re.sub(r"(?i)\be[-_ ](mail|post)", r"e\1", name)
+    words = [fold(word) for part in re.split(r"[^\w]|_", name) for word in _CAMEL.split(part) if word]
+    if len(words) > 1 and (known := _WORDS.get("".join(words))):
+        return ColumnName(text, (known,), 0)
+    concepts: list[str] = []
+    unknown = 0
+    for word in words:
+        parts, left_over = _split_word(word)
+        concepts.extend(part for part in parts if part not in concepts)
+        unknown += left_over
+    return ColumnName(text, tuple(concepts), unknown)
 
-    name: str
-    needs: tuple[tuple[str, ...], ...]
-    roles: Mapping[str, tuple[str, ...]]
-    dead_statuses: tuple[str, ...] = ()
-    refunded_statuses: tuple[str, ...] = ()
-    cancellation_prefix: str | None = None
-    guest_ids: tuple[str, ...] = ()
-    first_line_only: bool = False
-    notes: tuple[str, ...] = field(default=())
+
+def _split_word(word: str) -> tuple[list[str], int]:
+    """The concepts of one word, and how many of its letters are in none of them."""
+    if word in _WORDS:
+        return [_WORDS[word]], 0
+    whole = _compound(word)
+    if whole is not None:
+        return whole, 0
+    found: list[str] = []
+    left_over = len(word.strip("0123456789"))
+    for start in range(len(word)):
+        for end in range(len(word), start + _SHORT, -1):
+            if word[start:end] in _WORDS:
+                return [*found, _WORDS[word[start:end]]], left_over - (end - start)
+    return found, left_over
 
 
-_WOO_DEAD = (
-    "cancelled",
-    "canceled",
-    "failed",
-    "pending",
-    "pendingpayment",
-    "trash",
-    "draft",
-    "checkoutdraft",
-    "autodraft",
-)
-
-EXPORTS = (
-    Export(
-        name="Shopify orders",
-        needs=(("name",), ("createdat",), ("total", "lineitemprice"), ("financialstatus", "lineitemquantity")),
-        roles={
-            "customer_id": ("customerid", "custid", "email", "phone"),
-            "order_id": ("name",),
-            "order_date": ("createdat", "processedat", "paidat"),
-            "order_total": ("total",),
-            "refunded": ("refundedamount",),
-            "price": ("lineitemprice",),
-            "quantity": ("lineitemquantity",),
-            "line_discount": ("lineitemdiscount",),
-            "product_id": ("lineitemsku", "lineitemname"),
-            "discount": ("discountamount",),
-            "channel": ("source",),
-            "currency": ("currency",),
-            "status": ("financialstatus",),
-            "cancelled_at": ("cancelledat", "canceledat"),
-            "employee": ("employee",),
-        },
-        dead_statuses=("voided", "expired"),
-        first_line_only=True,
-    ),
-    Export(
-        name="UCI Online Retail",
-        needs=(
-            ("invoice", "invoiceno"),
-            ("stockcode",),
-            ("quantity",),
-            ("invoicedate",),
-            ("price", "unitprice"),
-            ("customerid",),
-        ),
-        roles={
-            "customer_id": ("customerid",),
-            "order_id": ("invoice", "invoiceno"),
-            "order_date": ("invoicedate",),
-            "price": ("price", "unitprice"),
-            "quantity": ("quantity",),
-            "product_id": ("stockcode",),
-        },
-        cancellation_prefix="C",
-        notes=(
-            "Lines that are not goods (POST, M, D, ADJUST, BANK CHARGES, ...) are kept: money was paid or got back.",
-        ),
-    ),
-    Export(
-        name="CDNOW",
-        needs=(("customerid",), ("date",), ("numberofcds",), ("dollarvalue",)),
-        roles={
-            "customer_id": ("customerid",),
-            "order_date": ("date",),
-            "amount": ("dollarvalue",),
-            "quantity": ("numberofcds",),
-        },
-    ),
-    Export(
-        name="WooCommerce analytics",
-        needs=(("ordernumber", "order"), ("date",), ("status",), ("customer",), ("nrevenue", "netsales", "nettotal")),
-        roles={
-            "customer_id": ("customerid", "email", "customeremail", "customer"),
-            "order_id": ("ordernumber", "order"),
-            "order_date": ("date",),
-            "amount": ("nrevenue", "netsales", "nettotal"),
-            "quantity": ("itemssold",),
-            "channel": ("attribution", "origin"),
-            "currency": ("currency",),
-            "status": ("status",),
-        },
-        dead_statuses=_WOO_DEAD,
-        refunded_statuses=("refunded",),
-        guest_ids=("0",),
-    ),
-    Export(
-        name="WooCommerce orders",
-        needs=(
-            ("orderid", "ordernumber"),
-            ("orderdate", "date", "datecreated"),
-            ("status", "orderstatus"),
-            ("ordertotal", "ordertotalamount", "total"),
-            ("billingemail", "emailbilling", "customeremail", "customeruser", "customeruserid", "customerid"),
-        ),
-        roles={
-            "customer_id": (
-                "billingemail",
-                "emailbilling",
-                "customeremail",
-                "customeruser",
-                "customeruserid",
-                "customerid",
-            ),
-            "order_id": ("orderid", "ordernumber"),
-            "order_date": ("orderdate", "datecreated", "date"),
-            "order_total": ("ordertotal", "ordertotalamount", "total"),
-            "refunded": ("orderrefundamount", "orderrefunded", "refundedtotal", "totalrefunded", "refundtotal"),
-            "price": ("itemcost", "itemprice", "itemunitprice", "productprice"),
-            "quantity": ("itemquantity", "quantity", "productqty", "qty"),
-            "product_id": ("itemsku", "sku", "productid", "itemid", "itemname", "productname"),
-            "category": ("category", "productcategory"),
-            "discount": ("cartdiscount", "cartdiscountamount", "discounttotal"),
-            "currency": ("ordercurrency", "currency"),
-            "status": ("status", "orderstatus"),
-            "channel": ("createdvia", "origin"),
-        },
-        dead_statuses=_WOO_DEAD,
-        refunded_statuses=("refunded",),
-        guest_ids=("0",),
-    ),
-)
-
-DEAD_STATUSES = (
-    "cancelled",
-    "canceled",
-    "void",
-    "voided",
-    "failed",
-    "declined",
-    "pendingpayment",
-    "trash",
-    "draft",
-    "abandoned",
-)
-"""What a status column of an unknown shop must say for an order not to count."""
-
-_SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "customer_id": (
-        "customerid",
-        (
-            "customer custid clientid customernumber customerno customerkey userid memberid buyerid shopperid "
-            "accountid householdid householdkey customercode clientnumber customerref"
-        ),
-        "email customeremail emailaddress user client cust buyer member account",
-    ),
-    "order_id": (
-        "orderid",
-        (
-            "ordernumber orderno invoiceno invoice invoiceid invoicenumber transactionid basketid receiptid receiptno "
-            "ordername orderref ordernr transactionno saleid"
-        ),
-        "order transaction basket receipt",
-    ),
-    "order_date": (
-        "orderdate",
-        (
-            "date orderdatetime orderedat ordertime ordertimestamp invoicedate purchasedate transactiondate "
-            "transactiontimestamp createdat ordercreatedat datecreated timestamp datetime saledate salesdate placedat "
-            "purchasedat orderpurchasetimestamp processedat paidat paiddate"
-        ),
-        "day time created when",
-    ),
-    "amount": (
-        "amount",
-        (
-            "netamount orderamount ordertotal ordervalue totalamount totalprice lineamount linetotal nettotal netsales "
-            "salesamount salesvalue revenue netrevenue grandtotal dollarvalue totalsales turnover amountpaid "
-            "paymentvalue transactionamount spend netvalue totalspent"
-        ),
-        "total sales value subtotal monetaryvalue sum",
-    ),
-    "price": ("unitprice price itemprice priceperunit lineitemprice pricepaid itemcost productprice",),
-    "quantity": ("quantity qty units pieces itemquantity lineitemquantity numberofitems unitssold",),
-    "product_id": (
-        "productid",
-        "sku stockcode itemid articleid productcode itemcode lineitemsku productsku article upc ean",
-        "product productname item itemname",
-    ),
-    "category": ("category", "productcategory categoryname department producttype itemcategory"),
-    "discount": ("discount", "discountamount totaldiscount cartdiscount rebate"),
-    "channel": ("channel", "saleschannel orderchannel source sourcename platform"),
-    "currency": ("currency", "currencycode ordercurrency ccy"),
-    "status": ("orderstatus status financialstatus",),
-    "cancelled_at": ("cancelledat canceledat cancellationdate",),
-}
-SYNONYMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    role: tuple(tuple(tier.split()) for tier in tiers) for role, tiers in _SYNONYMS.items()
-}
-"""Role to tiers of plain names. Two names of the same tier have equal right; a name of an earlier tier wins."""
-
-WHOLE_ORDER = ("ordertotal", "ordervalue", "orderamount", "grandtotal")
-"""Names of money that is the whole order's, also where it stands on each of its lines."""
-
-_HINTS: Mapping[str, str] = {
-    "customer_id": (
-        "kunde kund client cliente klant asiakas klient cust buyer member user email epost shopper guest account "
-        "household person"
-    ),
-    "order_date": "dato datum fecha data date päivä day time tid zeit created when bought",
-    "amount": (
-        "beløp belop betrag montant importe importo bedrag summa summe umsatz valor kwota total amount price pris "
-        "preis prix precio revenue sales value paid spend"
-    ),
-}
-HINTS: Mapping[str, tuple[str, ...]] = {role: tuple(words.split()) for role, words in _HINTS.items()}
-"""Parts of names that make a good guess in a message; never enough to decide."""
+@lru_cache(maxsize=4096)
+def _compound(word: str) -> list[str] | None:
+    """Split a compound into words of the vocabulary, longest first; None where letters are left over."""
+    if not word:
+        return []
+    for end in range(len(word), 1, -1):
+        concept = _WORDS.get(word[:end])
+        if concept is None:
+            continue
+        for link in ("", *_LINKS):
+            if word.startswith(link, end) and (rest := _compound(word[end + len(link) :])) is not None:
+                return [concept, *rest] if not rest or rest[0] != concept else rest
+    return None

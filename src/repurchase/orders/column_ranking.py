@@ -1,0 +1,314 @@
+"""Which columns could have a role: ranked by their names, and checked against their values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from repurchase.orders.column_profiles import ColumnProfile
+from repurchase.orders.decisions import Fact
+
+__all__ = ["Candidate", "MONEY_ROLES", "RANKED_ROLES", "money_rank", "rank_columns"]
+
+MONEY_ROLES = ("amount", "order_total")
+_NEVER_AN_ID = (
+    "date time amount total price revenue address status type category note quantity birth first discount channel "
+    "currency refund cancelled tax fee method weight costs subtotal balance modified due shipped net test"
+).split()
+_NEVER_A_DATE = (
+    "shipped modified due birth first cancelled refund customer person product status amount total price revenue id "
+    "email phone quantity discount type address tax fee line channel note category method balance"
+).split()
+_NEVER_MONEY = (
+    "tax_only shipped discount fee balance refund costs weight id date status type quantity phone email address birth "
+    "time currency category method note test product person customer cancelled channel"
+).split()
+_UNKNOWN_LETTERS = 20.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A column that could have a role.
+
+    Parameters
+    ----------
+    profile : ColumnProfile
+        The column.
+    rank : float
+        How well it fits; higher is better.
+    against : Fact, optional
+        What its values say against it; such a candidate is not chosen unless it was named.
+    """
+
+    profile: ColumnProfile
+    rank: float
+    against: Fact | None = None
+
+
+Ranking = Callable[[ColumnProfile], tuple[float, Fact | None] | None]
+
+
+def rank_columns(profiles: Sequence[ColumnProfile], role: str) -> list[Candidate]:
+    """Rank the columns that could have a role.
+
+    Parameters
+    ----------
+    profiles : sequence of ColumnProfile
+        Columns that have no role yet.
+    role : str
+        One of ``RANKED_ROLES``.
+
+    Returns
+    -------
+    list of Candidate
+        Best first; those that their values speak against come last.
+    """
+    ranking = RANKED_ROLES[role]
+    found = [Candidate(profile, *ranked) for profile in profiles if (ranked := ranking(profile)) is not None]
+    return sorted(found, key=lambda candidate: (candidate.against is not None, -candidate.rank))
+
+
+def _unknown(column: ColumnProfile) -> float:
+    return min(4.0, column.name.unknown / 4.0)
+
+
+def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if column.is_flag or column.values.dtype.is_temporal() or column.n_filled == 0:
+        return None
+    if name.has("email") and not name.has("date", "time", "status", "type", "first", "shipped", "amount"):
+        is_address = column.email_share >= 0.5
+        return 80.0 - _unknown(column) + is_address - 0.5 * name.has("invoice"), None
+    if name.has("phone") and not name.has("date", "type"):
+        return 30.0 - _unknown(column), None
+    if name.has(*_NEVER_AN_ID) or name.has("order", "transaction", "product", "line", "invoice", "receipt"):
+        return None
+    named = name.has("customer")
+    if named and name.has("id") and not name.has("person"):
+        return 100.0 - _unknown(column), None
+    if (named or name.has("person")) and column.person_share >= 0.5:
+        return 20.0 + 2.0 * named - _unknown(column), None
+    if named and not name.has("person"):
+        return 88.0 - 2.0 * _unknown(column), None
+    return (15.0, None) if named else None
+
+
+def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if column.is_flag or column.values.dtype.is_temporal() or column.n_distinct < 2 or name.has(*_NEVER_AN_ID):
+        return None
+    if name.has("customer", "product", "email", "phone"):
+        return None
+    missing = 40.0 * (1.0 - column.n_filled / max(len(column.values), 1))
+    rank = _order_word(column)
+    if rank is None:
+        return None
+    rank -= 8.0 * (name.has("line", "record")) + _unknown(column) + missing
+    return rank + (2.0 if name.has("id") else -12.0), None
+
+
+def _order_word(column: ColumnProfile) -> float | None:
+    name = column.name
+    words = (
+        ("order", 100.0),
+        ("receipt", 95.0),
+        ("sale", 94.0),
+        ("invoice", 93.0),
+        ("transaction", 92.0),
+        ("basket", 88.0),
+    )
+    found = next((rank for concept, rank in words if name.has(concept)), None)
+    if found is not None:
+        many = column.n_distinct >= 0.2 * column.n_filled
+        return found if name.has("id") or (many and column.person_share < 0.5) else None
+    if name.only("id") and column.n_distinct >= 0.3 * column.n_filled:
+        return 55.0
+    looks_numbered = column.ids.drop_nulls().str.contains(r"^[#A-Za-z\-]{0,8}\d+[A-Za-z\-]{0,4}$").mean() or 0.0
+    return 60.0 if name.only("person") and looks_numbered >= 0.9 else None
+
+
+def _date(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if name.has(*_NEVER_A_DATE) or column.is_flag or column.n_filled == 0:
+        return None
+    rank = _date_word(column)
+    if rank is None:
+        return None
+    rank -= _unknown(column) / 2.0
+    return rank, None if column.date_share >= 0.5 else Fact("not_dates")
+
+
+def _date_word(column: ColumnProfile) -> float | None:
+    name = column.name
+    is_day = name.has("date", "time")
+    if name.has("created"):
+        return 99.0 if is_day else 97.0
+    if name.has("paid", "valid"):
+        return 60.0 + is_day if is_day or column.date_share >= 0.9 else None
+    if name.has("processed"):
+        return 70.0
+    for concept, rank in (("order", 100.0), ("sale", 98.0), ("transaction", 95.0), ("receipt", 94.0), ("invoice", 90.0)):
+        if name.has(concept):
+            return rank if is_day else (50.0 if column.date_share >= 0.9 and column.number_share < 0.5 else None)
+    if name.has("date"):
+        return 93.0
+    return 55.0 if name.has("time") and column.clock_share < 0.5 else None
+
+
+def money_rank(column: ColumnProfile) -> float | None:
+    """Rank a column as the money a customer paid; None where its name speaks of something else."""
+    name = column.name
+    if name.has(*_NEVER_MONEY) and not (name.has("tax") and name.has("including", "excluding")):
+        return None
+    if name.has("tax") and not name.has("including", "excluding"):
+        return None
+    if name.has("unit", "price") and not name.has("total", "order", "line_total"):
+        return None
+    rank = _money_word(column)
+    if rank is None:
+        return None
+    rank += 0.30 * name.has("including") - 1.0 * name.has("excluding") - 1.5 * name.has("converted")
+    rank += 0.20 * name.has("grand") + 0.10 * name.has("order", "paid") + 0.05 * name.has("base")
+    rank -= 0.60 * name.has("net") + 0.40 * name.has("purchased")
+    return rank - name.unknown / _UNKNOWN_LETTERS
+
+
+def _money_word(column: ColumnProfile) -> float | None:
+    name = column.name
+    if name.only("amount") and name.text.strip().casefold() in {"amount", "net_amount"}:
+        return 10.0
+    words = (
+        ("subtotal", 4.0),
+        ("total", 9.0),
+        ("revenue", 8.0),
+        ("amount", 8.0),
+        ("price", 7.5),
+        ("grand", 7.0),
+        ("net", 7.0),
+        ("sale", 6.0),
+        ("paid", 5.0),
+    )
+    return next((rank for concept, rank in words if name.has(concept)), None)
+
+
+def _money(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    rank = money_rank(column)
+    if rank is None:
+        return None
+    if column.number_share < 0.5 or column.is_flag:
+        return None if column.n_filled and rank < 8.0 else (rank, Fact("not_numbers"))
+    if column.zero_share >= 0.9 and column.n_filled >= 0.5 * len(column.values):
+        return rank, Fact("mostly_zero", {"share": column.zero_share})
+    return rank, None
+
+
+def _refund(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if not name.has("refund") or name.has("id", "date", "status", "type", "quantity", "tax", "shipped", "fee", "note"):
+        return None
+    if column.number_share < 0.5 or column.n_filled == 0:
+        return None
+    rank = 10.0 + name.has("total", "amount") - 2.0 * name.has("converted") - _unknown(column)
+    return rank, None if column.zero_share >= 0.3 or column.n_filled < len(column.values) else Fact("mostly_zero", {"share": 0.0})
+
+
+def _status(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if name.has("shipped", "customer", "address", "product", "line", "email", "tax") or column.is_flag or not column.few_values:
+        return None
+    known = column.status_share
+    if name.has("status"):
+        if known == 0.0 and not (name.has("order", "paid", "financial") or name.only("status")):
+            return None
+        return 10.0 + 2.0 * name.has("order") + name.has("paid", "financial") + known - _unknown(column) / 4.0, None
+    by_content = known >= 0.9 and column.excludes_orders and not column.is_flag
+    return (5.0 + known, None) if by_content and not name.has("type", "note", "method") else None
+
+
+
+
+def _record_type(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if name.has("customer", "product", "address", "method", "shipped", "email", "discount") or not column.few_values:
+        return None
+    if not column.has_refund_type or column.is_flag:
+        return None
+    if name.has("type"):
+        return 10.0 + column.type_share, None
+    by_content = column.type_share >= 0.98 and not name.has("status", "id", "note")
+    return (4.0, None) if by_content else None
+
+
+def _numeric(*, wanted: Sequence[str], unwanted: Sequence[str], base: float = 10.0) -> Ranking:
+    def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+        name = column.name
+        if not name.has(*wanted) or name.has(*unwanted) or column.number_share < 0.5:
+            return None
+        return base + 2.0 * name.has("line", "unit") - _unknown(column), None
+
+    return rank
+
+
+def _text(*, wanted: Sequence[str], unwanted: Sequence[str], better: Sequence[str] = ()) -> Ranking:
+    def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+        name = column.name
+        if not name.has(*wanted) or name.has(*unwanted) or column.n_filled == 0:
+            return None
+        return 10.0 + 2.0 * name.has(*better) - 3.0 * name.has("person") - _unknown(column), None
+
+    return rank
+
+
+def _cancelled_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if not name.has("cancelled") or name.has("note", "id", "amount", "total", "status", "type") or column.is_flag:
+        return None
+    return (10.0, None) if column.n_filled == 0 or column.date_share >= 0.5 else None
+
+
+def _flag(*concepts: str) -> Ranking:
+    def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+        return (10.0, None) if column.name.has(*concepts) and column.is_flag else None
+
+    return rank
+
+
+def _currency(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if not name.has("currency") or name.has("converted", "amount", "total") or column.currency_share < 0.9:
+        return None
+    return 10.0 + name.has("order") - _unknown(column), None
+
+
+_NOT_OF_A_PRODUCT = (
+    "amount total price quantity status type category discount tax weight customer date refund revenue costs address "
+    "balance currency channel shipped fee"
+).split()
+RANKED_ROLES: Mapping[str, Ranking] = {
+    "customer_id": _customer,
+    "order_id": _order,
+    "order_date": _date,
+    "amount": _money,
+    "refunded": _refund,
+    "status": _status,
+    "record_type": _record_type,
+    "quantity": _numeric(
+        wanted=("quantity",),
+        unwanted=("id", "customer", "refund", "tax", "price", "amount", "discount", "cancelled", "shipped", "order"),
+    ),
+    "price": _numeric(
+        wanted=("price", "unit"),
+        unwanted=("total", "shipped", "tax", "discount", "refund", "subtotal", "id", "quantity", "costs", "fee"),
+    ),
+    "line_discount": _numeric(wanted=("discount",), unwanted=("order", "total", "id", "type")),
+    "discount": _numeric(wanted=("discount",), unwanted=("line", "id", "type", "tax")),
+    "product_id": _text(
+        wanted=("product",), unwanted=_NOT_OF_A_PRODUCT, better=("id",)
+    ),
+    "category": _text(wanted=("category",), unwanted=("customer", "id", "price", "tax")),
+    "channel": _text(wanted=("channel",), unwanted=("id", "date", "amount", "address", "customer")),
+    "currency": _currency,
+    "cancelled_at": _cancelled_at,
+    "cancelled": _flag("cancelled", "test"),
+    "paid": _flag("paid", "valid"),
+    "employee": _flag("employee"),
+}
+"""How the columns for each role are ranked."""

@@ -1,0 +1,398 @@
+"""Decide which column of an export has which role: ranked by name, checked against the values, and recorded."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from repurchase.errors import LayoutError, first_few
+from repurchase.orders.column_profiles import ColumnProfile, profile_columns
+from repurchase.orders.column_ranking import Candidate, rank_columns
+from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
+from repurchase.orders.ids import placeholder_ids
+from repurchase.orders.layouts import KnownExport, Layout, known_export
+from repurchase.orders.money_meaning import grain_evidence
+from repurchase.orders.money_roles import MoneyReading, MoneyReader
+from repurchase.orders.vocabulary import ROLES, parse_name, plain
+
+__all__ = ["interpret"]
+
+_REQUIRED = ("customer_id", "order_date")
+_SHOWN_COLUMNS = 12
+_SAME = 0.99
+_TIE = 0.05
+_PLACEHOLDERS = 0.002
+_CONTINUED = 0.05
+_FIRST_LINE = ("first_line",)
+_WORDS = {"customer_id": "the customer", "order_date": "the date of the order", "amount": "the amount"}
+
+
+def interpret(rows: pl.DataFrame, *, named: Mapping[str, str] | None = None, source: str = "orders") -> Layout:
+    """Decide what the columns of an export are.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The export, or a sample of it that holds whole orders.
+    named : mapping of str to str, optional
+        Role to column, from ``--columns`` or the settings file; these always win.
+    source : str
+        What a message calls the log.
+
+    Returns
+    -------
+    Layout
+        Roles, the meaning of rows and money, and the decision with its evidence.
+
+    Raises
+    ------
+    LayoutError
+        If the customer or the date is missing, if two columns have equal right to be one of them or the amount, if
+        the values leave two readings of the money open, or if a named role or column does not exist or cannot be used.
+
+    Examples
+    --------
+    >>> interpret(pl.DataFrame({"Kunde": ["a"], "Dato": ["2024-01-31"], "Beløp": ["10"]})).columns
+    {'customer_id': 'Kunde', 'order_date': 'Dato', 'amount': 'Beløp'}
+    >>> interpret(pl.DataFrame({"Who": ["a"], "Total": ["10"]}), source="orders.csv")
+    Traceback (most recent call last):
+        ...
+    repurchase.errors.LayoutError: orders.csv: 2 required columns were not found: customer_id, order_date. \
+Columns: Who, Total. Name them: --columns customer_id=...,order_date=...
+    """
+    return _Interpretation(rows, named or {}, source).layout()
+
+
+class _Interpretation:
+    """One pass over the roles; each finds its column among those that are still free."""
+
+    def __init__(self, rows: pl.DataFrame, named: Mapping[str, str], source: str) -> None:
+        self.source = source
+        self.profiles = {profile.text: profile for profile in profile_columns(rows)}
+        self.named = {role: _named_column(role, name, list(self.profiles), source) for role, name in named.items()}
+        self.roles: dict[str, str] = {}
+        self.decisions: list[RoleDecision] = []
+        self.export: KnownExport | None = known_export(list(self.profiles))
+        self.notes: list[str] = [*(self.export.notes if self.export else ())]
+
+    def layout(self) -> Layout:
+        self._date()
+        self._order()
+        self._customer()
+        self._require()
+        orders, continued = self._orders()
+        first_line_only = continued or self._is_first_line_only(orders)
+        money = self._money(orders, first_line_only=first_line_only)
+        self._statuses()
+        for role in ("record_type", "cancelled_at", "cancelled", "paid", "currency"):
+            self._plain_role(role)
+        for role in ("product_id", "quantity", "category", "channel", "discount", "employee"):
+            self._plain_role(role, shown=False)
+        in_lines = money.rule in {"order_total", "quantity_price"} or "product_id" in self.roles
+        return Layout(
+            name=self.export.name if self.export else "orders with named columns",
+            columns={role: self.roles[role] for role in (*ROLES, "customer_fallback") if role in self.roles},
+            grain="lines" if in_lines else "orders",
+            amount_rule=money.rule,
+            refund_per=money.refund_per,
+            first_line_only=first_line_only,
+            continued=continued,
+            cancellation_prefix=self.export.cancellation_prefix if self.export else None,
+            shop_statuses=dict(self.export.statuses) if self.export else {},
+            notes=tuple(self.notes),
+            decision=ReadingDecision(tuple(self.decisions), self._ignored()),
+        )
+
+    def _free(self) -> list[ColumnProfile]:
+        taken = {*self.roles.values(), *self.named.values()}
+        return [profile for name, profile in self.profiles.items() if name not in taken]
+
+    def _take(self, role: str, column: str, decision: RoleDecision | None = None) -> None:
+        self.roles[role] = column
+        if decision is not None:
+            self.decisions.append(decision)
+
+    def _by_rank(self, role: str, candidates: Sequence[Candidate]) -> Candidate | None:
+        fitting = [candidate for candidate in candidates if candidate.against is None] or list(candidates)
+        if not fitting:
+            return None
+        best = fitting[0]
+        rivals = [other for other in fitting[1:] if best.rank - other.rank < _TIE]
+        different = [other for other in rivals if not _same(best.profile, other.profile)]
+        if different and role in _WORDS:
+            raise LayoutError(_unclear(role, [best.profile.text, *(other.profile.text for other in different)], self.source))
+        return best
+
+    def _date(self) -> None:
+        named = self.named.get("order_date")
+        candidates = rank_columns(self._free(), "order_date")
+        best = None if named else self._by_rank("order_date", candidates)
+        evidence = Fact("named") if named else Fact("by_name")
+        column = named or (best.profile.text if best else None)
+        if column is None and (column := self._only_dates()) is not None:
+            evidence = Fact("only_dates")
+        if column is None:
+            return
+        clock = self.named.get("order_time") or self._clock(self.profiles[column])
+        meaning = Fact("dates_and_times", {"column": clock}) if clock else Fact("dates")
+        rejected = _rejected(candidates, column)
+        self._take("order_date", column, RoleDecision("order_date", column, meaning, (evidence,), rejected))
+        if clock:
+            self._take("order_time", clock)
+
+    def _only_dates(self) -> str | None:
+        dates = [
+            profile.text
+            for profile in self._free()
+            if profile.date_share >= 0.95 and (profile.values.dtype.is_temporal() or profile.number_share < 0.5)
+        ]
+        return dates[0] if len(dates) == 1 else None
+
+    def _clock(self, date: ColumnProfile) -> str | None:
+        if date.values.dtype.is_temporal() and date.values.dtype != pl.Date:
+            return None
+        if date.ids.drop_nulls().head(200).str.contains(r"\d[:.]\d{2}([:. ]|$)|\d{9}").any() and _has_times(date):
+            return None
+        clocks = [p.text for p in self._free() if p.name.has("time", "date") and p.clock_share >= 0.9]
+        return clocks[0] if clocks else None
+
+    def _order(self) -> None:
+        named = self.named.get("order_id")
+        candidates = rank_columns(self._free(), "order_id")
+        best = None if named else self._by_rank("order_id", candidates)
+        column = named or (best.profile.text if best else None)
+        if column is None:
+            made = "each row is an order" if "order_date" in self.roles else "no order numbers"
+            self.decisions.append(RoleDecision("order_id", None, Fact("no_order_id", {"made": made})))
+            return
+        evidence = Fact("named") if named else Fact("by_name")
+        self._take("order_id", column, RoleDecision("order_id", column, Fact("order_id"), (evidence,)))
+
+    def _customer(self) -> None:
+        candidates = rank_columns(self._free(), "customer_id")
+        email = next((c for c in candidates if c.profile.name.has("email") and c.profile.email_share >= 0.5), None)
+        named = self.named.get("customer_id")
+        if named is not None:
+            fallback = email if email and _placeholder_share(self.profiles[named])[1] else None
+            self._take_customer(self.profiles[named], fallback, Fact("named"), ())
+            return
+        best = self._by_rank("customer_id", candidates)
+        if best is None:
+            return
+        against = _against_customer(best.profile, email.profile) if email and email is not best else None
+        rejected = _rejected(candidates, best.profile.text, only=("person",))
+        if email is not None and against is not None:
+            rejected = ((best.profile.text, against),)
+            self._take_customer(email.profile, best, Fact("by_name"), rejected)
+        else:
+            self._take_customer(best.profile, email if email is not best else None, Fact("by_name"), rejected)
+
+    def _take_customer(
+        self,
+        profile: ColumnProfile,
+        fallback: Candidate | None,
+        evidence: Fact,
+        rejected: tuple[tuple[str, Fact], ...],
+    ) -> None:
+        kind = "customer_id"
+        if profile.name.has("email"):
+            kind = "customer_email"
+        elif profile.name.has("phone"):
+            kind = "customer_phone"
+        elif profile.person_share >= 0.5:
+            kind = "customer_name"
+        facts = [evidence]
+        if fallback is not None and profile.n_filled < fallback.profile.n_filled + _placeholder_share(profile)[1]:
+            facts.append(Fact("fallback", {"column": fallback.profile.text}))
+            self._take("customer_fallback", fallback.profile.text)
+        decision = RoleDecision("customer_id", profile.text, Fact(kind), tuple(facts), rejected)
+        self._take("customer_id", profile.text)
+        self.decisions.insert(0, decision)
+
+    def _require(self) -> None:
+        missing = [role for role in _REQUIRED if role not in self.roles]
+        if missing:
+            raise LayoutError(_missing(missing, self.roles, list(self.profiles), self.source))
+        for role in _REQUIRED:
+            twins = [other for other in _WORDS if other != role and self.named.get(other) == self.roles[role]]
+            if twins:
+                raise LayoutError(
+                    f"{self.source}: column '{self.roles[role]}' cannot be both {role} and {twins[0]}. "
+                    f"Say which is which: --columns {role}=...,{twins[0]}=..."
+                )
+
+    def _orders(self) -> tuple[pl.Series, bool]:
+        """The order of each row, and whether rows without any order field belong to the order above them."""
+        column = self.roles.get("order_id")
+        if column is None:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, len(next(iter(self.profiles.values())).values)), False
+        orders = self.profiles[column].ids
+        blank = orders.is_null()
+        if 0 < blank.sum() and blank.mean() >= _CONTINUED and not blank[0]:  # type: ignore[operator]
+            others = [self.profiles[self.roles[role]].filled for role in ("customer_id", "order_date")]
+            if not any((blank & filled).any() for filled in others):
+                return orders.forward_fill(), True
+        return orders, False
+
+    def _is_first_line_only(self, orders: pl.Series) -> bool:
+        found = [grain_evidence(self.profiles[self.roles[role]].ids, orders).grain for role in _REQUIRED]
+        return any(grain in _FIRST_LINE for grain in found)
+
+    def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
+        customers = self.profiles[self.roles["customer_id"]].ids
+        apart = orders if first_line_only else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
+        reader = MoneyReader(self.profiles, self.named, self._free(), apart, self.source, first_line_only=first_line_only)
+        money = reader.read()
+        self.roles.update(money.columns)
+        self.decisions.extend(money.decisions)
+        if money.rule == "none":
+            self.notes.append(
+                f"No column of money was found among {first_few(list(self.profiles), shown=_SHOWN_COLUMNS)}: purchases "
+                "are predicted, money is not. If one of them is money, name it: --columns amount=..."
+            )
+        return money
+
+    def _statuses(self) -> None:
+        for role in ("status", "payment_status"):
+            if role in self.named:
+                self._take(role, self.named[role], RoleDecision(role, self.named[role], Fact("status_all", {"sale": ""}), (Fact("named"),)))
+        wanted = [role for role in ("status", "payment_status") if role not in self.named]
+        for role, candidate in zip(wanted, rank_columns(self._free(), "status"), strict=False):
+            column = candidate.profile.text
+            evidence = Fact("by_name") if candidate.profile.name.has("status") else Fact("by_content")
+            self._take(role, column, RoleDecision(role, column, Fact("status_all", {"sale": ""}), (evidence,)))
+
+    def _plain_role(self, role: str, *, shown: bool = True) -> None:
+        if role in self.roles:
+            return
+        named = self.named.get(role)
+        if named is None:
+            best = self._by_rank(role, rank_columns(self._free(), role))
+            if best is None:
+                return
+            named = best.profile.text
+        evidence = Fact("named") if role in self.named else Fact("by_name")
+        decision = RoleDecision(role, named, _meaning(role, self.profiles[named]), (evidence,)) if shown else None
+        self._take(role, named, decision)
+
+    def _ignored(self) -> tuple[tuple[str, Fact], ...]:
+        concerns = (
+            ("refund", "unused_refund"),
+            ("cancelled", "unused_cancelled"),
+            ("status", "unused_status"),
+            ("test", "unused_test"),
+        )
+        shown = {column for decision in self.decisions for column, _ in decision.rejected}
+        found = []
+        for profile in self._free():
+            concern = next((key for concept, key in concerns if profile.name.has(concept)), None)
+            concern = concern or ("unused_type" if profile.name.has("type") and profile.has_refund_type else None)
+            if concern and profile.n_filled and profile.text not in shown and not profile.name.has("shipped", "customer"):
+                found.append((profile.text, Fact(concern)))
+        return tuple(found[:_SHOWN_COLUMNS])
+
+
+def _meaning(role: str, profile: ColumnProfile) -> Fact:
+    if role == "currency":
+        return Fact("currency", {"currencies": ", ".join(str(value) for value in profile.few_values)})
+    if role == "record_type":
+        from repurchase.orders.statuses import classify_type
+
+        kinds: dict[str, list[str]] = {"refund": [], "other": [], "sale": [], "unknown": []}
+        for value in profile.few_values:
+            kinds[classify_type(value)].append(value)
+        named = {kind: ", ".join(values) or "-" for kind, values in kinds.items()}
+        return Fact("record_type", {**named, "sale": ", ".join((*kinds["sale"], *kinds["unknown"])) or "-"})
+    return Fact({"cancelled": "cancelled_flag", "paid": "paid_flag"}.get(role, "cancelled"))
+
+
+def _has_times(date: ColumnProfile) -> bool:
+    return bool(date.ids.drop_nulls().head(200).str.contains(r"\d[:.]\d{2}").mean() or 0.0 > 0.5)
+
+
+def _same(one: ColumnProfile, other: ColumnProfile) -> bool:
+    """Whether two columns tell the same: equal values, or one value of one for each of the other."""
+    pair = pl.DataFrame({"one": one.ids, "other": other.ids}).drop_nulls()
+    if pair.is_empty():
+        return other.n_filled == 0
+    equal = float((pair["one"] == pair["other"]).mean() or 0.0) >= _SAME
+    return equal or pair.n_unique() == one.n_distinct == other.n_distinct
+
+
+def _placeholder_share(profile: ColumnProfile) -> tuple[str, int]:
+    """The most frequent placeholder of a column of customers, and the rows of all of them."""
+    marked = profile.ids.filter(placeholder_ids(profile.ids).fill_null(value=False))
+    if marked.is_empty():
+        return "", 0
+    return str(marked.value_counts(sort=True).row(0)[0]), len(marked)
+
+
+def _against_customer(profile: ColumnProfile, email: ColumnProfile) -> Fact | None:
+    """Why e-mail addresses are the better customer ids, if they are."""
+    value, rows = _placeholder_share(profile)
+    if rows > _PLACEHOLDERS * profile.n_filled and email.n_filled >= profile.n_filled - rows:
+        return Fact("placeholder", {"value": value, "rows": rows, "total": profile.n_filled})
+    if profile.n_filled < 0.95 * email.n_filled:
+        return Fact("mostly_empty", {"share": profile.n_filled / max(len(profile.values), 1)})
+    if profile.person_share >= 0.5 and not profile.name.has("id"):
+        return Fact("person_names")
+    return None
+
+
+def _rejected(
+    candidates: Sequence[Candidate], column: str, *, only: tuple[str, ...] = ()
+) -> tuple[tuple[str, Fact], ...]:
+    others = [candidate for candidate in candidates if candidate.profile.text != column]
+    named = [candidate for candidate in others if not only or candidate.profile.name.has(*only)]
+    return tuple(
+        (candidate.profile.text, candidate.against or Fact("lower_rank", {"column": column})) for candidate in named[:3]
+    )
+
+
+def _unclear(role: str, candidates: Sequence[str], source: str) -> str:
+    choices = " or ".join(f"--columns {role}={column}" for column in candidates[:3])
+    return (
+        f"{source}: {len(candidates)} columns could be {_WORDS[role]} ({role}) with equal right: "
+        f"{first_few(candidates)}. Say which: {choices}"
+    )
+
+
+_HINTS: Mapping[str, tuple[str, ...]] = {
+    "customer_id": ("customer", "email", "person", "phone"),
+    "order_date": ("date", "time", "created"),
+    "amount": ("total", "amount", "revenue", "price", "sale", "paid"),
+}
+
+
+def _missing(missing: Sequence[str], roles: Mapping[str, str], columns: Sequence[str], source: str) -> str:
+    taken = set(roles.values())
+    guesses = {}
+    for role in (*missing, "amount"):
+        guess = next((c for c in columns if parse_name(c).has(*_HINTS[role]) and c not in taken), None)
+        if guess is not None or role in missing:
+            guesses[role] = guess or "..."
+            taken.add(guesses[role])
+    if len([role for role in missing if guesses[role] == "..."]) == len(missing):
+        guesses.pop("amount", None)
+    pairs = ",".join(f"{role}={column}" for role, column in guesses.items())
+    option = f'"{pairs}"' if " " in pairs else pairs
+    were = "column was" if len(missing) == 1 else "columns were"
+    return (
+        f"{source}: {len(missing)} required {were} not found: {', '.join(missing)}. "
+        f"Columns: {first_few(columns, shown=_SHOWN_COLUMNS)}. Name them: --columns {option}"
+    )
+
+
+def _named_column(role: str, name: str, columns: Sequence[str], source: str) -> str:
+    if role not in ROLES:
+        near = difflib.get_close_matches(role, ROLES, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Known are: {', '.join(ROLES)}."
+        raise LayoutError(f"{source}: --columns names '{role}', which is not one of our columns. {hint}")
+    if name in columns:
+        return name
+    alike = [column for column in columns if plain(column) == plain(name)]
+    if len(alike) == 1:
+        return alike[0]
+    near = difflib.get_close_matches(name, columns, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Found: {first_few(columns, shown=_SHOWN_COLUMNS)}."
+    raise LayoutError(f"{source}: --columns {role}={name} names a column that is not there. {hint}")

@@ -1,0 +1,208 @@
+"""What a column of money means, decided by its values: of a line, of a whole order, or per unit."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+__all__ = ["Grain", "GrainEvidence", "UnitEvidence", "grain_evidence", "unit_evidence"]
+
+Grain = Literal["line", "order", "first_line", "single", "unclear"]
+"""``single``: too few orders have several lines for the difference to show."""
+
+_ENOUGH_ORDERS = 5
+_CONSTANT = 0.95
+_DIFFERENT = 0.80
+_FIRST_LINE = 0.90
+_AGREES = 0.90
+_CENT = 0.011
+
+
+@dataclass(frozen=True)
+class GrainEvidence:
+    """Whether the values of a column belong to lines or to orders.
+
+    Parameters
+    ----------
+    grain : Grain
+        What they show.
+    orders : int
+        Orders with several lines that could tell.
+    share : float
+        Share of them that agree with ``grain``.
+    """
+
+    grain: Grain
+    orders: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class UnitEvidence:
+    """Whether the values of a column are prices per unit or money of a line.
+
+    Parameters
+    ----------
+    per_unit, per_line : int
+        Products, orders and lines that only agree with one of the two.
+    """
+
+    per_unit: int = 0
+    per_line: int = 0
+
+    @property
+    def decides(self) -> Literal["unit", "line"] | None:
+        """What the evidence shows, if it is clear."""
+        total = self.per_unit + self.per_line
+        if total < _ENOUGH_ORDERS:
+            return None
+        if self.per_unit >= _AGREES * total:
+            return "unit"
+        return "line" if self.per_line >= _AGREES * total else None
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether there is evidence, but for both."""
+        return self.per_unit + self.per_line >= _ENOUGH_ORDERS and self.decides is None
+
+    @property
+    def share(self) -> float:
+        """Share of the evidence that agrees with the decision."""
+        return max(self.per_unit, self.per_line) / max(self.per_unit + self.per_line, 1)
+
+
+def grain_evidence(values: pl.Series, orders: pl.Series) -> GrainEvidence:
+    """Compare the values of a column within orders.
+
+    Parameters
+    ----------
+    values : Series
+        Numbers, dates or text, one per row; null where a row has none.
+    orders : Series of str
+        The order of each row, null where unknown.
+
+    Returns
+    -------
+    GrainEvidence
+        ``order`` where values are equal within nearly all orders with several lines, ``first_line`` where only the
+        first line has one, ``line`` where they differ.
+
+    Examples
+    --------
+    >>> orders = pl.Series([str(n // 2) for n in range(20)])
+    >>> grain_evidence(pl.Series([float(n // 2) for n in range(20)]), orders).grain
+    'order'
+    >>> grain_evidence(pl.Series([float(n) for n in range(20)]), orders).grain
+    'line'
+    """
+    known = pl.DataFrame({"order": orders, "value": values}).filter(pl.col("order").is_not_null())
+    several = (
+        known.group_by("order", maintain_order=True)
+        .agg(
+            pl.len().alias("lines"),
+            pl.col("value").count().alias("filled"),
+            pl.col("value").drop_nulls().n_unique().alias("different"),
+            pl.col("value").first().is_not_null().alias("first_filled"),
+        )
+        .filter((pl.col("lines") > 1) & (pl.col("filled") > 0))
+    )
+    count = several.height
+    if count < _ENOUGH_ORDERS:
+        return GrainEvidence("single", count)
+    first_only = _share(several["first_filled"] & (several["filled"] == 1))
+    if first_only >= _FIRST_LINE:
+        return GrainEvidence("first_line", count, first_only)
+    repeated = several.filter(pl.col("filled") > 1)
+    if repeated.height < _ENOUGH_ORDERS:
+        return GrainEvidence("unclear", repeated.height)
+    constant = _share(repeated["different"] == 1)
+    if constant >= _CONSTANT:
+        return GrainEvidence("order", repeated.height, constant)
+    grain: Grain = "line" if constant <= _DIFFERENT else "unclear"
+    return GrainEvidence(grain, repeated.height, 1.0 - constant)
+
+
+def unit_evidence(
+    money: pl.Series,
+    quantity: pl.Series,
+    *,
+    orders: pl.Series,
+    products: pl.Series | None,
+    order_totals: Iterable[pl.Series] = (),
+    line_totals: Iterable[pl.Series] = (),
+) -> UnitEvidence:
+    """Find out whether money must be multiplied by the quantity.
+
+    Parameters
+    ----------
+    money, quantity : Series of float
+        The column in question, and how many units a line has.
+    orders : Series of str
+        The order of each row.
+    products : Series of str, optional
+        The product of each row: of one product at several quantities, a price per unit stays and a line's money grows.
+    order_totals, line_totals : iterable of Series of float
+        Other columns of money of whole orders and of lines: the sum, or the product, that equals them tells.
+
+    Returns
+    -------
+    UnitEvidence
+        Counts; lines of quantity one count for neither.
+    """
+    rows = pl.DataFrame({"money": money.abs(), "quantity": quantity.abs(), "order": orders})
+    per_unit = per_line = 0
+    found = [
+        *([_by_product(rows.with_columns(products.alias("product")))] if products is not None else []),
+        *(_by_line(rows, total.abs()) for total in line_totals),
+        *(_by_order(rows, total.abs()) for total in order_totals),
+    ]
+    for unit, line in found:
+        per_unit, per_line = per_unit + unit, per_line + line
+    return UnitEvidence(per_unit, per_line)
+
+
+def _by_product(rows: pl.DataFrame) -> tuple[int, int]:
+    sold = rows.filter((pl.col("quantity") > 0) & (pl.col("money") > 0) & pl.col("product").is_not_null())
+    spread = sold.group_by("product").agg(
+        pl.col("quantity").n_unique().alias("quantities"),
+        ((pl.col("money").max() / pl.col("money").min()) < 1.01).alias("same_money"),
+        (
+            ((pl.col("money") / pl.col("quantity")).max() / (pl.col("money") / pl.col("quantity")).min()) < 1.01
+        ).alias("same_price"),
+    )
+    tells = spread.filter(pl.col("quantities") > 1)
+    return (
+        tells.filter(pl.col("same_money") & ~pl.col("same_price")).height,
+        tells.filter(~pl.col("same_money") & pl.col("same_price")).height,
+    )
+
+
+def _by_line(rows: pl.DataFrame, totals: pl.Series) -> tuple[int, int]:
+    tells = rows.with_columns(totals.alias("total")).filter((pl.col("quantity") != 1) & (pl.col("money") > 0))
+    return (
+        tells.filter((pl.col("money") * pl.col("quantity") - pl.col("total")).abs() < _CENT).height,
+        tells.filter((pl.col("money") - pl.col("total")).abs() < _CENT).height,
+    )
+
+
+def _by_order(rows: pl.DataFrame, totals: pl.Series) -> tuple[int, int]:
+    sums = (
+        rows.with_columns(totals.alias("total"))
+        .filter(pl.col("order").is_not_null())
+        .group_by("order")
+        .agg(
+            pl.col("money").sum(),
+            (pl.col("money") * pl.col("quantity")).sum().alias("multiplied"),
+            pl.col("total").drop_nulls().first(),
+        )
+        .filter((pl.col("money") - pl.col("multiplied")).abs() > _CENT)
+    )
+    return (
+        sums.filter((pl.col("multiplied") - pl.col("total")).abs() < _CENT).height,
+        sums.filter((pl.col("money") - pl.col("total")).abs() < _CENT).height,
+    )
+
+
+def _share(mask: pl.Series) -> float:
+    return float(mask.mean() or 0.0) if len(mask) else 0.0

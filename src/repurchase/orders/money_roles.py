@@ -1,0 +1,383 @@
+"""Which columns money is read from, and what they mean: decided by the values, or asked about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from repurchase.errors import LayoutError
+from repurchase.orders.column_profiles import ColumnProfile
+from repurchase.orders.column_ranking import MONEY_ROLES, Candidate, money_rank, rank_columns
+from repurchase.orders.decisions import Fact, RoleDecision
+from repurchase.orders.layouts import AmountRule
+from repurchase.orders.money_meaning import GrainEvidence, UnitEvidence, grain_evidence, unit_evidence
+
+__all__ = ["MoneyReader", "MoneyReading"]
+
+_TIE = 0.05
+_SAME = 0.98
+_MATTERS = 0.005
+_CENT = 0.011
+
+
+@dataclass(frozen=True)
+class MoneyReading:
+    """How money is read.
+
+    Parameters
+    ----------
+    rule : {"amount", "order_total", "quantity_price", "none"}
+        See ``layouts.Layout``.
+    columns : mapping of str to str
+        Role to column.
+    refund_per : {"order", "line"} or None
+        Whether refunds are of orders or of lines.
+    decisions : tuple of RoleDecision
+        What was decided, and why.
+    """
+
+    rule: AmountRule
+    columns: Mapping[str, str] = field(default_factory=dict)
+    refund_per: Literal["order", "line"] | None = None
+    decisions: tuple[RoleDecision, ...] = ()
+
+
+class MoneyReader:
+    """Chooses the columns of money of a sample of rows.
+
+    Parameters
+    ----------
+    profiles : mapping of str to ColumnProfile
+        All columns.
+    named : mapping of str to str
+        Roles that the user named.
+    free : sequence of ColumnProfile
+        Columns without a role.
+    orders : Series of str
+        The order of each row; null where unknown.
+    source : str
+        What messages call the log.
+    first_line_only : bool
+        Whether order fields stand on the first line of an order only.
+    """
+
+    def __init__(
+        self,
+        profiles: Mapping[str, ColumnProfile],
+        named: Mapping[str, str],
+        free: Sequence[ColumnProfile],
+        orders: pl.Series,
+        source: str,
+        *,
+        first_line_only: bool,
+    ) -> None:
+        self._profiles, self._named, self._source = profiles, named, source
+        self._orders, self._first_line_only = orders, first_line_only
+        self._free = list(free)
+        self._grains: dict[str, GrainEvidence] = {}
+        self._quantity = self._part("quantity")
+        self._price = self._part("price")
+
+    def read(self) -> MoneyReading:
+        """Decide.
+
+        Returns
+        -------
+        MoneyReading
+            Columns, their meaning, and the decisions.
+
+        Raises
+        ------
+        LayoutError
+            If two readings are left open, or a named column cannot be used.
+        """
+        self._refuse_unusable()
+        column, evidence, rejected = self._chosen()
+        if column is None:
+            return self._from_price()
+        grain = self._grain(column)
+        rule, facts = self._rule(column, grain)
+        columns = {rule if rule in MONEY_ROLES else "price": column.text}
+        if self._quantity is not None:
+            columns["quantity"] = self._quantity.text
+        if rule == "order_total" and self._price is not None and self._price is not column:
+            columns["price"] = self._price.text
+            columns |= self._line_discount()
+        decision = RoleDecision("money", column.text, self._meaning(rule, grain), (*evidence, *facts), rejected)
+        return self._with_refunds(rule, columns, column, decision)
+
+    def _refuse_unusable(self) -> None:
+        if all(role in self._named for role in MONEY_ROLES):
+            amount, total = (self._named[role] for role in MONEY_ROLES)
+            raise LayoutError(
+                f"{self._source}: both amount={amount} and order_total={total} were named, and money is read from one "
+                "of them. Name one."
+            )
+        for role in (*MONEY_ROLES, "price", "quantity", "refunded"):
+            profile = self._profiles.get(self._named.get(role, ""))
+            if profile is not None and profile.n_filled and profile.number_share < 0.5:
+                examples = ", ".join(f"'{value}'" for value in profile.ids.drop_nulls().unique(maintain_order=True)[:3])
+                raise LayoutError(
+                    f"{self._source}: column '{profile.text}' was named as {role}, but most of its values are not "
+                    f"numbers: {examples}. Name the right column: --columns {role}=..."
+                )
+
+    def _part(self, role: str) -> ColumnProfile | None:
+        if role in self._named:
+            return self._profiles[self._named[role]]
+        if role == "price" and any(money in self._named for money in MONEY_ROLES):
+            pass
+        candidates = [found for found in rank_columns(self._free, role) if found.against is None]
+        return candidates[0].profile if candidates else None
+
+    def _line_discount(self) -> dict[str, str]:
+        if "line_discount" in self._named:
+            return {"line_discount": self._named["line_discount"]}
+        found = [c for c in rank_columns(self._free, "line_discount") if c.profile.name.has("line")]
+        return {"line_discount": found[0].profile.text} if found else {}
+
+    def _chosen(self) -> tuple[ColumnProfile | None, tuple[Fact, ...], tuple[tuple[str, Fact], ...]]:
+        named = next((self._named[role] for role in MONEY_ROLES if role in self._named), None)
+        candidates = rank_columns(self._free, "amount")
+        fitting = [candidate for candidate in candidates if candidate.against is None]
+        if named is not None:
+            return self._profiles[named], (Fact("named"),), _not_chosen(candidates, named)
+        if "price" in self._named or not fitting:
+            return None, (), ()
+        best = fitting[0]
+        rivals = [other for other in fitting[1:] if best.rank - other.rank < _TIE]
+        for other in rivals:
+            if not self._equal(best.profile, other.profile):
+                raise LayoutError(self._two_columns(best.profile, other.profile))
+        return best.profile, (Fact("by_name"),), _not_chosen(candidates, best.profile.text)
+
+    def _equal(self, one: ColumnProfile, other: ColumnProfile) -> bool:
+        pair = pl.DataFrame({"one": one.numbers, "other": other.numbers}).drop_nulls()
+        return pair.is_empty() or float(((pair["one"] - pair["other"]).abs() < _CENT).mean() or 0.0) >= _SAME
+
+    def _two_columns(self, one: ColumnProfile, other: ColumnProfile) -> str:
+        return (
+            f"{self._source}: 2 columns could be the amount with equal right: '{one.text}' (total "
+            f"{self._total(one):,.2f}) and '{other.text}' (total {self._total(other):,.2f}). "
+            f"Say which: --columns amount={one.text} or --columns amount={other.text}"
+        )
+
+    def _grain(self, column: ColumnProfile) -> GrainEvidence:
+        if column.text not in self._grains:
+            # Rows that pay money back would differ from the sale of the same order number.
+            values = column.numbers.set((column.numbers < 0).fill_null(value=False), None)
+            self._grains[column.text] = grain_evidence(values, self._orders)
+        return self._grains[column.text]
+
+    def _rule(self, column: ColumnProfile, grain: GrainEvidence) -> tuple[AmountRule, tuple[Fact, ...]]:
+        is_named_total = self._named.get("order_total") == column.text
+        found = Fact({"order": "constant", "first_line": "first_line", "line": "differs"}.get(grain.grain, "single_lines"))
+        if grain.grain in {"order", "first_line", "line"}:
+            found = Fact(found.key, {"share": grain.share, "orders": grain.orders})
+        if grain.grain == "unclear":
+            return self._by_sums(column, grain, is_named_total=is_named_total)
+        if grain.grain in {"order", "first_line"}:
+            if grain.grain == "order" and (line := self._matches_lines(column)) is not None:
+                return "amount", (line,)
+            sums = self._matches_sums(column)
+            return "order_total", (found, *([sums] if sums else []))
+        if is_named_total and grain.grain == "line":
+            raise LayoutError(
+                f"{self._source}: column '{column.text}' was named as order_total, but it differs between the lines of "
+                f"{grain.share:.0%} of the {grain.orders:,} orders with several lines. If it is the money of a line, "
+                f"name it so: --columns amount={column.text}"
+            )
+        if is_named_total or (grain.grain == "single" and self._first_line_only):
+            return "order_total", (found,)
+        return self._line_or_unit(column, found)
+
+    def _line_or_unit(self, column: ColumnProfile, found: Fact) -> tuple[AmountRule, tuple[Fact, ...]]:
+        quantity = self._quantity
+        if quantity is None or not (quantity.numbers.abs() != 1).any():
+            return "amount", (found,)
+        evidence = self._units(column)
+        if evidence.is_balanced:
+            raise LayoutError(self._unit_question(column, quantity))
+        if evidence.decides != "unit":
+            return "amount", (found,)
+        contradicts = () if column.name.has("price", "unit") else (Fact("contradicts_name"),)
+        return "quantity_price", (found, *contradicts)
+
+    def _units(self, column: ColumnProfile) -> UnitEvidence:
+        if self._quantity is None:
+            return UnitEvidence()
+        others = [
+            profile
+            for profile in (*self._free, *(self._profiles[name] for name in self._named.values()))
+            if profile is not column and profile is not self._price and money_rank(profile) is not None
+        ]
+        grains = {profile.text: self._grain(profile).grain for profile in others if profile.number_share >= 0.5}
+        products = rank_columns(self._free, "product_id")
+        return unit_evidence(
+            column.numbers,
+            self._quantity.numbers,
+            orders=self._orders,
+            products=products[0].profile.ids if products else None,
+            order_totals=[self._profiles[name].numbers for name, grain in grains.items() if grain in {"order", "first_line"}],
+            line_totals=[self._profiles[name].numbers for name, grain in grains.items() if grain in {"line", "single"}],
+        )
+
+    def _unit_question(self, column: ColumnProfile, quantity: ColumnProfile) -> str:
+        multiplied = float((column.numbers * quantity.numbers).sum())
+        return (
+            f"{self._source}: '{column.text}' can be read as money of a line (total {self._total(column):,.2f}) or as a "
+            f"price per unit that '{quantity.text}' multiplies (total {multiplied:,.2f}), and the values agree with "
+            f"both. Say which: --columns amount={column.text} or --columns price={column.text},quantity={quantity.text}"
+        )
+
+    def _by_sums(
+        self, column: ColumnProfile, grain: GrainEvidence, *, is_named_total: bool
+    ) -> tuple[AmountRule, tuple[Fact, ...]]:
+        """Decide by quantity and price where equal and different values are mixed within orders."""
+        if is_named_total:
+            return "order_total", ()
+        line, sums = self._matches_lines(column), self._matches_sums(column)
+        if line is not None and sums is None:
+            return "amount", (line,)
+        if sums is not None and line is None:
+            return "order_total", (sums,)
+        per_order = self._order_total(column)
+        per_line = self._total(column)
+        if abs(per_order - per_line) <= _MATTERS * abs(per_line) or self._named.get("amount") == column.text:
+            return "amount", ()
+        raise LayoutError(
+            f"{self._source}: '{column.text}' can be read as money of a line (total {per_line:,.2f}) or as the order's "
+            f"total repeated on its lines (total {per_order:,.2f}): it is equal on all lines in {1 - grain.share:.0%} "
+            f"of the {grain.orders:,} orders with several lines. Say which: --columns amount={column.text} or "
+            f"--columns order_total={column.text}"
+        )
+
+    def _line_values(self) -> pl.Series | None:
+        if self._price is None or self._quantity is None:
+            return None
+        return self._price.numbers * self._quantity.numbers
+
+    def _matches_lines(self, column: ColumnProfile) -> Fact | None:
+        """Whether the column equals quantity × price line by line, also in orders with several lines."""
+        values = self._line_values()
+        if values is None or self._price is column:
+            return None
+        rows = pl.DataFrame({"order": self._orders, "line": values, "value": column.numbers}).drop_nulls()
+        several = rows.filter(pl.len().over("order") > 1)
+        share = float(((several["line"] - several["value"]).abs() < _CENT).mean() or 0.0)
+        return Fact("sums_match", {"share": share, "orders": several.height}) if share >= 0.9 else None
+
+    def _matches_sums(self, column: ColumnProfile) -> Fact | None:
+        """Whether the column equals the sum of quantity × price over the order."""
+        values = self._line_values()
+        if values is None:
+            return None
+        rows = pl.DataFrame({"order": self._orders, "line": values, "value": column.numbers})
+        sums = (
+            rows.filter(pl.col("order").is_not_null())
+            .group_by("order")
+            .agg(pl.len(), pl.col("line").sum(), pl.col("value").drop_nulls().first())
+            .filter(pl.col("len") > 1)
+        )
+        share = float(((sums["line"] - sums["value"]).abs() < _CENT).mean() or 0.0)
+        return Fact("sums_match", {"share": share, "orders": sums.height}) if share >= 0.5 else None
+
+    def _from_price(self) -> MoneyReading:
+        """Read money from a price and a quantity, where no column of money was found or the price was named."""
+        price = self._price
+        if price is None:
+            return MoneyReading("none", decisions=(RoleDecision("money", None, Fact("money_none")),))
+        evidence = (Fact("named") if "price" in self._named else Fact("by_name"),)
+        if self._quantity is None:
+            decision = RoleDecision("money", price.text, Fact("money_line"), evidence)
+            return self._with_refunds("amount", {"amount": price.text}, price, decision)
+        units = self._units(price)
+        if units.is_balanced:
+            raise LayoutError(self._unit_question(price, self._quantity))
+        columns = {"quantity": self._quantity.text}
+        if units.decides == "line":
+            contradicts = (*evidence, Fact("contradicts_name"))
+            meaning = Fact("line_total", {"quantity": self._quantity.text})
+            decision = RoleDecision("money", price.text, meaning, contradicts)
+            return self._with_refunds("amount", columns | {"amount": price.text}, price, decision)
+        meaning = Fact("money_quantity_price", {"quantity": self._quantity.text})
+        decision = RoleDecision("money", price.text, meaning, evidence)
+        return self._with_refunds("quantity_price", columns | {"price": price.text}, price, decision)
+
+    def _meaning(self, rule: AmountRule, grain: GrainEvidence) -> Fact:
+        if rule == "order_total":
+            return Fact("money_order", {"where": "on its first line" if grain.grain == "first_line" else "on each line"})
+        if rule == "quantity_price":
+            return Fact("money_quantity_price", {"quantity": self._quantity.text if self._quantity else ""})
+        return Fact("money_row" if grain.grain == "single" else "money_line")
+
+    def _with_refunds(
+        self, rule: AmountRule, columns: dict[str, str], base: ColumnProfile, decision: RoleDecision
+    ) -> MoneyReading:
+        found = self._refunds(base)
+        if found is None:
+            return MoneyReading(rule, columns, None, (decision,))
+        profile, refunds = found
+        if refunds.meaning.key == "refund_included":
+            return MoneyReading(rule, columns, None, (decision, refunds))
+        grain = self._grain(profile).grain
+        per_order = grain in {"order", "first_line", "unclear"} and rule != "none"
+        per_order = per_order or (rule == "order_total" and grain != "line")
+        meaning = Fact("refund_order" if per_order else "refund_line")
+        refunds = RoleDecision("refunded", profile.text, meaning, refunds.evidence, refunds.rejected)
+        columns = columns | {"refunded": profile.text}
+        return MoneyReading(rule, columns, "order" if per_order else "line", (decision, refunds))
+
+    def _refunds(self, base: ColumnProfile) -> tuple[ColumnProfile, RoleDecision] | None:
+        named = self._named.get("refunded")
+        if named is not None:
+            profile = self._profiles[named]
+            return profile, RoleDecision("refunded", named, Fact("refund_order"), (Fact("named"),))
+        candidates = rank_columns([profile for profile in self._free if profile is not base], "refunded")
+        if base.name.has("converted"):
+            candidates = sorted(candidates, key=lambda found: not found.profile.name.has("converted"))
+        rejected: list[tuple[str, Fact]] = []
+        for candidate in candidates:
+            profile = candidate.profile
+            too_large = self._exceeds(profile, base)
+            if candidate.against is not None or too_large > 0.02:
+                rejected.append((profile.text, candidate.against or Fact("not_smaller", {"share": too_large})))
+                continue
+            included = self._included(profile, base)
+            key = Fact("refund_included", {"column": base.text}) if included else Fact("refund_order")
+            return profile, RoleDecision("refunded", profile.text, key, (Fact("by_name"),), tuple(rejected))
+        return None
+
+    def _exceeds(self, refunds: ColumnProfile, base: ColumnProfile) -> float:
+        known = pl.DataFrame({"refund": refunds.numbers.abs(), "base": base.numbers.abs()}).drop_nulls()
+        known = known.filter((pl.col("refund") > 0) & (pl.col("base") > 0))
+        return float((known["refund"] > known["base"] * 1.001 + _CENT).mean() or 0.0)
+
+    def _included(self, refunds: ColumnProfile, base: ColumnProfile) -> bool:
+        """Whether another column minus the refund is the column that money is read from."""
+        paid_back = refunds.numbers.abs() > 0
+        if not paid_back.any():
+            return False
+        whole_back = (base.numbers.filter(paid_back.fill_null(value=False)) == 0).sum()
+        for profile in self._free:
+            if profile is base or profile is refunds or money_rank(profile) is None:
+                continue
+            net = (profile.numbers - refunds.numbers.abs() - base.numbers).abs().filter(paid_back.fill_null(value=False))
+            if net.count() >= 3 and float((net < _CENT).mean() or 0.0) >= 0.9:
+                return True
+        return whole_back >= 3
+
+    def _total(self, column: ColumnProfile) -> float:
+        return float(column.numbers.sum() or 0.0)
+
+    def _order_total(self, column: ColumnProfile) -> float:
+        rows = pl.DataFrame({"order": self._orders, "value": column.numbers}).filter(pl.col("order").is_not_null())
+        return float(rows.group_by("order").agg(pl.col("value").drop_nulls().first())["value"].sum() or 0.0)
+
+
+def _not_chosen(candidates: Sequence[Candidate], column: str) -> tuple[tuple[str, Fact], ...]:
+    others = [candidate for candidate in candidates if candidate.profile.text != column and candidate.rank >= 5.0]
+    return tuple(
+        (candidate.profile.text, candidate.against or Fact("lower_rank", {"column": column})) for candidate in others[:3]
+    )
