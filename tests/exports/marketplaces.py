@@ -183,10 +183,9 @@ LAYOUTS: tuple[Callable[[Shop, Path], Export], ...] = (
 
 def _line_money(shop: Shop) -> tuple[Truth, tuple[Truth, ...]]:
     """The goods of orders paid for, or these without discounts, or with shipping; refunds are not shown."""
-    goods, net, total = (
-        shop.truth_of(lambda order, by=by: by(order) if order.paid else 0)
-        for by in (lambda o: o.goods, lambda o: o.goods - o.discount, lambda o: o.total)
-    )
+    goods = shop.truth_of(lambda order: order.goods if order.paid else 0)
+    net = shop.truth_of(lambda order: order.goods - order.discount if order.paid else 0)
+    total = shop.truth_of(lambda order: order.paid)
     return goods, (net, total)
 
 
