@@ -158,9 +158,10 @@ _XLSX_PARTS = {
 }
 
 
-def write_xlsx(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Write a spreadsheet of one sheet with typed cells."""
-    lines = ("<row>" + "".join(map(_xlsx_cell, row)) + "</row>" for row in [heading, *rows])
+def write_xlsx(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Cell]], *, has_preamble: bool) -> None:
+    """Write a spreadsheet of one sheet with typed cells, below a title if wanted."""
+    title: list[list[Cell]] = [["Sales report"], []] if has_preamble else []
+    lines = ("<row>" + "".join(map(_xlsx_cell, row)) + "</row>" for row in [*title, heading, *rows])
     sheet = f"<worksheet {_MAIN}><sheetData>{''.join(lines)}</sheetData></worksheet>"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, part in {**_XLSX_PARTS, "xl/worksheets/sheet1.xml": sheet}.items():

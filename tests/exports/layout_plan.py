@@ -92,6 +92,9 @@ class Plan:
     only_first_days: bool
     settings: str
     oddity: str
+    charge_lines: bool
+    copies: bool
+    sheet: str
 
     @property
     def money_columns(self) -> tuple[str, ...]:
@@ -102,6 +105,11 @@ class Plan:
     @property
     def has_total(self) -> bool:
         return "order_total" in self.money_columns
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the container has types of its own."""
+        return self.container == "parquet" or (self.container == "xlsx" and self.sheet != "text")
 
     @property
     def has_refund_rows(self) -> bool:
@@ -131,6 +139,8 @@ class Plan:
         tags += [f"status-words:{self.status_language.code}"] * self.status.startswith("column")
         tags += [f"heading-suffix:{self.heading_suffix}"] * bool(self.heading_suffix)
         tags += [f"cells:{self.oddity}"] * bool(self.oddity)
+        tags += ["lines:charges"] * self.charge_lines + ["rows:copies"] * self.copies
+        tags += [f"xlsx:{self.sheet}"] * (self.container == "xlsx")
         tags += ["emails:sparse"] * self.sparse_emails
         tags += ["sku:none"] * (not self.has_sku and self.grain != "orders")
         tags += ["dates:first-twelve-days"] * self.only_first_days
@@ -169,6 +179,9 @@ def draw_plan(rng: random.Random) -> Plan:
         only_first_days=rng.random() < 0.04,
         settings=rng.choice(("none", "none", "none", "ids", "all", "date-order")),
         oddity=rng.choice(_ODDITIES) if rng.random() < 0.3 else "",
+        charge_lines=rng.random() < 0.25,
+        copies=rng.random() < 0.06,
+        sheet=rng.choice(("typed", "typed", "text", "preamble")),
     )
     return _consistent(plan)
 
@@ -212,6 +225,10 @@ def _sound_ids(plan: Plan) -> Plan:
         plan = replace(plan, order_ids="hash")
     if plan.order_ids == "none" and plan.container == "folder-overlap":
         plan = replace(plan, container="folder-same")
+    if plan.copies and (plan.order_ids == "none" or plan.grain in FIRST_LINE_GRAINS or plan.container != "csv"):
+        plan = replace(plan, copies=False)
+    if plan.charge_lines and (plan.grain == "orders" or plan.has_total):
+        plan = replace(plan, charge_lines=False)
     if plan.only_first_days and plan.order_ids == "none":
         plan = replace(plan, only_first_days=False)
     return plan
@@ -227,9 +244,9 @@ def _sound_oddity(plan: Plan) -> Plan:
         "apostrophe-ids": has_id,
         "damaged-ids": has_id,
     }.get(plan.oddity, True)
-    typed = plan.container in {"parquet", "xlsx"} and plan.oddity not in {"id-noise", "email-case"}
+    typed = plan.is_typed and plan.oddity not in {"id-noise", "email-case"}
     no_blanks = plan.oddity.startswith("null-word") and plan.grain in FIRST_LINE_GRAINS
-    differing_copies = plan.container == "folder-overlap" and plan.oddity in {"id-noise", "email-case"}
+    differing_copies = (plan.container == "folder-overlap" or plan.copies) and plan.oddity in {"id-noise", "email-case"}
     if not has_cells or typed or no_blanks or differing_copies:
         return replace(plan, oddity="")
     return replace(plan, customer_ids="long") if plan.oddity == "damaged-ids" else plan

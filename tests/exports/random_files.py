@@ -42,7 +42,7 @@ class WrittenFile:
 
 def draw_formats(rng: random.Random, plan: Plan) -> FileFormats:
     language = plan.language if rng.random() < 0.7 else plan.status_language
-    is_text = plan.container not in {"parquet", "xlsx"}
+    is_text = not plan.is_typed
     dates = draw_date_style(rng, language)
     separate = is_text and not dates.has_time and plan.container != "folder-mixed" and rng.random() < 0.3
     money = draw_money_style(rng, scale=plan.scale)
@@ -68,6 +68,8 @@ def split_groups(groups: list[Group], plan: Plan) -> list[list[Group]]:
 
 
 def _arranged(groups: Sequence[Group], plan: Plan, rng: random.Random) -> list[Group]:
+    if plan.copies:
+        groups = [*groups, *rng.sample(list(groups), k=1 + len(groups) // 30)]
     if plan.row_order == "shuffled":
         return rng.sample(list(groups), k=len(groups))
     if plan.row_order == "customer":
@@ -95,6 +97,7 @@ def write_files(
             own = draw_formats(rng, plan)
             money = replace(own.money, before=formats.money.before, after=formats.money.after)
             own = replace(own, money=money, currency=formats.currency)
+            headings = dict(rng.sample(list(headings.items()), k=len(headings)))
         written.append(_write(folder / f"part{number}.csv", groups, headings, plan, own, rng))
     return folder, written
 
@@ -109,20 +112,23 @@ def _write(
 ) -> WrittenFile:
     rows = [row for group in _arranged(groups, plan, rng) for row in group.rows]
     late = sum(isinstance(at := row.get("date"), datetime) and at.day > 12 for row in rows)
-    if plan.container in {"parquet", "xlsx"}:
+    if plan.is_typed:
         table = [[_typed(row.get(role), role, plan, rng) for role in headings] for row in rows]
         if plan.container == "xlsx":
-            write_xlsx(path, [*headings.values()], table)
+            write_xlsx(path, [*headings.values()], table, has_preamble=plan.sheet == "preamble")
             return WrittenFile((), formats, False, late)
         return WrittenFile((_write_parquet(path, table, headings, rng),), formats, False, late)
     text = [[_text(row, role, formats, plan, rng) for role in headings] for row in rows]
+    traits = [f"dates:{formats.dates.kind}", f"money-format:{formats.money.kind}"]
+    traits += ["money-format:currency-word"] * bool(formats.money.before or formats.money.after)
+    traits += ["dates:separate-time"] * formats.has_time_column
+    if plan.container == "xlsx":
+        write_xlsx(path, [*headings.values()], text, has_preamble=False)
+        return WrittenFile((*traits,), formats, True, late)
     footer = _footer(rows, headings, formats, plan)
     dialect = formats.dialect if footer else replace(formats.dialect, footer=False)
     encoding = write_text(path, [*headings.values()], text, dialect, footer=footer)
-    traits = [f"dates:{formats.dates.kind}", f"money-format:{formats.money.kind}", f"encoding:{encoding}"]
-    traits += ["money-format:currency-word"] * bool(formats.money.before or formats.money.after)
-    traits += ["dates:separate-time"] * formats.has_time_column
-    return WrittenFile((*traits, *dialect.traits), formats, True, late)
+    return WrittenFile((*traits, f"encoding:{encoding}", *dialect.traits), formats, True, late)
 
 
 def _text(row: Mapping[str, Cell], role: str, formats: FileFormats, plan: Plan, rng: random.Random) -> str:

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 
 from tests.exports.files import Cell
 from tests.exports.layout_plan import Plan
-from tests.exports.shop import SALE_STATES, Customer, Order
+from tests.exports.shop import SALE_STATES, Customer, Line, Order
 
 __all__ = ["MONEY_ROLES", "Accepted", "Group", "adapt_orders", "build_groups", "expect", "is_guest"]
 
@@ -73,7 +73,7 @@ def _until_thin(orders: list[Order], plan: Plan) -> list[Order]:
 def _expressible(order: Order, plan: Plan) -> Order:
     if order.state in {"pending", "failed"} and plan.status in {"cancelled-at", "cancelled-flag"}:
         order = replace(order, state="cancelled")
-    if not plan.has_total:
+    if not (plan.has_total or plan.charge_lines):
         order = replace(order, shipping=0, discount=0)
     if order.state == "refunded" and plan.refunds != "none":
         return replace(order, refunded=order.total)
@@ -271,7 +271,9 @@ def _rows(order: Order, fields: Record, plan: Plan, rng: random.Random) -> tuple
     if plan.grain == "orders":
         return (fields,)
     rows = []
-    for place, line in enumerate(order.lines):
+    charges = [Line("SHIPPING", 1, order.shipping)] if order.shipping else []
+    charges += [Line("DISCOUNT", 1, -order.discount)] if order.discount else []
+    for place, line in enumerate([*order.lines, *(charges if plan.charge_lines else [])]):
         values: Record = {"sku": line.sku, "product": line.name, "quantity": line.quantity}
         values |= {"unit_price": line.unit_price, "line_amount": line.value, "line_id": rng.randrange(10**9)}
         wanted = {*plan.money_columns, *plan.extras, *(["sku"] if plan.has_sku else [])}

@@ -52,4 +52,6 @@ def test_the_same_seed_writes_the_same_export(seed: int, tmp_path: Path) -> None
         folder.mkdir()
         exports.append(generate_export(folder, seed))
     assert exports[0].traits == exports[1].traits
+    texts = [[file.read_bytes() for file in sorted(folder.rglob("*.csv"))] for folder in (first, second)]
+    assert texts[0] == texts[1]
     assert exports[0].truth == exports[1].truth
