@@ -23,7 +23,7 @@ FULL_AT = {
     "keeping_books": ("os.mkdir", "books/00002"),
     "scoring": ("os.rename", "00002.partial"),
     "writing_scores": ("os.rename", "00005.partial"),
-    "the_record": ("open", "scores.run.json"),
+    "the_record": ("open", ".scores.parquet.partial-"),
 }
 
 
@@ -88,7 +88,7 @@ GONE_AT = {
     "keeping_books": ("os.mkdir", "books/00003"),
     "beginning_to_score": ("open", "key.json"),
     "scoring": ("os.rename", "00003.partial"),
-    "the_record": ("open", "scores.run.json"),
+    "the_record": ("open", ".scores.parquet.partial-"),
     "publishing": ("os.rename", "scores.run.json"),
 }
 

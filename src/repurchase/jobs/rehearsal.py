@@ -10,7 +10,6 @@ from repurchase.errors import DeliveryError
 from repurchase.estimators.cuts import Cuts
 from repurchase.estimators.fitted import FittedModel
 from repurchase.evaluation.backtest import backtest_days
-from repurchase.jobs.delivery import require_file_name
 from repurchase.jobs.intake import Intake, take_in, workspace
 from repurchase.jobs.scoring.plan import Plan, plan_scoring, require_own_record
 from repurchase.jobs.steps import LogSteps, Steps
@@ -20,6 +19,7 @@ from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
 from repurchase.registry.champion import version_numbers
 from repurchase.settings import Settings
+from repurchase.storage.delivery import require_file_name
 
 __all__ = ["rehearse_score", "rehearse_train"]
 

@@ -17,7 +17,6 @@ from repurchase.evaluation.backtest import backtest
 from repurchase.evaluation.judgement import judge
 from repurchase.evaluation.look import Look
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.delivery import require_writable
 from repurchase.jobs.intake import Intake, take_in, workspace
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.summary import training_lines
@@ -31,6 +30,7 @@ from repurchase.registry.store import open_store
 from repurchase.registry.tracking import Training, log_training
 from repurchase.report.figures import training_pictures
 from repurchase.settings import Settings
+from repurchase.storage.delivery import require_writable
 
 if TYPE_CHECKING:
     from repurchase.jobs.spark.engine import Cluster

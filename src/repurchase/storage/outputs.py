@@ -90,6 +90,8 @@ def _recognised(path: Path, kind: OutputKind) -> bool:
         return kind.recognises(path)
     except InputError:
         raise
+    except FileNotFoundError:
+        return True  # gone in the meantime
     except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError):
         return False
 
@@ -188,11 +190,15 @@ def read_json(path: Path) -> dict[str, Any]:
         Empty where it is no JSON object, or is absurdly large or deep.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return {}
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return _parsed(path)
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _MOST_BYTES:
+        return {}
+    record = json.loads(path.read_text(encoding="utf-8"))
     return record if isinstance(record, dict) else {}
 
 
@@ -213,7 +219,7 @@ def json_record(name: str, command: str) -> OutputKind:
     """
 
     def recognises(path: Path) -> bool:
-        record = read_json(path)
+        record = _parsed(path)
         return record.get("command") == command and isinstance(record.get("schema"), int)
 
     return OutputKind(name, recognises)
