@@ -77,6 +77,9 @@ def _told(
     ] = None,
     currency: Annotated[str | None, typer.Option(help="Currency of the amounts, as shown to readers.")] = None,
     date_order: Annotated[str | None, typer.Option(help="What 03/04/2024 means: day_first or month_first.")] = None,
+    decimal_mark: Annotated[
+        str | None, typer.Option(help="Decimal mark where 12.395 can be read in two ways: point or comma.")
+    ] = None,
     query: Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")] = None,
     table: Annotated[
         str | None, typer.Option(help="Of a database: the table of orders, schema.table as in SQL.")
@@ -104,6 +107,7 @@ def _told(
         "timezone": timezone,
         "currency": currency,
         "date_order": date_order,
+        "decimal_mark": decimal_mark,
         "retry_seconds": retry_seconds,
         "on_bad_file": on_bad_file and on_bad_file.replace("-", "_"),
         "memory_gb": memory_gb,

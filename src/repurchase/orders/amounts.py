@@ -1,27 +1,63 @@
 """Money and quantities as numbers, whichever way the export writes them.
 
-The decimal mark is decided once for the whole column: one shop writes ``1.234,56`` everywhere or nowhere.
+The decimal mark is decided once for the whole column: one shop writes ``1.234,56`` everywhere or nowhere. Where every
+value has three digits after its only mark and nothing tells decimals from thousands, the user is asked.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
 
-__all__ = ["ABSURD", "COMMA_NOTE", "NumberEvidence", "NumberForm", "read_numbers"]
+from repurchase.errors import OrdersError
+from repurchase.orders.currencies import currency_of
+from repurchase.orders.number_shapes import NumberShape, number_shape_of
+from repurchase.orders.text_shapes import shapes_of, tidy_texts
 
-NumberForm = Literal["plain", "point", "comma"]
-"""Every value is a plain number; or signs, blanks and marks of thousands stand in the column, and this is the decimal
-mark."""
+__all__ = ["ABSURD", "COMMA_NOTE", "DecimalMark", "NumberEvidence", "NumberForm", "exact_units", "read_numbers"]
+
+DecimalMark = Literal["point", "comma"]
 COMMA_NOTE = "the comma is the decimal mark"
 
 ABSURD = 1e12
 """No single line is worth this much in any currency; such a number is a fault of the export."""
 
-_SIGNS_OF_MONEY = r"[€$£¥₹₽₺₴₩₫฿₪]|\b(?:[A-Z]{3}|(?i:kr|zł|fr|rs|r|kč|lei))\b\.?"
-_BLANKS = r"[\s\u{00A0}\u{202F}\u{2009}'’]"
-_PLAIN = r"^[+-]?(?:\d+|\d{1,3}(?:MARK\d{3})+)(?:POINT\d*)?$"
-_DECIMAL_PROOF = r"POINT(?:\d{1,2}|\d{4,})$|MARK\d{3}POINT|^[+-]?0POINT|\d{4,}POINT"
+_STRAY_SHARE = 0.02
+"""From this share on, values that contradict the others are no slips of the pen."""
+_BULK_ROWS, _BULK_SHARE = 50, 0.005
+"""So many rows are no slips either, even if they are few among very many."""
+_CONSTANT_SHARE = 0.9
+"""A word that stands by so many of the numbers belongs to how the column is written, whatever it means."""
+_FEWEST_WITH_WORD = 5
+_MOST_WORDS = 64
+_BLANK = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>")
+_PLAIN_KINDS = {
+    "three_point": r"^[+-]?[1-9]\d{0,2}\.\d{3}$",
+    "short": r"^[+-]?0*[1-9]\d{0,2}$",
+    "long": r"^[+-]?[1-9]\d{3,}$",
+}
+
+
+@dataclass(frozen=True)
+class NumberForm:
+    """How a column writes its numbers.
+
+    Parameters
+    ----------
+    mark : {"plain", "point", "comma"}
+        Every value is a plain number; or signs, blanks and marks of thousands stand in the column, and this is the
+        decimal mark.
+    words : frozenset of str
+        What stands by nearly all numbers and is no currency that is known.
+    credit_sign : int
+        Sign of amounts marked ``CR``: -1 where they are the exception.
+    """
+
+    mark: Literal["plain", "point", "comma"] = "plain"
+    words: frozenset[str] = frozenset()
+    credit_sign: int = -1
 
 
 @dataclass(frozen=True)
@@ -30,15 +66,31 @@ class NumberEvidence:
 
     Parameters
     ----------
-    comma, point : int
-        Rows that only make sense with that decimal mark.
+    rows : int
+        Rows that say something.
+    kinds : mapping of str to int
+        Rows by what they prove (see `NumberShape`): ``point``, ``comma``, ``three_point``, ``three_comma``, ``short``,
+        ``long``.
+    currencies : mapping of str to int
+        Rows by the currency that stands by the number: ISO code, or a symbol that several currencies share.
+    words : mapping of str to int, or None
+        Rows by other words that stand there; None if there are more than 64 of them.
+    credits, debits : int
+        Rows marked ``CR`` and ``DR``.
     is_plain : bool
         Whether every value is a number as it stands.
+    examples : mapping of str to str
+        The first text, in alphabetical order, of each kind.
     """
 
-    comma: int = 0
-    point: int = 0
+    rows: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    currencies: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, int] | None = field(default_factory=dict)
+    credits: int = 0
+    debits: int = 0
     is_plain: bool = True
+    examples: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: pl.Series) -> "NumberEvidence":
@@ -57,35 +109,126 @@ class NumberEvidence:
         if values.dtype != pl.String:
             return cls()
         counted = values.drop_nulls().alias("text").value_counts(name="rows")
-        bare = _bare(counted["text"])
-        return cls(
-            _proofs(bare, counted["rows"], mark=r"\.", point=","),
-            _proofs(bare, counted["rows"], mark=",", point=r"\."),
-            _is_plain(counted["text"]),
-        )
+        return _of_plain(counted) if _is_plain(counted["text"]) else _of_shapes(counted)
 
     def __add__(self, other: "NumberEvidence") -> "NumberEvidence":
-        return NumberEvidence(self.comma + other.comma, self.point + other.point, self.is_plain and other.is_plain)
+        both = {*self.examples, *other.examples}
+        words = None
+        if self.words is not None and other.words is not None:
+            words = _few(Counter(self.words) + Counter(other.words))
+        return NumberEvidence(
+            self.rows + other.rows,
+            dict(Counter(self.kinds) + Counter(other.kinds)),
+            dict(Counter(self.currencies) + Counter(other.currencies)),
+            words,
+            self.credits + other.credits,
+            self.debits + other.debits,
+            self.is_plain and other.is_plain,
+            {kind: min(side.examples[kind] for side in (self, other) if kind in side.examples) for kind in both},
+        )
 
-    def decide(self) -> NumberForm:
+    def decide(
+        self,
+        *,
+        column: str = "",
+        source: str = "orders",
+        folder: "NumberEvidence | None" = None,
+        decimal_mark: DecimalMark | None = None,
+    ) -> NumberForm:
         """Decide how the column writes numbers.
+
+        Parameters
+        ----------
+        column, source : str
+            What messages call the column and the log.
+        folder : NumberEvidence, optional
+            Of all files together; it decides where these rows do not.
+        decimal_mark : {"point", "comma"}, optional
+            Decides, before the other files, where these rows do not or contradict each other.
 
         Returns
         -------
         NumberForm
-            The point, where nothing speaks for the comma.
+            How to read it. Rows that contradict it are few, and are no numbers.
+
+        Raises
+        ------
+        OrdersError
+            If decimals and thousands cannot be told apart, or rows contradict each other.
         """
-        if self.is_plain:
-            return "plain"
-        return "comma" if self.comma > self.point else "point"
+        mark = decimal_mark if decimal_mark and self._is_contradiction else self._mark(column, source)
+        mark = mark or decimal_mark
+        if mark is None and folder is not None:
+            mark = folder._mark(column, source)  # noqa: SLF001 - of the same class
+        if mark is None:
+            raise OrdersError(self._question(column, source))
+        numbers = sum(self.kinds.values())
+        least = max(_CONSTANT_SHARE * numbers, _FEWEST_WITH_WORD)
+        constant = (word for word, rows in (self.words or {}).items() if rows >= least)
+        unmarked = numbers - self.credits - self.debits
+        return NumberForm(
+            "plain" if self.is_plain and mark == "point" else mark,
+            frozenset(constant),
+            1 if self.credits > self.debits + unmarked else -1,
+        )
+
+    def _mark(self, column: str, source: str) -> DecimalMark | None:
+        point, comma = self._votes
+        if not point and not comma:
+            return self._mark_of_thousands()
+        if self._is_contradiction:
+            raise OrdersError(
+                f"{source}: the numbers in '{column}' contradict each other: in {point:,} rows the point is the "
+                f"decimal mark, such as '{self.examples['point']}', and in {comma:,} the comma, such as "
+                f"'{self.examples['comma']}'. Say which is right: --decimal-mark point or --decimal-mark comma."
+            )
+        return "point" if point > comma else "comma"
+
+    @property
+    def _votes(self) -> tuple[int, int]:
+        """Rows that prove either mark; a few decimals among many amounts that might be thousands are slips."""
+        count = Counter(self.kinds)
+        point = count["point"] if count["point"] >= _STRAY_SHARE * (count["point"] + count["three_point"]) else 0
+        comma = count["comma"] if count["comma"] >= _STRAY_SHARE * (count["comma"] + count["three_comma"]) else 0
+        return point, comma
+
+    @property
+    def _is_contradiction(self) -> bool:
+        stray, votes = min(self._votes), sum(self._votes)
+        return stray > 0 and (stray >= _STRAY_SHARE * votes or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * votes))
+
+    def _mark_of_thousands(self) -> DecimalMark | None:
+        """Tell thousands from decimals where every mark has three digits after it; None if nothing does."""
+        count = Counter(self.kinds)
+        three = count["three_point"] + count["three_comma"]
+        if not three:
+            return "point"
+        if count["three_point"] and count["three_comma"]:
+            return None
+        if count["short"] < _STRAY_SHARE * (three + count["short"]) or count["long"] >= _STRAY_SHARE * three:
+            return None
+        return "comma" if count["three_point"] else "point"
+
+    def _question(self, column: str, source: str) -> str:
+        pick = self.examples.get("three_point") or self.examples["three_comma"]
+        mark, other = ("point", "comma") if "." in pick else ("comma", "point")
+        bare = "".join(letter for letter in pick if letter.isdigit() or letter in ".,")
+        decimal, thousand = bare.replace(",", "."), bare.replace(",", "").replace(".", "")
+        return (
+            f"{source}: the numbers in '{column}' can be read in two ways: '{pick}' is {decimal} if the {mark} is the "
+            f"decimal mark, or {int(thousand):,} if it separates thousands, and none of {self.rows:,} rows decides. "
+            f"Say which is the decimal mark: --decimal-mark {mark} or --decimal-mark {other}."
+        )
 
 
 def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[pl.Series, str | None]:
     """Read a column of amounts or quantities.
 
-    Understood are ``1234.5``, ``1.234,56``, ``1 234,56``, ``1,234.56``, ``1'234.56``, ``€ 12.50``, ``12,50 kr``,
-    ``(12.50)`` and ``12.50-`` (both negative). Whether the comma or the point is the decimal mark is decided by the
-    values that can only be read one way; what contradicts the decision is not a number.
+    Understood are ``1234.5``, ``1.234,56``, ``1 234,56``, ``1,234.56``, ``1,23,456.00``, ``1'234.56``, ``12,-``,
+    ``€ 12.50``, ``68,86 руб.``, ``(12.50)`` and ``12.50-`` (both negative), in digits of any script. Whether the comma
+    or the point is the decimal mark is decided by the values that can only be read one way; what contradicts the
+    decision is not a number. Nor is a percentage, or a number beside a word that is no currency and does not stand by
+    nearly all.
 
     Parameters
     ----------
@@ -101,6 +244,11 @@ def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[
     note : str or None
         What was decided, if the column needed a decision.
 
+    Raises
+    ------
+    OrdersError
+        If no form is given and the column does not decide.
+
     Examples
     --------
     >>> read_numbers(pl.Series(["1.234,56", "€ 12", "(5,00)", "free"]))[0].to_list()
@@ -109,13 +257,37 @@ def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[
     if values.dtype != pl.String:
         return _in_reason(values.cast(pl.Float64, strict=False)), None
     if form is None:
-        form = "plain" if _is_plain(values) else NumberEvidence.of(values).decide()
-    if form == "plain":
+        form = NumberEvidence.of(values).decide(column=values.name)
+    if form.mark == "plain":
         return _in_reason(values.str.strip_chars().cast(pl.Float64, strict=False)), None
     distinct = values.unique()
-    read = pl.DataFrame({"text": distinct, "number": _numbers(_bare(distinct), comma=form == "comma")})
+    read = pl.DataFrame({"text": distinct, "number": _numbers(distinct, form)})
     joined = values.to_frame("text").join(read, on="text", how="left", nulls_equal=True, maintain_order="left")
-    return _in_reason(joined["number"].alias(values.name)), COMMA_NOTE if form == "comma" else None
+    return _in_reason(joined["number"].alias(values.name)), COMMA_NOTE if form.mark == "comma" else None
+
+
+def exact_units(money: pl.Series, *, units: int = 10_000) -> int:
+    """Add up money as whole units, exactly and without the limit of 64 bits.
+
+    Parameters
+    ----------
+    money : Series of float
+        Amounts, each below 10³⁰; null and NaN count as nothing.
+    units : int
+        Units of one unit of currency.
+
+    Returns
+    -------
+    int
+        The sum in units, whatever the order of the rows.
+
+    Examples
+    --------
+    >>> exact_units(pl.Series([9e14, 9e14, 0.01, None]))
+    18000000000000000100
+    """
+    whole = (money.fill_nan(None).fill_null(0.0) * units).round(0).cast(pl.Int128)
+    return int(whole.sum())
 
 
 def _is_plain(values: pl.Series) -> bool:
@@ -129,32 +301,96 @@ def _in_reason(numbers: pl.Series) -> pl.Series:
     return numbers.set(absurd.fill_null(value=False), None) + 0.0
 
 
-def _bare(values: pl.Series) -> pl.Series:
-    """Strip money signs and blanks, and turn every way to write a negative into a leading minus.
-
-    Parameters
-    ----------
-    values : Series of str
-        Amounts as written.
-
-    Returns
-    -------
-    Series of str
-        Digits, marks and sign.
-    """
-    text = values.str.replace_all(_SIGNS_OF_MONEY, "").str.replace_all(_BLANKS, "").str.replace_all("[−–]", "-")
-    text = text.str.replace(r"[.,]-+$", "")
-    return text.str.replace(r"^\((.+)\)$", "-$1").str.replace(r"^([^-].*)-$", "-$1")
+def _few(words: Counter[str]) -> dict[str, int] | None:
+    return dict(words) if len(words) <= _MOST_WORDS else None
 
 
-def _proofs(bare: pl.Series, rows: pl.Series, *, mark: str, point: str) -> int:
-    proves = bare.str.contains(_DECIMAL_PROOF.replace("MARK", mark).replace("POINT", point)).fill_null(value=False)
-    return int(rows.filter(proves).sum())
+def _of_plain(counted: pl.DataFrame) -> NumberEvidence:
+    """Evidence of numbers that need no cleaning: only three digits after a point leave something to decide."""
+    counted = counted.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
+    kinds, examples = {}, {}
+    rest = counted.filter(pl.col("text").str.contains(".", literal=True))
+    for kind, pattern in _PLAIN_KINDS.items():
+        among = rest if kind == "three_point" else counted
+        found = among.filter(among["text"].str.contains(pattern))
+        kinds[kind] = int(found["rows"].sum())
+        if kind == "three_point" and found.height:
+            examples[kind] = str(found["text"].min())
+    decimals = rest.filter(~rest["text"].str.contains(_PLAIN_KINDS["three_point"]))
+    if decimals.height:
+        kinds["point"], examples["point"] = int(decimals["rows"].sum()), str(decimals["text"].min())
+    return NumberEvidence(
+        int(counted["rows"].sum()), {kind: rows for kind, rows in kinds.items() if rows}, examples=examples
+    )
 
 
-def _numbers(bare: pl.Series, *, comma: bool) -> pl.Series:
-    mark, point = (r"\.", ",") if comma else (",", r"\.")
-    regular = bare.str.contains(_PLAIN.replace("MARK", mark).replace("POINT", point)).fill_null(value=False)
-    plain = bare.str.replace_all(mark, "").str.replace(point, ".") if comma else bare.str.replace_all(mark, "")
-    numbers = plain.set(~regular, None).cast(pl.Float64, strict=False)
-    return numbers if comma else numbers.zip_with(regular, bare.cast(pl.Float64, strict=False))
+def _of_shapes(counted: pl.DataFrame) -> NumberEvidence:
+    counted = counted.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(_BLANK))
+    cleaned = _cleaned(counted["text"])
+    counted = counted.with_columns(cleaned.alias("clean"), shapes_of(cleaned).alias("shape"))
+    bare = pl.col("clean").str.extract(r"(\d[\d.,]*)")
+    zero = pl.when(bare.str.contains(r"^0\d*[.,]")).then(1).when(bare.str.contains(r"^0+$")).then(2).otherwise(0)
+    groups = (
+        counted.with_columns(zero.alias("zero"))
+        .group_by("shape", "zero")
+        .agg(pl.col("rows").sum(), pl.col("text").min())
+    )
+    count: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "currencies", "words", "ledgers")}
+    examples: dict[str, str] = {}
+    for text_shape, zeros, rows, text in groups.rows():
+        found = number_shape_of(text_shape) if text_shape is not None else None
+        if found is None:
+            continue
+        kind = {1: found.kind.removeprefix("three_"), 2: "zero"}.get(zeros, found.kind)
+        count["kinds"][kind] += rows
+        examples[kind] = min(examples.get(kind, text), text)
+        count["ledgers"][found.ledger] += rows
+        currency = currency_of(found.word) if found.word else None
+        if found.word:
+            count["words" if currency is None else "currencies"][currency or found.word] += rows
+    return NumberEvidence(
+        int(counted["rows"].sum()),
+        dict(count["kinds"]),
+        dict(count["currencies"]),
+        _few(count["words"]),
+        count["ledgers"]["cr"],
+        count["ledgers"]["dr"],
+        is_plain=not counted.height,
+        examples=examples,
+    )
+
+
+def _cleaned(texts: pl.Series) -> pl.Series:
+    raised = texts.str.contains(r"\p{No}").fill_null(value=False)  # 12⁵⁰ must not become 1250
+    plain = tidy_texts(texts.set(raised, None).str.strip_chars())
+    return plain.str.replace_all("٬", "'", literal=True).str.replace_all("٫", ".", literal=True)
+
+
+def _numbers(texts: pl.Series, form: NumberForm) -> pl.Series:
+    cleaned = _cleaned(texts)
+    shapes = shapes_of(cleaned)
+    found = {shape: number_shape_of(shape) for shape in shapes.unique() if shape is not None}
+    rows = [
+        {"shape": shape, "start": number.start, "length": number.length, "sign": _sign(number, form)}
+        for shape, number in found.items()
+        if number is not None and _is_accepted(number, form)
+    ]
+    schema = {"shape": pl.String, "start": pl.Int64, "length": pl.Int64, "sign": pl.Int8}
+    placed = pl.DataFrame({"text": cleaned, "shape": shapes}).join(
+        pl.DataFrame(rows, schema=schema), on="shape", how="left", maintain_order="left"
+    )
+    core = pl.when(pl.col("start").is_not_null()).then(pl.col("text").str.slice(pl.col("start"), pl.col("length")))
+    other = "." if form.mark == "comma" else ","
+    core = pl.when(~core.str.contains(rf"^0\d*[{other}]")).then(core)  # no group of thousands begins with a zero
+    digits = core.str.replace_all(rf"[ '’_{other}]", "").str.replace(",", ".", literal=True)
+    return placed.select(digits.cast(pl.Float64, strict=False) * pl.col("sign")).to_series()
+
+
+def _is_accepted(number: NumberShape, form: NumberForm) -> bool:
+    contradicts = number.kind in {"point", "comma"} and number.kind != ("comma" if form.mark == "comma" else "point")
+    return not contradicts and (not number.word or number.word in form.words or currency_of(number.word) is not None)
+
+
+def _sign(number: NumberShape, form: NumberForm) -> int:
+    side = {"cr": form.credit_sign, "dr": -form.credit_sign}.get(number.ledger, 1)
+    return number.sign * side

@@ -152,7 +152,7 @@ class DateEvidence:
         timezone : str, optional
             Zone that seconds since 1970 are read in.
         date_order : {"day_first", "month_first"}, optional
-            Wins over what the column suggests.
+            Decides where these rows do not, or contradict each other.
         folder : DateEvidence, optional
             Of all files together; it decides where these rows do not.
 
@@ -169,21 +169,22 @@ class DateEvidence:
         for unit, rows in self.counted.items():
             if rows >= CLEAR_SHARE * self.rows:
                 return DateForm(counted=unit, notes=(_counted_note(unit, timezone or "UTC"),))  # type: ignore[arg-type]
-        if date_order is not None:
-            return DateForm(date_order)
         if self._begins_with_short_year:
             return DateForm(short_year_first=True, notes=("Dates begin with a year of two digits.",))
-        if not self.pairs:
-            return DateForm()
-        days, months = self._votes
-        if not days and not months:
-            return self._from_folder(folder or self, column=column, source=source)
-        return self._of_votes(column=column, source=source)
+        if "either" not in self.examples and not any(self._votes):
+            return DateForm(date_order or "day_first")
+        if self._is_silent or (self._is_contradiction and date_order is not None):
+            folder = folder or self
+            return DateForm(date_order) if date_order else self._from_folder(folder, column=column, source=source)
+        form = self._of_votes(column=column, source=source)
+        if date_order not in {None, form.order}:
+            note = f"{form.notes[0]} The setting date_order says otherwise and was not used."
+            return DateForm(form.order, notes=(note,))
+        return form
 
     def _of_votes(self, *, column: str, source: str) -> DateForm:
         days, months = self._votes
-        stray = min(days, months)
-        if stray >= STRAY_SHARE * (days + months) or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * (days + months)):
+        if self._is_contradiction:
             raise OrdersError(
                 f"{source}: the dates in '{column}' contradict each other: {days:,} rows are day first, such as "
                 f"'{self.examples['day']}', and {months:,} month first, such as '{self.examples['month']}'. "
@@ -194,13 +195,10 @@ class DateEvidence:
         return DateForm(order, notes=(note,))
 
     def _from_folder(self, folder: "DateEvidence", *, column: str, source: str) -> DateForm:
-        days, months = folder._votes  # noqa: SLF001 - of the same class
         has_points = all(mark == "." for _, _, mark, _ in self.pairs)
-        if has_points and not months:
+        if has_points and not folder._votes[1]:  # noqa: SLF001 - of the same class
             return DateForm(notes=("Dates are read day first, as dates with points are.",))
-        if "either" not in self.examples:
-            return DateForm()
-        if days or months:
+        if not folder._is_silent:  # noqa: SLF001
             form = folder._of_votes(column=column, source=source)  # noqa: SLF001
             return DateForm(form.order, notes=(f"Dates are read {form.order[:-6]} first, as other files show.",))
         pick = self.examples["either"]
@@ -219,6 +217,21 @@ class DateEvidence:
         for (first, second, _, _), rows in self.pairs.items():
             votes[_kind(first, second)] += rows
         return votes["day"], votes["month"]
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether nothing decides, or so few of many rows that they may be slips."""
+        votes, either = (
+            sum(self._votes),
+            sum(rows for (a, b, _, _), rows in self.pairs.items() if _kind(a, b) == "either"),
+        )
+        return not votes or (votes < STRAY_SHARE * (votes + either) and either >= _BULK_ROWS)
+
+    @property
+    def _is_contradiction(self) -> bool:
+        """Whether so many rows are read either way that neither are slips."""
+        stray, votes = min(self._votes), sum(self._votes)
+        return stray > 0 and (stray >= STRAY_SHARE * votes or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * votes))
 
     @property
     def _begins_with_short_year(self) -> bool:
