@@ -48,8 +48,6 @@ _PLACEHOLDER_FORMS = (
     r"^(?:-?0+(?:\.0+)?|-1|[-–—_.*?#/x\s]+"
     r"|[({\[]?(?:0{8}-(?:0{4}-){3}0{12}|f{8}-(?:f{4}-){3}f{12})[)}\]]?)$"
 )
-    r"^(?:-?0+(?:\.0+)?|-1|[-–—_.*?#/x\s]+|[({\[]?(?:0{8}-(?:0{4}-){3}0{12}|f{8}-(?:f{4}-){3}f{12})[)}\]]?)$"
-)
 _PLACEHOLDER_ADDRESSES = (
     r"^(?:guest|gast|invite|invitado|gjest|anonymous|anonym|unknown|no-?reply|do-?not-?reply|no-?e?-?mail|none|null|na"
     r"|n/a|test|dummy|walk-?in|customer|example|noemailprovided|keine-?e?-?mail|ohne-?e?-?mail)@"
