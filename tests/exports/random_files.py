@@ -44,7 +44,8 @@ def draw_formats(rng: random.Random, plan: Plan) -> FileFormats:
     language = plan.language if rng.random() < 0.7 else plan.status_language
     is_text = not plan.is_typed
     dates = draw_date_style(rng, language)
-    separate = is_text and not dates.has_time and plan.container != "folder-mixed" and rng.random() < 0.3
+    is_written_day = not dates.has_time and dates.kind not in {"excel-serial", "compact"}
+    separate = is_text and is_written_day and plan.container != "folder-mixed" and rng.random() < 0.3
     money = draw_money_style(rng, scale=plan.scale)
     return FileFormats(dates, money, draw_dialect(rng), separate, money.currency if is_text else "EUR")
 
