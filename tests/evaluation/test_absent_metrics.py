@@ -1,0 +1,128 @@
+"""A metric that does not exist in a window is left out, wherever an evaluation is shown or decided by."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from repurchase.evaluation.judgement import judge
+from repurchase.jobs.summary import training_lines
+from repurchase.registry.card import model_card
+from repurchase.registry.figures import run_metrics
+from repurchase.registry.gate import judge_evaluation
+from repurchase.report.figures import calibration, gains
+from repurchase.report.run_sections import evaluation_rows, grade
+
+Predict = Callable[..., pl.DataFrame]
+
+ABSENT = ("nan", "None", "inf")
+NOTHING = pl.lit(False), pl.lit(0.0)
+FIRST, LAST = (pl.col("cutoff") == end(pl.col("cutoff")) for end in (pl.Expr.min, pl.Expr.max))
+HORIZON_30 = pl.col("horizon_days") == 30
+
+
+def changed(rows: pl.DataFrame, where: pl.Expr, bought: pl.Expr, spend: pl.Expr) -> pl.DataFrame:
+    known = pl.col("spend").is_not_null()
+    return rows.with_columns(
+        bought=pl.when(where).then(bought).otherwise("bought"),
+        spend=pl.when(where & known).then(spend).otherwise("spend"),
+    )
+
+
+WINDOWS: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "nobody buys in one": lambda rows: changed(rows, LAST, *NOTHING),
+    "nobody buys in any": lambda rows: changed(rows, pl.lit(True), *NOTHING),
+    "everybody buys in one": lambda rows: changed(rows, FIRST, pl.lit(True), pl.lit(20.0)),
+    "everybody buys in all": lambda rows: changed(rows, pl.lit(True), pl.lit(True), pl.lit(20.0)),
+    "all is given back": lambda rows: changed(rows, FIRST, pl.col("bought"), -pl.col("spend")),
+    "one customer": lambda rows: rows.filter(pl.col("customer") == 0),
+    "only one": lambda rows: rows.filter(LAST),
+    "nobody within a month": lambda rows: changed(
+        pl.concat([rows, rows.with_columns(pl.lit(30).cast(rows.schema["horizon_days"]).alias("horizon_days"))]),
+        HORIZON_30,
+        *NOTHING,
+    ),
+}
+
+
+@pytest.fixture(params=WINDOWS)
+def evaluation(request: pytest.FixtureRequest, make_predictions: Predict) -> dict[str, Any]:
+    rows = make_predictions(customers=400, money=request.param != "everybody buys in one")
+    return judge(WINDOWS[request.param](rows), currency="EUR")
+
+
+def require_plain(text: str) -> None:
+    words = text.replace(",", " ").replace("(", " ").split()
+    assert not [word for word in words if word.strip(".;%)") in ABSENT or word.startswith(("nan", "inf "))], text
+
+
+def test_is_shown_as_absent(evaluation: dict[str, Any]) -> None:
+    json.dumps(evaluation, allow_nan=False)
+    verdict = judge_evaluation(evaluation)
+    lines = training_lines(
+        SimpleNamespace(evaluation=evaluation, verdict=verdict, version="1", folder=Path("models/1"))  # type: ignore[arg-type]
+    )
+    require_plain("\n".join(lines))
+    about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
+    require_plain(model_card(**about, evaluation=evaluation))  # type: ignore[arg-type]
+    require_plain(json.dumps([evaluation_rows(evaluation), grade(evaluation)], ensure_ascii=False))
+    assert all(metric.value == metric.value for metric in run_metrics(evaluation))
+    for picture in (calibration(evaluation), gains(evaluation)):
+        require_plain(picture.finding if picture else "")
+
+
+def test_every_single_one_may_be_absent(make_predictions: Predict) -> None:
+    """Whatever another version or a later metric leaves out."""
+    whole = judge(make_predictions(customers=200), currency="EUR")
+
+    def without(value: Any, name: str) -> Any:
+        if isinstance(value, dict):
+            return {key: None if key == name else without(part, name) for key, part in value.items()}
+        return [without(part, name) for part in value] if isinstance(value, list) else value
+
+    for name in (*whole["backtest"][0], *whole["horizons"][0]):
+        if name in {"horizon_days", "cutoff", "predictor", "n_customers"}:
+            continue
+        evaluation = without(whole, name)
+        verdict = judge_evaluation(evaluation, evaluation)
+        told = SimpleNamespace(evaluation=evaluation, verdict=verdict, version="1", folder=Path("models/1"))
+        text = "\n".join(training_lines(told))  # type: ignore[arg-type]
+        about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
+        text += model_card(**about, evaluation=evaluation)  # type: ignore[arg-type]
+        run_metrics(evaluation)
+        json.dumps([evaluation_rows(evaluation), grade(evaluation)])
+        assert verdict.passed == judge_evaluation(whole, whole, tolerance=0).passed or name in {"log_loss", "grade"}
+        if name not in {"grade", "grade_words"}:
+            require_plain(text)
+
+
+def test_without_buyers_in_one_window_the_others_are_judged(make_predictions: Predict) -> None:
+    rows = make_predictions()
+    with_all, without = judge(rows.filter(~LAST)), judge(changed(rows, LAST, *NOTHING))
+
+    then, now = (found["horizons"][0] for found in (with_all, without))
+    assert now["grade"] in "ABCD"
+    assert now["n_cutoffs"] == 3
+    for name in ("explained", "explained_by_best_rule"):
+        assert now[name] == pytest.approx(then[name])
+    for name in ("auc", "top_decile_lift", "buyers_bias", "spend_gini"):
+        assert now["model"][name] == pytest.approx(then["model"][name])
+    assert now["buyers_total"]["bias"] == pytest.approx(then["buyers_total"]["bias"])
+    assert now["buyers_total"]["bias_by_cutoff"] == [*then["buyers_total"]["bias_by_cutoff"], None]
+    assert now["model"]["log_loss"] < then["model"]["log_loss"]  # which is measured there too
+
+
+def test_the_grade_is_of_a_horizon_that_can_be_graded(make_predictions: Predict) -> None:
+    rows = make_predictions()
+    quiet = changed(rows, pl.lit(True), *NOTHING)
+    months = rows.with_columns(pl.lit(30).cast(rows.schema["horizon_days"]).alias("horizon_days"))
+
+    evaluation = judge(pl.concat([quiet, months]))
+
+    assert [row["grade"] for row in evaluation["horizons"]] == [evaluation["grade"], "-"]
+    assert evaluation["primary_horizon_days"] == 30
+    assert judge(quiet)["grade"] == "-"
