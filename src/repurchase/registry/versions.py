@@ -9,7 +9,8 @@ from typing import Any
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import load_bundle, read_manifest
 from repurchase.registry.champion import ALIASES, Standings, read_standings, resolve, version_numbers
-from repurchase.registry.disk import write_whole
+from repurchase.storage.outputs import exported_model, require_outputs, require_outside_registry
+from repurchase.storage.publishing import write_file
 
 __all__ = ["Listing", "Shown", "VersionRow", "export", "list_versions", "show"]
 
@@ -236,9 +237,13 @@ def export(home: Path, version: str, out: Path) -> Path:
     ------
     BundleError
         If there is no such version, or its bundle is damaged.
+    InputError
+        If the file is another one than an exported model, or lies among the models.
     DeliveryError
         If the file cannot be written.
     """
+    require_outside_registry(out, home=home)
+    require_outputs({out: exported_model})
     loaded = load_bundle(resolve(home, version))
     import joblib
 
@@ -246,5 +251,5 @@ def export(home: Path, version: str, out: Path) -> Path:
 
     content = io.BytesIO()
     joblib.dump(RepurchaseModel.from_state(loaded.state), content, compress=3)
-    write_whole(out, content.getvalue())
+    write_file(out, content.getvalue())
     return out
