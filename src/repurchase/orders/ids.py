@@ -69,8 +69,7 @@ _MIXING = (
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
 _TO_TIDY = (
-    r"^\s|\s$|\.0+$|[\p{Lu}\p{Lt}].*@|@.*[\p{Lu}\p{Lt}]|^(?i:nan|none|null|na|n/a|\#n/a|<na>|nat)?$|^['\"=’]|\"$"
-    r"|[^\x20-\x7E\u{00C0}-\u{024F}\u{0400}-\u{04FF}]"
+    r"^\s|\s$|\.0+$|[A-Z].*@|@.*[A-Z]|^(?i:nan|none|null|na|n/a|\#n/a|<na>|nat)?$|^['\x22=]|\x22$|[\x00-\x1F\x7F]"
 )
 """One cheap look finds whether any id is spelled otherwise; most exports are tidy."""
 
@@ -105,7 +104,8 @@ def clean_ids(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():
         return _from_floats(values)
     text = values.cast(pl.String)
-    if not text.str.contains(_TO_TIDY).any():
+    is_wide = (text.str.len_bytes() != text.str.len_chars()).any()
+    if not is_wide and not text.str.contains(_TO_TIDY).any():
         return text
     distinct = text.unique()
     tidy = _tidy(distinct)
