@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repurchase.errors import LayoutError, OrdersError
-from repurchase.orders import parts, textbytes, textfiles, textrows
+from repurchase.orders import parts, textbytes, textfiles, textforms
 from repurchase.orders.addresses import orders_source
 from repurchase.orders.logs import OrderLog
 from repurchase.orders.sources import open_orders, read_orders
@@ -100,8 +100,8 @@ class TestText:
         (tmp_path / "a.csv").write_text(WHOLE)
         log = opened(tmp_path / "a.csv", tmp_path / "spool")
         parsed: list[int] = []
-        parse = textrows.Form.parse
-        monkeypatch.setattr(textrows.Form, "parse", lambda *given: parsed.append(len(given[1])) or parse(*given))
+        parse = textforms.Form.parse
+        monkeypatch.setattr(textforms.Form, "parse", lambda *given: parsed.append(len(given[1])) or parse(*given))
 
         first = next(log.batches(n_rows=100))
 

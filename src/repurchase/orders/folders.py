@@ -1,17 +1,32 @@
 """Which files an order log consists of: one, those of a folder, or those that match a pattern; and what folders say."""
 
 import difflib
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.orders.walking import files_below, files_matching, require_name
 
-__all__ = ["find_files", "fixed_part", "is_parquet", "nearest_names", "partition_columns", "readable_among"]
+__all__ = [
+    "SPARK_TABLES",
+    "find_files",
+    "fixed_part",
+    "is_parquet",
+    "nearest_names",
+    "partition_columns",
+    "readable_among",
+]
 
 _PARQUET = (".parquet", ".pq")
-_TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".zip", ".numbers")
+_TEXT = tuple(
+    text + packed for text in (".csv", ".tsv", ".txt", ".tab") for packed in ("", ".gz", ".bz2", ".xz", ".zst")
+)
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".zip")
+_UNREADABLE = (".numbers", ".xlsb", ".7z", ".rar", ".tar", ".tgz", ".tar.gz", *_SPREADSHEETS)
+_TABLES = _PARQUET + _TEXT + _SPREADSHEETS
+SPARK_TABLES = (*_PARQUET, ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _PARQUET_MARK = b"PAR1"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -34,19 +49,32 @@ def find_files(source: str) -> tuple[list[Path], list[str]]:
     Raises
     ------
     OrdersError
-        If there is none, or if spreadsheets lie among them.
+        If there is none, or if folders or files lie among them that cannot be read.
     """
+    require_name(source)
     path = Path(source)
-    if path.is_file():
-        return [path], []
-    if path.is_dir():
-        return _in_folder(path)
+    mode = _mode(path)
+    if mode is not None:
+        return _in_folder(path) if stat.S_ISDIR(mode) else ([path], [])
     if any(sign in source for sign in "*?["):
-        matches = _matches(path)
+        matches, notes = files_matching(path, fixed=len(Path(*fixed_part(source)).parts), endings=_TABLES)
         if matches:
-            return matches, []
+            return matches, notes
         raise OrdersError(f"{source}: no file matches. Check the pattern, and put it in quotation marks.")
     raise OrdersError(f"{source}: no such file or folder.{nearest_names(path)}")
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as fault:
+        if not isinstance(fault, ValueError) and path.is_symlink():
+            raise OrdersError(
+                f"{path}: a link that leads nowhere, to {path.readlink()}. Check where it leads."
+            ) from fault
+        return None
+    except OSError as fault:
+        raise OrdersError(f"{path}: cannot be read ({fault.strerror}). Check the path.") from fault
 
 
 def is_parquet(path: Path) -> bool:
@@ -80,9 +108,11 @@ def nearest_names(path: Path) -> str:
     str
         Advice, with a blank before it.
     """
-    if not path.parent.is_dir():
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
         return " Check the path."
-    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3)
+    near = difflib.get_close_matches(path.name, names, n=3)
     return f" Did you mean {' or '.join(near)}?" if near else " Check the path."
 
 
@@ -143,23 +173,17 @@ def _pairs(folders: Sequence[str]) -> dict[str, str | None]:
     return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs if name}
 
 
-def _matches(pattern: Path) -> list[Path]:
-    try:
-        found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        return sorted(match for match in found if match.is_file() and not match.name.startswith((".", "_")))
-    except ValueError:
-        return []
-
-
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    entries = sorted(entry for entry in folder.rglob("*") if entry.is_file() and not _hidden(entry, folder))
+    entries, notes = files_below(folder, endings=_TABLES)
     names = {entry: entry.relative_to(folder).as_posix() for entry in entries}
     readable, left_out = readable_among([*names.values()], where=str(folder))
     wanted = set(readable)
-    return [entry for entry, name in names.items() if name in wanted], left_out
+    return [entry for entry, name in names.items() if name in wanted], [*notes, *left_out]
 
 
-def readable_among(names: Sequence[str], *, where: str) -> tuple[list[str], list[str]]:
+def readable_among(
+    names: Sequence[str], *, where: str, endings: tuple[str, ...] = _TABLES
+) -> tuple[list[str], list[str]]:
     """Tell the files of a folder that can hold orders from others, by their names.
 
     Parameters
@@ -168,21 +192,23 @@ def readable_among(names: Sequence[str], *, where: str) -> tuple[list[str], list
         All files of the folder, with ``/`` between folders.
     where : str
         What messages call the folder.
+    endings : tuple of str
+        How the names of files end that can be read.
 
     Returns
     -------
     names : list of str
-        CSV and Parquet files.
+        CSV, Parquet, spreadsheets and archives.
     notes : list of str
         What else lay there.
 
     Raises
     ------
     OrdersError
-        If there is none, or if spreadsheets lie among them.
+        If there is none, or if tables lie among them that cannot be read.
     """
-    readable = [name for name in names if name.lower().endswith(_PARQUET + _TEXT)]
-    sheets = [_last(name) for name in names if name.lower().endswith(_SPREADSHEETS)]
+    readable = [name for name in names if name.lower().endswith(endings)]
+    sheets = [_last(name) for name in names if name.lower().endswith(_UNREADABLE) and name not in set(readable)]
     others = [_last(name) for name in names if name not in set(readable)]
     if not readable:
         raise OrdersError(
@@ -199,7 +225,3 @@ def readable_among(names: Sequence[str], *, where: str) -> tuple[list[str], list
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
-
-
-def _hidden(entry: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in entry.relative_to(folder).parts)

@@ -3,21 +3,32 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
 import polars as pl
 
 from repurchase.errors import LayoutError, OrdersError, first_few
+from repurchase.orders.dialects import (
+    Dialect,
+    dialect_of,
+    escapes_quotes,
+    preamble_note,
+    uses_single_quotes,
+)
+from repurchase.orders.encodings import UTF_8, Encoding
+from repurchase.orders.footers import find_footer, footer_note, last_records
 from repurchase.orders.parts import Part, Spool, Stamp
 from repurchase.orders.textbytes import EDGE_BYTES, Survey, Text, text_of
-from repurchase.orders.textrows import Form, TextPart, Unplain, pieces, records, said
+from repurchase.orders.textforms import Form, said
+from repurchase.orders.textrows import TextPart, Unplain, numbered_records, pieces, records
 
-__all__ = ["DELIMITER_WORDS", "LongLines", "delimiter_of", "open_text"]
+__all__ = ["DELIMITER_WORDS", "LongLines", "OpenedFile", "delimiter_of", "open_text"]
 
-_DELIMITERS = (",", ";", "\t", "|")
+_MOST_COLUMNS = 10_000
 DELIMITER_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
 
 
@@ -51,33 +62,77 @@ class LongLines:
         """
         return LongLines(self.count + 1, (*self.first, number)[:5])
 
+    def plus(self, other: "LongLines") -> "LongLines":
+        """Add those of another file.
+
+        Parameters
+        ----------
+        other : LongLines
+            The other's.
+
+        Returns
+        -------
+        LongLines
+            Both.
+        """
+        return LongLines(self.count + other.count, (*self.first, *other.first)[:5])
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """A file's rows, and what is to be said about them.
+
+    Parameters
+    ----------
+    part : Part
+        The rows.
+    notes : tuple of str
+        What a reader should know, in words.
+    long_lines : LongLines
+        What was left out.
+    encoding : Encoding
+        What the bytes of a text mean.
+    """
+
+    part: Part
+    notes: tuple[str, ...] = ()
+    long_lines: LongLines = LongLines()
+    encoding: Encoding = UTF_8
+
 
 def open_text(
-    path: Path, *, shown: str, spool: Path, set_aside: bool = False
-) -> tuple[Part, tuple[str, ...], LongLines]:
+    path: Path,
+    *,
+    shown: str,
+    spool: Path,
+    set_aside: bool = False,
+    member: str | None = None,
+    encodings: Sequence[str] = (),
+) -> OpenedFile:
     """Open a delimited text file, every value of which is text, and go through all of it once.
 
     Parameters
     ----------
     path : Path
-        A CSV, TSV, semicolon-, bar- or blank-separated file with a heading line; plain or gzip; UTF-8, UTF-16,
-        Windows-1252 or Latin-1.
+        A CSV, TSV, semicolon-, bar- or blank-separated file with a heading line; plain or compressed; in UTF-8, UTF-16,
+        UTF-32 or a code page.
     shown : str
         What messages call it.
     spool : Path
         Folder for the rows, where the file is not plain UTF-8 or has lines to leave out.
     set_aside : bool
         Leave lines with more fields than the heading out, and count them.
+    member : str, optional
+        Which file of an archive, where the path is one.
+    encodings : sequence of str
+        Codecs of other files of the same log, for a file that does not show its own.
 
     Returns
     -------
-    part : Part
-        One row per line, in the file's order; lines that say nothing are left out, and so are columns with neither a
-        name nor a value, such as a delimiter at line ends makes.
-    notes : tuple of str
-        Encoding and delimiter, where they are not UTF-8 and comma.
-    long_lines : LongLines
-        What was left out.
+    OpenedFile
+        One row per line, in the file's order. Left out are lines above the heading and below the table, lines that
+        repeat the heading or say nothing, and columns with neither a name nor a value, such as a delimiter at line ends
+        makes.
 
     Raises
     ------
@@ -87,20 +142,52 @@ def open_text(
     LayoutError
         If the first line is data and not a heading.
     """
-    text, survey, notes = text_of(path, shown=shown)
+    text, survey, notes = text_of(path, shown=shown, member=member, encodings=encodings)
     if not survey.head.strip():
         _refuse_empty(shown)
-    skip = 1 if survey.head.lower().startswith(b"sep=") else 0
-    delimiter = delimiter_of(_first_lines(survey.head)[skip:])
-    if delimiter != ",":
-        notes += (f"{Path(shown).name}: columns are separated by {DELIMITER_WORDS[delimiter]}.",)
-    if delimiter == " ":
-        text, delimiter = replace(text, is_blank_separated=True), "\t"
+    name = Path(shown).name
+    text, survey, dialect = _dialect(text, survey)
+    if dialect.delimiter != ",":
+        notes += (f"{name}: columns are separated by {DELIMITER_WORDS.get(dialect.delimiter, dialect.delimiter)}.",)
+    if dialect.delimiter == " ":
+        text = replace(text, is_blank_separated=True)
         survey = text.survey()
-    form = _form(survey.head, delimiter, skip, shown)
-    _refuse_cut_off(text, survey, form)
+        dialect = dialect_of(_line_ends(survey.head), delimiters=("\t",))
+    text, survey, words = _with_usual_quotes(text, survey, dialect)
+    form = _form(_line_ends(survey.head), dialect, shown, swaps_quotes=text.swaps_quotes)
+    footer = find_footer(survey.tail[max(form.start - survey.size, -len(survey.tail)) :], dialect.delimiter)
+    if footer.n_bytes:
+        text = replace(text, stop=survey.size - footer.n_bytes)
+    else:
+        _refuse_cut_off(text, survey, form)
+    notes += (*preamble_note(name, dialect), *words, *footer_note(name, footer))
     reading = _Reading(text, survey, form, spool, set_aside=set_aside)
-    return reading.part(), notes, reading.long_lines
+    part = reading.part()
+    return OpenedFile(part, (*notes, *reading.notes(name)), reading.long_lines, text.encoding)
+
+
+def _dialect(text: Text, survey: Survey) -> tuple[Text, Survey, Dialect]:
+    """How a text is written, with quotation marks around values where it has apostrophes."""
+    lines = _line_ends(survey.head)
+    dialect = dialect_of(lines)
+    if uses_single_quotes(_whole(lines)[dialect.lines - 1 :][:100], dialect.delimiter):
+        text = replace(text, swaps_quotes=True)
+        survey = text.survey()
+        dialect = dialect_of(_line_ends(survey.head))
+    return text, survey, dialect
+
+
+def _with_usual_quotes(text: Text, survey: Survey, dialect: Dialect) -> tuple[Text, Survey, tuple[str, ...]]:
+    """Have quotation marks within values doubled, where the file has backslashes before them."""
+    name = Path(text.shown).name
+    notes: tuple[str, ...] = (f"{name}: values are enclosed in apostrophes.",) if text.swaps_quotes else ()
+    if survey.escaped_quotes:
+        lines = islice((line for line in text.lines() if '\\"' in line), 1000)
+        if escapes_quotes([*lines], dialect):
+            text = replace(text, has_escapes=True)
+            survey = text.survey()
+            notes += (f"{name}: quotation marks within values are written with a backslash.",)
+    return text, survey, notes
 
 
 class _Reading:
@@ -108,7 +195,7 @@ class _Reading:
 
     def __init__(self, text: Text, survey: Survey, form: Form, spool: Path, *, set_aside: bool) -> None:
         self._text, self._survey, self._form, self._spool = text, survey, form, spool
-        self._set_aside = set_aside
+        self._set_aside, self._is_by_hand = set_aside, False
         self._start_anew()
 
     def part(self) -> Part:
@@ -121,12 +208,19 @@ class _Reading:
             return self._kept(self._frames())
         except Unplain:
             self._start_anew()
+        self._is_by_hand = True
         return self._kept(self._frames_by_hand())
 
     def _start_anew(self) -> None:
         self.long_lines = LongLines()
-        self._n_rows = self._n_parsed = 0
-        self._empty = {name for name in self._form.names if not name.strip()}
+        self._n_rows = self._n_parsed = self._n_headings = 0
+        self._empty = self._form.unnamed
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        if not self._n_headings:
+            return ()
+        lines = "line" if self._n_headings == 1 else "lines"
+        return (f"{name}: {self._n_headings:,} {lines} left out as a repeated heading, as in joined exports.",)
 
     def _as_it_lies(self) -> Part:
         for piece in self._pieces():
@@ -138,7 +232,7 @@ class _Reading:
             self._schema(),
             self._n_rows,
             has_quotes=self._survey.quotes > 0,
-            has_blank_rows=self._n_rows < self._n_parsed,
+            has_other_rows=self._n_rows < self._n_parsed,
         )
 
     def _kept(self, frames: Iterator[pl.DataFrame]) -> Part:
@@ -149,14 +243,18 @@ class _Reading:
 
     def _count(self, rows: pl.DataFrame) -> pl.DataFrame:
         self._n_parsed += rows.height
-        self._empty = {name for name in self._empty if rows[name].null_count() == rows.height}
-        full = said(rows)
+        below = self._form.without_headings(rows)
+        self._n_headings += rows.height - below.height
+        self._empty = {name for name in self._empty if below[name].null_count() == below.height}
+        if not self._is_by_hand and not self._empty.issuperset(self._form.names[self._form.most_fields :]):
+            raise Unplain  # a row with a value too many
+        full = said(below)
         self._n_rows += full.height
         return full
 
     def _schema(self) -> dict[str, pl.DataType]:
         if self._n_rows == 0:
-            found = first_few(self._form.heading, shown=12)
+            found = first_few(self._form.names, shown=12)
             raise OrdersError(
                 f"{self._text.shown}: a heading but no rows below it. Found the columns {found}."
                 if self.long_lines.count == 0
@@ -178,12 +276,9 @@ class _Reading:
             lines += piece.count(b"\n")
 
     def _frames_by_hand(self) -> Iterator[pl.DataFrame]:
-        with self._text.lines() as lines:
-            for _ in range(self._form.lines):
-                next(lines, None)
-            yield from self._by_hand(lines, before=self._form.lines)
+        yield from self._by_hand(islice(self._text.lines(), self._form.lines, None), before=self._form.lines)
 
-    def _by_hand(self, lines: io.TextIOWrapper, *, before: int) -> Iterator[pl.DataFrame]:
+    def _by_hand(self, lines: Iterable[str], *, before: int) -> Iterator[pl.DataFrame]:
         on_long: Callable[[int, list[str]], None] = self._leave_out if self._set_aside else self._refuse
         return records(lines, self._form, shown=self._text.shown, before=before, on_long=on_long)
 
@@ -194,7 +289,7 @@ class _Reading:
         shown = first_few(fields)
         raise OrdersError(
             f"{self._text.shown}: line {number:,} has {len(fields)} columns where the heading has "
-            f"{len(self._form.heading)} ({shown}). Put values that contain the delimiter in quotation marks and try "
+            f"{self._form.most_fields} ({shown}). Put values that contain the delimiter in quotation marks and try "
             "again. Or leave such lines out with --on-bad-file set-aside.",
             withheld=shown,
         )
@@ -204,10 +299,13 @@ def _refuse_empty(shown: str) -> NoReturn:
     raise OrdersError(f"{shown}: the file is empty. Expected a heading line and one line per order.")
 
 
-def _first_lines(head: bytes, *, count: int = 20) -> list[str]:
-    lines = re.split(r"\r\n|\n|\r", head[: EDGE_BYTES // 4].decode("utf-8", errors="replace"))
-    whole = lines[:-1] if len(lines) > count else lines
-    return [line for line in whole if line.strip()][:count]
+def _line_ends(head: bytes) -> list[str]:
+    """Cut the beginning of a text into lines, each with its end."""
+    return re.split(r"(?<=\n)|(?<=\r)(?!\n)", head[: EDGE_BYTES // 4].decode("utf-8", errors="replace"))
+
+
+def _whole(lines: list[str]) -> list[str]:
+    return lines[:-1] if len(lines) > 20 else lines
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
@@ -228,24 +326,15 @@ def delimiter_of(lines: Sequence[str]) -> str:
     >>> delimiter_of(["customer;date", "7;2024-01-31"])
     ';'
     """
-    if not lines:
-        return ","
-    fields = {mark: len(next(csv.reader([lines[0]], delimiter=mark))) for mark in _DELIMITERS}
-    best = max(_DELIMITERS, key=lambda mark: fields[mark])
-    if fields[best] > 1:
-        return best
-    widths = {len(line.split()) for line in lines}
-    return " " if len(widths) == 1 and widths != {1} else ","
+    return dialect_of(lines).delimiter
 
 
-def _form(head: bytes, delimiter: str, skip: int, shown: str) -> Form:
-    lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", head.decode("utf-8", errors="replace"))
-    reader = csv.reader(iter(lines), delimiter=delimiter)
-    numbered = ((reader.line_num, record) for record in reader)
-    first = next(((end, record) for n, (end, record) in enumerate(numbered) if n >= skip and any(record)), (0, []))
-    end, heading = first
+def _form(lines: Sequence[str], dialect: Dialect, shown: str, *, swaps_quotes: bool) -> Form:
+    heading = dialect.heading
     if not heading:
         _refuse_empty(shown)
+    if len(heading) > _MOST_COLUMNS:
+        raise LayoutError(f"{shown}: {len(heading):,} columns, more than {_MOST_COLUMNS:,}: no table of orders.")
     if not any(letter.isalpha() for name in heading for letter in name):
         words = first_few(heading)
         raise LayoutError(
@@ -253,15 +342,15 @@ def _form(head: bytes, delimiter: str, skip: int, shown: str) -> Form:
             "Put a line with the columns' names above it, such as customer_id,order_date,amount.",
             withheld=words,
         )
-    start = len("".join(lines[:end]).encode("utf-8"))
-    return Form.of(heading, delimiter=delimiter, start=start, lines=end)
+    start = len("".join(lines[: dialect.lines]).encode("utf-8"))
+    return Form.of(dialect, start=start, swaps_quotes=swaps_quotes)
 
 
 def _refuse_cut_off(text: Text, survey: Survey, form: Form) -> None:
     if survey.quotes % 2:
         _refuse_open_quote(text, form.delimiter)
     last = _last_records(survey.tail, form.delimiter)
-    width = len(form.heading)
+    width = form.n_named
     if not last or len(last[-1]) >= width or survey.lines == 0:
         return
     if len(last) > 1 and len(last[-2]) < width:
@@ -276,40 +365,15 @@ def _refuse_cut_off(text: Text, survey: Survey, form: Form) -> None:
 
 
 def _last_records(tail: bytes, delimiter: str) -> list[list[str]]:
-    """Parse the last two records of a file whose quotation marks pair up.
-
-    Parameters
-    ----------
-    tail : bytes
-        The end of the file.
-    delimiter : str
-        Between fields.
-
-    Returns
-    -------
-    list of list of str
-        At most two records. Reading backwards, a record begins where the quotation marks since then pair up.
-    """
-    lines = tail.decode("utf-8", errors="replace").rstrip("\r\n").splitlines()
-    records: list[list[str]] = []
-    pending: list[str] = []
-    for line in reversed(lines):
-        pending.insert(0, line)
-        if "\n".join(pending).count('"') % 2 == 0:
-            records.insert(0, next(csv.reader(io.StringIO("\n".join(pending), newline=""), delimiter=delimiter), []))
-            pending = []
-        if len(records) == 2:
-            break
-    return records
+    """The last two records of a text."""
+    last = [fields for fields, _ in last_records(tail.rstrip(b"\r\n"), delimiter, count=2)]
+    return last[::-1]
 
 
 def _refuse_open_quote(text: Text, delimiter: str) -> None:
-    start, last = 1, [""]
-    before = 0
-    with text.lines() as lines:
-        reader = csv.reader(lines, delimiter=delimiter)
-        for record in reader:
-            start, before, last = before + 1, reader.line_num, record
+    start, before, last = 1, 0, [""]
+    for end, record in numbered_records(text.lines(), delimiter, shown=text.shown):
+        start, before, last = before + 1, end, record
     if any("\n" in field for field in last[-1:]) or _is_open(text, start, delimiter):
         raise OrdersError(
             f"{text.shown}: cut off in mid-line: line {start:,} opens a quotation mark that is never closed. "
@@ -318,11 +382,9 @@ def _refuse_open_quote(text: Text, delimiter: str) -> None:
 
 
 def _is_open(text: Text, start: int, delimiter: str) -> bool:
-    with text.lines() as lines:
-        rest = (line for number, line in enumerate(lines, start=1) if number >= start)
-        try:
-            for _ in csv.reader(rest, delimiter=delimiter, strict=True):
-                pass
-        except csv.Error as fault:
-            return "unexpected end of data" in str(fault)
+    try:
+        for _ in csv.reader(islice(text.lines(), start - 1, None), delimiter=delimiter, strict=True):
+            pass
+    except csv.Error as fault:
+        return "unexpected end of data" in str(fault)
     return False

@@ -1,7 +1,6 @@
 """Rows of delimited text, a few megabytes at a time: cut where a row ends, parsed, and blank lines left out."""
 
 import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,9 +11,11 @@ import polars as pl
 from repurchase.errors import OrdersError
 from repurchase.orders.parts import Stamp
 from repurchase.orders.textbytes import Text
+from repurchase.orders.textforms import Form, said
 
-__all__ = ["Form", "TextPart", "Unplain", "is_well_quoted", "pieces", "records", "said"]
+__all__ = ["TextPart", "Unplain", "is_well_quoted", "numbered_records", "pieces", "records"]
 
+LONGEST_FIELD = 1 << 24
 _LARGEST_PIECE = 1 << 26
 _RECORDS = 50_000
 _LINE_FEED, _RETURN, _QUOTE = b'\n\r"'
@@ -22,102 +23,6 @@ _LINE_FEED, _RETURN, _QUOTE = b'\n\r"'
 
 class Unplain(Exception):  # noqa: N818 - a finding, caught nearby
     """Quotation marks stand within values, so rows cannot be told apart by counting them."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """How the rows of a text are written.
-
-    Parameters
-    ----------
-    delimiter : str
-        Between fields.
-    heading : tuple of str
-        The columns' names as in the text.
-    names : tuple of str
-        The same, each once.
-    start : int
-        Bytes up to the end of the heading line.
-    lines : int
-        Lines up to there.
-    """
-
-    delimiter: str
-    heading: tuple[str, ...]
-    names: tuple[str, ...]
-    start: int
-    lines: int
-
-    @classmethod
-    def of(cls, heading: Sequence[str], *, delimiter: str, start: int, lines: int) -> "Form":
-        """Give columns of equal names different ones.
-
-        Parameters
-        ----------
-        heading : sequence of str
-            As in the text.
-        delimiter : str
-            Between fields.
-        start : int
-            Bytes up to the end of the heading line.
-        lines : int
-            Lines up to there.
-
-        Returns
-        -------
-        Form
-            With names that differ.
-        """
-        names = pl.read_csv(_line(heading, delimiter), separator=delimiter, infer_schema=False, glob=False).columns
-        return cls(delimiter, tuple(heading), tuple(names), start, lines)
-
-    def parse(self, piece: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Read whole rows.
-
-        Parameters
-        ----------
-        piece : bytes
-            UTF-8, from the beginning of a row to the end of one.
-        columns : sequence of str, optional
-            Those wanted; default all.
-
-        Returns
-        -------
-        DataFrame of str
-            Blank lines are rows without values.
-        """
-        head = _line(self.heading, self.delimiter)
-        rows = pl.read_csv(
-            head + piece,
-            separator=self.delimiter,
-            infer_schema=False,
-            columns=None if columns is None else list(columns),
-            glob=False,
-        )
-        return rows if columns is None else rows.select(columns)
-
-    def frame(self, fields: Sequence[Sequence[str]]) -> pl.DataFrame:
-        """Make a frame of rows that were taken apart by hand.
-
-        Parameters
-        ----------
-        fields : sequence of sequence of str
-            Rows, none longer than the heading.
-
-        Returns
-        -------
-        DataFrame of str
-            Empty fields are null, and so are those that a row lacks.
-        """
-        width = len(self.names)
-        whole = [[value or None for value in row] + [None] * (width - len(row)) for row in fields]
-        return pl.DataFrame(whole, schema=dict.fromkeys(self.names, pl.String), orient="row")
-
-
-def _line(heading: Sequence[str], delimiter: str) -> bytes:
-    out = io.StringIO(newline="")
-    csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(heading)
-    return out.getvalue().encode("utf-8")
 
 
 @dataclass(frozen=True)
@@ -136,8 +41,8 @@ class TextPart:
         The columns that are read, all text.
     n_rows : int
         Rows that say something.
-    has_quotes, has_blank_rows : bool
-        Whether quotation marks may hold line ends, and whether there are rows to leave out.
+    has_quotes, has_other_rows : bool
+        Whether quotation marks may hold line ends, and whether there are rows to leave out: blank ones or headings.
     """
 
     text: Text
@@ -146,7 +51,7 @@ class TextPart:
     schema: Mapping[str, pl.DataType]
     n_rows: int
     has_quotes: bool
-    has_blank_rows: bool
+    has_other_rows: bool
 
     def batches(self, columns: Sequence[str], *, n_rows: int) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - by bytes
         """Give the rows in order, some megabytes at a time, whatever ``n_rows`` is.
@@ -165,26 +70,10 @@ class TextPart:
         """
         self.stamp.require_unchanged()
         for piece in pieces(self.text.chunks(), self.form, has_quotes=self.has_quotes):
-            if self.has_blank_rows:
-                yield said(self.form.parse(piece)).select(columns)
+            if self.has_other_rows:
+                yield said(self.form.without_headings(self.form.parse(piece))).select(columns)
             else:
                 yield self.form.parse(piece, columns)
-
-
-def said(rows: pl.DataFrame) -> pl.DataFrame:
-    """Leave out rows without any value.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As parsed.
-
-    Returns
-    -------
-    DataFrame
-        Rows that say something.
-    """
-    return rows.filter(~pl.all_horizontal(pl.all().is_null()))
 
 
 def pieces(chunks: Iterator[bytes], form: Form, *, has_quotes: bool) -> Iterator[bytes]:
@@ -294,29 +183,57 @@ def records(
     ------
     DataFrame of str
         Rows that say something.
+    """
+    numbered = numbered_records(lines, form.delimiter, shown=shown, before=before)
+    while rows := list(islice(numbered, _RECORDS)):
+        fitting = []
+        for number, row in rows:
+            while len(row) > form.most_fields and not row[-1]:
+                row.pop()
+            if len(row) > form.most_fields:
+                on_long(number, row)
+            else:
+                fitting.append(row)
+        yield said(form.frame(fitting))
+
+
+def numbered_records(
+    lines: Iterable[str], delimiter: str, *, shown: str, before: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    """Take records apart, whatever the length of their fields up to a bound.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Each with its line end.
+    delimiter : str
+        Between fields.
+    shown : str
+        What messages call the file.
+    before : int
+        Lines above the first.
+
+    Yields
+    ------
+    number : int
+        The line on which the record ends.
+    record : list of str
+        Its fields.
 
     Raises
     ------
     OrdersError
-        If it cannot be taken apart.
+        If a field has no end.
     """
-    numbered = _numbered(lines, form.delimiter)
+    csv.field_size_limit(LONGEST_FIELD)
+    reader = csv.reader(lines, delimiter=delimiter)
+    end = 0
     try:
-        while rows := list(islice(numbered, _RECORDS)):
-            fitting = []
-            for number, row in rows:
-                if len(row) > len(form.names):
-                    on_long(before + number, row)
-                else:
-                    fitting.append(row)
-            yield said(form.frame(fitting))
+        for record in reader:
+            yield before + reader.line_num, record
+            end = reader.line_num
     except csv.Error as fault:
         raise OrdersError(
-            f"{shown}: not readable as delimited text ({fault}). Export it again as CSV.", withheld=str(fault)
+            f"{shown}: a field that begins in line {before + end + 1:,} is longer than {LONGEST_FIELD >> 20} million "
+            "characters: most likely a quotation mark there is never closed. Correct that line, or export it again."
         ) from fault
-
-
-def _numbered(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(lines, delimiter=delimiter)
-    for row in reader:
-        yield reader.line_num, row

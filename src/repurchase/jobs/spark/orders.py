@@ -13,7 +13,7 @@ from repurchase.errors import InputError, LayoutError, OrdersError, first_few
 from repurchase.jobs.spark.reading import AT, BLOCK, CORRUPT, FILE
 from repurchase.jobs.spark.session import translated
 from repurchase.orders.addresses import DatabaseSource, is_database
-from repurchase.orders.folders import readable_among
+from repurchase.orders.folders import SPARK_TABLES, readable_among
 from repurchase.orders.layouts import Layout, recognise
 from repurchase.orders.textfiles import DELIMITER_WORDS, delimiter_of
 from repurchase.settings import Settings
@@ -187,7 +187,7 @@ def _files(session: "SparkSession", source: str) -> tuple[tuple[StoredFile, ...]
         raise OrdersError(f"{source}: no file there. Check the address.")
     notes: list[str] = []
     if len(files) > 1:
-        names, notes = readable_among([file.path for file in files], where=source)
+        names, notes = readable_among([file.path for file in files], where=source, endings=SPARK_TABLES)
         files = [file for file in files if file.path in set(names)]
         if notes:
             raise OrdersError(

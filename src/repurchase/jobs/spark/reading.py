@@ -22,7 +22,7 @@ from repurchase.orders.layouts import Layout
 from repurchase.orders.policy import Rulings
 from repurchase.orders.spill import SAMPLED_PER_BATCH
 from repurchase.orders.survey import Forms, Survey
-from repurchase.orders.textrows import said
+from repurchase.orders.textforms import said
 from repurchase.orders.values import read_values
 from repurchase.settings import Settings
 

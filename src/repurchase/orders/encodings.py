@@ -1,0 +1,333 @@
+"""Which code page a text was written in, judged by its lines that are not ASCII.
+
+UTF-8 comes first, then the candidates that read the words best: letters of one language by how frequent they are, no
+signs within words, no capitals after small letters. What none of them reads is left to ``charset_normalizer``.
+"""
+
+import codecs
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+__all__ = ["SAMPLE_BYTES", "UTF_8", "Encoding", "agreed_encodings", "detect_encoding", "unicode_mark"]
+
+SAMPLE_BYTES = 1 << 16
+_LATIN = {  # letters outside ASCII by frequency
+    "Danish, Norwegian": "øåæéØÅÆöäü",
+    "Swedish, Finnish": "äöåéÅÄÖü",
+    "German": "üäößÜÄÖé",
+    "French": "éèàêçôîâûùëïœÉÀÈÇÊ",
+    "Spanish": "óíáéñúüÁÉÍÓÚÑçºª",
+    "Portuguese": "ãçáéíóêõúâôàÁÉÇÃÓ",
+    "Italian": "àèùòìéÈÀ",
+    "Dutch": "ëéïüöèê",
+}
+_ICELANDIC = {"Icelandic": "áðíéóöþúæýÞÁÍÓÖÆÐÚÝ"}
+_CENTRAL = {
+    "Polish": "łóżęąśćńźŁŚŻŹÓĆ",
+    "Czech": "áíéěčšřžýůúČŘŠŽňťóďĎŤŇÚÁ",
+    "Slovak": "áíéčšžýúľťňôóďäŠČŽĽĺŕ",
+    "Hungarian": "éáőöóüíúűÉÁÖÓÜÚŐŰÍ",
+    "Romanian": "ăîâşţșțŞŢȘȚÎÂĂ",
+    "Croatian, Slovene": "čšžćđČŠŽĆĐ",
+    "German": "üäößÜÄÖ",
+}
+_BALTIC = {
+    "Lithuanian": "ėšžųūįčęąŠŽČĖŪ",
+    "Latvian": "āīšēūļžņķčģĀŠĪĒĶŅĻŽČŪĢ",
+    "Estonian": "äõüöšžÕÄÜÖ",
+    "Polish": "łóżęąśćńźŁŚŻŹÓ",
+}
+_TURKISH = {"Turkish": "ıişüöçğİŞÜÖÇĞâî"}
+_CYRILLIC = {
+    "Russian": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё",
+    "Ukrainian": "оаниівтреслкдумпязьбгйчхцїжєшющґф",
+    "Bulgarian, Serbian": "аиоентрсвлкдпмзугябъчщхцшжйюфьјљњћђџ",
+}
+_GREEK = {"Greek": "αοιετσνηυρπκμλςωδγχθφβξζψάέήίόύώϊϋΐΰ"}
+_CASELESS = (_CYRILLIC, _GREEK)
+_PAGES: tuple[tuple[str, str, dict[str, str], float], ...] = (  # codec, name, languages, prior
+    ("cp1252", "Windows-1252 (Latin-1)", _LATIN, 0.0),
+    ("cp1252", "Windows-1252 (Latin-1)", _ICELANDIC, -4.0),
+    ("iso8859_15", "ISO-8859-15 (Latin-9)", _LATIN, -2.0),
+    ("cp1250", "Windows-1250 (Central European)", _CENTRAL, -1.5),
+    ("iso8859_2", "ISO-8859-2 (Central European)", _CENTRAL, -2.0),
+    ("cp1251", "Windows-1251 (Cyrillic)", _CYRILLIC, -1.0),
+    ("koi8_r", "KOI8-R (Cyrillic)", _CYRILLIC, -2.0),
+    ("koi8_u", "KOI8-U (Cyrillic)", _CYRILLIC, -4.0),
+    ("cp1253", "Windows-1253 (Greek)", _GREEK, -3.0),
+    ("iso8859_7", "ISO-8859-7 (Greek)", _GREEK, -4.0),
+    ("cp1254", "Windows-1254 (Turkish)", _TURKISH, -1.5),
+    ("cp1257", "Windows-1257 (Baltic)", _BALTIC, -3.0),
+    ("iso8859_13", "ISO-8859-13 (Baltic)", _BALTIC, -4.0),
+    ("iso8859_5", "ISO-8859-5 (Cyrillic)", _CYRILLIC, -6.0),
+    ("cp850", "DOS code page 850", _LATIN, -6.0),
+    ("cp852", "DOS code page 852", _CENTRAL, -8.0),
+    ("cp866", "DOS code page 866", _CYRILLIC, -5.0),
+)
+_JAPANESE = (
+    "顧客注文番号日付時間金額合計数量単価格商品名会員支払方法状態都道府県市区町村"
+    "田中山本佐藤鈴木高橋小川林井上伊加東京阪"
+)
+_SIMPLIFIED = (
+    "客户订单编号日期时间金额数量价格商品名称付款支状态会员姓产类别总收货人地址电"
+    "话省市区张王李刘陈杨赵黄周吴徐孙伟芳敏静丽强磊"
+)
+_TRADITIONAL = (
+    "客戶訂單編號日期時間金額數量價格商品名稱付款支狀態會員姓產類別總收貨人地址電話縣市區張王李劉陳林黃楊吳蔡鄭大文明"
+)
+_KOREAN = (
+    "고객번호주문일자시간금액수량단가격상품명회원결제상태총합계이메구매날짜배송주소전화김박최정강조윤장임한서울시구동"
+)
+_EAST_ASIAN = (
+    ("cp932", "Shift-JIS (Japanese)", _JAPANESE),
+    ("euc_jp", "EUC-JP (Japanese)", _JAPANESE),
+    ("gb18030", "GBK (Chinese)", _SIMPLIFIED),
+    ("big5hkscs", "Big5 (Chinese)", _TRADITIONAL),
+    ("cp949", "EUC-KR (Korean)", _KOREAN),
+)
+_NAMES = {page[0]: page[1] for page in _PAGES} | {page[0]: page[1] for page in _EAST_ASIAN}
+_FOREIGN, _SIGN, _SIGN_IN_WORD, _HARMLESS_SIGN, _CASE_BREAK = -7.0, -9.0, -7.0, -4.0, -8.0
+_TOO_MANY_ACCENTS, _COMMON_CHARACTER, _CHARACTER, _RARE_CHARACTER = -5.0, -4.0, -7.0, -14.0
+_HARMLESS = frozenset("€£¥§°©®™«»“”„‘’‚–—…·•´¨¿¡№ªº²³½¼¾×±\u00a0\u00ad")
+_COMMON_RANGES = {  # first and last leading byte of the frequent characters, and the least second byte
+    "cp932": (0x88, 0x98, 0x40),
+    "euc_jp": (0xB0, 0xCF, 0xA1),
+    "gb18030": (0xB0, 0xD7, 0xA1),
+    "big5hkscs": (0xA4, 0xC6, 0x40),
+    "cp949": (0xB0, 0xC8, 0xA1),
+}
+_CLEAR = 6.0
+_MARKS = (
+    ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32", "UTF-32"),
+    ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16", "UTF-16"),
+)
+_ZEROS = (  # codec, which of four bytes are never zero, which often
+    ("utf-32-le", (0,), (2, 3)),
+    ("utf-32-be", (3,), (0, 1)),
+    ("utf-16-le", (0, 2), (1, 3)),
+    ("utf-16-be", (1, 3), (0, 2)),
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a text is encoded.
+
+    Parameters
+    ----------
+    codec : str, optional
+        Python's name of it; none where it is UTF-8.
+    name : str
+        What messages call it.
+    others : tuple of str
+        Code pages that read it nearly as well, and differently.
+    is_mostly_utf8 : bool
+        Whether ``codec`` is for those lines only that are not UTF-8.
+    """
+
+    codec: str | None = None
+    name: str = "UTF-8"
+    others: tuple[str, ...] = ()
+    is_mostly_utf8: bool = False
+
+    @property
+    def also(self) -> str:
+        """Names of the code pages that read the text nearly as well."""
+        return " or ".join(_NAMES.get(codec, codec) for codec in self.others[:2])
+
+
+UTF_8 = Encoding()
+
+
+def unicode_mark(head: bytes) -> Encoding | None:
+    """Recognise UTF-16 and UTF-32 by their mark, or by where they have zeros.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of a text.
+
+    Returns
+    -------
+    Encoding or None
+        None where it is neither.
+    """
+    for marks, codec, name in _MARKS:
+        if head.startswith(marks):
+            return Encoding(codec, name)
+    sample = head[: len(head) // 4 * 4][:8000]
+    if len(sample) < 8 or 0 not in sample:
+        return None
+    zeros = [sample[n::4].count(0) / len(sample) * 4 for n in range(4)]
+    found = next((codec for codec, low, high in _ZEROS if _has_zeros(zeros, low, high)), None)
+    return None if found is None else Encoding(found, found[:6].upper())
+
+
+def _has_zeros(zeros: Sequence[float], low: Sequence[int], high: Sequence[int]) -> bool:
+    """Whether the high bytes of characters are often zero, the low ones never."""
+    return min(zeros[n] for n in high) > 0.15 and max(zeros[n] for n in low) < 0.02
+
+
+def detect_encoding(lines: Iterable[bytes], *, preferred: Sequence[str] = ()) -> Encoding:
+    """Decide how lines that are not ASCII were encoded.
+
+    Parameters
+    ----------
+    lines : iterable of bytes
+        Some of the lines of one text that are not ASCII.
+    preferred : sequence of str
+        Codecs of other files of the same log; one of them wins where the lines leave it open.
+
+    Returns
+    -------
+    Encoding
+        The likeliest.
+
+    Examples
+    --------
+    >>> detect_encoding(["Клиент;Заказ;Сумма".encode("cp1251")]).name
+    'Windows-1251 (Cyrillic)'
+    """
+    sample = list(dict.fromkeys(lines))
+    as_utf8 = sum(_decodes(line, "utf-8") for line in sample)
+    rest = [line for line in sample if not _decodes(line, "utf-8")]
+    if not rest:
+        return UTF_8
+    found = _best_page(rest, preferred)
+    if as_utf8 >= 3 and as_utf8 >= len(rest):
+        return Encoding(found.codec, f"UTF-8, with lines in {found.name}", (), is_mostly_utf8=True)
+    return found
+
+
+def agreed_encodings(found: Iterable[Encoding]) -> tuple[str, ...]:
+    """Name the code pages of the files of a log that show theirs, the most frequent first.
+
+    Parameters
+    ----------
+    found : iterable of Encoding
+        Those of all files.
+
+    Returns
+    -------
+    tuple of str
+        Codecs.
+    """
+    clear = Counter(one.codec for one in found if one.codec is not None and not one.others)
+    return tuple(codec for codec, _ in clear.most_common())
+
+
+def _best_page(lines: Sequence[bytes], preferred: Sequence[str]) -> Encoding:
+    scores = _scores(b"\n".join(lines))
+    if not scores:
+        return _guess(b"\n".join(lines))
+    texts = {codec: b"\n".join(lines).decode(codec) for codec in scores}
+    best = max(scores, key=lambda codec: scores[codec])
+    near = [codec for codec in scores if scores[codec] > scores[best] - _CLEAR and texts[codec] != texts[best]]
+    agreed = next((codec for codec in preferred if codec in near or texts.get(codec) == texts[best]), None)
+    if agreed is not None:
+        return Encoding(agreed, _NAMES[agreed])
+    distinct = {texts[codec]: codec for codec in sorted(near, key=lambda codec: scores[codec])}
+    return Encoding(best, _NAMES[best], tuple(sorted(distinct.values(), key=lambda codec: -scores[codec])))
+
+
+def _scores(sample: bytes) -> dict[str, float]:
+    """Log likelihood of each code page that can decode the sample."""
+    scores: dict[str, float] = {}
+    for codec, _, languages, prior in _PAGES:
+        text = _decoded(sample, codec)
+        if text is not None:
+            fits = max(_fit(_words(text), letters, languages in _CASELESS) for letters in languages.values())
+            scores[codec] = max(scores.get(codec, -math.inf), prior + _fit_signs(text) + fits)
+    for codec, _, common in _EAST_ASIAN:
+        text = _decoded(sample, codec)
+        if text is not None:
+            scores[codec] = _fit_east_asian(text, codec, common) - 1.0
+    return scores
+
+
+def _decoded(sample: bytes, codec: str) -> str | None:
+    try:
+        text = sample.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    return None if any("\x7f" <= sign <= "\x9f" or "\ue000" <= sign <= "\uf8ff" for sign in text) else text
+
+
+def _decodes(line: bytes, codec: str) -> bool:
+    try:
+        line.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()}
+
+
+def _fit_signs(text: str) -> float:
+    total = 0.0
+    for around in set(re.findall(r"(?=(.?[^\w\x00-\x7f].?))", text)):
+        at = 1 if around[0] <= "\x7f" or around[0].isalpha() else 0
+        sign = around[at : at + 1] or around[0]
+        within = sum(letter.isalpha() for letter in around if letter != sign)
+        total += _SIGN if sign not in _HARMLESS else _SIGN_IN_WORD if within else _HARMLESS_SIGN
+    return total
+
+
+@cache
+def _weights(letters: str, *, caseless: bool) -> dict[str, float]:
+    total = sum(1 / (rank + 2) for rank in range(len(letters)))
+    weights = {letter: math.log(1 / (rank + 2) / total) for rank, letter in enumerate(letters)}
+    capitals = {letter.upper(): weight - 0.5 for letter, weight in weights.items()}
+    return capitals | weights if caseless else weights
+
+
+def _fit(words: Iterable[str], letters: str, caseless: bool) -> float:
+    weights = _weights(letters, caseless=caseless)
+    total = 0.0
+    for word in words:
+        accented = [letter for letter in word if letter > "\x7f"]
+        spelled = map(str.lower, accented) if caseless and word.isupper() else accented
+        total += sum(weights.get(letter, _FOREIGN) for letter in spelled)
+        breaks = sum(a.islower() and b.isupper() and not b.isascii() for a, b in pairwise(word))
+        is_mixed = caseless and len(accented) < len(word)
+        total += _CASE_BREAK * (breaks + is_mixed)
+        if not caseless and len(accented) > 0.6 * len(word) and len(word) > 1:
+            total += _TOO_MANY_ACCENTS
+    return total
+
+
+def _fit_east_asian(text: str, codec: str, common: str) -> float:
+    signs = [sign for word in set(re.findall(r"[^\x00-\x7f]+", text)) for sign in word]
+    mixed = re.findall(r"[a-z][^\x00-\x7f]|[^\x00-\x7f][a-z]", text)
+    weights = (_COMMON_CHARACTER if sign in common else _weight_east_asian(sign, codec) for sign in signs)
+    return sum(weights) + _CASE_BREAK * len(mixed)
+
+
+@cache
+def _weight_east_asian(sign: str, codec: str) -> float:
+    raw = sign.encode(codec)
+    lead = raw[0]
+    if "\u3000" <= sign <= "\u303f" or "\uff01" <= sign <= "\uff5e":
+        return _CHARACTER
+    if len(raw) != 2:
+        return _RARE_CHARACTER
+    if codec in {"cp932", "euc_jp"} and "\u3040" <= sign <= "\u30ff":
+        return -4.5
+    first, last, trail = _COMMON_RANGES[codec]
+    return _CHARACTER if first <= lead <= last and raw[1] >= trail else _RARE_CHARACTER
+
+
+def _guess(sample: bytes) -> Encoding:
+    from charset_normalizer import from_bytes
+
+    match = from_bytes(sample).best()
+    if match is None:
+        return Encoding("latin-1", "Latin-1")
+    return Encoding(match.encoding, match.encoding, ("latin-1",))

@@ -1,0 +1,277 @@
+"""Spreadsheets as tables: the one sheet with orders, its heading, and columns of numbers, dates or text."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from repurchase.errors import OrdersError, first_few
+from repurchase.orders.archives import require_bounded
+from repurchase.orders.dialects import Dialect, locate_table, preamble_note
+from repurchase.orders.footers import Footer, count_footers, footer_note
+from repurchase.orders.parts import Part, Spool
+from repurchase.orders.textforms import Form
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet, CalamineWorkbook
+
+__all__ = ["is_spreadsheet", "open_spreadsheet"]
+
+Cell = int | float | str | bool | time | date | datetime | timedelta
+
+_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_MOST_BYTES = 1 << 31
+_HEAD_ROWS, _TAIL_ROWS, _ROWS = 300, 40, 20_000
+_LARGEST_WHOLE = 2**63
+_DECIMAL_COMMA = re.compile(r"^\D*\d[\d.\s]*,\d{1,2}\D*$")
+_DATE = re.compile(r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{2,4}\b")
+_KEPT = {int: pl.Int64(), float: pl.Float64(), date: pl.Date(), datetime: pl.Datetime("us")}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The table of one sheet."""
+
+    sheet: "CalamineSheet"
+    dialect: Dialect
+    n_rows: int
+    footer: Footer
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return Form.of(self.dialect, start=0, swaps_quotes=False).names
+
+    def rows(self) -> Iterator[list[Cell]]:
+        """The rows below the heading, without blank ones and repeated headings."""
+        heading = self.dialect.heading
+        for row in islice(self.sheet.iter_rows(), self.dialect.lines, self.dialect.lines + self.n_rows):
+            shown = [_shown(cell) for cell in row]
+            if any(shown) and tuple(shown) != heading:
+                yield row
+
+    def has_dates(self) -> bool:
+        """Whether a cell of the first rows is a date."""
+        cells = (cell for row in islice(self.rows(), _HEAD_ROWS) for cell in row)
+        return any(isinstance(cell, date) or (isinstance(cell, str) and _DATE.match(cell)) for cell in cells)
+
+
+def is_spreadsheet(path: Path) -> bool:
+    """Say whether a file may be a spreadsheet, by its first bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        True of any zip archive.
+    """
+    with path.open("rb") as file:
+        return file.read(4) in _MARKS
+
+
+def open_spreadsheet(
+    path: Path, *, shown: str, spool: Path, wanted: Sequence[str] = ()
+) -> tuple[Part, tuple[str, ...]]:
+    """Open the table in a spreadsheet.
+
+    Parameters
+    ----------
+    path : Path
+        An Excel (.xlsx, .xlsm, .xls) or OpenDocument (.ods) file.
+    shown : str
+        What messages call it.
+    spool : Path
+        Folder for the rows.
+    wanted : sequence of str
+        Columns that the caller named; where several sheets hold tables, it is one with all of them, and with dates.
+
+    Returns
+    -------
+    part : Part
+        Columns of whole numbers, numbers or dates where all cells are such, and text else.
+    notes : tuple of str
+        What was left out.
+
+    Raises
+    ------
+    OrdersError
+        If it is damaged, needs a password, or does not hold exactly one table of orders.
+    """
+    with path.open("rb") as file:
+        is_zipped = file.read(2) == b"PK"
+    if is_zipped:
+        require_bounded(path, shown=shown, most_bytes=_MOST_BYTES)
+    table, notes = _one_table(_workbook(path, shown), shown, wanted)
+    name = Path(shown).name
+    columns = _Columns(table)
+    if not columns.n_rows:
+        found = first_few(table.dialect.heading, shown=12)
+        raise OrdersError(f"{shown}: a heading but no rows below it. Found the columns {found}.")
+    spooled = Spool(spool, shown=shown)
+    for frame in columns.frames():
+        spooled.add(frame)
+    return spooled.part(), (*notes, *columns.notes(name))
+
+
+class _Columns:
+    """What kinds of cells the columns of a table hold, and the table as frames."""
+
+    def __init__(self, table: _Table) -> None:
+        self._table, self._names = table, table.names
+        self._kinds: list[set[type]] = [set() for _ in self._names]
+        self._has_comma = [False] * len(self._names)
+        self.n_rows = 0
+        for row in table.rows():
+            self.n_rows += 1
+            for n, cell in enumerate(row[: len(self._names)]):
+                if cell != "":
+                    self._kinds[n].add(_kind(cell))
+                    if isinstance(cell, str) and not self._has_comma[n]:
+                        self._has_comma[n] = bool(_DECIMAL_COMMA.match(cell))
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        named = zip(self._names, self._table.dialect.heading, self._kinds, strict=False)
+        return {name: _type(kinds) for name, heading, kinds in named if heading.strip() or kinds}
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        rows, schema = self._table.rows(), self.schema
+        while block := list(islice(rows, _ROWS)):
+            columns = dict(zip(self._names, zip(*block, strict=False), strict=False))
+            yield pl.DataFrame(
+                {
+                    name: pl.Series(name, self._values(columns[name], n, schema[name]), dtype=schema[name])
+                    for n, name in enumerate(self._names)
+                    if name in schema
+                }
+            )
+
+    def _values(self, cells: Sequence[Cell], n: int, kind: pl.DataType) -> list[object]:
+        if kind == pl.String():
+            mark = "," if self._has_comma[n] else "."
+            return [_shown(cell, mark) or None for cell in cells]
+        cast = int if kind == pl.Int64() else float if kind == pl.Float64() else _moment if kind != pl.Date() else None
+        return [None if cell == "" else cast(cell) if cast else cell for cell in cells]  # type: ignore[arg-type]
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        mixed = [
+            column
+            for column, kinds in zip(self._names, self._kinds, strict=True)
+            if str in kinds and kinds & {date, datetime}
+        ]
+        words = "check that days and months were not swapped"
+        warning = (f"{name}: dates and text are mixed in {first_few(mixed)}: {words}.",) if mixed else ()
+        return (*preamble_note(name, self._table.dialect), *footer_note(name, self._table.footer), *warning)
+
+
+def _workbook(path: Path, shown: str) -> "CalamineWorkbook":
+    from python_calamine import CalamineError, PasswordError, load_workbook
+
+    try:
+        return load_workbook(path)
+    except PasswordError as fault:
+        raise OrdersError(f"{shown}: the spreadsheet needs a password. Save it without one and try again.") from fault
+    except CalamineError as fault:
+        raise OrdersError(
+            f"{shown}: named or made like a spreadsheet, but not readable as one ({fault}). "
+            "Save it again as Excel workbook or CSV."
+        ) from fault
+
+
+def _one_table(workbook: "CalamineWorkbook", shown: str, wanted: Sequence[str]) -> tuple[_Table, tuple[str, ...]]:
+    tables = _tables(workbook, shown)
+    if not tables:
+        raise OrdersError(f"{shown}: no sheet holds a table. Expected a heading and one row per order.")
+    fitting = [name for name, table in tables.items() if set(wanted) <= set(table.dialect.heading)]
+    dated = [name for name in fitting if tables[name].has_dates()]
+    names = [*tables] if len(tables) == 1 else dated or fitting or [*tables]
+    if len(names) > 1:
+        raise OrdersError(
+            f"{shown}: {len(names)} sheets could hold the orders: {first_few(names)}. "
+            "Keep the one with the orders in the file, or save each as a CSV file into one folder."
+        )
+    others = [name for name in tables if name not in names]
+    notes = (f"{Path(shown).name}: read from the sheet '{names[0]}', not from {first_few(others)}.",) if others else ()
+    return tables[names[0]], notes
+
+
+def _tables(workbook: "CalamineWorkbook", shown: str) -> dict[str, _Table]:
+    from python_calamine import CalamineError, SheetTypeEnum, SheetVisibleEnum
+
+    tables: dict[str, _Table] = {}
+    rest: dict[str, _Table] = {}
+    for found in workbook.sheets_metadata:
+        if found.typ != SheetTypeEnum.WorkSheet or found.visible != SheetVisibleEnum.Visible:
+            continue
+        try:
+            sheet = workbook.get_sheet_by_name(found.name)
+        except CalamineError as fault:
+            raise OrdersError(f"{shown}: the sheet '{found.name}' is damaged ({fault}). Save it again.") from fault
+        fits, table = _table(sheet)
+        if table is not None:
+            (tables if fits else rest)[found.name] = table
+    return tables or rest
+
+
+def _table(sheet: "CalamineSheet") -> tuple[bool, _Table | None]:
+    head = [(n, _cut(row)) for n, row in enumerate(islice(sheet.iter_rows(), _HEAD_ROWS), start=1)]
+    width = max((len(row) for _, row in head), default=0)
+    padded = [(n, [*row, *[""] * (width - len(row))]) for n, row in head if row]
+    fits, dialect = locate_table(padded)
+    if not dialect.heading:
+        return False, None
+    last = islice(sheet.iter_rows(), max(sheet.height - _TAIL_ROWS, dialect.lines), None)
+    rows = [[_shown(cell) for cell in row] for row in last]
+    cut = count_footers(rows[::-1])
+    below = (" ".join(filter(None, row)) for row in rows[len(rows) - cut :] if any(row))
+    return fits, _Table(sheet, dialect, sheet.height - dialect.lines - cut, Footer(0, tuple(below)))
+
+
+def _cut(row: Sequence[Cell]) -> list[str]:
+    fields = [_shown(cell) for cell in row]
+    while fields and not fields[-1].strip():
+        fields.pop()
+    return fields
+
+
+def _kind(cell: Cell) -> type:
+    if isinstance(cell, bool):
+        return bool
+    if isinstance(cell, int | float):
+        return int if float(cell).is_integer() and abs(cell) < _LARGEST_WHOLE else float
+    return type(cell)
+
+
+def _type(kinds: set[type]) -> pl.DataType:
+    if kinds == {int, float}:
+        return pl.Float64()
+    if kinds == {date, datetime}:
+        return pl.Datetime("us")
+    return _KEPT.get(next(iter(kinds)), pl.String()) if len(kinds) == 1 else pl.String()
+
+
+def _moment(cell: date) -> datetime:
+    return cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001
+
+
+def _shown(cell: Cell, mark: str = ".") -> str:
+    """A cell as text: whole numbers without a point, none with an exponent, dates as in ISO 8601."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, datetime):
+        return cell.isoformat(sep=" ")
+    if isinstance(cell, int | float):
+        whole = float(cell).is_integer()
+        return str(int(cell)) if whole else format(Decimal(repr(cell)), "f").replace(".", mark)
+    return cell.isoformat() if isinstance(cell, date | time) else str(cell)
