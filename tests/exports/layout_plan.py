@@ -212,7 +212,11 @@ def _sound_customers(plan: Plan) -> Plan:
         plan = replace(plan, guest=None)
     if not (has_id and has_email):
         plan = replace(plan, guests_have_email=False, sparse_emails=False)
-    return plan
+    if plan.guest is None:
+        plan = replace(plan, guests_have_email=False)
+    # A named column is what it is: e-mails are named for guests, ids where some e-mails are missing.
+    names_customer = plan.settings in {"ids", "all"}
+    return replace(plan, sparse_emails=plan.sparse_emails and not (plan.guests_have_email and names_customer))
 
 
 def _sound_ids(plan: Plan) -> Plan:

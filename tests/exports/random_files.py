@@ -149,7 +149,7 @@ def _odd_id(text: str, oddity: str, rng: random.Random) -> str:
         return rng.choice((text, text.upper(), text.capitalize()))
     if oddity == "id-decimals" and _is_number(text):
         return f"{text}.0"
-    if oddity == "apostrophe-ids" and "@" not in text:
+    if oddity == "apostrophe-ids" and "@" not in text and any(sign.isdigit() for sign in text):
         return f"'{text}"
     return f"{int(text):.2E}" if oddity == "damaged-ids" and len(text) == 13 and _is_number(text) else text
 

@@ -132,10 +132,8 @@ def _settings(plan: Plan, headings: Mapping[str, str], written: Sequence[Written
         return {"date_order": "month_first" if month_first else "day_first"}
     if plan.settings == "none":
         return {}
-    customer = "email" if "customer_id" not in headings or (plan.guest and not plan.sparse_emails) else "customer_id"
-    roles = {"customer_id": customer, "order_id": "order_id", "order_date": "date"}
-    if customer == "email" and not plan.guests_have_email and plan.guest:
-        roles["customer_id"] = "customer_id"
+    by_email = "customer_id" not in headings or plan.guests_have_email
+    roles = {"customer_id": "email" if by_email else "customer_id", "order_id": "order_id", "order_date": "date"}
     if plan.settings == "all":
         roles |= _money_settings(plan)
         roles |= {role: role for role in ("refunded", "status")}
