@@ -99,6 +99,15 @@ def test_a_customer_called_total_stays(tmp_path: Path) -> None:
     assert not any("below" in note for note in file.notes)
 
 
+@pytest.mark.parametrize("product", ["Total body lotion", "#12 screw", "2 rows of beads", "Summe"])
+def test_further_lines_of_an_order_are_no_footers(tmp_path: Path, product: str) -> None:
+    """Where order fields stand on the first line of an order only, rows with gaps are usual."""
+    lines = [f"k{n};{n};2024-01-0{n % 9 + 1};soap;1.00\n;;;{product};2.00\n" for n in range(9)]
+    file, rows = opened(tmp_path, "customer;order;day;product;price\n" + "".join(lines))
+    assert rows.height == 18
+    assert not any("below" in note for note in file.notes)
+
+
 @pytest.mark.parametrize("rest", ["k1;20", "k1", "k1;2000;2024-0"])
 def test_a_file_cut_off_is_no_file_with_a_footer(tmp_path: Path, rest: str) -> None:
     assert "cut off in line 62" in refusal(tmp_path, table(";") + rest)

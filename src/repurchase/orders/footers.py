@@ -16,8 +16,10 @@ _TOTAL_WORDS = re.compile(
     r"|yhteensä|итого|всего|сумма|σύνολο)(?!\w)|^\W*(合計|小計|総計|总计|合计|小计|總計|合計|합계|총계)",
     re.IGNORECASE,
 )
+_WORDS = re.compile(r"[^\W\d_]{4}")
+_MOST_LINES = 5
 _REMARK = re.compile(
-    r"^(#|--|\*\*|//|\(?\d[\d.,]*\s+(rows?|records?|lines?|orders?|zeilen?|lignes?|filas?|строк)\b)", re.IGNORECASE
+    r"^(#\s|--|\*\*|//|\(?\d[\d.,]*\s+(rows?|records?|lines?|orders?|zeilen?|lignes?|filas?|строк)\b)", re.IGNORECASE
 )
 
 
@@ -80,13 +82,18 @@ def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
     if not whole:
         return 0
     always = set.intersection(*(_filled(fields) for fields in whole))
+    gaps = [fields for fields in rows if _filled(fields) and always - _filled(fields)]
+    if len(gaps) > _MOST_LINES:  # rows with gaps are usual here, such as further lines of an order
+        return 0
     n_blank = sum(not _filled(fields) for fields in rows)
+    has_words = any(" " in fields[0].strip() for fields in whole)
     cut = 0
     for at, fields in enumerate(rows):
         if not _filled(fields):
             continue
         apart = at + 1 < len(rows) and not _filled(rows[at + 1]) and n_blank <= 3
-        if not _is_footer(fields, always, whole, apart=apart, ends=at > 0 or ends):
+        is_sentence = not has_words and (at > 0 or ends)
+        if not _is_footer(fields, always, apart=apart, is_sentence=is_sentence):
             break
         cut = at + 1
     return cut
@@ -151,19 +158,19 @@ def footer_note(name: str, footer: Footer) -> tuple[str, ...]:
     return (f"{name}: {count} {lines} below the table left out, no orders: {first_few(footer.records, shown=3)}.",)
 
 
-def _is_footer(
-    fields: Sequence[str], always: set[int], rows: Sequence[Sequence[str]], *, apart: bool, ends: bool
-) -> bool:
+def _is_footer(fields: Sequence[str], always: set[int], *, apart: bool, is_sentence: bool) -> bool:
+    """Whether a row without a value that every row has is a total, a remark, or stands apart."""
     filled = _filled(fields)
     if not always - filled:
         return False
     values = [fields[n].strip() for n in sorted(filled)]
-    if any(_TOTAL_WORDS.match(value) for value in values[:2]) or _REMARK.match(values[0]):
+    if _TOTAL_WORDS.match(values[0]):
+        return not any(_WORDS.search(value) for value in values[1:])
+    if len(values) == 1 and _REMARK.match(values[0]):
         return True
     if apart and len(filled) <= max(2, len(always) // 3):
         return True
-    first_column_has_words = any(" " in row[0].strip() for row in rows if row)
-    return len(filled) == 1 and ends and len(values[0].split()) > 1 and not first_column_has_words
+    return len(values) == 1 and is_sentence and " " in values[0]
 
 
 def _filled(fields: Sequence[str]) -> set[int]:
