@@ -90,10 +90,8 @@ def _recognised(path: Path, kind: OutputKind) -> bool:
         return kind.recognises(path)
     except InputError:
         raise
-    except FileNotFoundError:
-        return True  # gone in the meantime
-    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError):
-        return False
+    except (OSError, ValueError, RecursionError, zlib.error, pl.exceptions.PolarsError):
+        return not os.path.lexists(path)  # gone in the meantime
 
 
 def require_outside_registry(path: Path, *, home: Path | None = None) -> None:
