@@ -43,8 +43,8 @@ def _tables(tried: Sequence[Tried]) -> str:
             "",
             "## By kind (refused: of exports that leave nothing open)",
             "",
-            "| kind | tried | right | refused | wrong | failed % |",
-            "|---|--:|--:|--:|--:|--:|",
+            "| kind | tried | right | refused | wrong | failed % | first seed |",
+            "|---|--:|--:|--:|--:|--:|--:|",
             *_rows_by_trait(tried),
             "",
             "## What is wrong",
@@ -71,9 +71,12 @@ def _rows_by_trait(tried: Sequence[Tried]) -> list[str]:
         of_kind = [one for one in tried if trait in one.traits]
         right = sum(one.outcome == "right" for one in of_kind)
         wrong = sum(one.outcome == "wrong" for one in of_kind)
-        refused = sum(one.outcome == "refused" and not one.is_ambiguous for one in of_kind)
-        failed = 100 * (wrong + refused) / len(of_kind)
-        rows.append((failed, f"| {trait} | {len(of_kind)} | {right} | {refused} | {wrong} | {failed:.0f} |"))
+        failed = [
+            one for one in of_kind if one.outcome == "wrong" or (one.outcome == "refused" and not one.is_ambiguous)
+        ]
+        share = 100 * len(failed) / len(of_kind)
+        counts = f"{len(of_kind)} | {right} | {len(failed) - wrong} | {wrong} | {share:.0f}"
+        rows.append((share, f"| {trait} | {counts} | {failed[0].seed if failed else ''} |"))
     return [row for _, row in sorted(rows, key=lambda pair: (-pair[0], pair[1]))]
 
 
