@@ -11,15 +11,16 @@ The order of reasons (a row that shows several faults counts under the first):
     only (Shopify): two equal lines are then two lines of one order. Nor where a log has neither order ids nor times
     of day (CDNOW): two equal purchases on a day cannot be told from one row written twice.
 7.  ``repeated_order`` - where 6 does not apply: an order whose total appears again (overlapping exports)
-8.  ``cancelled_order`` - the order's status or cancellation date says that no sale came about
-9.  ``zero_total`` - an order whose lines are all worth zero; a free line of a paying order stays
+8.  ``not_an_order`` - the record's type says that it is a payout, a fee or a transfer
+9.  ``cancelled_order`` - the order's status, cancellation date or flags say that no sale came about
+10. ``zero_total`` - an order whose lines are all worth zero; a free line of a paying order stays
 
 These are set aside. The following stay among the orders as negative money (or are set aside, by ``settings.returns``,
 and always where the log has no money that could be netted):
 
-10. ``cancellation`` - an order id that says so (UCI: ``C...``)
-11. ``return`` - a negative amount or quantity
-12. ``refunded_in_full`` - an order of which no money was kept (refunds that stand on the order, without a date of
+11. ``cancellation`` - an order id that says so (UCI: ``C...``)
+12. ``return`` - a negative amount or quantity
+13. ``refunded_in_full`` - an order of which no money was kept (refunds that stand on the order, without a date of
     their own); its lines carry no money and make no purchase day
 
 Lines that are not goods (postage, manual corrections, discounts) are money the customer paid or got back: they stay.
@@ -34,7 +35,8 @@ import polars as pl
 from repurchase.errors import OrdersError, first_few
 from repurchase.orders.accounts import CleaningReport, Reason
 from repurchase.orders.dates import LATEST_ZONE
-from repurchase.orders.layouts import Layout, recognise
+from repurchase.orders.interpretation import interpret
+from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.orders.policy import NETTED, Rulings, judge, rulings
 from repurchase.orders.returns import sale_dates
 from repurchase.orders.sources import RawOrders
@@ -178,6 +180,7 @@ def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulin
     Judged
         For each customer the same as if the whole log had been cleaned at once.
     """
+    raw = raw.drop(FILE_COLUMN, strict=False)
     rows = judge(raw, reading, layout, ruled, settings=settings)
     rows = rows.with_columns(_treatment(settings, ruled.has_amounts))
     tally = Tally.of(rows, raw, layout, ruled)
@@ -231,7 +234,7 @@ def _as_raw(frame: Frame, settings: Settings) -> RawOrders:
     rows = as_polars(frame)
     if rows.is_empty():
         raise OrdersError(f"orders: no rows. Found the columns {first_few(rows.columns, shown=12)}.")
-    layout = recognise(rows.columns, told=settings.columns)
+    layout = interpret(rows, named=settings.columns)
     return RawOrders(rows=rows, layout=layout, files=(), digest="", notes=layout.notes)
 
 

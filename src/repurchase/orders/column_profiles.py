@@ -6,10 +6,11 @@ from functools import cached_property
 
 import polars as pl
 
-from repurchase.orders.amounts import NumberEvidence, read_numbers
+from repurchase.orders.amounts import NumberEvidence, NumberForm, read_numbers
 from repurchase.orders.dates import read_dates
 from repurchase.orders.ids import clean_ids
-from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_type
+from repurchase.orders.layouts import FILE_COLUMN
+from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types
 from repurchase.orders.vocabulary import ColumnName, fold, parse_name
 
 from repurchase.errors import InputError
@@ -33,10 +34,13 @@ class ColumnProfile:
         Its name, taken apart.
     values : Series
         As the export has them.
+    files : Series of int, optional
+        The file of each row, where there are several: each writes its numbers and dates in its own way.
     """
 
     name: ColumnName
     values: pl.Series
+    files: pl.Series | None = None
 
     @property
     def text(self) -> str:
@@ -78,12 +82,12 @@ class ColumnProfile:
             return nothing
         if self.values.dtype != pl.String:
             return read_numbers(self.values)[0]
-        evidence = NumberEvidence.of(self.values)
-        try:
-            form = evidence.decide()
-        except InputError:  # its decimal mark is open, and is asked about when the column is read
-            form = evidence.decide(decimal_mark="point")
-        return read_numbers(self.values, form=form)[0]
+        if self.files is None:
+            return _numbers(self.values)
+        for number in self.files.unique():
+            inside = self.files == number
+            nothing = _numbers(self.values.set(~inside, None)).zip_with(inside, nothing)
+        return nothing
 
     @cached_property
     def number_share(self) -> float:
@@ -105,9 +109,10 @@ class ColumnProfile:
         if some.is_empty():
             return 0.0
         try:
-            return float(read_dates(some, date_order="day_first").values.is_not_null().mean() or 0.0)
+            read = [read_dates(some, date_order=order).values for order in ("day_first", "month_first")]
         except InputError:
             return 0.0
+        return max(float(dates.is_not_null().mean() or 0.0) for dates in read)
 
     @cached_property
     def clock_share(self) -> float:
@@ -152,12 +157,12 @@ class ColumnProfile:
     @cached_property
     def type_share(self) -> float:
         """Share of rows whose value is a known type of record."""
-        return self._understood({value for value in self.few_values if classify_type(value) != "unknown"})
+        return self._understood({value for value, kind in classify_types(self.few_values).items() if kind != "unknown"})
 
     @cached_property
     def has_refund_type(self) -> bool:
         """Whether a value says that a record is a refund or no order at all."""
-        return any(classify_type(value) in {"refund", "other"} for value in self.few_values)
+        return any(kind in {"refund", "other"} for kind in classify_types(self.few_values).values())
 
     def _understood(self, values: set[str]) -> float:
         rows = sum(count for value, count in self.few_values.items() if value in values)
@@ -167,17 +172,27 @@ class ColumnProfile:
         return float((mask & self.filled).fill_null(value=False).sum()) / self.n_filled if self.n_filled else 0.0
 
 
+def _numbers(values: pl.Series) -> pl.Series:
+    evidence = NumberEvidence.of(values)
+    try:
+        form = evidence.decide()
+    except InputError:  # its decimal mark is open, and is asked about when the column is read
+        form = evidence.decide(decimal_mark="point")
+    return read_numbers(values, form=form)[0]
+
+
 def profile_columns(rows: pl.DataFrame) -> list[ColumnProfile]:
     """Prepare the profiles of all columns.
 
     Parameters
     ----------
     rows : DataFrame
-        A sample of the export.
+        A sample of the export, with ``survey.FILE_COLUMN`` where there are several files.
 
     Returns
     -------
     list of ColumnProfile
         In the order of the columns.
     """
-    return [ColumnProfile(parse_name(name), rows[name]) for name in rows.columns]
+    files = rows[FILE_COLUMN] if FILE_COLUMN in rows.columns else None
+    return [ColumnProfile(parse_name(name), rows[name], files) for name in rows.columns if name != FILE_COLUMN]

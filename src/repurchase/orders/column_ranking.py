@@ -145,7 +145,13 @@ def _date_word(column: ColumnProfile) -> float | None:
         return 60.0 + is_day if is_day or column.date_share >= 0.9 else None
     if name.has("processed"):
         return 70.0
-    for concept, rank in (("order", 100.0), ("sale", 98.0), ("transaction", 95.0), ("receipt", 94.0), ("invoice", 90.0)):
+    for concept, rank in (
+        ("order", 100.0),
+        ("sale", 98.0),
+        ("transaction", 95.0),
+        ("receipt", 94.0),
+        ("invoice", 90.0),
+    ):
         if name.has(concept):
             return rank if is_day else (50.0 if column.date_share >= 0.9 and column.number_share < 0.5 else None)
     if name.has("date"):
@@ -165,9 +171,15 @@ def money_rank(column: ColumnProfile) -> float | None:
     rank = _money_word(column)
     if rank is None:
         return None
-    rank += 0.30 * name.has("including") - 1.0 * name.has("excluding") - 1.5 * name.has("converted")
+    rank += (
+        0.50 * name.has("adjusted")
+        + 0.30 * name.has("including")
+        - 1.0 * name.has("excluding")
+        - 1.5 * name.has("converted")
+    )
     rank += 0.20 * name.has("grand") + 0.10 * name.has("order", "paid") + 0.05 * name.has("base")
-    rank -= 0.60 * name.has("net") + 0.40 * name.has("purchased")
+    after_discount = name.has("net") and name.has("sale", "revenue")  # net of discounts, where gross is before them
+    rank += 1.5 * after_discount - 0.60 * (name.has("net") and not after_discount) - 0.40 * name.has("purchased")
     return rank - name.unknown / _UNKNOWN_LETTERS
 
 
@@ -195,7 +207,10 @@ def _money(column: ColumnProfile) -> tuple[float, Fact | None] | None:
         return None
     if column.number_share < 0.5 or column.is_flag:
         return None if column.n_filled and rank < 8.0 else (rank, Fact("not_numbers"))
-    if column.zero_share >= 0.9 and column.n_filled >= 0.5 * len(column.values):
+    rank -= 10.0 * (1.0 - column.number_share)
+    if column.zero_share >= (0.5 if column.name.has("adjusted") else 0.9) and column.n_filled >= 0.5 * len(
+        column.values
+    ):
         return rank, Fact("mostly_zero", {"share": column.zero_share})
     return rank, None
 
@@ -207,12 +222,18 @@ def _refund(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     if column.number_share < 0.5 or column.n_filled == 0:
         return None
     rank = 10.0 + name.has("total", "amount") - 2.0 * name.has("converted") - _unknown(column)
-    return rank, None if column.zero_share >= 0.3 or column.n_filled < len(column.values) else Fact("mostly_zero", {"share": 0.0})
+    return rank, None if column.zero_share >= 0.3 or column.n_filled < len(column.values) else Fact(
+        "mostly_zero", {"share": 0.0}
+    )
 
 
 def _status(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if name.has("shipped", "customer", "address", "product", "line", "email", "tax") or column.is_flag or not column.few_values:
+    if (
+        name.has("shipped", "customer", "address", "product", "line", "email", "tax", "reason", "refund")
+        or column.is_flag
+        or not column.few_values
+    ):
         return None
     known = column.status_share
     if name.has("status"):
@@ -221,8 +242,6 @@ def _status(column: ColumnProfile) -> tuple[float, Fact | None] | None:
         return 10.0 + 2.0 * name.has("order") + name.has("paid", "financial") + known - _unknown(column) / 4.0, None
     by_content = known >= 0.9 and column.excludes_orders and not column.is_flag
     return (5.0 + known, None) if by_content and not name.has("type", "note", "method") else None
-
-
 
 
 def _record_type(column: ColumnProfile) -> tuple[float, Fact | None] | None:
@@ -264,6 +283,13 @@ def _cancelled_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     return (10.0, None) if column.n_filled == 0 or column.date_share >= 0.5 else None
 
 
+def _paid_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    if not name.has("paid") or name.has("shipped", "status", "method", "id", "amount", "due", "type") or column.is_flag:
+        return None
+    return (10.0 - _unknown(column), None) if column.date_share >= 0.9 and column.n_filled else None
+
+
 def _flag(*concepts: str) -> Ranking:
     def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
         return (10.0, None) if column.name.has(*concepts) and column.is_flag else None
@@ -300,13 +326,12 @@ RANKED_ROLES: Mapping[str, Ranking] = {
     ),
     "line_discount": _numeric(wanted=("discount",), unwanted=("order", "total", "id", "type")),
     "discount": _numeric(wanted=("discount",), unwanted=("line", "id", "type", "tax")),
-    "product_id": _text(
-        wanted=("product",), unwanted=_NOT_OF_A_PRODUCT, better=("id",)
-    ),
+    "product_id": _text(wanted=("product",), unwanted=_NOT_OF_A_PRODUCT, better=("id",)),
     "category": _text(wanted=("category",), unwanted=("customer", "id", "price", "tax")),
     "channel": _text(wanted=("channel",), unwanted=("id", "date", "amount", "address", "customer")),
     "currency": _currency,
     "cancelled_at": _cancelled_at,
+    "paid_at": _paid_at,
     "cancelled": _flag("cancelled", "test"),
     "paid": _flag("paid", "valid"),
     "employee": _flag("employee"),

@@ -49,6 +49,7 @@ _TEXTS: Mapping[str, str] = {
     "cancelled": "rows where it is filled are no sales",
     "cancelled_flag": "rows where it says yes are no sales",
     "paid_flag": "rows where it says no are no sales",
+    "paid_at": "orders without a day of payment, and whose status does not say that they count, are no sales",
     "currency": "{currencies}",
     "placeholder": "holds '{value}' for {rows:,} of {total:,} rows, which names nobody",
     "mostly_empty": "filled on {share:.0%} of the rows only",
@@ -77,6 +78,7 @@ _ROLE_TITLES: Mapping[str, str] = {
     "cancelled_at": "Cancelled",
     "cancelled": "Cancelled",
     "paid": "Paid",
+    "paid_at": "Paid on",
     "currency": "Currency",
 }
 

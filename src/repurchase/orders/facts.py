@@ -102,6 +102,10 @@ class Facts:
         Rows of each currency.
     offsets : frozenset of int
         Different offsets of times, in minutes east.
+    refund_rows : int
+        Rows that are nothing but refunds.
+    damaged_ids : int
+        Rows whose customer id a spreadsheet destroyed (``7.12E+12``).
     """
 
     n_rows: int = 0
@@ -113,6 +117,8 @@ class Facts:
     has_times: bool = False
     currencies: Counter[str] = field(default_factory=Counter)
     offsets: frozenset[int] = frozenset()
+    refund_rows: int = 0
+    damaged_ids: int = 0
 
     def __add__(self, other: "Facts") -> "Facts":
         roles = {**self.numbers, **other.numbers}
@@ -126,6 +132,8 @@ class Facts:
             has_times=self.has_times or other.has_times,
             currencies=self.currencies + other.currencies,
             offsets=self.offsets | other.offsets,
+            refund_rows=self.refund_rows + other.refund_rows,
+            damaged_ids=self.damaged_ids + other.damaged_ids,
         )
 
     @property
@@ -188,6 +196,12 @@ class Facts:
             raise OrdersError(
                 f"{source}: all {self.n_rows:,} rows lack a customer in column '{layout.columns['customer_id']}'. "
                 "Name the column that tells customers apart: --columns customer_id=..."
+            )
+        if self.damaged_ids:
+            raise OrdersError(
+                f"{source}: {self.damaged_ids:,} customer ids in column '{layout.columns['customer_id']}' were destroyed by "
+                "a spreadsheet (such as 7.12E+12): different customers became one. Export the orders again without opening "
+                "them in a spreadsheet, or name another column: --columns customer_id=..."
             )
         undated = self.n_rows - self.n_dated
         if undated * 2 > self.n_rows:

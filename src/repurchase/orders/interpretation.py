@@ -10,9 +10,10 @@ from repurchase.orders.column_profiles import ColumnProfile, profile_columns
 from repurchase.orders.column_ranking import Candidate, rank_columns
 from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
 from repurchase.orders.ids import placeholder_ids
-from repurchase.orders.layouts import KnownExport, Layout, known_export
+from repurchase.orders.layouts import FILE_COLUMN, KnownExport, Layout, known_export
 from repurchase.orders.money_meaning import grain_evidence
 from repurchase.orders.money_roles import MoneyReading, MoneyReader
+from repurchase.orders.statuses import classify_status, classify_types
 from repurchase.orders.vocabulary import ROLES, parse_name, plain
 
 __all__ = ["interpret"]
@@ -23,7 +24,6 @@ _SAME = 0.99
 _TIE = 0.05
 _PLACEHOLDERS = 0.002
 _CONTINUED = 0.05
-_FIRST_LINE = ("first_line",)
 _WORDS = {"customer_id": "the customer", "order_date": "the date of the order", "amount": "the amount"}
 
 
@@ -69,6 +69,7 @@ class _Interpretation:
     def __init__(self, rows: pl.DataFrame, named: Mapping[str, str], source: str) -> None:
         self.source = source
         self.profiles = {profile.text: profile for profile in profile_columns(rows)}
+        self.files = rows[FILE_COLUMN].cast(pl.String) if FILE_COLUMN in rows.columns else None
         self.named = {role: _named_column(role, name, list(self.profiles), source) for role, name in named.items()}
         self.roles: dict[str, str] = {}
         self.decisions: list[RoleDecision] = []
@@ -81,10 +82,11 @@ class _Interpretation:
         self._customer()
         self._require()
         orders, continued = self._orders()
-        first_line_only = continued or self._is_first_line_only(orders)
-        money = self._money(orders, first_line_only=first_line_only)
+        header = self._header(orders, _REQUIRED)
+        money = self._money(orders, first_line_only=continued or header is not None)
         self._statuses()
-        for role in ("record_type", "cancelled_at", "cancelled", "paid", "currency"):
+        header = header or self._header(orders, ("order_total", "status", "payment_status"))
+        for role in ("record_type", "cancelled_at", "cancelled", "paid", "paid_at", "currency"):
             self._plain_role(role)
         for role in ("product_id", "quantity", "category", "channel", "discount", "employee"):
             self._plain_role(role, shown=False)
@@ -95,7 +97,7 @@ class _Interpretation:
             grain="lines" if in_lines else "orders",
             amount_rule=money.rule,
             refund_per=money.refund_per,
-            first_line_only=first_line_only,
+            header_column=header,
             continued=continued,
             cancellation_prefix=self.export.cancellation_prefix if self.export else None,
             shop_statuses=dict(self.export.statuses) if self.export else {},
@@ -120,7 +122,9 @@ class _Interpretation:
         rivals = [other for other in fitting[1:] if best.rank - other.rank < _TIE]
         different = [other for other in rivals if not _same(best.profile, other.profile)]
         if different and role in _WORDS:
-            raise LayoutError(_unclear(role, [best.profile.text, *(other.profile.text for other in different)], self.source))
+            raise LayoutError(
+                _unclear(role, [best.profile.text, *(other.profile.text for other in different)], self.source)
+            )
         return best
 
     def _date(self) -> None:
@@ -170,7 +174,10 @@ class _Interpretation:
 
     def _customer(self) -> None:
         candidates = rank_columns(self._free(), "customer_id")
-        email = next((c for c in candidates if c.profile.name.has("email") and c.profile.email_share >= 0.5), None)
+        emails = [c for c in candidates if c.profile.name.has("email") and c.profile.email_share >= 0.5]
+        email = max(emails, key=lambda candidate: (candidate.profile.n_filled, candidate.rank), default=None)
+        if email is not None:
+            candidates = [candidate for candidate in candidates if candidate is email or candidate not in emails]
         named = self.named.get("customer_id")
         if named is not None:
             fallback = email if email and _placeholder_share(self.profiles[named])[1] else None
@@ -225,8 +232,12 @@ class _Interpretation:
         """The order of each row, and whether rows without any order field belong to the order above them."""
         column = self.roles.get("order_id")
         if column is None:
-            return pl.Series([None], dtype=pl.String).new_from_index(0, len(next(iter(self.profiles.values())).values)), False
+            return pl.Series([None], dtype=pl.String).new_from_index(
+                0, len(next(iter(self.profiles.values())).values)
+            ), False
         orders = self.profiles[column].ids
+        if self.files is not None:  # two shops may number alike
+            orders = pl.select(pl.concat_str(orders, self.files, separator="\0")).to_series()
         blank = orders.is_null()
         if 0 < blank.sum() and blank.mean() >= _CONTINUED and not blank[0]:  # type: ignore[operator]
             others = [self.profiles[self.roles[role]].filled for role in ("customer_id", "order_date")]
@@ -234,14 +245,23 @@ class _Interpretation:
                 return orders.forward_fill(), True
         return orders, False
 
-    def _is_first_line_only(self, orders: pl.Series) -> bool:
-        found = [grain_evidence(self.profiles[self.roles[role]].ids, orders).grain for role in _REQUIRED]
-        return any(grain in _FIRST_LINE for grain in found)
+    def _header(self, orders: pl.Series, roles: Sequence[str]) -> str | None:
+        """The first column of these roles that is filled on the first line of an order only."""
+        columns = [self.roles[role] for role in roles if role in self.roles]
+        return next(
+            (name for name in columns if grain_evidence(self.profiles[name].ids, orders).grain == "first_line"), None
+        )
 
     def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids
-        apart = orders if first_line_only else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
-        reader = MoneyReader(self.profiles, self.named, self._free(), apart, self.source, first_line_only=first_line_only)
+        apart = (
+            orders
+            if first_line_only
+            else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
+        )
+        reader = MoneyReader(
+            self.profiles, self.named, self._free(), apart, self.source, first_line_only=first_line_only
+        )
         money = reader.read()
         self.roles.update(money.columns)
         self.decisions.extend(money.decisions)
@@ -255,7 +275,11 @@ class _Interpretation:
     def _statuses(self) -> None:
         for role in ("status", "payment_status"):
             if role in self.named:
-                self._take(role, self.named[role], RoleDecision(role, self.named[role], Fact("status_all", {"sale": ""}), (Fact("named"),)))
+                self._take(
+                    role,
+                    self.named[role],
+                    RoleDecision(role, self.named[role], Fact("status_all", {"sale": ""}), (Fact("named"),)),
+                )
         wanted = [role for role in ("status", "payment_status") if role not in self.named]
         for role, candidate in zip(wanted, rank_columns(self._free(), "status"), strict=False):
             column = candidate.profile.text
@@ -263,7 +287,7 @@ class _Interpretation:
             self._take(role, column, RoleDecision(role, column, Fact("status_all", {"sale": ""}), (evidence,)))
 
     def _plain_role(self, role: str, *, shown: bool = True) -> None:
-        if role in self.roles:
+        if role in self.roles or (role == "paid_at" and not self._paid_at_tells()):
             return
         named = self.named.get(role)
         if named is None:
@@ -274,6 +298,19 @@ class _Interpretation:
         evidence = Fact("named") if role in self.named else Fact("by_name")
         decision = RoleDecision(role, named, _meaning(role, self.profiles[named]), (evidence,)) if shown else None
         self._take(role, named, decision)
+
+    def _paid_at_tells(self) -> bool:
+        """Whether the day of payment is needed to know which orders count: no status says it clearly."""
+        if "paid_at" in self.named:
+            return True
+        columns = [self.profiles[self.roles[role]] for role in ("status", "payment_status") if role in self.roles]
+        shop = self.export.statuses if self.export else {}
+        unclear = any(
+            classify_status(value, shop=shop) in {"unclear", "unknown"}
+            for found in columns
+            for value in found.few_values
+        )
+        return unclear or not columns
 
     def _ignored(self) -> tuple[tuple[str, Fact], ...]:
         concerns = (
@@ -287,7 +324,12 @@ class _Interpretation:
         for profile in self._free():
             concern = next((key for concept, key in concerns if profile.name.has(concept)), None)
             concern = concern or ("unused_type" if profile.name.has("type") and profile.has_refund_type else None)
-            if concern and profile.n_filled and profile.text not in shown and not profile.name.has("shipped", "customer"):
+            if (
+                concern
+                and profile.n_filled
+                and profile.text not in shown
+                and not profile.name.has("shipped", "customer")
+            ):
                 found.append((profile.text, Fact(concern)))
         return tuple(found[:_SHOWN_COLUMNS])
 
@@ -296,14 +338,12 @@ def _meaning(role: str, profile: ColumnProfile) -> Fact:
     if role == "currency":
         return Fact("currency", {"currencies": ", ".join(str(value) for value in profile.few_values)})
     if role == "record_type":
-        from repurchase.orders.statuses import classify_type
-
         kinds: dict[str, list[str]] = {"refund": [], "other": [], "sale": [], "unknown": []}
-        for value in profile.few_values:
-            kinds[classify_type(value)].append(value)
+        for value, kind in classify_types(profile.few_values).items():
+            kinds[kind].append(value)
         named = {kind: ", ".join(values) or "-" for kind, values in kinds.items()}
         return Fact("record_type", {**named, "sale": ", ".join((*kinds["sale"], *kinds["unknown"])) or "-"})
-    return Fact({"cancelled": "cancelled_flag", "paid": "paid_flag"}.get(role, "cancelled"))
+    return Fact({"cancelled": "cancelled_flag", "paid": "paid_flag", "paid_at": "paid_at"}.get(role, "cancelled"))
 
 
 def _has_times(date: ColumnProfile) -> bool:

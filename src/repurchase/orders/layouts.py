@@ -8,7 +8,10 @@ from repurchase.orders.decisions import ReadingDecision
 from repurchase.orders.statuses import StatusClass
 from repurchase.orders.vocabulary import plain
 
-__all__ = ["KnownExport", "Layout", "known_export"]
+__all__ = ["FILE_COLUMN", "KnownExport", "Layout", "known_export"]
+
+FILE_COLUMN = "_file"
+"""Beside the columns of an export that has several files: the number of the file a row stands in."""
 
 AmountRule = Literal["amount", "order_total", "quantity_price", "none"]
 
@@ -29,8 +32,9 @@ class Layout:
         Where money comes from: a column of it, an order's total put on its lines, quantity times price, or nowhere.
     refund_per : {"order", "line"} or None
         Whether a column of refunds is of orders or of lines; None where there is none.
-    first_line_only : bool
-        Order fields stand on the first line of an order only, so equal lines are lines in their own right.
+    header_column : str or None
+        A column that is filled on the first line of an order only, where order fields stand there only; equal lines
+        are then lines in their own right.
     continued : bool
         Further lines of an order have not even its number: they belong to the order above them.
     cancellation_prefix : str or None
@@ -48,12 +52,17 @@ class Layout:
     grain: Literal["lines", "orders"]
     amount_rule: AmountRule
     refund_per: Literal["order", "line"] | None = None
-    first_line_only: bool = False
+    header_column: str | None = None
     continued: bool = False
     cancellation_prefix: str | None = None
     shop_statuses: Mapping[str, StatusClass] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     decision: ReadingDecision = field(default_factory=ReadingDecision)
+
+    @property
+    def first_line_only(self) -> bool:
+        """Whether order fields stand on the first line of an order only."""
+        return self.header_column is not None
 
 
 @dataclass(frozen=True)
@@ -82,14 +91,16 @@ class KnownExport:
 
 
 _WOO: Mapping[str, StatusClass] = {"pending": "not_sale", "onhold": "sale"}
-_PAID_LATER: Mapping[str, StatusClass] = {"pending": "sale"}
+_UNCLEAR_PENDING: Mapping[str, StatusClass] = {"pending": "unclear"}
 _EXPORTS = (
     KnownExport(
         "Shopify orders",
         (("name",), ("createdat",), ("total", "lineitemprice"), ("financialstatus", "lineitemquantity")),
-        statuses=_PAID_LATER,
+        statuses=_UNCLEAR_PENDING,
     ),
-    KnownExport("Squarespace orders", (("orderid",), ("financialstatus",), ("lineitemprice",)), statuses=_PAID_LATER),
+    KnownExport(
+        "Squarespace orders", (("orderid",), ("financialstatus",), ("lineitemprice",)), statuses=_UNCLEAR_PENDING
+    ),
     KnownExport(
         "UCI Online Retail",
         (

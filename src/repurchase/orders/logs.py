@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
-from repurchase.orders.layouts import Layout
+from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.orders.parts import Part, regrouped
-from repurchase.orders.survey import FILE_COLUMN
 
 __all__ = ["FileFault", "FileRead", "Found", "OrderLog", "agreed_columns", "differing_columns", "digest_of", "stacked"]
 
@@ -258,6 +257,10 @@ def stacked(opened: Sequence[Found], *, several_advice: str) -> dict[str, pl.Dat
                 f"or give them one at a time.{several_advice}"
             )
     return {
-        name: kind if all(found.part.schema[name] == kind for found in opened) else pl.String()
+        name: kind if all(found.part.schema[name] == kind for found in opened) and not _is_coded(kind) else pl.String()
         for name, kind in first.part.schema.items()
     }
+
+
+def _is_coded(kind: pl.DataType) -> bool:
+    return kind in {pl.Categorical, pl.Enum}

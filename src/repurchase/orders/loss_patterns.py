@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from repurchase.orders.survey import FILE_COLUMN
+from repurchase.orders.layouts import FILE_COLUMN
 
 __all__ = ["LossCounts"]
 
@@ -62,7 +62,9 @@ class LossCounts:
             at = pl.DataFrame(
                 {
                     "lost": rows[reason] & ~rows["cancelled_order"] & ~rows["missing_customer"],
-                    "file": (raw[FILE_COLUMN] if FILE_COLUMN in raw.columns else pl.repeat(0, raw.height, eager=True)).cast(pl.String),
+                    "file": (
+                        raw[FILE_COLUMN] if FILE_COLUMN in raw.columns else pl.repeat(0, raw.height, eager=True)
+                    ).cast(pl.String),
                     "month": rows["order_date"].dt.strftime("%B %Y"),
                     "status": rows["status"],
                     "written": _shapes(text).set(~has_digits, None),

@@ -115,7 +115,7 @@ def grain_evidence(values: pl.Series, orders: pl.Series) -> GrainEvidence:
         return GrainEvidence("first_line", count, first_only)
     repeated = several.filter(pl.col("filled") > 1)
     if repeated.height < _ENOUGH_ORDERS:
-        return GrainEvidence("unclear", repeated.height)
+        return GrainEvidence("single", repeated.height)
     constant = _share(repeated["different"] == 1)
     if constant >= _CONSTANT:
         return GrainEvidence("order", repeated.height, constant)
@@ -167,9 +167,9 @@ def _by_product(rows: pl.DataFrame) -> tuple[int, int]:
     spread = sold.group_by("product").agg(
         pl.col("quantity").n_unique().alias("quantities"),
         ((pl.col("money").max() / pl.col("money").min()) < 1.01).alias("same_money"),
-        (
-            ((pl.col("money") / pl.col("quantity")).max() / (pl.col("money") / pl.col("quantity")).min()) < 1.01
-        ).alias("same_price"),
+        (((pl.col("money") / pl.col("quantity")).max() / (pl.col("money") / pl.col("quantity")).min()) < 1.01).alias(
+            "same_price"
+        ),
     )
     tells = spread.filter(pl.col("quantities") > 1)
     return (

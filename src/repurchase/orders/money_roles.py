@@ -166,13 +166,15 @@ class MoneyReader:
     def _grain(self, column: ColumnProfile) -> GrainEvidence:
         if column.text not in self._grains:
             # Rows that pay money back would differ from the sale of the same order number.
-            values = column.numbers.set((column.numbers < 0).fill_null(value=False), None)
-            self._grains[column.text] = grain_evidence(values, self._orders)
+            paid = ~(column.numbers < 0).fill_null(value=False)
+            self._grains[column.text] = grain_evidence(column.numbers.filter(paid), self._orders.filter(paid))
         return self._grains[column.text]
 
     def _rule(self, column: ColumnProfile, grain: GrainEvidence) -> tuple[AmountRule, tuple[Fact, ...]]:
         is_named_total = self._named.get("order_total") == column.text
-        found = Fact({"order": "constant", "first_line": "first_line", "line": "differs"}.get(grain.grain, "single_lines"))
+        found = Fact(
+            {"order": "constant", "first_line": "first_line", "line": "differs"}.get(grain.grain, "single_lines")
+        )
         if grain.grain in {"order", "first_line", "line"}:
             found = Fact(found.key, {"share": grain.share, "orders": grain.orders})
         if grain.grain == "unclear":
@@ -219,7 +221,9 @@ class MoneyReader:
             self._quantity.numbers,
             orders=self._orders,
             products=products[0].profile.ids if products else None,
-            order_totals=[self._profiles[name].numbers for name, grain in grains.items() if grain in {"order", "first_line"}],
+            order_totals=[
+                self._profiles[name].numbers for name, grain in grains.items() if grain in {"order", "first_line"}
+            ],
             line_totals=[self._profiles[name].numbers for name, grain in grains.items() if grain in {"line", "single"}],
         )
 
@@ -307,7 +311,9 @@ class MoneyReader:
 
     def _meaning(self, rule: AmountRule, grain: GrainEvidence) -> Fact:
         if rule == "order_total":
-            return Fact("money_order", {"where": "on its first line" if grain.grain == "first_line" else "on each line"})
+            return Fact(
+                "money_order", {"where": "on its first line" if grain.grain == "first_line" else "on each line"}
+            )
         if rule == "quantity_price":
             return Fact("money_quantity_price", {"quantity": self._quantity.text if self._quantity else ""})
         return Fact("money_row" if grain.grain == "single" else "money_line")
@@ -350,9 +356,19 @@ class MoneyReader:
         return None
 
     def _exceeds(self, refunds: ColumnProfile, base: ColumnProfile) -> float:
-        known = pl.DataFrame({"refund": refunds.numbers.abs(), "base": base.numbers.abs()}).drop_nulls()
-        known = known.filter((pl.col("refund") > 0) & (pl.col("base") > 0))
-        return float((known["refund"] > known["base"] * 1.001 + _CENT).mean() or 0.0)
+        """Share of the refunds that are larger than what was paid for their order."""
+        paid = base.numbers
+        if self._quantity is not None and self._is_unit_price(base):
+            paid = paid * self._quantity.numbers
+        rows = pl.DataFrame({"order": self._orders, "refund": refunds.numbers.abs(), "paid": paid})
+        alone = rows.filter(pl.col("order").is_null()).select("refund", "paid")
+        whole = pl.col("paid").sum() if self._grain(base).grain == "line" else pl.col("paid").drop_nulls().first()
+        sums = rows.filter(pl.col("order").is_not_null()).group_by("order").agg(pl.col("refund").max(), whole)
+        known = pl.concat([alone, sums.select("refund", "paid")]).filter((pl.col("refund") > 0) & (pl.col("paid") > 0))
+        return float((known["refund"] > known["paid"] * 1.001 + _CENT).mean() or 0.0)
+
+    def _is_unit_price(self, column: ColumnProfile) -> bool:
+        return column is self._price or self._units(column).decides == "unit"
 
     def _included(self, refunds: ColumnProfile, base: ColumnProfile) -> bool:
         """Whether another column minus the refund is the column that money is read from."""
@@ -363,7 +379,9 @@ class MoneyReader:
         for profile in self._free:
             if profile is base or profile is refunds or money_rank(profile) is None:
                 continue
-            net = (profile.numbers - refunds.numbers.abs() - base.numbers).abs().filter(paid_back.fill_null(value=False))
+            net = (
+                (profile.numbers - refunds.numbers.abs() - base.numbers).abs().filter(paid_back.fill_null(value=False))
+            )
             if net.count() >= 3 and float((net < _CENT).mean() or 0.0) >= 0.9:
                 return True
         return whole_back >= 3
@@ -379,5 +397,6 @@ class MoneyReader:
 def _not_chosen(candidates: Sequence[Candidate], column: str) -> tuple[tuple[str, Fact], ...]:
     others = [candidate for candidate in candidates if candidate.profile.text != column and candidate.rank >= 5.0]
     return tuple(
-        (candidate.profile.text, candidate.against or Fact("lower_rank", {"column": column})) for candidate in others[:3]
+        (candidate.profile.text, candidate.against or Fact("lower_rank", {"column": column}))
+        for candidate in others[:3]
     )

@@ -38,12 +38,15 @@ class Rulings:
         Whether a row that equals an earlier one is that row written twice.
     today : date
         The last day that can have orders.
+    refunds_have_rows : bool
+        Whether the log holds rows of nothing but refunds.
     """
 
     has_amounts: bool
     currency: str | None
     repeats_are_faults: bool
     today: date
+    refunds_have_rows: bool = False
 
 
 def rulings(facts: Facts, layout: Layout, *, settings: Settings, source: str, today: date) -> Rulings:
@@ -74,7 +77,7 @@ def rulings(facts: Facts, layout: Layout, *, settings: Settings, source: str, to
     """
     facts.require_usable(layout, source=source)
     currency = _one_currency(facts.currencies, settings, source)
-    return Rulings(facts.has_amounts, currency, facts.repeats_are_faults(layout), today)
+    return Rulings(facts.has_amounts, currency, facts.repeats_are_faults(layout), today, facts.refund_rows > 0)
 
 
 def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str) -> str | None:
@@ -122,7 +125,7 @@ def judge(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *
     early = [name for name in REASONS if name in rows.columns and name not in waived]
     usable = ~pl.any_horizontal(early)
     rows = _with_order_ids(rows.with_columns(usable.alias("usable")), layout)
-    rows = _with_later_faults(_with_amounts(rows, layout), layout, ruled.has_amounts)
+    rows = _with_later_faults(_with_amounts(rows, layout, ruled), layout, ruled.has_amounts)
     reason = pl.coalesce(*(pl.when(name).then(pl.lit(name)) for name in REASONS if name not in waived))
     return rows.with_columns(reason.alias("reason"))
 
@@ -147,9 +150,6 @@ def _apart(rows: pl.DataFrame) -> pl.DataFrame:
 def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: Rulings) -> pl.DataFrame:
     money = "net_total" if _has_totals(layout) else "amount"
     repeats = exact_repeats(raw) if ruled.repeats_are_faults else _none(raw.height)
-    negative = _is_cancellation(layout) | pl.any_horizontal(
-        (pl.col(name) < 0).fill_null(value=False) for name in ("amount", "gross_total", "quantity")
-    )
     stopped = pl.col("cancelled") | (pl.col("validity") == "not_sale").fill_null(value=False)
     return rows.with_columns(
         pl.col("customer_id").is_null().alias("missing_customer"),
@@ -159,8 +159,19 @@ def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rul
         (pl.col("currency") != pl.lit(ruled.currency, pl.String)).fill_null(value=False).alias("other_currency"),
         repeats.alias("duplicate_line"),
         (pl.col("record_type") == "other").fill_null(value=False).alias("not_an_order"),
-        (stopped & ~negative).alias("cancelled_order"),
+        (stopped & ~_gives_back(layout)).alias("cancelled_order"),
     )
+
+
+def _gives_back(layout: Layout) -> pl.Expr:
+    """Whether a row is part of an order of nothing but negative money: a cancellation is then the return itself."""
+    money = pl.any_horizontal((pl.col(name) > 0).fill_null(value=False) for name in ("amount", "gross_total"))
+    backwards = (pl.col("quantity") < 0).fill_null(value=False) | _is_cancellation(layout)
+    forwards = money & ~backwards
+    negative = backwards | pl.any_horizontal(
+        (pl.col(name) < 0).fill_null(value=False) for name in ("amount", "gross_total")
+    )
+    return negative & ~forwards.any().over("customer_id", "order_id", "copy")
 
 
 def _has_totals(layout: Layout) -> bool:
@@ -195,9 +206,8 @@ def _none(height: int) -> pl.Series:
 
 
 def _is_paid_back() -> pl.Expr:
-    """Whether the status of an order says that it was paid back, and no column says how much."""
-    kept = (pl.col("net_total") < pl.col("gross_total")).fill_null(value=False)
-    return (pl.col("validity") == "refunded").fill_null(value=False) & ~kept
+    """Whether the status of a sale says that it was paid back in full."""
+    return (pl.col("validity") == "refunded").fill_null(value=False) & ~pl.col("is_refund")
 
 
 def _with_order_ids(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -228,7 +238,7 @@ def _with_order_ids(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     return rows.with_columns(pl.coalesce("order_id", made)).sort("row")
 
 
-def _with_amounts(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+def _with_amounts(rows: pl.DataFrame, layout: Layout, ruled: Rulings) -> pl.DataFrame:
     """Give every row its net money, negative where it is a return.
 
     Parameters
@@ -237,13 +247,16 @@ def _with_amounts(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         Values.
     layout : Layout
         Where money comes from.
+    ruled : Rulings
+        Whether refunds have rows of their own.
 
     Returns
     -------
     DataFrame
         With ``amount`` and, for the order's zero test, ``gross``.
     """
-    emptied = pl.when(_is_paid_back()).then(0.0)
+    # Where refunds have rows of their own, the money is taken off by those.
+    emptied = pl.when(_is_paid_back() & ~pl.lit(ruled.refunds_have_rows)).then(0.0)
     if layout.amount_rule == "order_total" or layout.refund_per == "order":
         order = pl.struct(_ORDER).alias("order")
         net = emptied.otherwise("net_total").alias("net_total")

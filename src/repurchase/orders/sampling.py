@@ -9,7 +9,6 @@ from repurchase.orders.column_profiles import profile_columns
 from repurchase.orders.column_ranking import rank_columns
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.logs import OrderLog
-from repurchase.orders.survey import FILE_COLUMN
 
 __all__ = ["sample_rows"]
 
@@ -31,15 +30,14 @@ def sample_rows(log: OrderLog, *, named: Mapping[str, str], most: int = MOST_ROW
     Returns
     -------
     DataFrame
-        Columns of the export. Which orders are taken depends on their numbers alone.
+        As read. Which orders are taken depends on their numbers alone.
     """
     if log.n_rows <= most:
-        return log.read().drop(FILE_COLUMN, strict=False)
+        return log.read()
     every = ceil(log.n_rows / most)
     column = named.get("order_id")
     taken = []
-    for batch in log.batches():
-        rows = batch.drop(FILE_COLUMN, strict=False)
+    for rows in log.batches():
         if column is None:
             found = rank_columns(profile_columns(rows.head(10_000)), "order_id")
             column = found[0].profile.text if found else ""

@@ -9,7 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -17,8 +18,11 @@ import polars as pl
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
 from repurchase.orders.addresses import DatabaseSource, is_database, orders_source
 from repurchase.orders.databases import spool_database
-from repurchase.orders.folders import find_files, is_parquet, nearest_names, partition_columns
-from repurchase.orders.layouts import Layout, recognise
+from repurchase.orders.encodings import agreed_encodings
+from repurchase.orders.files import open_file
+from repurchase.orders.folders import find_files, nearest_names, partition_columns
+from repurchase.orders.interpretation import interpret
+from repurchase.orders.layouts import Layout
 from repurchase.orders.logs import (
     FileFault,
     FileRead,
@@ -29,14 +33,16 @@ from repurchase.orders.logs import (
     digest_of,
     stacked,
 )
-from repurchase.orders.parts import Part, open_parquet
+from repurchase.orders.sampling import sample_rows
 from repurchase.orders.stores import fetch, is_stored, list_stored, shown_address
-from repurchase.orders.textfiles import LongLines, open_text
+from repurchase.orders.textfiles import LongLines, OpenedFile
 from repurchase.settings import Settings
 
 __all__ = ["FileFault", "FileRead", "OrderLog", "RawOrders", "open_orders", "read_orders", "read_table"]
 
 _SPOOL = "orders"
+_UNREAD = Layout("", {}, "orders", "none")
+"""Of a log whose columns were not looked at yet."""
 _ADVICE = " Or leave such files out with --on-bad-file set-aside."
 
 
@@ -177,7 +183,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
     if not file.is_file():
         raise OrdersError(f"{file}: no such file.{nearest_names(file)}")
     with _own_spool() as spool:
-        part = _open_file(file, str(file), spool / _SPOOL, set_aside=False)[0]
+        part = open_file(file, shown=str(file), spool=spool / _SPOOL).part
         return pl.concat(part.batches(tuple(part.schema), n_rows=part.n_rows))
 
 
@@ -220,19 +226,25 @@ def _opened(paths: Iterable[Path], shown: Sequence[str], *, root: str, folder: P
     opened = _Opened([], [], [])
     set_aside = settings.on_bad_file == "set_aside"
     folders = partition_columns(shown, root=root)
+    files: dict[int, tuple[Path, OpenedFile]] = {}
+    open_one = partial(open_file, set_aside=set_aside, wanted=tuple(settings.columns.values()))
     for number, (path, name) in enumerate(zip(paths, shown, strict=True)):
         try:
-            part, said, long_lines = _open_file(path, name, folder / f"{number:05d}", set_aside=set_aside)
+            files[number] = path, open_one(path, shown=name, spool=folder / f"{number:05d}")
         except (OrdersError, LayoutError) as fault:
             if len(shown) == 1:
                 raise
             if not set_aside:
                 raise _with_advice(fault) from fault
             opened.faults.append(FileFault(name, _reason(fault, name)))
-            continue
-        opened.found.append(Found(part, FileRead(name, part.n_rows, _sha256(path, name)), folders[number]))
-        opened.notes.extend((*said, *_words(long_lines, Path(name))))
-        opened.n_bad_lines += long_lines.count
+    known = agreed_encodings([file.encoding for _, file in files.values()])
+    for number, (path, found) in files.items():
+        name, file = shown[number], found
+        if file.encoding.others and known:
+            file = open_one(path, shown=name, spool=folder / f"{number:05d}", encodings=known)
+        opened.found.append(Found(file.part, FileRead(name, file.part.n_rows, _sha256(path, name)), folders[number]))
+        opened.notes.extend((*file.notes, *_words(file.long_lines, Path(name))))
+        opened.n_bad_lines += file.long_lines.count
     if not opened.found:
         first = opened.faults[0]
         raise OrdersError(f"{root}: none of the {len(shown)} files can be read. The first, {first.path}: {first.why}")
@@ -251,44 +263,40 @@ def _leave_out_differing(opened: _Opened) -> None:
 def _log(source: str, opened: _Opened, settings: Settings, notes: Sequence[str]) -> OrderLog:
     faults = tuple(sorted(opened.faults, key=lambda fault: fault.path))
     schema = stacked(opened.found, several_advice=_ADVICE)
-    told = dict.fromkeys(opened.found[0].folders, pl.String())
-    layout, used = _recognised(schema, {name: told[name] for name in told if name not in schema}, settings, source)
     files = tuple(found.file for found in opened.found)
     count = len(faults) + len(files)
     aside = [f"Set aside, as damaged: {len(faults)} of {count} files: {_listed(faults)}."] if faults else []
-    return OrderLog(
+    log = OrderLog(
         source,
-        layout,
+        _UNREAD,
         files,
         digest_of(files),
-        (*aside, *notes, *layout.notes),
-        schema | used,
+        (*aside, *notes),
+        schema,
         tuple(opened.found),
         faults,
         opened.n_bad_lines,
     )
+    return _interpreted(log, settings)
 
 
-def _recognised(
-    schema: dict[str, pl.DataType], by_folder: dict[str, pl.DataType], settings: Settings, source: str
-) -> tuple[Layout, dict[str, pl.DataType]]:
+def _interpreted(log: OrderLog, settings: Settings) -> OrderLog:
+    """Decide the layout of a log that was opened."""
+    by_folder = {name: pl.String() for name in log.parts[0].folders if name not in log.schema}
     # Folders' names are columns only where the files' own do not do: a row that two days' exports share stays one row.
     try:
-        return recognise(list(schema), told=settings.columns, source=source), {}
+        return _with_layout(log, settings)
     except LayoutError:
         if not by_folder:
             raise
-    layout = recognise([*schema, *by_folder], told=settings.columns, source=source)
-    return layout, {name: kind for name, kind in by_folder.items() if name in layout.columns.values()}
+    wider = _with_layout(replace(log, schema={**log.schema, **by_folder}), settings)
+    used = {name: kind for name, kind in by_folder.items() if name in wider.layout.columns.values()}
+    return replace(wider, schema={**log.schema, **used})
 
 
-def _open_file(path: Path, shown: str, spool: Path, *, set_aside: bool) -> tuple[Part, tuple[str, ...], LongLines]:
-    try:
-        if is_parquet(path):
-            return *open_parquet(path, shown=shown, whole=set_aside), LongLines()
-        return open_text(path, shown=shown, spool=spool, set_aside=set_aside)
-    except OSError as fault:
-        raise _unreadable(shown, fault) from fault
+def _with_layout(log: OrderLog, settings: Settings) -> OrderLog:
+    layout = interpret(sample_rows(log, named=settings.columns), named=settings.columns, source=log.source)
+    return replace(log, layout=layout, notes=(*log.notes, *layout.notes))
 
 
 def _sha256(path: Path, shown: str) -> str:
@@ -332,14 +340,7 @@ def _listed(faults: Sequence[FileFault]) -> str:
 def _open_database(source: DatabaseSource, settings: Settings, folder: Path) -> OrderLog:
     read = spool_database(source, settings=settings, spool=folder)
     part = read.part
-    layout = recognise(list(part.schema), told=settings.columns, source=str(source))
-    asked = FileRead(path=source.shown, rows=part.n_rows, sha256=read.sha256, query=source.select)
-    return OrderLog(
-        str(source),
-        layout,
-        (asked,),
-        digest_of((asked,)),
-        (*read.notes, *layout.notes),
-        part.schema,
-        (Found(part, asked, {}),),
-    )
+    queried = FileRead(path=source.shown, rows=part.n_rows, sha256=read.sha256, query=source.select)
+    parts = (Found(part, queried, {}),)
+    log = OrderLog(str(source), _UNREAD, (queried,), digest_of((queried,)), read.notes, part.schema, parts)
+    return _interpreted(log, settings)

@@ -9,18 +9,16 @@ import polars as pl
 
 from repurchase.orders.amounts import COMMA_NOTE, NumberEvidence, NumberForm
 from repurchase.orders.date_formats import DateEvidence, DateForm, as_text
-from repurchase.orders.layouts import Layout
+from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.settings import Settings
 
-__all__ = ["FILE_COLUMN", "NUMBERS", "Forms", "Survey", "surveyed_columns", "written_dates"]
+__all__ = ["NUMBERS", "Forms", "Survey", "surveyed_columns", "written_dates"]
 
 NUMBERS = ("amount", "order_total", "refunded", "price", "quantity", "line_discount", "discount")
 """Roles whose columns hold numbers."""
 Key = TypeVar("Key")
 Evidence = TypeVar("Evidence", DateEvidence, NumberEvidence)
 _MONEY = ("amount", "order_total", "price", "refunded")
-FILE_COLUMN = "_file"
-"""Beside the columns of an export that has several files: the number of the file a row stands in."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +119,21 @@ class Survey:
         """
         dates = self._date_forms(layout, settings=settings, source=source)
         common = Counter(_bare_form(form) for form in dates.values()).most_common(1)
-        main = next((form for form in dates.values() if _bare_form(form) == common[0][0]), DateForm()) if common else DateForm()
+        main = (
+            next((form for form in dates.values() if _bare_form(form) == common[0][0]), DateForm())
+            if common
+            else DateForm()
+        )
         different = {number: form for number, form in dates.items() if _bare_form(form) != _bare_form(main)}
         numbers, by_file = self._number_forms(layout, settings=settings, source=source)
-        commas = (f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, form in numbers.items() if form.mark == "comma")
+        commas = (
+            f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, form in numbers.items() if form.mark == "comma"
+        )
         notes = [*main.notes, *commas]
         if different:
-            notes.append(f"{len(different)} of {len(dates)} files write their dates differently; each is read as it shows.")
+            notes.append(
+                f"{len(different)} of {len(dates)} files write their dates differently; each is read as it shows."
+            )
         if by_file:
             files = len({number for _, number in by_file})
             notes.append(f"{files} of {len(dates)} files write their numbers differently; each is read as it shows.")

@@ -124,11 +124,17 @@ class Tally:
         kept = rows.filter(pl.col("treatment") != "set_aside") if sales.height < rows.height else rows
         found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
         treated = rows.filter(pl.col("reason").is_not_null()).group_by("reason", "treatment").len().rows()
-        partly = _paid_back_in_part(sales) if layout.amount_rule == "order_total" or layout.refund_per else pl.Series(dtype=pl.Float64)
+        partly = (
+            _paid_back_in_part(sales)
+            if layout.amount_rule == "order_total" or layout.refund_per
+            else pl.Series(dtype=pl.Float64)
+        )
         staff = sales.filter("employee") if sales["employee"].any() else sales.head(0)
         columns = {"unreadable_date": layout.columns["order_date"], "amount_not_a_number": _money_column(layout)}
-        doubted = sales.filter(pl.col("validity").is_in(["unknown", "unclear"])).group_by("status").agg(
-            pl.struct("customer_id", "order_id").n_unique().alias("orders"), pl.col("amount").sum()
+        doubted = (
+            sales.filter(pl.col("validity").is_in(["unknown", "unclear"]))
+            .group_by("status")
+            .agg(pl.struct("customer_id", "order_id").n_unique().alias("orders"), pl.col("amount").sum())
         )
         lost = not ruled.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return"))
         return cls(

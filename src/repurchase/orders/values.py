@@ -8,11 +8,11 @@ import polars as pl
 from repurchase.orders.amounts import read_numbers
 from repurchase.orders.dates import DatesRead, read_dates
 from repurchase.orders.facts import Facts, Unread, filled
-from repurchase.orders.ids import clean_ids, placeholder_ids
-from repurchase.orders.layouts import Layout
-from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_type, status_key
-from repurchase.orders.survey import FILE_COLUMN, NUMBERS, Forms, written_dates
-from repurchase.orders.vocabulary import fold
+from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
+from repurchase.orders.layouts import FILE_COLUMN, Layout
+from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types, status_key
+from repurchase.orders.survey import NUMBERS, Forms, written_dates
+from repurchase.orders.vocabulary import fold, parse_name
 from repurchase.settings import Settings
 
 __all__ = ["Reading", "read_values"]
@@ -79,10 +79,10 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
             "employee": _says(rows, layout, "employee", TRUE_WORDS),
         }
     )
-    values = _negated(values)
+    values = _negated(values).with_columns(_is_refund(values).alias("is_refund"))
     if layout.continued:
         values = values.with_columns(pl.col("order_id").forward_fill())
-    values = _with_copies(values, layout)
+    values = _with_copies(values, rows, layout)
     if layout.first_line_only:
         values = _as_on_first_line(values)
     priced = _with_money(values, layout)
@@ -107,6 +107,8 @@ def _facts(
         has_times=bool((when.to_physical() % _MICROSECONDS_A_DAY != 0).any()),
         currencies=Counter(dict(currencies.rows())),
         offsets=dates.offsets,
+        refund_rows=int(values["is_refund"].sum()),
+        damaged_ids=int(damaged_ids(_ids(rows, layout, "customer_id")).sum()),
     )
 
 
@@ -181,9 +183,14 @@ def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[st
         if column is None:
             continue
         text = clean_ids(column)
+        is_payment = parse_name(column.name).has("paid", "financial")
         classes = {
             word: classify_status(
-                word, sale=settings.sale_statuses, not_sale=settings.not_sale_statuses, shop=layout.shop_statuses
+                word,
+                sale=settings.sale_statuses,
+                not_sale=settings.not_sale_statuses,
+                shop=layout.shop_statuses,
+                payment=is_payment,
             )
             for word in text.unique().drop_nulls()
         }
@@ -193,7 +200,20 @@ def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[st
         keys = text.replace_strict({word: status_key(word) for word in classes}, default=None, return_dtype=pl.String)
         worse = (_severity(known) > _severity(validity)).fill_null(value=False)
         status, validity = keys.zip_with(worse, status), known.zip_with(worse, validity)
-    return {"status": status, "validity": validity}
+    return {"status": status, "validity": _by_payment_day(validity, rows, layout)}
+
+
+def _by_payment_day(validity: pl.Series, rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Decide by the day of payment what no status decides."""
+    column = _column(rows, layout, "paid_at")
+    if column is None:
+        return validity
+    has_status = any(role in layout.columns for role in _STATUS_ROLES)
+    open_statuses = ["unclear", "unknown"]
+    undecided = pl.col("validity").is_in(open_statuses) if has_status else pl.lit(value=True)
+    paid = pl.when("paid").then(pl.lit("sale")).otherwise(pl.lit("not_sale"))
+    beside = pl.DataFrame({"validity": validity, "paid": filled(column)})
+    return beside.select(pl.when(undecided).then(paid).otherwise("validity")).to_series()
 
 
 def _severity(validity: pl.Series) -> pl.Series:
@@ -203,7 +223,7 @@ def _severity(validity: pl.Series) -> pl.Series:
 
 def _record_types(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     text = _ids(rows, layout, "record_type")
-    kinds = {word: classify_type(word) for word in text.unique().drop_nulls()}
+    kinds = classify_types(text.unique().drop_nulls().sort())
     return text.replace_strict(kinds, default=None, return_dtype=pl.String)
 
 
@@ -221,8 +241,17 @@ def _cancelled(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     dated = _empty(rows, pl.Boolean()).fill_null(value=False)
     if column is not None:
         no = _says(rows, layout, "cancelled_at", FALSE_WORDS)
-        dated = filled(column) & ~no
+        dated = filled(column) & ~no & ~_filled_by_default(column, rows, layout)
     return dated | _says(rows, layout, "cancelled", TRUE_WORDS) | _says(rows, layout, "paid", FALSE_WORDS)
+
+
+def _filled_by_default(column: pl.Series, rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Whether the day of cancellation only repeats the moment of the order, which was paid."""
+    paid = _column(rows, layout, "paid_at")
+    if paid is None:
+        return _empty(rows, pl.Boolean()).fill_null(value=False)
+    placed = rows[layout.columns["order_date"]]
+    return ((column == placed) & filled(paid)).fill_null(value=False)
 
 
 def _negated(values: pl.DataFrame) -> pl.DataFrame:
@@ -237,14 +266,22 @@ def _negated(values: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(pl.when(is_refund).then(-pl.col("quantity").abs()).otherwise("quantity").alias("quantity"))
 
 
-def _with_copies(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+def _with_copies(values: pl.DataFrame, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Number the orders of one order id: a second first line begins a second order, and a refund is apart from its sale."""
-    begins = (pl.col("order_total") if "order_total" in layout.columns else pl.col("order_date")).is_not_null()
-    if layout.first_line_only and "order_id" in layout.columns:
-        copy = begins.cast(pl.Int64).cum_sum().over("order_id").clip(lower_bound=1)
-        return values.with_columns(copy.alias("copy"))
-    is_refund = (pl.col("record_type") == "refund").fill_null(value=False) | (pl.col("order_total") < 0).fill_null(value=False)
-    return values.with_columns(pl.when(is_refund).then(0).otherwise(1).cast(pl.Int64).alias("copy"))
+    if layout.header_column is not None:
+        begins = values.with_columns(filled(rows[layout.header_column]).cast(pl.Int64).alias("begins"))
+        return begins.with_columns(pl.col("begins").cum_sum().over("order_id").clip(lower_bound=1).alias("copy")).drop(
+            "begins"
+        )
+    return values.with_columns(pl.when("is_refund").then(0).otherwise(1).cast(pl.Int64).alias("copy"))
+
+
+def _is_refund(values: pl.DataFrame) -> pl.Series:
+    """Whether a row is a refund: by its type, or by the sign of its order's total."""
+    is_refund = (pl.col("record_type") == "refund") | (pl.col("order_total") < 0)
+    if values["order_total"].null_count() == values.height:
+        is_refund = (pl.col("record_type") == "refund") | ((pl.col("validity") == "refunded") & (pl.col("amount") < 0))
+    return values.select(is_refund.fill_null(value=False)).to_series()
 
 
 def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:

@@ -35,6 +35,7 @@ ROLES = (
     "cancelled_at",
     "cancelled",
     "paid",
+    "paid_at",
     "employee",
     "email",
 )
@@ -173,6 +174,8 @@ _LEXICON: Mapping[str, str] = {
     "address": "address street city zip postal postcode country province region county adresse strasse ort plz land ville "
     "ciudad citta cidade miasto город адрес straat plaats postnummer postnr poststed company state1 address1 address2",
     "note": "note notes comment comments memo message description beschreibung kommentar instructions tags tag",
+    "reason": "reason grund motivo raison arsak anledning reden przyczyna причина",
+    "adjusted": "adjusted",
     "converted": "converted konvertiert",
     "weight": "weight gewicht vekt vikt poids peso waga вес size",
     "employee": "employee staff mitarbeiter ansatt personal medewerker",
@@ -181,7 +184,9 @@ _LEXICON: Mapping[str, str] = {
 _WORDS: Mapping[str, str] = {word: concept for concept, words in _LEXICON.items() for word in words.split()}
 _SHORT = 4
 _LINKS = ("s", "n", "en", "es", "e")
-_FOLDED = str.maketrans({"ø": "o", "Ø": "O", "æ": "ae", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "œ": "oe", "ъ": "", "ё": "е"})
+_FOLDED = str.maketrans(
+    {"ø": "o", "Ø": "O", "æ": "ae", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "œ": "oe", "ъ": "", "ё": "е"}
+)
 _NUMBER_SIGN = re.compile(r"[#№]|\bn[º°]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _REPEATED_HEADING = re.compile(r"_duplicated_\d+$")
