@@ -77,6 +77,16 @@ def test_one_word_is_enough(codec: str, word: str) -> None:
     assert f"id;{word};x".encode(codec).decode(found.codec) == f"id;{word};x"
 
 
+def test_names_of_several_languages_in_one_file() -> None:
+    """One Polish name among German ones is enough for the page that has both."""
+    lines = [name.encode("cp1250") for name in ("Jürgen Weiß", "Łukasz Nowak", "Köhler", "Małgorzata")]
+    assert detect_encoding(lines).codec == "cp1250"
+    spanish = [
+        name.encode("cp1252") for name in ("Nº pedido;Fecha;Código", "Muñoz", "Jean-François", "Müller", "Ángel")
+    ]
+    assert detect_encoding(spanish).codec == "cp1252"
+
+
 def test_what_is_utf8_is_nothing_else() -> None:
     for text in ("Сумма", "Bjørn", "金額", "é"):
         assert detect_encoding([text.encode()]).codec is None

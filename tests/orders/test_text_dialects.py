@@ -106,6 +106,17 @@ def test_further_lines_of_an_order_are_no_footers(tmp_path: Path, product: str) 
     file, rows = opened(tmp_path, "customer;order;day;product;price\n" + "".join(lines))
     assert rows.height == 18
     assert not any("below" in note for note in file.notes)
+    file, rows = opened(tmp_path, "customer;order;day;product;price\n" + "".join(lines) + "Total (18);;;;27.00\n")
+    assert rows.height == 18
+    assert any("below" in note for note in file.notes)
+
+
+@pytest.mark.usefixtures("_pieces")
+def test_quoted_nothing_is_nothing(tmp_path: Path) -> None:
+    text = '"id","day","note",""\n"a","2024-01-01","",""\n"","","",""\n"b","2024-01-02","x",""\n'
+    _, rows = opened(tmp_path, text)
+    assert rows.columns == ["id", "day", "note"]
+    assert rows.rows() == [("a", "2024-01-01", None), ("b", "2024-01-02", "x")]
 
 
 @pytest.mark.parametrize("rest", ["k1;20", "k1", "k1;2000;2024-0"])
@@ -135,7 +146,17 @@ def test_a_value_behind_the_last_delimiter_is_refused(tmp_path: Path) -> None:
     assert (rows.height, file.long_lines.count, file.long_lines.first) == (59, 1, (52,))
 
 
-NOTES = ('5" wide', 'a "5" inch, nice', "C:\\temp\\", 'two\nlines "x"', "plain", "", '"', "back\\slash")
+NOTES = (
+    'Gift!\nWrite: "Happy\nbirthday"',
+    '5" wide',
+    'a "5" inch, nice',
+    "C:\\temp\\",
+    'two\nlines "x"',
+    "plain",
+    "",
+    '"',
+    "back\\slash",
+)
 
 
 @pytest.mark.usefixtures("_pieces")

@@ -172,14 +172,14 @@ def escapes_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
     Parameters
     ----------
     lines : sequence of str
-        Lines in which a backslash stands before a quotation mark.
+        Some lines that follow each other, with a backslash before a quotation mark among them.
     dialect : Dialect
         How the text is written otherwise.
 
     Returns
     -------
     bool
-        Whether more of the lines have the table's width when read so than when read without.
+        Whether more records have the table's width when read so than when read without.
 
     Examples
     --------
@@ -187,18 +187,17 @@ def escapes_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
     >>> escapes_quotes([r'1,"a \"5\" inch, nice"'], table), escapes_quotes([r'"C:\dir\",2'], table)
     (True, False)
     """
-    width = len(dialect.heading)
-    doubled = sum(_fits(line, width, dialect.delimiter, None) for line in lines)
-    escaped = sum(_fits(line, width, dialect.delimiter, "\\") for line in lines)
-    return escaped > doubled
+    return _count_fitting(lines, dialect, "\\") > _count_fitting(lines, dialect, None)
 
 
-def _fits(line: str, width: int, delimiter: str, escape: str | None) -> bool:
-    try:
-        rows = list(csv.reader([line], delimiter=delimiter, escapechar=escape, strict=True))
-    except csv.Error:
-        return False
-    return len(rows) == 1 and len([*rows[0]]) >= width and not any(rows[0][width:])
+def _count_fitting(lines: Sequence[str], dialect: Dialect, escape: str | None) -> int:
+    """Count records of the table's width up to the first that quotation marks do not allow."""
+    width, count = len(dialect.heading), 0
+    reader = csv.reader(iter(lines), delimiter=dialect.delimiter, escapechar=escape, strict=True)
+    with suppress(csv.Error):
+        for record in reader:
+            count += len(record) >= width and not any(record[width:])
+    return count
 
 
 def uses_single_quotes(lines: Sequence[str], delimiter: str) -> bool:

@@ -101,7 +101,7 @@ _COMMON_RANGES = {  # first and last leading byte of the frequent characters, an
     "big5hkscs": (0xA4, 0xC6, 0x40),
     "cp949": (0xB0, 0xC8, 0xA1),
 }
-_CLEAR = 6.0
+_CLEAR, _OTHER_LANGUAGE = 6.0, -1.5
 _MARKS = (
     ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32", "UTF-32"),
     ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16", "UTF-16"),
@@ -241,8 +241,8 @@ def _scores(sample: bytes) -> dict[str, float]:
     for codec, _, languages, prior in _PAGES:
         text = _decoded(sample, codec)
         if text is not None:
-            fits = max(_fit(_words(text), letters, languages in _CASELESS) for letters in languages.values())
-            scores[codec] = max(scores.get(codec, -math.inf), prior + _fit_signs(text) + fits)
+            fit = prior + _fit_signs(text) + _fit_words(_words(text), languages)
+            scores[codec] = max(scores.get(codec, -math.inf), fit)
     for codec, _, common in _EAST_ASIAN:
         text = _decoded(sample, codec)
         if text is not None:
@@ -288,19 +288,25 @@ def _weights(letters: str, *, caseless: bool) -> dict[str, float]:
     return capitals | weights if caseless else weights
 
 
-def _fit(words: Iterable[str], letters: str, caseless: bool) -> float:
+def _fit_words(words: Iterable[str], languages: dict[str, str]) -> float:
+    """How well words read in one language, or some of them in another."""
+    caseless = languages in _CASELESS
+    fits = [[_fit(word, letters, caseless=caseless) for letters in languages.values()] for word in words]
+    if not fits:
+        return 0.0
+    main = max(range(len(languages)), key=lambda n: sum(fit[n] for fit in fits))
+    return sum(max(fit[main], max(fit) + _OTHER_LANGUAGE) for fit in fits)
+
+
+def _fit(word: str, letters: str, *, caseless: bool) -> float:
     weights = _weights(letters, caseless=caseless)
-    total = 0.0
-    for word in words:
-        accented = [letter for letter in word if letter > "\x7f"]
-        spelled = map(str.lower, accented) if caseless and word.isupper() else accented
-        total += sum(weights.get(letter, _FOREIGN) for letter in spelled)
-        breaks = sum(a.islower() and b.isupper() and not b.isascii() for a, b in pairwise(word))
-        is_mixed = caseless and len(accented) < len(word)
-        total += _CASE_BREAK * (breaks + is_mixed)
-        if not caseless and len(accented) > 0.6 * len(word) and len(word) > 1:
-            total += _TOO_MANY_ACCENTS
-    return total
+    accented = [letter for letter in word if letter > "\x7f"]
+    spelled = map(str.lower, accented) if caseless and word.isupper() else accented
+    breaks = sum(a.islower() and b.isupper() and not b.isascii() for a, b in pairwise(word))
+    is_mixed = caseless and len(accented) < len(word)
+    is_crowded = not caseless and len(accented) > 0.6 * len(word) and len(word) > 1
+    fit = sum(weights.get(letter, _FOREIGN) for letter in spelled)
+    return fit + _CASE_BREAK * (breaks + is_mixed) + _TOO_MANY_ACCENTS * is_crowded
 
 
 def _fit_east_asian(text: str, codec: str, common: str) -> float:

@@ -83,8 +83,7 @@ def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
         return 0
     always = set.intersection(*(_filled(fields) for fields in whole))
     gaps = [fields for fields in rows if _filled(fields) and always - _filled(fields)]
-    if len(gaps) > _MOST_LINES:  # rows with gaps are usual here, such as further lines of an order
-        return 0
+    are_usual = len(gaps) > _MOST_LINES  # such as further lines of an order
     n_blank = sum(not _filled(fields) for fields in rows)
     has_words = any(" " in fields[0].strip() for fields in whole)
     cut = 0
@@ -93,7 +92,8 @@ def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
             continue
         apart = at + 1 < len(rows) and not _filled(rows[at + 1]) and n_blank <= 3
         is_sentence = not has_words and (at > 0 or ends)
-        if not _is_footer(fields, always, apart=apart, is_sentence=is_sentence):
+        is_footer = _is_total(fields) if are_usual else _is_footer(fields, always, apart=apart, is_sentence=is_sentence)
+        if not is_footer:
             break
         cut = at + 1
     return cut
@@ -156,6 +156,12 @@ def footer_note(name: str, footer: Footer) -> tuple[str, ...]:
     count = len(footer.records)
     lines = "line" if count == 1 else "lines"
     return (f"{name}: {count} {lines} below the table left out, no orders: {first_few(footer.records, shown=3)}.",)
+
+
+def _is_total(fields: Sequence[str]) -> bool:
+    """Whether a row has a word for a total in its first column, and numbers otherwise."""
+    found = _TOTAL_WORDS.match(fields[0])
+    return found is not None and not _WORDS.search(" ".join((fields[0][found.end() :], *fields[1:])))
 
 
 def _is_footer(fields: Sequence[str], always: set[int], *, apart: bool, is_sentence: bool) -> bool:

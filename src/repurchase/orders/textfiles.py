@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +30,7 @@ from repurchase.orders.textrows import TextPart, Unplain, numbered_records, piec
 __all__ = ["DELIMITER_WORDS", "LongLines", "OpenedFile", "delimiter_of", "open_text"]
 
 _MOST_COLUMNS = 10_000
+_LINES_AROUND = 500
 DELIMITER_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
 
 
@@ -170,7 +172,7 @@ def _dialect(text: Text, survey: Survey) -> tuple[Text, Survey, Dialect]:
     """How a text is written, with quotation marks around values where it has apostrophes."""
     lines = _line_ends(survey.head)
     dialect = dialect_of(lines)
-    if uses_single_quotes(_whole(lines)[dialect.lines - 1 :][:100], dialect.delimiter):
+    if uses_single_quotes(lines[dialect.lines - 1 :][:100], dialect.delimiter):
         text = replace(text, swaps_quotes=True)
         survey = text.survey()
         dialect = dialect_of(_line_ends(survey.head))
@@ -181,13 +183,22 @@ def _with_usual_quotes(text: Text, survey: Survey, dialect: Dialect) -> tuple[Te
     """Have quotation marks within values doubled, where the file has backslashes before them."""
     name = Path(text.shown).name
     notes: tuple[str, ...] = (f"{name}: values are enclosed in apostrophes.",) if text.swaps_quotes else ()
-    if survey.escaped_quotes:
-        lines = islice((line for line in text.lines() if '\\"' in line), 1000)
-        if escapes_quotes([*lines], dialect):
-            text = replace(text, has_escapes=True)
-            survey = text.survey()
-            notes += (f"{name}: quotation marks within values are written with a backslash.",)
+    if survey.escaped_quotes and escapes_quotes(_around_escapes(text), dialect):
+        text = replace(text, has_escapes=True)
+        survey = text.survey()
+        notes += (f"{name}: quotation marks within values are written with a backslash.",)
     return text, survey, notes
+
+
+def _around_escapes(text: Text) -> list[str]:
+    """The lines around the first quotation mark behind a backslash; from the beginning, if it is not far."""
+    lines: deque[str] = deque(maxlen=_LINES_AROUND * 10)
+    rest = text.lines()
+    for line in rest:
+        lines.append(line)
+        if '\\"' in line:
+            break
+    return [*lines, *islice(rest, _LINES_AROUND)]
 
 
 class _Reading:
@@ -302,10 +313,6 @@ def _refuse_empty(shown: str) -> NoReturn:
 def _line_ends(head: bytes) -> list[str]:
     """Cut the beginning of a text into lines, each with its end."""
     return re.split(r"(?<=\n)|(?<=\r)(?!\n)", head[: EDGE_BYTES // 4].decode("utf-8", errors="replace"))
-
-
-def _whole(lines: list[str]) -> list[str]:
-    return lines[:-1] if len(lines) > 20 else lines
 
 
 def delimiter_of(lines: Sequence[str]) -> str:

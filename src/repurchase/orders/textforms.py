@@ -143,6 +143,7 @@ class Form:
             head + piece,
             separator=self.delimiter,
             infer_schema=False,
+            null_values="" if b'""' in piece else None,
             columns=None if columns is None else list(columns),
             glob=False,
         )
