@@ -16,6 +16,8 @@ from repurchase.tables import ORDERS, Frame, as_polars
 
 __all__ = ["ledger", "ledger_of"]
 
+_MOST_UNITS = 9e18
+
 
 def ledger(orders: Frame, *, observed_until: date) -> Ledger:
     """Code, add up and sort orders, once for all later cuts.
@@ -35,7 +37,7 @@ def ledger(orders: Frame, *, observed_until: date) -> Ledger:
     Raises
     ------
     OrdersError
-        If the orders are not clean.
+        If the orders are not clean, or their money is too much to be counted exactly.
     LeakageError
         If a return names a sale later than itself.
     InputError
@@ -64,7 +66,12 @@ def ledger_of(rows: pl.DataFrame, *, observed_until: date) -> Ledger:
     ------
     LeakageError
         If a return names a sale later than itself.
+    OrdersError
+        If money or pieces are too much to be counted exactly.
     """
+    for name, unit in (("amount", MONEY), ("quantity", PIECES), ("discount", MONEY)):
+        if name in rows.columns:
+            _require_countable(rows[name], unit)
     has_amounts = not rows.height or rows["amount"].null_count() < rows.height
     coded = _coded(rows)
     early = coded.filter(pl.col("day") > pl.col("known"))
@@ -76,23 +83,37 @@ def ledger_of(rows: pl.DataFrame, *, observed_until: date) -> Ledger:
     ids = rows["customer_id"].unique().sort()
     codes = pl.DataFrame({"customer_id": ids, "customer": np.arange(len(ids), dtype=np.uint32)})
     joined = coded.join(codes, on="customer_id", how="left", maintain_order="left").drop("customer_id")
-    return Ledger(ids, _entries(joined), observed_until, has_amounts)
+    return Ledger(ids, _entries(joined, has_amounts=has_amounts), observed_until, has_amounts)
 
 
-def _entries(lines: pl.DataFrame) -> pl.DataFrame:
+def _require_countable(column: pl.Series, unit: int) -> None:
+    """Refuse what 64 bits cannot add up; the sum of floats is near enough for that."""
+    sizes = np.abs(column.cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy())
+    total = float(sizes.sum())
+    if total * unit > _MOST_UNITS:
+        raise OrdersError(
+            f"orders: the column '{column.name}' adds up to {total:.3g}, more than the {_MOST_UNITS / unit:.0e} that "
+            f"can be counted exactly; its largest value is {sizes.max():,.2f}. Correct it, or state money in thousands."
+        )
+
+
+def _entries(lines: pl.DataFrame, *, has_amounts: bool) -> pl.DataFrame:
     """Add up lines per customer, day known and day counted on; sorted so, every sum is a pass over its block."""
     key = ("customer", "known", "day")
     lines = lines.sort(*key, "order")
     if not lines.height:
         empty = pl.lit(0, dtype=pl.Int64)
-        return lines.select(*key, "spend", empty.alias("orders"), empty.alias("lines"), "quantity", "discount")
+        counts = (empty.alias("orders"), empty.alias("lines"))
+        return lines.select(*key, "spend", "charged", *counts, "quantity", "discount")
     at = {name: lines[name].to_numpy() for name in lines.columns}
     begins = np.concatenate([[True], np.logical_or.reduce([np.diff(at[name].view(np.int32)) != 0 for name in key])])
     begins_order = begins | np.concatenate([[True], at["order"][1:] != at["order"][:-1]])
     start, order_start = np.flatnonzero(begins), np.flatnonzero(begins_order)
-    sold = np.maximum.reduceat(at["spend"], order_start) >= 0
+    charged = np.maximum.reduceat(at["charged"], order_start) > 0
+    sold = charged if has_amounts else np.maximum.reduceat(at["spend"], order_start) >= 0
     sums = {
         "spend": np.add.reduceat(at["spend"], start),
+        "charged": np.add.reduceat(at["charged"], start),
         "orders": np.add.reduceat(sold.astype(np.int64), np.searchsorted(order_start, start)),
         "lines": np.diff(np.append(start, lines.height)),
         "quantity": np.add.reduceat(at["quantity"], start),
@@ -127,6 +148,7 @@ def _coded(rows: pl.DataFrame) -> pl.DataFrame:
         known.alias("known"),
         applied.alias("day"),
         _integer("amount", MONEY).alias("spend"),
+        _integer("charged" if "charged" in rows.columns else "amount", MONEY).clip(lower_bound=0).alias("charged"),
         (_integer("quantity", PIECES) if "quantity" in rows.columns else pl.lit(0, dtype=pl.Int64)).alias("quantity"),
         (_integer("discount", MONEY) if "discount" in rows.columns else pl.lit(0, dtype=pl.Int64)).alias("discount"),
     )

@@ -33,11 +33,6 @@ _CONSTANT_SHARE = 0.9
 _FEWEST_WITH_WORD = 5
 _MOST_WORDS = 64
 _BLANK = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>")
-_PLAIN_KINDS = {
-    "three_point": r"^[+-]?[1-9]\d{0,2}\.\d{3}$",
-    "short": r"^[+-]?0*[1-9]\d{0,2}$",
-    "long": r"^[+-]?[1-9]\d{3,}$",
-}
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class NumberEvidence:
         if values.dtype != pl.String:
             return cls()
         counted = values.drop_nulls().alias("text").value_counts(name="rows")
-        return _of_plain(counted) if _is_plain(counted["text"]) else _of_shapes(counted)
+        return _of_texts(counted, is_plain=_is_plain(counted["text"]))
 
     def __add__(self, other: "NumberEvidence") -> "NumberEvidence":
         both = {*self.examples, *other.examples}
@@ -305,26 +300,7 @@ def _few(words: Counter[str]) -> dict[str, int] | None:
     return dict(words) if len(words) <= _MOST_WORDS else None
 
 
-def _of_plain(counted: pl.DataFrame) -> NumberEvidence:
-    """Evidence of numbers that need no cleaning: only three digits after a point leave something to decide."""
-    counted = counted.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
-    kinds, examples = {}, {}
-    rest = counted.filter(pl.col("text").str.contains(".", literal=True))
-    for kind, pattern in _PLAIN_KINDS.items():
-        among = rest if kind == "three_point" else counted
-        found = among.filter(among["text"].str.contains(pattern))
-        kinds[kind] = int(found["rows"].sum())
-        if kind == "three_point" and found.height:
-            examples[kind] = str(found["text"].min())
-    decimals = rest.filter(~rest["text"].str.contains(_PLAIN_KINDS["three_point"]))
-    if decimals.height:
-        kinds["point"], examples["point"] = int(decimals["rows"].sum()), str(decimals["text"].min())
-    return NumberEvidence(
-        int(counted["rows"].sum()), {kind: rows for kind, rows in kinds.items() if rows}, examples=examples
-    )
-
-
-def _of_shapes(counted: pl.DataFrame) -> NumberEvidence:
+def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
     counted = counted.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(_BLANK))
     cleaned = _cleaned(counted["text"])
     counted = counted.with_columns(cleaned.alias("clean"), shapes_of(cleaned).alias("shape"))
@@ -355,7 +331,7 @@ def _of_shapes(counted: pl.DataFrame) -> NumberEvidence:
         _few(count["words"]),
         count["ledgers"]["cr"],
         count["ledgers"]["dr"],
-        is_plain=not counted.height,
+        is_plain=is_plain,
         examples=examples,
     )
 

@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from repurchase.errors import OrdersError
-from repurchase.orders.date_shapes import COUNTS, NUMBER_UNITS, Shape, shape_of
+from repurchase.orders.date_shapes import COUNTS, NUMBER_UNITS, DateUnit, Shape, shape_of
 from repurchase.orders.text_shapes import shapes_of, tidy_texts
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 DateOrder = Literal["day_first", "month_first"]
-DateUnit = Literal["days", "s", "ms", "us", "ns"]
 
 CLEAR_SHARE = 0.95
 """Share of the values that must be numbers that count, for a column to be read as such."""
@@ -75,7 +74,7 @@ class DateEvidence:
     rows : int
         Rows that say something.
     counted : mapping of str to int
-        Rows of numbers that may count, by what they count.
+        Rows of numbers that may count, by what they count (``days``, ``s``, ``ms``, ``us``, ``ns``).
     pairs : mapping of (int, int, str, bool) to int
         Rows of dates whose day and month might change places: first number, second number, what stands between them,
         and whether the year has two digits.
@@ -86,7 +85,7 @@ class DateEvidence:
     """
 
     rows: int = 0
-    counted: Mapping[str, int] = field(default_factory=dict)
+    counted: Mapping[DateUnit, int] = field(default_factory=dict)
     pairs: Mapping[tuple[int, int, str, bool], int] = field(default_factory=dict)
     last_numbers: Mapping[int, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
@@ -168,7 +167,7 @@ class DateEvidence:
         """
         for unit, rows in self.counted.items():
             if rows >= CLEAR_SHARE * self.rows:
-                return DateForm(counted=unit, notes=(_counted_note(unit, timezone or "UTC"),))  # type: ignore[arg-type]
+                return DateForm(counted=unit, notes=(_counted_note(unit, timezone or "UTC"),))
         if self._begins_with_short_year:
             return DateForm(short_year_first=True, notes=("Dates begin with a year of two digits.",))
         if "either" not in self.examples and not any(self._votes):
@@ -282,7 +281,7 @@ def require_dates(values: pl.Series, *, source: str = "orders") -> None:
         If it holds durations, times of day, truth values or nested values.
     """
     dtype = values.dtype
-    if dtype in {pl.Time, pl.Duration, pl.Boolean} or dtype.is_nested():
+    if any(dtype == kind for kind in (pl.Time, pl.Duration, pl.Boolean)) or dtype.is_nested():
         raise OrdersError(
             f"{source}: the column '{values.name}' has the type {dtype}, which is no date. "
             "Name the column of order dates with --columns order_date=..."
@@ -308,20 +307,22 @@ def count_unit(shape: str) -> DateUnit | None:
     ('s', None)
     """
     found = COUNTS.match(shape)
-    return NUMBER_UNITS[len(found.group(1))] if found else None  # type: ignore[return-value]
+    return NUMBER_UNITS[len(found.group(1))] if found else None
 
 
 def _blank_shapes(shapes: pl.Series) -> list[str]:
     return [shape for shape in shapes.unique() if shape is not None and shape.lower() in _BLANK]
 
 
-def _counted(counts: pl.DataFrame, shapes: list[str]) -> dict[str, int]:
+def _counted(counts: pl.DataFrame, shapes: list[str]) -> dict[DateUnit, int]:
     units = {shape: unit for shape in shapes if (unit := count_unit(shape)) is not None}
     if not units:
         return {}
-    unit = pl.col("shape").replace_strict(units, default=None, return_dtype=pl.String)
+    counted = pl.col("shape").replace_strict(units, default=None, return_dtype=pl.String)
     numbers = counts.select(
-        unit.alias("unit"), pl.col("text").str.replace(",", ".").cast(pl.Float64, strict=False).alias("number"), "rows"
+        counted.alias("unit"),
+        pl.col("text").str.replace(",", ".").cast(pl.Float64, strict=False).alias("number"),
+        "rows",
     )
     fits = [(pl.col("unit") == name) & pl.col("number").is_between(*span) for name, span in _RANGES.items()]
     return dict(numbers.filter(pl.any_horizontal(fits)).group_by("unit").agg(pl.col("rows").sum()).rows())

@@ -8,15 +8,16 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from repurchase.orders.date_words import ZONE_MINUTES, filler_words, half_of_day, month_numbers, weekdays
 
-__all__ = ["COUNTS", "NUMBER_UNITS", "Shape", "shape_of"]
+__all__ = ["COUNTS", "NUMBER_UNITS", "DateUnit", "Shape", "shape_of"]
 
 COUNTS = re.compile(r"^(9{5}|9{9,10}|9{13}|9{16}|9{19})([.,]9+)?$")
 """Numbers that may count something; ``9`` stands for any digit."""
-NUMBER_UNITS = {5: "days", 9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
+DateUnit = Literal["days", "s", "ms", "us", "ns"]
+NUMBER_UNITS: dict[int, DateUnit] = {5: "days", 9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
 """What a number of so many whole digits counts."""
 
 _PARTS = ("year", "month", "day", "hour", "minute", "second", "fraction", "first", "second_number", "east_h", "east_m")
@@ -132,7 +133,7 @@ def _read(found: "re.Match[str]", words: dict[str, Any]) -> Shape | None:
 
 def _masked(shape: str) -> tuple[str | None, dict[str, Any]]:
     """Put signs in place of words, one per letter: # month, @ before noon, & after noon, ! time zone."""
-    text = shape.translate(_EAST_ASIAN)
+    text = shape.translate(_EAST_ASIAN).replace("-feira", " " * 6)
     words: dict[str, Any] = {}
     text = _without_brackets(text, words)
     zones = [match for match in _ZONE_NAME.finditer(text) if _is_zone(match.group())]

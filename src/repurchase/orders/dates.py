@@ -296,7 +296,9 @@ def _local_time(parts: pl.DataFrame) -> pl.Series:
         ("minute", 0, 59),
         ("second", 0, 59),
     )
-    possible = pl.all_horizontal(pl.col("readable"), *(pl.col(name).is_between(*span) for name, *span in limits))
+    possible = pl.all_horizontal(
+        pl.col("readable"), *(pl.col(name).is_between(low, high) for name, low, high in limits)
+    )
     start = pl.date(pl.when(possible).then("year"), pl.when(possible).then("month"), 1)
     seconds = (pl.col("hour") * 3600 + pl.col("minute") * 60 + pl.col("second")).cast(pl.Int64)
     micros_of_day = seconds * 1_000_000 + pl.col("micro")

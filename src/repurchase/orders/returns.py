@@ -45,7 +45,7 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
         "product_id",
         "order_date",
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("line"),
-        (pl.col("amount").abs() * _UNITS).round(0).cast(pl.Int64).alias("size"),
+        (pl.col("amount").abs() * _UNITS).round(0).alias("size"),
         pl.col("amount").sign().cast(pl.Int8).alias("step"),
     ).filter(pl.col("step") != 0)
     returned = sized.filter(pl.col("step") < 0).select(key).unique()

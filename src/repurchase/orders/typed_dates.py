@@ -108,6 +108,8 @@ def _with_offset(name: str, column: "pa.ChunkedArray[Any]") -> pl.Series:
 def _is_known(zone: str | None) -> bool:
     if zone is None:
         return True
+    if _OFFSET.match(zone):
+        return False
     try:
         pl.Series([0]).cast(pl.Datetime("us", zone))
     except pl.exceptions.PolarsError:
