@@ -197,3 +197,38 @@ class TestCustomersWithoutPurchases:
             repurchase("train", *observed.words, "--as-of", observed.day)
 
         assert aliases.read_bytes() == before
+
+
+def test_a_shop_of_one_month_a_year(
+    empty_home: Path, repurchase: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In most windows nobody buys, and there is no AUC: what can be judged is, and the rest is left out."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    rows = [
+        (f"c{who:03d}", date(year, 12, 1 + (7 * who + 5 * year) % 25), 20.0 + who % 9)
+        for who in range(110)
+        for year in (2022, 2023, 2024)
+        if (who + year) % 3
+    ]
+    orders, home, out = tmp_path / "orders.csv", tmp_path / "home", tmp_path / "scores.parquet"
+    pl.DataFrame(rows, schema=["customer_id", "order_date", "amount"], orient="row").write_csv(orders)
+    shutil.copytree(empty_home, home)
+    relocate(home)
+    (home / "repurchase.toml").write_text("tracking_seconds = 0\nhorizons = [30, 90]\njobs = 1\n")
+    known = Observed(home, orders, date(2025, 2, 20))
+
+    trained = repurchase("train", *known.words, "--as-of", known.day)
+
+    assert trained.code == 0, trained.err
+    table = [line.split() for line in trained.out.splitlines()]
+    assert {line[5] for line in table if line[3:4] == ["model"]} > {"-"}
+    assert not {"nan", "None"} & set(trained.out.split())
+    scored(repurchase, known, out, date(2025, 1, 15))
+    seen = repurchase("monitor", out, *known.words, "--as-of", known.day)
+    assert seen.code == 0, seen.err
+    month, quarter = json.loads((tmp_path / "scores.monitor.json").read_text())["horizons"]
+    assert (month["passed"], month["n_bought"], month["model"]["auc"]) == (True, 0, None)
+    assert not quarter["passed"]
+    assert "AUC –" in seen.out
+    page = repurchase("report", out, "--out", tmp_path / "report.html", "--home", home)
+    assert page.code == 0, page.err

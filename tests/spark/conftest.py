@@ -180,7 +180,12 @@ def shop(simulate_orders: Callable[..., pl.DataFrame]) -> pl.DataFrame:
         -pl.col("amount"), pl.col("order_date").dt.offset_by("3d"), pl.format("R{}", "order_id").alias("order_id")
     )
     nobody = orders.head(1).with_columns(pl.lit(None, pl.String).alias("customer_id"))
-    return pl.concat([orders, orders.gather_every(41), back, nobody])
+    unsold = pl.concat([orders.head(1)] * 3).with_columns(  # all given back, and free
+        customer_id=pl.Series(["0900", "0900", "9998"]),
+        order_id=pl.Series(["u1", "u2", "u3"]),
+        amount=pl.Series([20.0, -20.0, 0.0]),
+    )
+    return pl.concat([orders, orders.gather_every(41), back, nobody, unsold])
 
 
 @pytest.fixture(scope="session")

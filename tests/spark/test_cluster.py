@@ -76,6 +76,8 @@ def test_text_scored_there_is_text_scored_here(
     there = repurchase("score", *words, "--out", tmp_path / "there.parquet", *cluster.words)
     assert there.code == 0, there.err
     require_same(tmp_path / "here.parquet", tmp_path / "there.parquet")
+    unsold = scores_of(tmp_path / "there.parquet").filter(pl.col("status") == "no_purchases")
+    assert unsold["customer_id"].to_list() == ["0900", "9998"]
     record = record_of(tmp_path / "there.parquet")
     assert record["engine"]["master"] == cluster.master
     assert record["engine"]["engine"] == "spark"
@@ -88,13 +90,18 @@ def test_a_list_scored_there_is_a_list_scored_here(
     cluster: Any, home: Path, stored: Path, tmp_path: Path, repurchase: Callable[..., Any]
 ) -> None:
     asked = tmp_path / "asked.csv"
-    pl.DataFrame({"customer_id": ["1399", "nobody", "1000", "1007"], "group": ["x", "y", "z", "x"]}).write_csv(asked)
+    pl.DataFrame({"customer_id": ["1399", "nobody", "1000", "9998"], "group": ["x", "y", "z", "x"]}).write_csv(asked)
     words = [stored, "--home", home, "--customers", asked, "--as-of", "2025-01-15"]
     assert repurchase("score", *words, "--out", tmp_path / "here.parquet").code == 0
     there = repurchase("score", *words, "--out", tmp_path / "there.parquet", *cluster.words)
     assert there.code == 0, there.err
     require_same(tmp_path / "here.parquet", tmp_path / "there.parquet")
-    assert scores_of(tmp_path / "there.parquet")["customer_id"].to_list() == ["1399", "nobody", "1000", "1007"]
+    assert scores_of(tmp_path / "there.parquet")["status"].to_list() == [
+        "scored",
+        "no_history",
+        "scored",
+        "no_purchases",
+    ]
 
 
 def test_logs_that_cannot_be_shared_out_are_refused(
