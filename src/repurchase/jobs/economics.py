@@ -242,14 +242,13 @@ def _write(out: Path, record: dict[str, Any], curve: Curve) -> None:
     from repurchase.report.canvas import to_png, to_svg
     from repurchase.report.economics_figures import reach_picture
 
-    told = record["told"]
-    picture = reach_picture(
-        curve,
-        uplift_points=told["uplift_points"],
-        horizon_days=record["horizon_days"],
-        currency=record["currency"],
-    )
     with deliver_to(out, formats=(".json",), kinds=economics_outputs(out)) as delivery:
+        picture = reach_picture(
+            curve,
+            uplift_points=record["told"]["uplift_points"],
+            horizon_days=record["horizon_days"],
+            currency=record["currency"],
+        )
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         delivery.staged(out).write_text(text + "\n", encoding="utf-8")
         pl.DataFrame(record["rows"]).write_csv(delivery.staged(delivery.beside(".csv")), include_bom=True)
