@@ -17,21 +17,40 @@ def of(fit: Btyd, who: tuple[npt.NDArray[np.float64], ...] = WHO) -> Outlook:
 
 
 class TestExpectedOrders:
-    def test_are_btyds_where_the_probabilities_agree(self) -> None:
-        p, orders = BTYD.p_purchase(*WHO, horizon_days=90), BTYD.expected_purchases(*WHO, horizon_days=90)
-        np.testing.assert_allclose(expected_orders(p, p, orders), np.maximum(orders, p), rtol=1e-9)
+    horizons = (7, 30, 60, 90, 365)
 
-    def test_rise_with_the_probability_and_never_fall_below_it(self) -> None:
-        btyd, orders = np.full(7, 0.3), np.full(7, 0.5)
-        p = np.array([0.0, 0.05, 0.3, 0.6, 0.95, 0.9999, 1.0])
-        found = expected_orders(p, btyd, orders)
-        assert np.isfinite(found).all()
-        assert (np.diff(found) >= 0).all()
-        assert (found >= p).all()
+    def p(self) -> dict[int, npt.NDArray[np.float64]]:
+        return {h: BTYD.p_purchase(*WHO, horizon_days=h) for h in self.horizons}
 
-    def test_are_at_least_the_probability_where_btyd_expects_next_to_nothing(self) -> None:
-        found = expected_orders(np.array([0.9]), np.array([0.01]), np.array([0.01]))
-        assert found.tolist() == [0.9]
+    def test_are_btyds_where_nothing_was_learned(self) -> None:
+        found = expected_orders(self.p(), {}, of(BTYD))
+        for h in self.horizons:
+            wanted = BTYD.expected_purchases(*WHO, horizon_days=h)
+            np.testing.assert_allclose(found[h], np.clip(wanted, self.p()[h], h), rtol=1e-9)
+
+    def test_are_the_chance_times_the_days_of_a_buyer_where_they_were_learned(self) -> None:
+        found = expected_orders(self.p(), {30: np.full(6, 1.0), 90: np.full(6, 2.5)}, of(BTYD))
+        np.testing.assert_array_equal(found[30], self.p()[30])
+        np.testing.assert_array_equal(found[90], 2.5 * self.p()[90])
+
+    def test_go_on_from_the_last_learned_horizon_by_what_btyd_adds(self) -> None:
+        found = expected_orders(self.p(), {30: np.full(6, 1.0), 90: np.full(6, 2.5)}, of(BTYD))
+        added = of(BTYD).expected_purchases(365) - of(BTYD).expected_purchases(90)
+        np.testing.assert_allclose(found[365], np.maximum(found[90] + added, self.p()[365]))
+
+    def test_rise_with_the_horizon_between_the_chance_and_the_days_there_are(self) -> None:
+        odd = {30: np.array([1.0, 30, 30, 1, 1, 2]), 90: np.array([90.0, 1, 30, 1, 3, 2])}
+        found = expected_orders(self.p(), odd, of(BTYD))
+        for h, orders in found.items():
+            assert ((self.p()[h] <= orders) & (orders <= h)).all()
+        assert (np.diff(list(found.values()), axis=0) >= 0).all()
+
+    def test_no_horizon_moves_another(self) -> None:
+        learned = {30: np.full(6, 1.2), 90: np.full(6, 1.5)}
+        every = expected_orders(self.p(), learned, of(BTYD))
+        for h in self.horizons:
+            some = {day: self.p()[day] for day in sorted({h, 30, 90})}
+            np.testing.assert_array_equal(expected_orders(some, learned, of(BTYD))[h], every[h])
 
 
 class TestDiscountFactor:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.design import Design, bend
 
-__all__ = ["PURCHASE_FEATURES", "fit_additive", "fit_curves", "fit_log_spend"]
+__all__ = ["PURCHASE_FEATURES", "fit_additive", "fit_curves", "fit_log_ratio", "fit_log_spend"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,6 +44,17 @@ SPEND_FEATURES = (
     *("spend_last_window", "spend_window_before", "fading_value", "bought_year_ago"),
     *("btyd_logit", "btyd_rate"),
 )
+DAYS_FEATURES = (
+    *("frequency", "age_days", "days_since_last"),
+    *(f"fading_days_{days}d" for days in (15, 60, 240)),
+    *(f"fading_rate_{days}d" for days in (30, 120, 480)),
+    *("bought_last_window", "bought_window_before", "bought_year_ago", "active_windows_share"),
+    *("usual_log_gap", "gap_irregularity", "gap_last_days", "btyd_logit", "btyd_rate"),
+)
+RATIO_PENALTY = 200.0
+"""Of the squared standardised slopes of a ratio of counts, in expected counts."""
+HELD_BY_COUNTS = 10.0
+"""Counts, come as expected, that hold a ratio to one."""
 
 
 def fit_additive(design: Design, bought: npt.NDArray[np.bool_], weight: Floats) -> AdditiveHead:
@@ -95,6 +106,37 @@ def fit_log_spend(design: Design, spend: Floats, weight: Floats) -> AdditiveHead
     """
     floored = np.log(np.maximum(spend, np.quantile(spend, 0.002)))
     return fit_curves(design, floored, features=SPEND_FEATURES, weight=weight)
+
+
+def fit_log_ratio(design: Design, counts: Floats, expected: Floats, weight: Floats) -> AdditiveHead:
+    """Fit the logarithm of counts over expected counts: a Poisson regression on the same kind of curves.
+
+    One more row, in the middle of all features, has ten counts of ten expected: few counts move the ratio little, and
+    none at all do not send it to zero.
+
+    Parameters
+    ----------
+    design : Design of shape (n_rows, n_features)
+        Customers; of ``DAYS_FEATURES`` those it has are used.
+    counts, expected : float arrays of shape (n_rows,)
+        What came, >= 0, and what was expected, > 0.
+    weight : float array of shape (n_rows,)
+        How much a row counts.
+
+    Returns
+    -------
+    AdditiveHead
+        Flat outside the range it was fitted on, save for its rarest thousandth.
+    """
+    from sklearn.linear_model import PoissonRegressor
+
+    bases = _bases(design, DAYS_FEATURES, tail=TAIL)
+    matrix, middle, spread = _standardised(bases, design)
+    exposure = np.append(weight * expected, HELD_BY_COUNTS)
+    fitted = PoissonRegressor(alpha=RATIO_PENALTY / exposure.sum(), solver="newton-cholesky").fit(
+        np.vstack([matrix, np.zeros(matrix.shape[1])]), np.append(counts / expected, 1.0), sample_weight=exposure
+    )
+    return _head(bases, fitted.coef_ / spread, float(fitted.intercept_), middle)
 
 
 def fit_curves(

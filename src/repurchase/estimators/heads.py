@@ -24,9 +24,10 @@ from repurchase.estimators.level import (
     level_shift,
     shift_to_share,
 )
+from repurchase.estimators.purchase_days import PurchaseDaysHead, btyd_days_if_bought, fit_purchase_days
 from repurchase.estimators.spend import SpendHead, fit_spend
 
-__all__ = ["Head", "Lessons", "fit_head", "gather", "place"]
+__all__ = ["Head", "Lessons", "LogOdds", "fit_head", "gather", "place"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,6 +61,8 @@ class Head:
         Boosted trees.
     spend : SpendHead or None
         Money of a buyer.
+    days : PurchaseDaysHead or None
+        Purchase days of a buyer; None, where a model was saved without, leaves them to BTYD.
     trees_share : float
         How much the trees count beside the curves.
     level : float
@@ -71,6 +74,7 @@ class Head:
     additive: AdditiveHead
     trees: BoostedHead
     spend: SpendHead | None
+    days: PurchaseDaysHead | None
     trees_share: float
     level: float = 0.0
     season: Season = NO_SEASON
@@ -104,6 +108,7 @@ class Head:
             "additive": self.additive.to_dict(),
             "trees": self.trees.to_dict(),
             "spend": self.spend and self.spend.to_dict(),
+            "days": self.days and self.days.to_dict(),
             "trees_share": self.trees_share,
             "level": self.level,
             "season": {
@@ -131,6 +136,7 @@ class Head:
             additive=AdditiveHead.from_dict(fields["additive"]),
             trees=BoostedHead.from_dict(fields["trees"]),
             spend=SpendHead.from_dict(fields["spend"]) if fields["spend"] else None,
+            days=PurchaseDaysHead.from_dict(fields["days"]) if fields.get("days") else None,
             trees_share=fields["trees_share"],
             level=fields["level"],
             season=Season(**{name: tuple(values) for name, values in fields["season"].items()}),
@@ -147,13 +153,16 @@ class Lessons:
         Everyone, sampled.
     buyers : Design
         Design of those who bought.
-    spend, weight : arrays of shape (n_buyers,)
-        Their money (NaN without money), and how much each counts.
+    spend, days, btyd_days, weight : arrays of shape (n_buyers,)
+        Their money (NaN without money), their purchase days, those that BTYD expected of a buyer, and how much each
+        counts.
     """
 
     rows: TrainingSet
     buyers: Design
     spend: Floats
+    days: Floats
+    btyd_days: Floats
     weight: Floats
 
 
@@ -219,6 +228,7 @@ def fit_head(lessons: Lessons, *, random_state: int) -> Head:
         fit_additive(rows.design, rows.bought, rows.weight),
         fit_boosted(rows, random_state=random_state),
         fit_spend(lessons.buyers, lessons.spend, lessons.weight),
+        fit_purchase_days(lessons.buyers, lessons.days, lessons.btyd_days, lessons.weight),
         trees_share(len(rows.bought)),
     )
 
@@ -291,14 +301,23 @@ def _miss(head: Head, design: Design, cuts: Cuts, cut: Cut, horizon_days: int) -
 
 def _buyers(
     cuts: Cuts, days: Sequence[date], btyd: Btyd, other: Btyd, horizon_days: int
-) -> tuple[Design, Floats, Floats]:
-    designs, spends, weights = [], [], []
+) -> tuple[Design, Floats, Floats, Floats, Floats]:
+    designs = []
+    figures: list[Sequence[Floats]] = []
     for day in days:
         everyone = cuts.at(day)
         outcome = cuts.outcomes(everyone, horizon_days=horizon_days)
         bought = np.flatnonzero(outcome.bought)
         kept = bought[np.linspace(0, len(bought) - 1, min(len(bought), MOST_BUYERS // len(days))).astype(np.int64)]
-        designs.append(design_matrix(Cut(everyone.history.take(kept)), btyd, other, horizon_days=horizon_days))
-        spends.append(outcome.spend[kept])
-        weights.append(np.full(len(kept), 2.0 ** (-(days[0] - day).days / (2.0 * horizon_days))))
-    return stacked(designs), np.concatenate(spends), np.concatenate(weights)
+        cut = Cut(everyone.history.take(kept))
+        designs.append(design_matrix(cut, btyd, other, horizon_days=horizon_days))
+        figures.append(
+            (
+                outcome.spend[kept],
+                outcome.purchase_days[kept].astype(np.float64),
+                btyd_days_if_bought(cut.outlook(btyd), horizon_days=horizon_days),
+                np.full(len(kept), 2.0 ** (-(days[0] - day).days / (2.0 * horizon_days))),
+            )
+        )
+    spend, purchase_days, btyd_days, weight = map(np.concatenate, zip(*figures, strict=True))
+    return stacked(designs), spend, purchase_days, btyd_days, weight

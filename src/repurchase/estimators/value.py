@@ -15,26 +15,42 @@ LEAST_EXPECTED = 1e-12
 """Purchase days; of those who bring less, money counts as coming late."""
 
 
-def expected_orders(p: Floats, p_btyd: Floats, orders_btyd: Floats) -> Floats:
-    """Scale BTYD's expected purchase days to a better probability of buying at all.
+def expected_orders(
+    p: Mapping[int, Floats], days_if_bought: Mapping[int, Floats], outlook: Outlook
+) -> dict[int, Floats]:
+    """Expect purchase days over every horizon: the chance of any, times the days of a buyer where they were learned.
 
-    A probability p stands for an intensity of -log(1 - p); the ratio of the two intensities moves the count.
+    After a learned horizon BTYD's purchase days between the two are added, as `blend.rising` adds its chances; before
+    the first one they come at BTYD's pace. Without any learned horizon BTYD answers alone.
 
     Parameters
     ----------
-    p, p_btyd : array of shape (n_customers,)
-        Probability of a purchase day: ours and BTYD's.
-    orders_btyd : array of shape (n_customers,)
-        BTYD's expected purchase days in the same window.
+    p : mapping of int to array of shape (n_customers,)
+        Every horizon to the probability of a purchase day, rising.
+    days_if_bought : mapping of int to array of shape (n_customers,)
+        Learned horizons to the expected purchase days of a buyer, >= 1.
+    outlook : Outlook
+        Of the fitted BTYD model.
 
     Returns
     -------
-    array of shape (n_customers,)
-        Never below ``p``, since buying at all is at least one purchase day.
+    dict of int to array
+        By rising horizon h: rising, in [p, h]. Which horizons are asked for besides does not move one.
     """
-    ours = -np.log1p(-np.clip(p, 1e-9, 0.999))
-    theirs = -np.log1p(-np.clip(p_btyd, 1e-9, 0.999))
-    return np.asarray(np.maximum(orders_btyd * np.clip(ours / theirs, 0.1, 10.0), p))
+    btyd = {h: outlook.expected_purchases(h) for h in p}
+    learned = never_falling({h: p[h] * days for h, days in days_if_bought.items()})
+    orders = {}
+    for h in sorted(p):
+        before = max((known for known in learned if known <= h), default=None)
+        after = min((known for known in learned if known >= h), default=None)
+        if before is not None:
+            expected, lowest = learned[before] + (btyd[h] - btyd[before]), np.maximum(p[h], learned[before])
+        elif after is not None:
+            expected, lowest = learned[after] * btyd[h] / np.maximum(btyd[after], LEAST_EXPECTED), p[h]
+        else:
+            expected, lowest = btyd[h], p[h]
+        orders[h] = np.clip(expected, lowest, h if after is None else learned[after])
+    return never_falling(orders)
 
 
 def discount_factor(outlook: Outlook, *, horizon_days: int, yearly_rate: float) -> Floats:
