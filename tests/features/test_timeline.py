@@ -232,3 +232,10 @@ def test_cutoffs_leave_their_windows_known_and_some_history_before() -> None:
     assert {(earlier - later).days for later, earlier in zip(days[1:], days, strict=False)} == {20}
     assert (days[-1] - first).days >= 30
     assert train_cutoffs(first_day=first, as_of=date(2024, 2, 1), horizon_days=30, most=9, step_days=7) == []
+
+
+def test_money_that_cannot_be_counted_exactly_is_refused(make_orders: Make) -> None:
+    most = [("a", "2024-01-05", 4.5e14), ("b", "2024-01-06", -4.4e14)]
+    assert ledger(make_orders(most), observed_until=DAY).entries["spend"].to_list() == [45 * 10**17, -44 * 10**17]
+    with pytest.raises(OrdersError, match=r"'amount' adds up to 9\.1e\+14, more than the 9e\+14 that can be counted"):
+        ledger(make_orders([*most, ("c", "2024-01-07", 2e13)]), observed_until=DAY)

@@ -97,8 +97,8 @@ def test_three_digits_after_every_mark_are_asked_about() -> None:
     with pytest.raises(OrdersError) as caught:
         NumberEvidence.of(pl.Series(["23.938", "12.395"])).decide(column="Sum", source="orders.csv")
     assert str(caught.value) == (
-        "orders.csv: the numbers in 'Sum' can be read in two ways: '12.395' is 12.395 if the point is the decimal mark, "
-        "or 12,395 if it separates thousands, and none of 2 rows decides. Say which is the decimal mark: "
+        "orders.csv: the numbers in 'Sum' can be read in two ways: '12.395' is 12.395 if the point is the decimal "
+        "mark, or 12,395 if it separates thousands, and none of 2 rows decides. Say which is the decimal mark: "
         "--decimal-mark point or --decimal-mark comma."
     )
     for texts in (["12,395", "1,500"], ["₫12.395", "₫23.938"], ["12.395", "4,518"], ["12.395", "1234"]):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repurchase.orders.ids import clean_ids, id_hash
+from repurchase.orders.ids import PLACEHOLDER_WORDS, clean_ids, damaged_ids, id_hash, placeholder_ids
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,22 @@ from repurchase.orders.ids import clean_ids, id_hash
         ("", None),
         ("nan", None),
         ("None", None),
+        ("'7100000000137", "7100000000137"),
+        ("'+4791234000", "+4791234000"),
+        ("’00123", "00123"),
+        ("'t Hart", "'t Hart"),
+        ("O'Neil", "O'Neil"),
+        ('="00123"', "00123"),
+        ('"K-17"', "K-17"),
+        ("\u00a0K-17\u202f", "K-17"),
+        ("K\u200b-1\u20607", "K-17"),
+        ("\ufeff13085.0", "13085"),
+        ("K-17\x00\x1f", "K-17"),
+        ("１３０８５", "13085"),
+        ("Ａnna＠Shop.NO", "anna@shop.no"),
+        ("Ærlig Ødegård", "Ærlig Ødegård"),
+        ("\u00a0", None),
+        ("\u200bnan", None),
     ],
 )
 def test_text(written: str, meant: str | None) -> None:
@@ -38,6 +54,77 @@ def test_typed() -> None:
     ]
     assert clean_ids(pl.Series([7, None])).to_list() == ["7", None]
     assert clean_ids(pl.Series(["a", "b"], dtype=pl.Categorical)).to_list() == ["a", "b"]
+
+
+WRAPPINGS = ("{}", "'{}", '="{}"', '"{}"', " {} ", "\u00a0{}\u2003", "\ufeff{}", "\u200b{}\u200d", "{}\r", "{}.0")
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 10**13), st.sampled_from(WRAPPINGS)), min_size=1, max_size=20))
+def test_one_id_however_it_is_wrapped(ids: list[tuple[int, str]]) -> None:
+    written = pl.Series("who", [wrapping.format(number) for number, wrapping in ids])
+    assert clean_ids(written).to_list() == [str(number) for number, _ in ids]
+    assert clean_ids(clean_ids(written)).to_list() == clean_ids(written).to_list()
+
+
+def test_ids_that_a_spreadsheet_destroyed() -> None:
+    destroyed = [
+        "7.12E+12",
+        "7,12E+12",
+        "7E+12",
+        "7.1e15",
+        "'7.12E+12",
+        "########",
+        "#REF!",
+        "#N/A",
+        "#NAME?",
+        "#WERT!",
+    ]
+    assert damaged_ids(pl.Series(destroyed)).to_list() == [True] * len(destroyed)
+    sound = ["7120000000001", "7E12", "1e5f", "A7.12E+12", "#1001", "#", "7.12", "", None, "E+12"]
+    assert damaged_ids(pl.Series(sound)).to_list() == [False] * len(sound)
+    assert damaged_ids(pl.Series([7.12e12, None])).to_list() == [False, False]
+
+
+def test_ids_of_nobody() -> None:
+    words = [word for words in PLACEHOLDER_WORDS.values() for word in words.split("|")]
+    assert placeholder_ids(pl.Series(words)).all()
+    assert placeholder_ids(pl.Series([word.upper() for word in words if word.upper().lower() == word])).all()
+    nobody = [
+        "Invité",
+        " Гость ",
+        "GAST\u200b",
+        "Kunde  ohne\u00a0Konto",
+        "0",
+        "00000",
+        "-1",
+        "-",
+        "--",
+        ".",
+        "???",
+        "'0",
+        "0.0",
+    ]
+    nobody += ["00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}", "guest@shop.no"]
+    nobody += ["noreply@shop.no", "No-Email@shop.no", "walk-in", "(not set)"]
+    assert placeholder_ids(pl.Series(nobody)).to_list() == [True] * len(nobody)
+    somebody = [
+        "Gaston",
+        "guest17",
+        "Testa",
+        "1",
+        "10",
+        "-7",
+        "guest.house@shop.no",
+        "annatest@shop.no",
+        "Nora",
+        "0-1",
+        None,
+        "",
+    ]
+    assert placeholder_ids(pl.Series(somebody)).to_list() == [False] * len(somebody)
+    assert placeholder_ids(pl.Series("who", [0, 1, -1, None])).to_list() == [True, False, True, False]
+    assert placeholder_ids(pl.Series([0.0, 1.0, None])).to_list() == [True, False, False]
 
 
 def split_mix(state: int) -> int:

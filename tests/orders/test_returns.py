@@ -88,3 +88,7 @@ def test_later_rows_change_nothing_found_before(rows: list[Line], until: int) ->
     known = [row for row in rows if row[2] <= until]
     later = [row for row in rows if row[2] > until]
     assert days(*known, *later)[: len(known)] == days(*known)
+
+
+def test_money_beyond_64_bits_is_matched_too() -> None:
+    assert days(("a", "p", 0, 2e15), ("a", "p", 1, 3e15), ("a", "p", 9, -2e15)) == [None, None, 0]
