@@ -90,19 +90,26 @@ def demo(home: Home = Path()) -> None:
 def check(told: Told, *, horizon: Horizons = None) -> None:
     """Check an export. Says which layout was found, what cleaning will do, and whether it is enough; writes nothing."""
     from repurchase.jobs.intake import check_orders, workspace
+    from repurchase.orders.plausibility import require_plausible
+    from repurchase.orders.reading_summary import example_lines
     from repurchase.orders.sufficiency import require_sufficient
 
     with workspace() as folder:
         settings = told.settings(horizons=_days_ahead(horizon))
         checked = check_orders(told.source, settings=settings, folder=folder, as_of=told.as_of)
-    _tell(checked.intake.report.words())
-    typer.echo(f"Last day observed: {checked.intake.as_of}.")
+    intake = checked.intake
+    _tell(intake.decision.lines())
+    _tell(example_lines(intake.tally.examples, has_amounts=intake.report.has_amounts))
+    typer.echo("")
+    _tell(intake.report.words())
+    typer.echo(f"Last day observed: {intake.as_of}.")
     for rule in checked.rules:
         typer.echo(f"{'enough ' if rule.holds else 'MISSING'}  {rule.found} (needed: {rule.needed})")
         if not rule.holds:
             typer.echo(f"         {rule.advice}")
     if checked.horizons:
         typer.echo(f"Days ahead that this history supports: {', '.join(map(str, checked.horizons))}.")
+    require_plausible(intake.doubts)
     require_sufficient(checked.rules)
 
 

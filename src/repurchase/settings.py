@@ -7,6 +7,7 @@
     date_order = "day_first"        # or "month_first": what 03/04/2024 means, where the column cannot tell
     decimal_mark = "comma"          # or "point": what 1.234 means, where the column cannot tell
     sale_statuses = ["paid", "sent"]  # statuses of orders that count; without it, as their words say
+    real_customers = ["B2B-1"]      # customers who do hold most of the orders
     not_sale_statuses = ["on hold"]  # further statuses of orders that do not count
     duplicates = "set_aside"        # or "keep": rows equal in every column
     returns = "net"                 # or "set_aside": cancellations and returns
@@ -81,6 +82,8 @@ class Settings:
         Statuses of orders that count as sales; where it is given, no other status does.
     not_sale_statuses : tuple of str
         Statuses of orders that do not count.
+    real_customers : tuple of str
+        Ids that hold an implausible share of the orders and are customers all the same.
     duplicates : {"set_aside", "keep"}
         Rows equal in every column to an earlier one.
     returns : {"net", "set_aside"}
@@ -137,6 +140,7 @@ class Settings:
     decimal_mark: Literal["point", "comma"] | None = None
     sale_statuses: tuple[str, ...] = ()
     not_sale_statuses: tuple[str, ...] = ()
+    real_customers: tuple[str, ...] = ()
     duplicates: Literal["set_aside", "keep"] = "set_aside"
     returns: Literal["net", "set_aside"] = "net"
     on_bad_file: Literal["fail", "set_aside"] = "fail"
@@ -191,10 +195,10 @@ class Settings:
         _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
         named = all(isinstance(column, str) for column in self.columns.values())
         _require("columns", dict(self.columns), named, "names of columns, such as customer_id = 'Kunde'")
-        for name in ("sale_statuses", "not_sale_statuses"):
+        for name in ("sale_statuses", "not_sale_statuses", "real_customers"):
             words = getattr(self, name)
             is_list = isinstance(words, tuple | list) and all(isinstance(word, str) and word.strip() for word in words)
-            _require(name, words, is_list, "a list of statuses such as ['paid', 'sent']")
+            _require(name, words, is_list, "a list of words such as ['paid', 'sent']")
             object.__setattr__(self, name, tuple(words))
         _require("currency", self.currency, isinstance(self.currency, str | None), "a name such as NOK")
         _require("timezone", self.timezone, _is_zone(self.timezone), "an IANA time zone such as Europe/Oslo")

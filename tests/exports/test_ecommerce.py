@@ -27,7 +27,7 @@ def shop() -> Shop:
 def test_the_export_of_a_shop_platform_is_read_right(
     write: Callable[[Shop, Path], Export], shop: Shop, tmp_path: Path
 ) -> None:
-    assert_read_right(write(shop, tmp_path))
+    assert_read_right(write(shop, tmp_path), shop)
 
 
 def test_states_that_only_the_database_knows_are_not_passed_over(shop: Shop, tmp_path: Path) -> None:

@@ -20,4 +20,4 @@ def shop() -> Shop:
 def test_the_export_of_a_marketplace_is_read_right(
     write: Callable[[Shop, Path], Export], shop: Shop, tmp_path: Path
 ) -> None:
-    assert_read_right(write(shop, tmp_path))
+    assert_read_right(write(shop, tmp_path), shop)

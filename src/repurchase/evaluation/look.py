@@ -251,7 +251,7 @@ def _joined(one: History, other: History) -> History:
         raise InputError("Looks with and without money do not add up. Tell every part whether the whole log has it.")
     rows, customers = (
         {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
-        for names in (PER_DAY, ("customer", "net_total", "returned"))
+        for names in (PER_DAY, ("customer", "net_total", "returned", "orders_total"))
     )
     start = np.concatenate([one.start, other.start + len(one.day)])
     return History(as_of=one.as_of, start=start, has_amounts=one.has_amounts, **rows, **customers)

@@ -56,8 +56,8 @@ class History:
         Where each customer's block begins.
     day, spend, orders, lines, quantity, discount : arrays of shape (n_days,)
         Per purchase day: day number; net money, pieces and discount in integer units; counts.
-    net_total, returned : arrays of shape (n_customers,)
-        Net money over all days, and money given back, in integer units.
+    net_total, returned, orders_total : arrays of shape (n_customers,)
+        Net money over all days, money given back, in integer units, and orders placed, also those given back.
     has_amounts : bool
         Whether the log knows money.
     """
@@ -73,6 +73,7 @@ class History:
     discount: Ints
     net_total: Ints
     returned: Ints
+    orders_total: Ints
     has_amounts: bool
 
     @cached_property
@@ -124,6 +125,7 @@ class History:
             start=self.start[first:last] - ends[first],
             **{name: getattr(self, name)[rows] for name in PER_DAY},
             net_total=self.net_total[first:last],
+            orders_total=self.orders_total[first:last],
             returned=self.returned[first:last],
             has_amounts=self.has_amounts,
         )
@@ -150,6 +152,7 @@ class History:
             start=start,
             **{name: getattr(self, name)[rows] for name in PER_DAY},
             net_total=self.net_total[places],
+            orders_total=self.orders_total[places],
             returned=self.returned[places],
             has_amounts=self.has_amounts,
         )

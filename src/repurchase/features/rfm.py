@@ -78,7 +78,7 @@ def rfm(history: History, ids: pl.Series) -> pl.DataFrame:
     table = pl.DataFrame(
         {
             "customer_id": ids.gather(history.customer),
-            "orders": history.total(history.orders),
+            "orders": history.orders_total,
             "first_order_date": _dates(first),
             "last_order_date": _dates(last),
             "days_since_last": day_number(history.as_of) - last,

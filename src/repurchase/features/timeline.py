@@ -170,7 +170,7 @@ class Ledger:
             Purchase days up to ``as_of``, returns known by then taken off their sales.
         """
         known = self.until(as_of).entries
-        days = _purchase_days(known, self.has_amounts)
+        days = _with_returned(_purchase_days(known, self.has_amounts), known)
         everyone = _PerCustomer.of(known)
         buyers = everyone if days.height == known.height else _PerCustomer.of(days)
         spend = known["spend"].to_numpy()
@@ -182,6 +182,7 @@ class Ledger:
             start=buyers.start,
             **{name: days[name].to_numpy().astype(np.int64, copy=False) for name in PER_DAY},
             net_total=everyone.sums(spend, buyers.customer),
+            orders_total=everyone.sums(known["orders"].to_numpy().astype(np.int64, copy=False), buyers.customer),
             returned=nothing if back is None else -everyone.sums(back, buyers.customer),
             has_amounts=self.has_amounts,
         )
@@ -253,7 +254,7 @@ class Ledger:
         return Outcomes(purchase_days > 0, purchase_days, spend, wait)
 
 
-_SUMS = ("spend", "orders", "lines", "quantity", "discount")
+_SUMS = ("spend", "charged", "orders", "lines", "quantity", "discount")
 
 
 def train_cutoffs(*, first_day: date, as_of: date, horizon_days: int, most: int, step_days: int) -> Sequence[date]:
@@ -306,6 +307,21 @@ def _purchase_days(known: pl.DataFrame, has_amounts: bool) -> pl.DataFrame:
     if (known["known"] != known["day"]).any():
         days = known.group_by("customer", "day").agg(pl.col(*_SUMS).sum()).sort("customer", "day")
     return days.filter(pl.col("spend") > 0) if has_amounts else days.filter(pl.col("orders") > 0)
+
+
+def _with_returned(days: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Add the days on which customers bought who have given everything back, with the money they were charged.
+
+    They did buy, and can be asked to buy again; that nothing was kept is in their net money.
+    """
+    if not (known["spend"] < known["charged"]).any():
+        return days
+    others = known.join(days.select("customer").unique(), on="customer", how="anti")
+    bought = others.group_by("customer", "day").agg(pl.col(*_SUMS).sum()).filter(pl.col("charged") > 0)
+    if bought.is_empty():
+        return days
+    returned = bought.with_columns(pl.col("charged").alias("spend"))
+    return pl.concat([days.select(returned.columns), returned]).sort("customer", "day")
 
 
 class _PerCustomer(NamedTuple):

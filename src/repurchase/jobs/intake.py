@@ -4,21 +4,25 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from repurchase.errors import OrdersError
 from repurchase.features.ledgers import ledger_of
 from repurchase.jobs.books import Books, keep_book
 from repurchase.jobs.veil import Veil
 from repurchase.orders.accounts import CleaningReport
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.cleaning import Judged, clean_rows, require_sales, today_in
+from repurchase.orders.decisions import ReadingDecision
 from repurchase.orders.facts import Facts
+from repurchase.orders.plausibility import implausible, require_plausible
 from repurchase.orders.policy import Rulings, rulings
+from repurchase.orders.reading_summary import final_decision
 from repurchase.orders.sources import FileRead, OrderLog, open_orders
 from repurchase.orders.spill import partition_bounds, partitions_needed, spill_rows, survey_rows
 from repurchase.orders.sufficiency import Rule, resolve_as_of, sufficiency, supported_horizons
@@ -50,6 +54,10 @@ class Intake:
         Rows of the export as text, with ``reason``.
     as_of : date
         Last day known, inclusive.
+    decision : ReadingDecision
+        Which column was used for what, how it is understood, and why.
+    doubts : tuple of OrdersError
+        What speaks against the reading; only `check_orders` goes on in spite of them.
     """
 
     log: OrderLog
@@ -58,6 +66,8 @@ class Intake:
     books: Books
     set_aside: pl.LazyFrame
     as_of: date
+    decision: ReadingDecision = field(default_factory=ReadingDecision)
+    doubts: tuple[OrdersError, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -85,6 +95,7 @@ class Intake:
             "digest": self.log.digest,
             "layout": report.layout,
             "columns": dict(report.columns or {}),
+            "reading": self.decision.to_dict(),
             "first_order_date": report.first_day and report.first_day.isoformat(),
             "last_order_date": report.last_day and report.last_day.isoformat(),
             "n_customers": report.n_customers,
@@ -171,7 +182,28 @@ def take_in(
     -------
     Intake
         Orders ready for use; the same however many partitions there are.
+
+    Raises
+    ------
+    OrdersError
+        If the orders cannot be read, or the result is not plausible.
     """
+    taken = _take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=on_progress, veil=veil)
+    for line in taken.decision.lines():
+        logger.info("%s", line, extra={"event": "reading"})
+    require_plausible(taken.doubts)
+    return taken
+
+
+def _take_in(
+    source: str | DatabaseSource,
+    *,
+    settings: Settings,
+    folder: Path,
+    as_of: date | None = None,
+    on_progress: Progress | None = None,
+    veil: Veil | None = None,
+) -> Intake:
     spool = folder / "spool"
     folder.mkdir(exist_ok=True)  # never its parents: an output folder that has gone away is not made anew
     spool.mkdir(exist_ok=True)
@@ -212,7 +244,14 @@ def _at_once(log: OrderLog, settings: Settings, as_of: date | None) -> Intake:
     day = resolve_as_of(judged.tally.days, as_of=as_of)
     book = replace(ledger_of(judged.kept, observed_until=day), has_amounts=ruled.has_amounts, no_sale=judged.no_sale)
     books = Books((book.until(day),), day, ruled.has_amounts)
-    return _intake(log, judged.tally, books, judged.set_aside.lazy(), settled=_Settled(forms, reading.facts, ruled))
+    return _intake(
+        log,
+        judged.tally,
+        books,
+        judged.set_aside.lazy(),
+        settled=_Settled(forms, reading.facts, ruled),
+        settings=settings,
+    )
 
 
 def _in_partitions(
@@ -238,7 +277,7 @@ def _in_partitions(
     day = resolve_as_of(tally.days, as_of=as_of)
     books = Books(tuple(book for book in kept if book), day, ruled.has_amounts)
     set_aside = pl.concat([pl.scan_parquet(part, glob=False, hive_partitioning=False) for part in aside])
-    return _intake(log, tally, books, set_aside, settled=_Settled(forms, facts, ruled))
+    return _intake(log, tally, books, set_aside, settled=_Settled(forms, facts, ruled), settings=settings)
 
 
 def _keep(judged: Judged, folder: Path, ruled: Rulings) -> Path | None:
@@ -258,11 +297,16 @@ def _rulings(facts: Facts, log: OrderLog, settings: Settings) -> Rulings:
     return rulings(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
 
 
-def _intake(log: OrderLog, tally: Tally, books: Books, set_aside: pl.LazyFrame, *, settled: _Settled) -> Intake:
+def _intake(
+    log: OrderLog, tally: Tally, books: Books, set_aside: pl.LazyFrame, *, settled: _Settled, settings: Settings
+) -> Intake:
     forms, facts, ruled = settled
     notes = (*log.notes, *forms.notes, *facts.notes(log.layout))
     report = tally.report(log.layout, ruled, notes=notes)
-    return Intake(log, report, tally, books, set_aside, books.as_of)
+    decision = final_decision(log.layout, forms, tally)
+    files = tuple(Path(file.path).name for file in log.files)
+    doubts = implausible(tally, log.layout, files=files, settings=settings, source=log.source)
+    return Intake(log, report, tally, books, set_aside, books.as_of, decision, doubts)
 
 
 def check_orders(
@@ -286,7 +330,7 @@ def check_orders(
     Checked
         Rules and horizons.
     """
-    intake = take_in(source, settings=settings, folder=folder, as_of=as_of)
+    intake = _take_in(source, settings=settings, folder=folder, as_of=as_of)
     rules = sufficiency(intake.books.whole().extent(intake.as_of), settings=settings)
     history = next((rule for rule in rules if rule.name == "history"), None)
     first = intake.report.first_day

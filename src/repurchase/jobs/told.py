@@ -80,6 +80,12 @@ def _told(
     decimal_mark: Annotated[
         str | None, typer.Option(help="Decimal mark where 12.395 can be read in two ways: point or comma.")
     ] = None,
+    sale_statuses: Annotated[
+        str | None, typer.Option(help="Statuses of orders that count: paid,sent,... All others do not.")
+    ] = None,
+    not_sale_statuses: Annotated[
+        str | None, typer.Option(help="Statuses of orders that do not count, beside those that say so.")
+    ] = None,
     query: Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")] = None,
     table: Annotated[
         str | None, typer.Option(help="Of a database: the table of orders, schema.table as in SQL.")
@@ -107,6 +113,8 @@ def _told(
         "timezone": timezone,
         "currency": currency,
         "date_order": date_order,
+        "sale_statuses": words(sale_statuses),
+        "not_sale_statuses": words(not_sale_statuses),
         "decimal_mark": decimal_mark,
         "retry_seconds": retry_seconds,
         "on_bad_file": on_bad_file and on_bad_file.replace("-", "_"),
@@ -146,6 +154,27 @@ def reads_orders(run: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     return command
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """Split ``one,two words,three``.
+
+    Parameters
+    ----------
+    text : str, optional
+        As given on the command line.
+
+    Returns
+    -------
+    tuple of str or None
+        Without blanks around them; None for nothing.
+
+    Examples
+    --------
+    >>> words("paid, in progress")
+    ('paid', 'in progress')
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
 
 
 def pairs(text: str | None) -> dict[str, str] | None:

@@ -37,7 +37,7 @@ from repurchase.orders.accounts import CleaningReport, Reason
 from repurchase.orders.dates import LATEST_ZONE
 from repurchase.orders.interpretation import interpret
 from repurchase.orders.layouts import FILE_COLUMN, Layout
-from repurchase.orders.policy import NETTED, Rulings, judge, rulings
+from repurchase.orders.policy import NETTED, Rulings, counts_as_order, judge, rulings
 from repurchase.orders.returns import sale_dates
 from repurchase.orders.sources import RawOrders
 from repurchase.orders.survey import Survey
@@ -187,7 +187,8 @@ def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulin
     kept = rows.filter(pl.col("treatment") != "set_aside")
     amount = pl.col("amount") if ruled.has_amounts else pl.lit(None, pl.Float64).alias("amount")
     given = [role for role in _DESCRIBING if role in layout.columns]
-    named = kept.select("row", "customer_id", "order_id", "order_date", amount, sale_dates(kept), *given)
+    charged = pl.when(counts_as_order(layout)).then(pl.coalesce("gross", "amount")).otherwise(0.0).alias("charged")
+    named = kept.select("row", "customer_id", "order_id", "order_date", amount, charged, sale_dates(kept), *given)
     return Judged(named, _set_aside(rows, raw), tally, _no_sale(rows))
 
 

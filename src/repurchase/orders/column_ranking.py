@@ -117,7 +117,7 @@ def _order_word(column: ColumnProfile) -> float | None:
     )
     found = next((rank for concept, rank in words if name.has(concept)), None)
     if found is not None:
-        many = column.n_distinct >= 0.2 * column.n_filled
+        many = column.n_distinct >= 0.01 * column.n_filled
         return found if name.has("id") or (many and column.person_share < 0.5) else None
     if name.only("id") and column.n_distinct >= 0.3 * column.n_filled:
         return 55.0

@@ -18,7 +18,7 @@ from repurchase.orders.totals import spread_totals
 from repurchase.orders.values import Reading
 from repurchase.settings import Settings
 
-__all__ = ["NETTED", "Rulings", "exact_repeats", "judge", "rulings"]
+__all__ = ["NETTED", "Rulings", "counts_as_order", "exact_repeats", "judge", "rulings"]
 
 NETTED = ("cancellation", "return", "refunded_in_full")
 _ORDER = ("customer_id", "order_id", "usable")
@@ -208,6 +208,24 @@ def _none(height: int) -> pl.Series:
 def _is_paid_back() -> pl.Expr:
     """Whether the status of a sale says that it was paid back in full."""
     return (pl.col("validity") == "refunded").fill_null(value=False) & ~pl.col("is_refund")
+
+
+def counts_as_order(layout: Layout) -> pl.Expr:
+    """Say whether an order counts although its money was paid back.
+
+    Parameters
+    ----------
+    layout : Layout
+        Whether a column says how much was paid back.
+
+    Returns
+    -------
+    Expr of bool
+        False where only a status says that nothing was kept: such an order is as good as cancelled.
+    """
+    if layout.refund_per is not None:
+        return pl.lit(value=True)
+    return (pl.col("validity") != "refunded").fill_null(value=True)
 
 
 def _with_order_ids(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -58,7 +58,7 @@ _REFUNDED = (
 )
 _UNCLEAR = (
     "onhold hold ausstehend wartend wartet enattente pendient inattesa attesa afwachting wacht avventer venter "
-    "vantar afventer ожида oczek aguard pendent review holded paused paus suspend offen"
+    "vantar afventer ожида oczek aguard pendent review holded paused paus suspend"
 )
 _FULFILMENT = (
     "unshipped awaitingship awaitingfulfil awaitingpickup awaitingdelivery readyfor unfulfil notfulfil pendingfulfil pendingship "
@@ -71,9 +71,9 @@ _SALE = (
     "sendt skickad отправл wyslan deliver geliefert livr entreg consegn geleverd lever доставл dostarcz fulfil process "
     "bearbeitung encours enproceso inlavorazione behandel behandl обраб wtrakcie przetwarz emprocess authori autoris "
     "autoriz captur settled closed geschlossen invoiced done sale salesorder confirm bestatigt conferm bevestigd bekreft "
-    "bekraft подтвержд potwierdz approv accept active locked ok new open neu nouve nuevo nuov nieuw nowe novo новый "
+    "bekraft подтвержд potwierdz approv accept active locked ok new open offen ouvert abiert apert aberto apen oppen aben otwart открыт neu nouve nuevo nuov nieuw nowe novo новый "
     "принят received placed created sold verkauft fakturiert facture fattur erledigt zugestellt abgeholt pickedup "
-    "collected valid progress dispatched packed picked preparation kompl tilsendt hentet gjort kvitter"
+    "collected valid progress dispatched packed picked prepara przygotow zaakcept akcept aceit acceta accept godkj godkan kompl tilsendt hentet gjort kvitter"
 )
 _NEGATIONS = frozenset("not non nicht ikke inte ej niet nie не no nao sin sans ohne without".split())
 _TYPE_REFUND = (

@@ -37,6 +37,8 @@ class Forms:
         Of files whose dates are written otherwise.
     numbers_by_file : mapping of (str, int) to NumberForm
         The same of numbers, by role and file.
+    has_swappable_dates : bool
+        Whether day and month of a date could change places.
     """
 
     dates: DateForm
@@ -44,6 +46,7 @@ class Forms:
     notes: tuple[str, ...] = ()
     dates_by_file: Mapping[int, DateForm] = field(default_factory=dict)
     numbers_by_file: Mapping[tuple[str, int], NumberForm] = field(default_factory=dict)
+    has_swappable_dates: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ class Survey:
         if by_file:
             files = len({number for _, number in by_file})
             notes.append(f"{files} of {len(dates)} files write their numbers differently; each is read as it shows.")
-        return Forms(main, numbers, tuple(dict.fromkeys(notes)), different, by_file)
+        swappable = any(evidence.pairs for evidence in self.dates.values())
+        return Forms(main, numbers, tuple(dict.fromkeys(notes)), different, by_file, swappable)
 
     def _date_forms(self, layout: Layout, *, settings: Settings, source: str) -> dict[int, DateForm]:
         together = sum(self.dates.values(), DateEvidence())

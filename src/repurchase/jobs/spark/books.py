@@ -92,7 +92,7 @@ class ClusterBooks(Books):
 
     def _empty(self) -> Ledger:
         entries = {name: pl.Int32() for name in ("known", "day")}
-        sums = dict.fromkeys(("spend", "orders", "lines", "quantity", "discount"), pl.Int64())
+        sums = dict.fromkeys(("spend", "charged", "orders", "lines", "quantity", "discount"), pl.Int64())
         nobody = pl.DataFrame(schema={"customer": pl.UInt32(), **entries, **sums})
         return Ledger(pl.Series("customer_id", dtype=pl.String()), nobody, self.as_of, self.has_amounts)
 
