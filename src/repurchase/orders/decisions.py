@@ -60,6 +60,7 @@ _TEXTS: Mapping[str, str] = {
     "not_numbers": "holds no numbers",
     "mostly_zero": "zero on {share:.0%} of the rows",
     "lower_rank": "fits less well than '{column}'",
+    "of_customers": "is the same on all orders of a customer",
     "not_smaller": "exceeds the total on {share:.0%} of the rows",
     "unused_money": "could be money",
     "unused_refund": "may hold refunds",

@@ -260,7 +260,13 @@ class _Interpretation:
             else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
         )
         reader = MoneyReader(
-            self.profiles, self.named, self._free(), apart, self.source, first_line_only=first_line_only
+            self.profiles,
+            self.named,
+            self._free(),
+            apart,
+            self.source,
+            customers=customers,
+            first_line_only=first_line_only,
         )
         money = reader.read()
         self.roles.update(money.columns)

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
-__all__ = ["Grain", "GrainEvidence", "UnitEvidence", "grain_evidence", "unit_evidence"]
+__all__ = ["Grain", "GrainEvidence", "UnitEvidence", "grain_evidence", "grows_with", "is_of_customers", "unit_evidence"]
 
 Grain = Literal["line", "order", "first_line", "single", "unclear"]
 """``single``: too few orders have several lines for the difference to show."""
@@ -17,6 +18,10 @@ _DIFFERENT = 0.80
 _FIRST_LINE = 0.90
 _AGREES = 0.90
 _CENT = 0.011
+_ENOUGH_ROWS = 30
+_ENOUGH_CUSTOMERS = 8
+_SLOPE_OF_NONE = 0.3
+_SLOPE_OF_TOTALS = 0.6
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,65 @@ def unit_evidence(
     for unit, line in found:
         per_unit, per_line = per_unit + unit, per_line + line
     return UnitEvidence(per_unit, per_line)
+
+
+def grows_with(money: pl.Series, quantity: pl.Series) -> Literal["unit", "line"] | None:
+    """Compare money over rows of different quantities, where nothing else tells whether it is a price per unit.
+
+    The slope of log money on log quantity is about 0 for prices per unit and about 1 for money of a line or an order.
+
+    Parameters
+    ----------
+    money, quantity : Series of float
+        One value per row.
+
+    Returns
+    -------
+    {"unit", "line"} or None
+        None where the rows are too few, or the slope is in between.
+
+    Examples
+    --------
+    >>> quantity = pl.Series([1.0, 2.0, 3.0, 4.0] * 10)
+    >>> grows_with(quantity * 10.0, quantity), grows_with(quantity * 0.0 + 10.0, quantity)
+    ('line', 'unit')
+    """
+    rows = pl.DataFrame({"money": money.abs(), "quantity": quantity.abs()}).drop_nulls()
+    rows = rows.filter((pl.col("money") > 0) & (pl.col("quantity") > 0))
+    if rows.height < _ENOUGH_ROWS or rows["quantity"].n_unique() < 2:
+        return None
+    x, y = rows["quantity"].log().to_numpy(), rows["money"].log().to_numpy()
+    x = x - x.mean()
+    slope = float((x * y).sum() / (x * x).sum())
+    rest = y - y.mean() - slope * x
+    error = float(np.sqrt((rest * rest).sum() / max(len(x) - 2, 1) / (x * x).sum()))
+    if slope - 2.0 * error > _SLOPE_OF_NONE and slope + 2.0 * error > _SLOPE_OF_TOTALS:
+        return "line"
+    return "unit" if slope + 2.0 * error < _SLOPE_OF_TOTALS and slope - 2.0 * error < _SLOPE_OF_NONE else None
+
+
+def is_of_customers(values: pl.Series, customers: pl.Series) -> bool:
+    """Find out whether a column says something of customers, such as all they ever spent.
+
+    Parameters
+    ----------
+    values : Series of float
+        One value per row.
+    customers : Series of str
+        Whose row it is.
+
+    Returns
+    -------
+    bool
+        Whether the value is the same on all rows of nearly every customer with several, and differs between customers.
+    """
+    rows = pl.DataFrame({"customer": customers, "value": values}).drop_nulls()
+    several = (
+        rows.group_by("customer").agg(pl.len(), pl.col("value").n_unique().alias("different")).filter(pl.col("len") > 2)
+    )
+    if several.height < _ENOUGH_CUSTOMERS or rows["value"].n_unique() < several.height // 2:
+        return False
+    return _share(several["different"] == 1) >= _CONSTANT
 
 
 def _by_product(rows: pl.DataFrame) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Which columns money is read from, and what they mean: decided by the values, or asked about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
@@ -11,7 +11,14 @@ from repurchase.orders.column_profiles import ColumnProfile
 from repurchase.orders.column_ranking import MONEY_ROLES, Candidate, money_rank, rank_columns
 from repurchase.orders.decisions import Fact, RoleDecision
 from repurchase.orders.layouts import AmountRule
-from repurchase.orders.money_meaning import GrainEvidence, UnitEvidence, grain_evidence, unit_evidence
+from repurchase.orders.money_meaning import (
+    GrainEvidence,
+    UnitEvidence,
+    grain_evidence,
+    grows_with,
+    is_of_customers,
+    unit_evidence,
+)
 
 __all__ = ["MoneyReader", "MoneyReading"]
 
@@ -58,6 +65,8 @@ class MoneyReader:
         The order of each row; null where unknown.
     source : str
         What messages call the log.
+    customers : Series of str
+        The customer of each row.
     first_line_only : bool
         Whether order fields stand on the first line of an order only.
     """
@@ -70,10 +79,11 @@ class MoneyReader:
         orders: pl.Series,
         source: str,
         *,
+        customers: pl.Series,
         first_line_only: bool,
     ) -> None:
         self._profiles, self._named, self._source = profiles, named, source
-        self._orders, self._first_line_only = orders, first_line_only
+        self._orders, self._customers, self._first_line_only = orders, customers, first_line_only
         self._free = list(free)
         self._grains: dict[str, GrainEvidence] = {}
         self._quantity = self._part("quantity")
@@ -139,7 +149,7 @@ class MoneyReader:
 
     def _chosen(self) -> tuple[ColumnProfile | None, tuple[Fact, ...], tuple[tuple[str, Fact], ...]]:
         named = next((self._named[role] for role in MONEY_ROLES if role in self._named), None)
-        candidates = rank_columns(self._free, "amount")
+        candidates = [self._of_orders(candidate) for candidate in rank_columns(self._free, "amount")]
         fitting = [candidate for candidate in candidates if candidate.against is None]
         if named is not None:
             return self._profiles[named], (Fact("named"),), _not_chosen(candidates, named)
@@ -151,6 +161,14 @@ class MoneyReader:
             if not self._equal(best.profile, other.profile):
                 raise LayoutError(self._two_columns(best.profile, other.profile))
         return best.profile, (Fact("by_name"),), _not_chosen(candidates, best.profile.text)
+
+    def _of_orders(self, candidate: Candidate) -> Candidate:
+        """The candidate, with what speaks against it where it is money of customers and not of orders."""
+        if candidate.against is None and is_of_customers(candidate.profile.numbers, self._customers):
+            others = [profile for profile in self._free if profile is not candidate.profile]
+            if any(money_rank(other) is not None or other is self._price for other in others):
+                return replace(candidate, against=Fact("of_customers"))
+        return candidate
 
     def _equal(self, one: ColumnProfile, other: ColumnProfile) -> bool:
         pair = pl.DataFrame({"one": one.numbers, "other": other.numbers}).drop_nulls()
@@ -205,6 +223,12 @@ class MoneyReader:
             return "amount", (found,)
         contradicts = () if column.name.has("price", "unit") else (Fact("contradicts_name"),)
         return "quantity_price", (found, *contradicts)
+
+    def _by_slope(self, column: ColumnProfile) -> str | None:
+        """What the money of rows of different quantities says, unless the name leaves nothing open."""
+        if column.name.has("unit", "line") and not column.name.has("total"):
+            return "unit"
+        return grows_with(column.numbers, self._quantity.numbers) if self._quantity is not None else None
 
     def _units(self, column: ColumnProfile) -> UnitEvidence:
         if self._quantity is None:
@@ -300,7 +324,10 @@ class MoneyReader:
         if units.is_balanced:
             raise LayoutError(self._unit_question(price, self._quantity))
         columns = {"quantity": self._quantity.text}
-        if units.decides == "line":
+        found = units.decides or self._by_slope(price)
+        if found is None and (self._quantity.numbers.abs() > 1).any() and "price" not in self._named:
+            raise LayoutError(self._unit_question(price, self._quantity))
+        if found == "line":
             contradicts = (*evidence, Fact("contradicts_name"))
             meaning = Fact("line_total", {"quantity": self._quantity.text})
             decision = RoleDecision("money", price.text, meaning, contradicts)

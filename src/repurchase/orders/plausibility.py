@@ -67,7 +67,9 @@ def _unknown_statuses(tally: Tally, layout: Layout, source: str) -> OrdersError 
     orders = sum(tally.not_understood.values())
     if orders <= _MOST_UNKNOWN * tally.n_orders:
         return None
-    columns = " and ".join(f"'{layout.columns[role]}'" for role in ("status", "payment_status") if role in layout.columns)
+    columns = " and ".join(
+        f"'{layout.columns[role]}'" for role in ("status", "payment_status") if role in layout.columns
+    )
     shown = first_few(
         f"'{status}' ({count:,} orders, {tally.not_understood_money[status] / _UNITS:,.2f})"
         for status, count in tally.not_understood.most_common()

@@ -46,7 +46,9 @@ _NOT_SALE = (
     "quotation quote angebot devis offert tilbud incomplet unvollst onvolled ufullst ofullst незаверш niekomplet fraud "
     "betrug test error blocked missing lost notcompleted notconfirmed checkoutdraft proforma simulated saved parked layby layaway blad onlinepaymentfailed"
 )
-_WAIT = "await wait attente espera pendien attes wacht venter vant afvent ожид oczek aguard pending wart ausstehend"
+_WAIT = (
+    "await wait attente espera penden pendien attes wacht venter vant afvent ожид oczek aguard pending wart ausstehend"
+)
 _PAY = "pay paie pag zahl betal betaal оплат plat virement bankwire transfer cheque check"
 _PENDING = "pending"
 _OPEN_PAYMENT = "open offen ouvert abierto aperto apen aben oppen otwart открыт pendiente aberto due outstanding"
