@@ -134,7 +134,7 @@ def test_training_there_learns_from_everyone_and_from_a_sample(
     for profile in profiles:
         assert profile.pop("usual")  # of the sample, which is smaller here than what a profile looks at
     assert profiles[0] == profiles[1]
-    said = "come from 300 of 400 customers"
+    said = "come from 300 of 401 customers"
     assert said in (sampled / "card.md").read_text()
     scored = repurchase("score", stored, "--home", own, "--out", tmp_path / "scores.parquet")
     assert scored.code == 0, scored.err

@@ -66,7 +66,7 @@ def model_card(
 _ALWAYS = (
     "It learned from this shop's own past. A new assortment, a price change or a crisis is not in it.",
     "It knows orders only: not who was contacted, and not why someone bought. A low risk is no reason not to ask.",
-    "Customers without an order have no score.",
+    "Customers without a purchase have no score.",
     "No customer and no order line is kept in this folder.",
 )
 
