@@ -10,6 +10,7 @@ from typing import Any
 
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.storage.digests import sha256_of as sha256
+from repurchase.storage.locks import locked_file
 from repurchase.storage.publishing import remove
 from repurchase.storage.publishing import write_file as write_whole
 
@@ -94,8 +95,7 @@ def clear_partial(folder: Path) -> None:
 def locked(folder: Path, *, wait_seconds: float | None = None) -> Iterator[None]:
     """Hold a folder against other processes of ours.
 
-    SQLite's file lock, because the standard library has no other one that works on every system and is let go
-    when its holder is killed. The folder and an empty file ``.lock`` in it are made if need be.
+    The folder and an empty file ``.lock`` in it are made if need be.
 
     Parameters
     ----------
@@ -117,16 +117,14 @@ def locked(folder: Path, *, wait_seconds: float | None = None) -> Iterator[None]
     seconds = LOCK_WAIT_SECONDS if wait_seconds is None else wait_seconds
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        holder = sqlite3.connect(folder / LOCK, timeout=seconds, isolation_level=None)
+        holder = locked_file(folder / LOCK, wait_seconds=seconds)
     except (OSError, sqlite3.Error) as fault:
+        if "locked" in str(fault):
+            raise DeliveryError(
+                f"{folder} is in use by another run ({fault}). Wait for it to end, then try again."
+            ) from fault
         raise DeliveryError(
             f"{folder} cannot be written ({fault}). Choose another --home or mend its rights."
         ) from fault
     with closing(holder):
-        try:
-            holder.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as fault:
-            raise DeliveryError(
-                f"{folder} is in use by another run ({fault}). Wait for it to end, then try again."
-            ) from fault
         yield

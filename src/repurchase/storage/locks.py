@@ -1,4 +1,8 @@
-"""One job at a time per output: a lock that dies with its holder."""
+"""One job at a time per output: a lock that dies with its holder.
+
+SQLite's file lock, because the standard library has no other that works on every system and is let go when its holder
+is killed.
+"""
 
 import json
 import os
@@ -10,7 +14,7 @@ from pathlib import Path
 
 from repurchase.errors import DeliveryError
 
-__all__ = ["exclusive"]
+__all__ = ["exclusive", "locked_file"]
 
 _TRIES = 10
 
@@ -18,9 +22,6 @@ _TRIES = 10
 @contextmanager
 def exclusive(out: Path) -> Iterator[None]:
     """Hold the lock of an output: hidden files beside it, which are removed at the end.
-
-    SQLite's file lock, because the standard library has no other that works on every system and is let go when its
-    holder is killed.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def exclusive(out: Path) -> Iterator[None]:
     """
     lock, note = out.with_name(f".{out.name}.lock"), out.with_name(f".{out.name}.holder")
     try:
-        with closing(_locked(lock)):
+        with closing(locked_file(lock)):
             try:
                 _write_note(note)
                 yield
@@ -56,12 +57,33 @@ def exclusive(out: Path) -> Iterator[None]:
         raise DeliveryError(f"{out} is being written by another run{_holder(note)}. Wait for it to end.") from fault
 
 
-def _locked(lock: Path) -> sqlite3.Connection:
+def locked_file(lock: Path, *, wait_seconds: float = 0.0) -> sqlite3.Connection:
+    """Lock a file.
+
+    Parameters
+    ----------
+    lock : Path
+        Is made if need be.
+    wait_seconds : float
+        How long to wait for another holder.
+
+    Returns
+    -------
+    Connection
+        Holds the lock until it is closed, or the process ends.
+
+    Raises
+    ------
+    OperationalError
+        If another holds it ("database is locked").
+    OSError
+        If the folder cannot be written.
+    """
     # Who ends removes the file. Whoever had opened it just before then holds a lock that nobody else will meet.
     for _ in range(_TRIES):
         _touch(lock)
         opened = lock.stat().st_ino
-        holder = sqlite3.connect(lock, timeout=0.0, isolation_level=None)
+        holder = sqlite3.connect(lock, timeout=wait_seconds, isolation_level=None)
         try:
             holder.execute("BEGIN EXCLUSIVE")
             if lock.exists() and lock.stat().st_ino == opened:

@@ -33,13 +33,15 @@ class Places:
         What killed runs left, and the output that it belongs to.
     unreached : list of str
         Lines about what could not be searched: a customer may remain there.
+    seen : set of (int, int)
+        Device and inode of every file and folder that was met.
     """
 
     home: Path
     files: list[Path] = field(default_factory=list)
     left: list[tuple[Path, Path | None]] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
-    _seen: set[tuple[int, int]] = field(default_factory=set)
+    seen: set[tuple[int, int]] = field(default_factory=set)
 
     def named(self, *endings: str) -> Iterator[Path]:
         """Give the files with an ending.
@@ -70,7 +72,7 @@ class Places:
             False for one that lies elsewhere.
         """
         found = path.stat()
-        return (found.st_dev, found.st_ino) in self._seen
+        return (found.st_dev, found.st_ino) in self.seen
 
     def is_new(self, path: Path) -> bool:
         """Tell whether a file or folder is met for the first time.
@@ -87,9 +89,9 @@ class Places:
         """
         found = path.stat()
         identity = (found.st_dev, found.st_ino)
-        if identity in self._seen:
+        if identity in self.seen:
             return False
-        self._seen.add(identity)
+        self.seen.add(identity)
         return True
 
 
