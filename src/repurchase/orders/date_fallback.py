@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta, tzinfo
+from datetime import timezone as fixed_offset
 from typing import Any
 
 import polars as pl
@@ -83,15 +84,15 @@ def _parse(text: str, timezone: str | None) -> tuple[datetime, int | None] | Non
 
 
 def _ways(text: str, timezone: str | None) -> set[datetime]:
-    from dateutil import parser, tz
+    from dateutil import parser
 
     def zone(name: str | None, seconds: int | None) -> tzinfo | None:
         minutes = ZONE_MINUTES.get((name or "").lower())
         if seconds is None and minutes is None and timezone is not None:
             raise ValueError(name)
         if seconds is not None:
-            return tz.tzoffset(None, timedelta(seconds=seconds))
-        return None if minutes is None else tz.tzoffset(None, timedelta(minutes=minutes))
+            return fixed_offset(timedelta(seconds=seconds))
+        return None if minutes is None else fixed_offset(timedelta(minutes=minutes))
 
     options: list[dict[str, Any]] = [
         {"default": default, "dayfirst": day_first, "yearfirst": year_first}
