@@ -87,13 +87,15 @@ def expect(orders: Sequence[Order], groups: Sequence[Group], plan: Plan) -> Acce
     known = [order for order in orders if not _is_lost(order.customer, plan)]
     sales = [order for order in known if order.state in SALE_STATES]
     net = [order for order in sales if order.net > 0]
+    # An order that was paid back stays an order, unless nothing but its status says so.
+    counted = {"status": (net,), "column": (sales,)}.get(plan.refunds, (net, sales))
     last = {max(order.placed_at for order in some).date() for some in (net, sales)}
     lost = {order.customer.number for order in orders} - {order.customer.number for order in known}
     if plan.has_refund_rows:
         last.add(max(group.at for group in groups if group.customer not in lost and _is_of_sale(group, sales)).date())
     return Accepted(
         customers=frozenset(len({order.customer.number for order in some}) for some in (net, sales)),
-        orders=frozenset(len(some) for some in (net, sales)),
+        orders=frozenset(len(some) for some in counted),
         money=round(sum(order.net for order in sales) * plan.scale / 100, 2),
         first_days=frozenset(min(order.placed_at for order in some).date() for some in (net, sales)),
         last_days=frozenset(last),

@@ -18,6 +18,7 @@ from repurchase.errors import InputError
 __all__ = ["ColumnProfile", "profile_columns"]
 
 _FEW_VALUES = 40
+_MOST_VALUES = 0.8
 _DATES_TRIED = 300
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _PERSON = r"^\p{L}[\p{L}'’.\-]*(\s+[\p{L}'’.\-]+)+$"
@@ -88,6 +89,13 @@ class ColumnProfile:
             inside = self.files == number
             nothing = _numbers(self.values.set(~inside, None)).zip_with(inside, nothing)
         return nothing
+
+    @cached_property
+    def has_currency_signs(self) -> bool:
+        """Whether most values are numbers with the sign or the code of a currency."""
+        if self.values.dtype != pl.String or self.number_share < _MOST_VALUES:
+            return False
+        return sum(NumberEvidence.of(self.values).currencies.values()) >= _MOST_VALUES * self.n_filled > 0
 
     @cached_property
     def number_share(self) -> float:

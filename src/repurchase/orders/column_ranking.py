@@ -18,7 +18,7 @@ _NEVER_A_DATE = (
     "email phone quantity discount type address tax fee line channel note category method balance"
 ).split()
 _NEVER_MONEY = (
-    "tax_only shipped discount fee balance refund costs weight id date status type quantity phone email address birth "
+    "lifetime shipped discount fee balance refund costs weight id date status type quantity phone email address birth "
     "time currency category method note test product person customer cancelled channel"
 ).split()
 _UNKNOWN_LETTERS = 20.0
@@ -166,7 +166,7 @@ def money_rank(column: ColumnProfile) -> float | None:
         return None
     if name.has("tax") and not name.has("including", "excluding"):
         return None
-    if name.has("unit", "price") and not name.has("total", "order", "line_total"):
+    if name.has("unit", "price") and not name.has("total", "order"):
         return None
     rank = _money_word(column)
     if rank is None:
@@ -276,6 +276,16 @@ def _text(*, wanted: Sequence[str], unwanted: Sequence[str], better: Sequence[st
     return rank
 
 
+def _product(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    named = name.has("product") or (
+        name.has("line") and name.has("id", "person") and column.n_distinct < column.n_filled
+    )
+    if not named or name.has(*_NOT_OF_A_PRODUCT) or column.n_filled == 0:
+        return None
+    return 10.0 + 2.0 * name.has("id", "line") - 3.0 * name.has("person") - _unknown(column), None
+
+
 def _cancelled_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
     if not name.has("cancelled") or name.has("note", "id", "amount", "total", "status", "type") or column.is_flag:
@@ -321,12 +331,12 @@ RANKED_ROLES: Mapping[str, Ranking] = {
         unwanted=("id", "customer", "refund", "tax", "price", "amount", "discount", "cancelled", "shipped", "order"),
     ),
     "price": _numeric(
-        wanted=("price", "unit"),
+        wanted=("price",),
         unwanted=("total", "shipped", "tax", "discount", "refund", "subtotal", "id", "quantity", "costs", "fee"),
     ),
     "line_discount": _numeric(wanted=("discount",), unwanted=("order", "total", "id", "type")),
     "discount": _numeric(wanted=("discount",), unwanted=("line", "id", "type", "tax")),
-    "product_id": _text(wanted=("product",), unwanted=_NOT_OF_A_PRODUCT, better=("id",)),
+    "product_id": _product,
     "category": _text(wanted=("category",), unwanted=("customer", "id", "price", "tax")),
     "channel": _text(wanted=("channel",), unwanted=("id", "date", "amount", "address", "customer")),
     "currency": _currency,

@@ -219,7 +219,7 @@ def is_of_customers(values: pl.Series, customers: pl.Series) -> bool:
     """
     rows = pl.DataFrame({"customer": customers, "value": values}).drop_nulls()
     several = (
-        rows.group_by("customer").agg(pl.len(), pl.col("value").n_unique().alias("different")).filter(pl.col("len") > 2)
+        rows.group_by("customer").agg(pl.len(), pl.col("value").n_unique().alias("different")).filter(pl.col("len") > 1)
     )
     if several.height < _ENOUGH_CUSTOMERS or rows["value"].n_unique() < several.height // 2:
         return False

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from repurchase.errors import LayoutError
+from repurchase.errors import LayoutError, first_few
 from repurchase.orders.column_profiles import ColumnProfile
 from repurchase.orders.column_ranking import MONEY_ROLES, Candidate, money_rank, rank_columns
 from repurchase.orders.decisions import Fact, RoleDecision
@@ -217,7 +217,8 @@ class MoneyReader:
         if quantity is None or not (quantity.numbers.abs() != 1).any():
             return "amount", (found,)
         evidence = self._units(column)
-        if evidence.is_balanced:
+        grows = self._by_slope(column) if evidence.decides is None else None
+        if evidence.is_balanced or (grows == "unit" and self._named.get("amount") != column.text):
             raise LayoutError(self._unit_question(column, quantity))
         if evidence.decides != "unit":
             return "amount", (found,)
@@ -315,6 +316,7 @@ class MoneyReader:
         """Read money from a price and a quantity, where no column of money was found or the price was named."""
         price = self._price
         if price is None:
+            self._refuse_unnamed()
             return MoneyReading("none", decisions=(RoleDecision("money", None, Fact("money_none")),))
         evidence = (Fact("named") if "price" in self._named else Fact("by_name"),)
         if self._quantity is None:
@@ -335,6 +337,16 @@ class MoneyReader:
         meaning = Fact("money_quantity_price", {"quantity": self._quantity.text})
         decision = RoleDecision("money", price.text, meaning, evidence)
         return self._with_refunds("quantity_price", columns | {"price": price.text}, price, decision)
+
+    def _refuse_unnamed(self) -> None:
+        """Ask where no name speaks of money, and values do."""
+        with_currency = [profile for profile in self._free if profile.has_currency_signs]
+        if with_currency:
+            shown = " or ".join(f"--columns amount={profile.text}" for profile in with_currency[:3])
+            raise LayoutError(
+                f"{self._source}: no column's name speaks of what customers paid, but {len(with_currency)} hold money: "
+                f"{first_few([profile.text for profile in with_currency])}. Say which it is: {shown}"
+            )
 
     def _meaning(self, rule: AmountRule, grain: GrainEvidence) -> Fact:
         if rule == "order_total":

@@ -50,9 +50,11 @@ class _Table:
     def rows(self) -> Iterator[list[Cell]]:
         """The rows below the heading, without blank ones and repeated headings."""
         heading = self.dialect.heading
+        at = next(n for n, name in enumerate(heading) if name.strip())
         for row in islice(self.sheet.iter_rows(), self.dialect.lines, self.dialect.lines + self.n_rows):
-            shown = [_shown(cell) for cell in row]
-            if any(shown) and tuple(shown) != heading:
+            if row[at] == heading[at] and tuple(map(_shown, row)) == heading:
+                continue
+            if any(cell != "" for cell in row):
                 yield row
 
     def has_dates(self) -> bool:
@@ -133,10 +135,12 @@ class _Columns:
         for row in table.rows():
             self.n_rows += 1
             for n, cell in enumerate(row[: len(self._names)]):
-                if cell != "":
-                    self._kinds[n].add(_kind(cell))
-                    if isinstance(cell, str) and not self._has_comma[n]:
+                if isinstance(cell, str):
+                    if cell == "":
+                        continue
+                    if not self._has_comma[n]:
                         self._has_comma[n] = bool(_DECIMAL_COMMA.match(cell))
+                self._kinds[n].add(_whole_or_not(cell) if isinstance(cell, float) else type(cell))
 
     @property
     def schema(self) -> Mapping[str, pl.DataType]:
@@ -243,12 +247,8 @@ def _cut(row: Sequence[Cell]) -> list[str]:
     return fields
 
 
-def _kind(cell: Cell) -> type:
-    if isinstance(cell, bool):
-        return bool
-    if isinstance(cell, int | float):
-        return int if float(cell).is_integer() and abs(cell) < _LARGEST_WHOLE else float
-    return type(cell)
+def _whole_or_not(cell: float) -> type:
+    return int if cell.is_integer() and abs(cell) < _LARGEST_WHOLE else float
 
 
 def _type(kinds: set[type]) -> pl.DataType:

@@ -29,7 +29,7 @@ TRUE_WORDS = frozenset("true yes y t 1 1.0 x ja oui si sim tak да sann wahr vr
 FALSE_WORDS = frozenset("false no n f 0 0.0 nein non nei nej nao nie нет usann falsch faux falso falsz onwaar".split())
 
 _UNPAID = (
-    "unpaid notpaid ubetal unbezahlt nichtbezahlt nonpay impaye nopagad nonpagat onbetaald nietbetaald ikkebetalt obetal "
+    "unpaid notpaid ubetal impag unbezahlt nichtbezahlt nonpay impaye nopagad nonpagat onbetaald nietbetaald ikkebetalt obetal "
     "ejbetal nieoplacon niezaplacon неоплач naopag pendingpayment paymentpending awaitingpay waitingforpay requires "
     "zahlungausstehend zahlungoffen offenezahlung wartetaufzahlung attentedepaiement attentepaiement attentedepay "
     "attenteduvirement pendientedepago pendientepago esperandopago attesadipagamento attesapagamento attesadelpagamento "
@@ -38,7 +38,7 @@ _UNPAID = (
     "aguardapag awaitingcheck awaitingbankwire awaitingcheque paymentprocessing paymenterror erreurdepaiement notcaptured uncaptured"
 )
 _NOT_SALE = (
-    "cancel annul storn avbru abgebroch kansell makul отмен аннул anulow anulad anulat void voided fail fehlgeschl fehler gescheit "
+    "cancel avbestil afbestil annul storn avbru abgebroch kansell makul отмен аннул anulow anulad anulat void voided fail fehlgeschl fehler gescheit "
     "echou echec fallid fallit fracas mislukt mislyk feilet misslyck неудач ошибк niepowod nieudan falh declin reject "
     "abgelehnt refus rechaz rifiut geweiger afgewezen avvist avslat nekad afvist отклон odrzuc recusad expired abgelauf "
     "expir udlob scadut verlop utgatt истек wygas abandon draft entwurf brouillon borrador bozza utkast kladde чернов "

@@ -212,7 +212,7 @@ def _by_payment_day(validity: pl.Series, rows: pl.DataFrame, layout: Layout) -> 
     open_statuses = ["unclear", "unknown"]
     undecided = pl.col("validity").is_in(open_statuses) if has_status else pl.lit(value=True)
     paid = pl.when("paid").then(pl.lit("sale")).otherwise(pl.lit("not_sale"))
-    beside = pl.DataFrame({"validity": validity, "paid": filled(column)})
+    beside = pl.DataFrame({"validity": validity, "paid": _has_day(column)})
     return beside.select(pl.when(undecided).then(paid).otherwise("validity")).to_series()
 
 
@@ -240,9 +240,15 @@ def _cancelled(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     column = _column(rows, layout, "cancelled_at")
     dated = _empty(rows, pl.Boolean()).fill_null(value=False)
     if column is not None:
-        no = _says(rows, layout, "cancelled_at", FALSE_WORDS)
-        dated = filled(column) & ~no & ~_filled_by_default(column, rows, layout)
+        dated = _has_day(column) & ~_filled_by_default(column, rows, layout)
     return dated | _says(rows, layout, "cancelled", TRUE_WORDS) | _says(rows, layout, "paid", FALSE_WORDS)
+
+
+def _has_day(column: pl.Series) -> pl.Series:
+    """Whether a value can be a day; blanks, dashes and 0000-00-00 cannot."""
+    if column.dtype != pl.String:
+        return column.is_not_null()
+    return column.str.contains(r"[1-9]|^\s*(?i:true|yes|ja|oui|si)\s*$").fill_null(value=False)
 
 
 def _filled_by_default(column: pl.Series, rows: pl.DataFrame, layout: Layout) -> pl.Series:
@@ -251,7 +257,7 @@ def _filled_by_default(column: pl.Series, rows: pl.DataFrame, layout: Layout) ->
     if paid is None:
         return _empty(rows, pl.Boolean()).fill_null(value=False)
     placed = rows[layout.columns["order_date"]]
-    return ((column == placed) & filled(paid)).fill_null(value=False)
+    return ((column == placed) & _has_day(paid)).fill_null(value=False)
 
 
 def _negated(values: pl.DataFrame) -> pl.DataFrame:
@@ -277,11 +283,17 @@ def _with_copies(values: pl.DataFrame, rows: pl.DataFrame, layout: Layout) -> pl
 
 
 def _is_refund(values: pl.DataFrame) -> pl.Series:
-    """Whether a row is a refund: by its type, or by the sign of its order's total."""
-    is_refund = (pl.col("record_type") == "refund") | (pl.col("order_total") < 0)
-    if values["order_total"].null_count() == values.height:
-        is_refund = (pl.col("record_type") == "refund") | ((pl.col("validity") == "refunded") & (pl.col("amount") < 0))
-    return values.select(is_refund.fill_null(value=False)).to_series()
+    """Whether a row is a refund: by its type, by the sign of its order's total, or by its status and all its lines."""
+    by_type = (pl.col("record_type") == "refund").fill_null(value=False)
+    if values["order_total"].null_count() < values.height:
+        return values.select(by_type | (pl.col("order_total") < 0).fill_null(value=False)).to_series()
+    negative = (pl.col("amount") < 0).fill_null(value=False)
+    if not values.select(negative.any()).item():
+        return values.select(by_type).to_series()
+    only_negative = negative.all().over("order_id", "customer_id")
+    return values.select(
+        by_type | ((pl.col("validity") == "refunded") & only_negative).fill_null(value=False)
+    ).to_series()
 
 
 def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:

@@ -64,7 +64,7 @@ _LEXICON: Mapping[str, str] = {
     "order": (
         "order orders ordre ordren bestellung bestell bestellungs auftrag auftrags bestelling bestel pedido pedidos "
         "commande commandes ordine ordini bestilling bestallning zamowienie zamowienia заказ заказа encomenda compra cart "
-        "purchase purchases kauf"
+        "purchase purchases kauf kob kjop kop achat achats aankoop acquisto acquisti zakup zakupu покупка покупки"
     ),
     "invoice": (
         "invoice invoices inv rechnung rechnungs faktura fakturanr faktury factura facture fattura factuur счет bill "
@@ -111,22 +111,23 @@ _LEXICON: Mapping[str, str] = {
     "total": (
         "total totals grandtotal gesamt gesamtbetrag gesamtsumme gesamtpreis summe sum summa totalt totale totalbelop "
         "bestellwert bestellsumme auftragssumme endbetrag rechnungsbetrag ordresum ordretotal totaal totaalbedrag "
-        "suma razem итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
+        "suma razem ialt zuzahlen tebetalen attbetala abetale netapayer итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
     ),
     "grand": "grand gross brutto bruttobetrag bruto brut lordo bruttobelop",
     "amount": (
         "amount amounts amt betrag belop belopp bedrag montant importe importo valor valore waarde wert warenwert kwota "
         "сумма сумму value dollarvalue belob monto wartosc стоимость somme bedraget paymentvalue"
     ),
+    "lifetime": "lifetime ltv clv lifetimevalue totalspent totalspend totaltspendert kundenwert customervalue",
     "revenue": "revenue turnover umsatz omsetning omsattning omsaetning omsatning omzet ca ingresos fatturato receita "
     "faturamento przychod obrot выручка spend spent erlos proceeds earnings income takings dmbtr",
     "net": "net netto nett nettowert nettobetrag nettobelop neto netta netwr nettoumsatz",
     "subtotal": "subtotal subtotaal zwischensumme delsum delsumma soustotal subtotale subtotales goods",
     "line": "line lines lineitem position pos zeile linje rad regel ligne linea linha riga pozycja строка row item items "
     "lineitems posten varelinje",
-    "unit": "unit units each per single stuckpreis einzelpreis stykpris enhetspris styckpris stuk unitario unitaire "
-    "jednostkowa einheit stk piece",
-    "price": "price prices preis pris prijs prix precio prezzo preco cena цена itemcost unitprice priceeach rate tarif cost",
+    "unit": "unit each per single stuckpreis einzelpreis stykpris enhetspris styckpris stuk unitario unitaire "
+    "jednostkowa einheit",
+    "price": "pu apris price prices preis pris prijs prix precio prezzo preco cena цена itemcost unitprice priceeach rate tarif cost",
     "costs": "cogs wareneinsatz einkaufspreis ek purchasecost innkjopspris costprice profit margin marge gewinn",
     "fee": "fee fees gebuhr gebuhren gebyr avgift frais comision commissione oplata комиссия commission processing tip "
     "tips gratuity surcharge",
@@ -159,7 +160,7 @@ _LEXICON: Mapping[str, str] = {
     "test": "test testmode sandbox testorder",
     "quantity": (
         "quantity quantities qty menge anzahl antall antal aantal quantite cantidad quantita quantidade ilosc sztuk "
-        "количество кол pieces pcs count stuckzahl unitssold itemssold kwmeng"
+        "количество кол pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
     ),
     "product": (
         "product products sku article artikel artikkel produkt produit producto prodotto produto towar товар товара "
@@ -181,6 +182,15 @@ _LEXICON: Mapping[str, str] = {
     "employee": "employee staff mitarbeiter ansatt personal medewerker",
     "method": "method gateway provider card methode metode methodik zahlungsart zahlungsweise betalingsmate option",
 }
+_STEMS: Mapping[str, str] = {
+    "cancelled": "cancel annul storn kansel avbest avbrut makuler отмен anulow anulad anulac",
+    "refund": "refund refus erstatt ruckerstatt rembours reembols rimbors terugbet aterbet tilbagebet tilbakebet возвр zwrot "
+    "zwroc devol devuel",
+    "modified": "endr aendr andr modif actualiz aktualis gewijz opdat oppdat uppdat aktuali aggiorn bijgewerkt изменен обновл",
+    "shipped": "versand versend expedi livrais enviad spediz verzend wysyl доставк",
+    "customer": "kund client klient покупат",
+}
+"""Beginnings of words whose endings differ too much to be listed."""
 _WORDS: Mapping[str, str] = {word: concept for concept, words in _LEXICON.items() for word in words.split()}
 _SHORT = 4
 _LINKS = ("s", "n", "en", "es", "e")
@@ -302,6 +312,9 @@ def _split_word(word: str) -> tuple[list[str], int]:
     whole = _compound(word)
     if whole is not None:
         return whole, 0
+    for concept, stems in _STEMS.items():
+        if word.startswith(tuple(stems.split())):
+            return [concept], 0
     found: list[str] = []
     left_over = len(word.strip("0123456789"))
     for start in range(len(word)):
