@@ -8,6 +8,7 @@ import pytest
 
 from repurchase.orders.encodings import Encoding, agreed_encodings, detect_encoding, unicode_mark
 from repurchase.orders.files import open_file
+from repurchase.orders.sources import read_orders
 from repurchase.orders.textfiles import OpenedFile
 
 RUSSIAN = ("Клиент;Номер;Дата;Сумма", "Иванов Пётр", "Сидорова Юлия")
@@ -133,3 +134,17 @@ def test_letters_of_no_known_language_are_left_to_the_library() -> None:
     text = "לקוח;הזמנה;תאריך;סכום כולל של ההזמנה".encode("cp1255")
     found = detect_encoding([text])
     assert text.decode(found.codec or "utf-8")
+
+
+def test_the_files_of_a_folder_are_evidence_for_each_other(tmp_path: Path) -> None:
+    """One file has a single word that reads in two code pages; the other, and one of another page, are clear."""
+    names = {"a.csv": "Műszaki", "b.csv": "Győző Erdős Vásárlója, Őszi Tűző", "c.csv": "Иванов Пётр Сидорова"}
+    for n, (name, customer) in enumerate(names.items()):
+        rows = [f"{customer} {m};{n}{m};2024-0{n + 1}-{m:02d};{m}5,50\n" for m in range(10, 28)]
+        text = "customer_id;order_id;order_date;amount\n" + "".join(rows)
+        (tmp_path / name).write_bytes(text.encode("cp1251" if name == "c.csv" else "cp1250"))
+    raw = read_orders(tmp_path)
+    found = {customer.rsplit(" ", 1)[0] for customer in raw.rows["customer_id"]}
+    assert found == set(names.values())
+    assert "a.csv: read as Windows-1250 (Central European), not UTF-8." in raw.notes
+    assert "c.csv: read as Windows-1251 (Cyrillic), not UTF-8." in raw.notes
