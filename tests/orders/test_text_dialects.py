@@ -234,6 +234,11 @@ def test_an_open_quotation_mark_is_one_line_wherever_it_is(tmp_path: Path, monke
     assert "begins in line 12 is longer" in refusal(tmp_path, large)
 
 
+def test_two_open_quotation_marks_swallow_no_rows(tmp_path: Path) -> None:
+    text = table().replace("k3,1010,", '"k3,1010,').replace("k5,1040,", '"k5,1040,')
+    assert "line 12 opens a quotation mark that is closed only in line 42, around 29 lines" in refusal(tmp_path, text)
+
+
 def test_a_line_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textbytes, "LONGEST_LINE", 10_000)
     monkeypatch.setattr(textbytes, "CHUNK_BYTES", 1000)

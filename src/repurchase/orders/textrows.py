@@ -17,6 +17,7 @@ from repurchase.orders.textforms import Form, said
 __all__ = ["TextPart", "Unplain", "is_well_quoted", "numbered_records", "pieces", "records"]
 
 LONGEST_FIELD = 1 << 24
+_ROWS_WITHIN = 3
 _LARGEST_PIECE = 1 << 26
 _RECORDS = 50_000
 _BLANK_LINES = re.compile(rb"\n{2,}")
@@ -187,11 +188,17 @@ def records(
     ------
     DataFrame of str
         Rows that say something.
+
+    Raises
+    ------
+    OrdersError
+        If quotation marks that are never closed make values of whole rows.
     """
     numbered = numbered_records(lines, form.delimiter, shown=shown, before=before)
     while rows := list(islice(numbered, _RECORDS)):
         fitting = []
         for number, row in rows:
+            _refuse_swallowed(row, form, number, shown)
             while len(row) > form.most_fields and not row[-1]:
                 row.pop()
             if len(row) > form.most_fields:
@@ -199,6 +206,20 @@ def records(
             else:
                 fitting.append(row)
         yield said(form.frame(fitting))
+
+
+def _refuse_swallowed(row: Sequence[str], form: Form, number: int, shown: str) -> None:
+    for field in row:
+        within = field.splitlines()[1:-1] if "\n" in field else ()
+        if len(within) < _ROWS_WITHIN:
+            continue
+        widths = {len(fields) for fields in csv.reader(within, delimiter=form.delimiter)}
+        if widths == {form.most_fields}:
+            start = number - len(within) - 1
+            raise OrdersError(
+                f"{shown}: line {start:,} opens a quotation mark that is closed only in line {number:,}, around "
+                f"{len(within):,} lines that look like rows. Correct both lines, or export it again."
+            )
 
 
 def numbered_records(
