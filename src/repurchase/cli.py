@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 a defect, with its traceback; 2 the caller's input is at f
 has drifted, where that was asked for; 130 interrupted; 143 ended by SIGTERM.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -67,8 +66,6 @@ def _start(
         typer.echo(context.get_help())
         raise InputError("no command was given. Choose one of those above.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("repurchase").setLevel(logging.INFO)
 
 
 @app.command()

@@ -1,7 +1,5 @@
 """0 done, 1 a defect with its traceback, 2 the caller's input, 130 interrupted."""
 
-import pytest
-
 from repurchase import __version__
 
 
@@ -35,12 +33,15 @@ def test_an_interruption_is_said_in_a_line(repurchase, monkeypatch, tmp_path):
 
 def test_a_defect_keeps_its_traceback(repurchase, monkeypatch, tmp_path):
     def broken(*args: object, **kwargs: object) -> None:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("postgresql://ann:s3cret@db/shop")
 
     monkeypatch.setattr("repurchase.jobs.intake.check_orders", broken)
 
-    with pytest.raises(ZeroDivisionError):
-        repurchase("check", "orders.csv", "--home", tmp_path)
+    outcome = repurchase("check", "orders.csv", "--home", tmp_path)
+
+    assert outcome.code == 1
+    assert outcome.err.startswith("Traceback")
+    assert "ZeroDivisionError: postgresql://ann:…@db/shop\nrepurchase: a defect of this program" in outcome.err
 
 
 def test_findings_are_printed_before_the_reason_why_it_is_not_enough(repurchase, tmp_path):

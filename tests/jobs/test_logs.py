@@ -5,8 +5,9 @@ import warnings
 import pytest
 
 from repurchase.errors import InputError, OrdersError
-from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_fault, scrubbed
+from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_fault
 from repurchase.jobs.steps import LogSteps
+from repurchase.storage.redaction import redacted
 
 
 @pytest.fixture
@@ -71,8 +72,8 @@ def test_afterwards_nothing_is_left(lines) -> None:
     ],
 )
 def test_passwords_are_taken_out(lines, words) -> None:
-    assert "s3c" not in scrubbed(words)
-    assert scrubbed("no secret: postgresql://ann@db:5432/shop") == "no secret: postgresql://ann@db:5432/shop"
+    assert "s3c" not in redacted(words)
+    assert redacted("no secret: postgresql://ann@db:5432/shop") == "no secret: postgresql://ann@db:5432/shop"
     with json_lines():
         logging.getLogger("repurchase").warning("%s", words)
         log_fault(InputError(words), exit_code=2)

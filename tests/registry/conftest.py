@@ -16,7 +16,7 @@ from repurchase.estimators.model import RepurchaseModel
 from repurchase.features.ledgers import ledger
 from repurchase.registry.bundle import save_bundle
 from repurchase.registry.store import Store, open_store, relocate
-from repurchase.registry.tracking import Training
+from repurchase.registry.training import Training
 from repurchase.settings import Settings
 
 CUTOFFS = ("1998-01-31", "1998-02-28", "1998-03-31")

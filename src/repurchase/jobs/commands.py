@@ -1,11 +1,13 @@
 """How every command runs: exit codes, faults in one line, and the option that makes the log lines JSON."""
 
 import inspect
+import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,9 +15,22 @@ import typer
 
 from repurchase.errors import RepurchaseError
 from repurchase.jobs.ending import INTERRUPTED, TERMINATED, ended_in_order, ending_words
-from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_end, log_fault, scrubbed
+from repurchase.jobs.logs import (
+    asked_format,
+    json_lines,
+    log_defect,
+    log_end,
+    log_fault,
+    log_noise,
+    text_lines,
+    values_wanted,
+)
+from repurchase.jobs.streams import guarded_streams
+from repurchase.storage.redaction import note_secrets
 
 __all__ = ["DEFECT", "DRIFTED", "FAULT", "INTERRUPTED", "TERMINATED", "Commands", "run_commands"]
+
+logger = logging.getLogger("repurchase")
 
 DEFECT, FAULT, DRIFTED = 1, 2, 3
 NOT_FOR_OTHERS = 0o027
@@ -25,10 +40,13 @@ Run = TypeVar("Run", bound=Callable[..., None])
 LogFormat = Annotated[
     Literal["text", "json"], typer.Option(help="Log lines on standard error: for people or machines.")
 ]
+LogValues = Annotated[
+    bool, typer.Option("--log-values", help="Let log lines of JSON quote values of rows, which may name customers.")
+]
 
 
 class Commands(typer.Typer):
-    """Commands that all have ``--log-format``."""
+    """Commands that all have ``--log-format`` and ``--log-values``."""
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Run], Run]:
         """Register a function as a command.
@@ -55,7 +73,7 @@ class Commands(typer.Typer):
 
 
 def run_commands(app: typer.Typer) -> int:
-    """Run what the command line asks for, and say in one line what went wrong.
+    """Run what the command line asks for; whatever goes wrong is one line and an exit code.
 
     Parameters
     ----------
@@ -66,14 +84,22 @@ def run_commands(app: typer.Typer) -> int:
     -------
     int
         0 done; 2 the caller's input is at fault; 3 done, but the data has drifted, where that was asked for; 130
-        interrupted, 143 by SIGTERM; 1 a defect, which is raised with its traceback unless lines of JSON were asked for.
+        interrupted, 143 by SIGTERM; 1 a defect, which is shown with its traceback unless lines of JSON were asked for.
     """
     words = sys.argv[1:]
     as_json, begun = asked_format(words) == "json", time.perf_counter()
-    with _not_for_others(), json_lines() if as_json else nullcontext():
+    note_secrets(words, os.environ)
+    with (
+        _not_for_others(),
+        guarded_streams(lines_only=as_json) as streams,
+        json_lines() if as_json else text_lines(),
+    ):
         with ended_in_order() as signals:
             code = _run(app, signals, as_json=as_json)
+        if streams.lost:
+            logger.warning("Standard output could not be written (%s); the job itself is not affected.", streams.lost)
         if as_json:
+            log_noise(streams.noise_lines(), values=values_wanted(words))
             log_end(next(iter(words)), exit_code=code, begun=begun)
     return code
 
@@ -91,25 +117,27 @@ def _not_for_others() -> Iterator[None]:
 def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
     try:
         code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
-    except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
-    except Exception as fault:
+        if code != INTERRUPTED:  # which Typer makes of a KeyboardInterrupt
+            return code
+        raise KeyboardInterrupt
+    except BaseException as fault:  # noqa: BLE001 - the outermost boundary; panics of native code are no Exception
+        if signals or isinstance(fault, typer.Abort | KeyboardInterrupt):  # a library may have made another of it
+            code = next(iter(signals), INTERRUPTED)
+            return _stop(ending_words(code), code, as_json=as_json)
         words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
-        if words is not None and not signals:
-            return _stop(words, FAULT, as_json=as_json)
-        if not signals and not as_json:
-            raise
-        if not signals:
-            log_defect(fault)
-            return DEFECT
-        code = INTERRUPTED  # a library made something else of it
-    if code != INTERRUPTED:
-        return code
-    code = next(iter(signals), INTERRUPTED)
-    return _stop(ending_words(code), code, as_json=as_json)
+        return _defect(fault, as_json=as_json) if words is None else _stop(words, FAULT, as_json=as_json)
 
 
-def _misuse(fault: Exception) -> str | None:
+def _defect(fault: BaseException, *, as_json: bool) -> int:
+    if as_json:
+        log_defect(fault, values=values_wanted(sys.argv[1:]))
+    else:
+        traceback.print_exception(fault)
+        sys.stderr.write("repurchase: a defect of this program; please report it with the lines above.\n")
+    return DEFECT
+
+
+def _misuse(fault: BaseException) -> str | None:
     """Say in words how the command line was misused, if that is what went wrong."""
     message = getattr(fault, "format_message", None)
     if message is None:
@@ -121,21 +149,24 @@ def _misuse(fault: Exception) -> str | None:
 
 def _stop(fault: RepurchaseError | str, code: int, *, as_json: bool) -> int:
     if as_json:
-        log_fault(fault, exit_code=code)
+        log_fault(fault, exit_code=code, values=values_wanted(sys.argv[1:]))
     else:
-        sys.stderr.write(f"repurchase: {' '.join(scrubbed(str(fault)).split())}\n")
+        sys.stderr.write(f"repurchase: {' '.join(str(fault).split())}\n")
     return code
 
 
 def _logged(run: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the option that `asked_format` reads."""
+    """Give a command the options that `asked_format` and `values_wanted` read before parsing."""
 
     @wraps(run)
-    def command(*args: Any, log_format: str = "text", **settings: Any) -> None:  # noqa: ARG001 - read before parsing
-        run(*args, **settings)
+    def command(*args: Any, **settings: Any) -> None:
+        run(*args, **{name: value for name, value in settings.items() if name not in options})
 
+    options = {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default, annotation in (("log_format", "text", LogFormat), ("log_values", False, LogValues))
+    }
     signature = inspect.signature(run)
-    option = inspect.Parameter("log_format", inspect.Parameter.KEYWORD_ONLY, default="text", annotation=LogFormat)
-    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
-    command.__annotations__ = {**run.__annotations__, "log_format": LogFormat}
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *options.values()])  # type: ignore[attr-defined]
+    command.__annotations__ = {**run.__annotations__, **{name: one.annotation for name, one in options.items()}}
     return command

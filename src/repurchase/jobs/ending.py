@@ -1,11 +1,14 @@
 """What Ctrl-C and SIGTERM do: end a job in order, with its exit code and one line; imports nothing that takes long."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from types import FrameType
 
+from repurchase.jobs.logs import asked_format
 from repurchase.storage.signals import restore_handlers, set_handlers
 
 __all__ = ["INTERRUPTED", "TERMINATED", "Ended", "end_at_once", "ended_in_order", "ending_words"]
@@ -44,10 +47,20 @@ def end_at_once() -> None:
 
     def end(number: int, _frame: FrameType | None) -> None:
         code = 128 + number
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"repurchase: {ending_words(code)}\n".encode())
+        with suppress(OSError):
+            os.write(2, f"{_line(code)}\n".encode())
         os._exit(code)  # an exception may be swallowed, or garbled, by what is being imported
 
     set_handlers(end)
+
+
+def _line(code: int) -> str:
+    words = ending_words(code)
+    if asked_format(sys.argv[1:]) != "json":
+        return f"repurchase: {words}"
+    when = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
+    line = {"time": when, "level": "error", "event": "error", "exit_code": code, "error": "Interrupted"}
+    return json.dumps({**line, "message": words, "logger": "repurchase"})
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""Log lines for machines: one JSON object a line on standard error, without passwords and without customers."""
+"""Log lines on standard error: for people, or one JSON object a line; without passwords and customers."""
 
 import json
 import logging
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,11 +12,24 @@ from types import TracebackType
 from typing import Any
 
 from repurchase.errors import RepurchaseError
+from repurchase.storage.redaction import printable, redacted
 
-__all__ = ["FORMATS", "JsonLines", "asked_format", "json_lines", "log_defect", "log_end", "log_fault", "scrubbed"]
+__all__ = [
+    "FORMATS",
+    "JsonLines",
+    "asked_format",
+    "json_lines",
+    "log_defect",
+    "log_end",
+    "log_fault",
+    "log_noise",
+    "text_lines",
+    "values_wanted",
+]
 
+LONGEST_NOISE = 4000
 FORMATS = ("text", "json")
-OPTION = "--log-format"
+OPTION, VALUES_OPTION = "--log-format", "--log-values"
 FIELDS = (
     "step",
     "seconds",
@@ -33,11 +45,6 @@ FIELDS = (
     "why",
 )
 """What a line may say beside its time, level, event and message; anything else a logger carries is left out."""
-
-_SECRETS = (
-    (re.compile(r"(://[^/\s:@]*:)[^/\s]*(?=@)"), r"\1…"),
-    (re.compile(r"((?:password|passwd|pwd)\s*[=:]\s*)[^\s&;,]+", re.IGNORECASE), r"\1…"),
-)
 
 logger = logging.getLogger("repurchase")
 
@@ -71,27 +78,38 @@ def asked_format(words: Sequence[str]) -> str:
     return asked if asked in FORMATS else FORMATS[0]
 
 
-def scrubbed(words: str) -> str:
-    """Take passwords out of a text.
+def values_wanted(words: Sequence[str]) -> bool:
+    """Find out from the command line whether log lines may hold values of rows.
 
     Parameters
     ----------
-    words : str
-        Any text.
+    words : sequence of str
+        The command line, without the program's name.
 
     Returns
     -------
-    str
-        With a mark in their place.
+    bool
+        Whether ``--log-values`` stands there.
 
     Examples
     --------
-    >>> scrubbed("postgresql://ann:s3cret@host/shop failed, password=s3cret")
-    'postgresql://ann:…@host/shop failed, password=…'
+    >>> values_wanted(["score", "--log-values"]), values_wanted(["score", "--", "--log-values"])
+    (True, False)
     """
-    for pattern, mark in _SECRETS:
-        words = pattern.sub(mark, words)
-    return words
+    options = list(words)
+    end = options.index("--") if "--" in options else len(options)
+    return VALUES_OPTION in options[:end]
+
+
+class _TextLines(logging.Formatter):
+    """A log record as one line of text, whatever line breaks its message holds."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        record.message = " ".join(record.message.split())
+        return super().formatMessage(record)
 
 
 class JsonLines(logging.Formatter):
@@ -115,17 +133,23 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": getattr(record, "event", "message"),
             **{name: getattr(record, name) for name in FIELDS if hasattr(record, name)},
-            "message": " ".join(scrubbed(record.getMessage()).split()),
+            "message": printable(" ".join(redacted(record.getMessage()).split())),
             "logger": record.name,
         }
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _json_line(line)
+
+
+def _json_line(line: dict[str, Any]) -> str:
+    text = json.dumps(line, ensure_ascii=False, default=lambda value: redacted(str(value)))
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 class _CurrentStderr(logging.Handler):
     """Writes to whatever standard error is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        write = getattr(sys.stderr, "write_as_is", sys.stderr.write)  # redacted already, and a whole value of JSON
+        write(self.format(record) + "\n")
         sys.stderr.flush()
 
 
@@ -138,23 +162,50 @@ def json_lines() -> Iterator[None]:
     None
         While it is so; Python's warnings become lines too.
     """
-    root, handler = logging.getLogger(), _CurrentStderr()
+    handler = _CurrentStderr()
     handler.setFormatter(JsonLines())
+    with _handled_by(handler):
+        logging.captureWarnings(capture=True)
+        try:
+            yield
+        finally:
+            logging.captureWarnings(capture=False)
+
+
+@contextmanager
+def text_lines() -> Iterator[None]:
+    """Log lines for people while a command runs, where nobody else has decided how to log.
+
+    Yields
+    ------
+    None
+        While it is so.
+    """
+    if logging.getLogger().handlers:
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(_TextLines())
+    with _handled_by(handler):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: logging.Handler) -> Iterator[None]:
+    root = logging.getLogger()
     levels = root.level, logger.level
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logger.setLevel(logging.INFO)
-    logging.captureWarnings(capture=True)
     try:
         yield
     finally:
-        logging.captureWarnings(capture=False)
         root.removeHandler(handler)
         root.setLevel(levels[0])
         logger.setLevel(levels[1])
 
 
-def log_fault(fault: RepurchaseError | str, *, exit_code: int) -> None:
+def log_fault(fault: RepurchaseError | str, *, exit_code: int, values: bool = False) -> None:
     """Log why a command stops.
 
     Parameters
@@ -163,22 +214,27 @@ def log_fault(fault: RepurchaseError | str, *, exit_code: int) -> None:
         The reason; of an error the words that may stand in a log.
     exit_code : int
         What the command returns.
+    values : bool
+        Whether the line may quote rows.
     """
-    words = fault if isinstance(fault, str) else fault.log_words
+    words = fault if isinstance(fault, str) else str(fault) if values else fault.log_words
     kind = "Interrupted" if exit_code == 130 else "Usage" if isinstance(fault, str) else type(fault).__name__
     logger.error("%s", words, extra={"event": "error", "error": kind, "exit_code": exit_code})
 
 
-def log_defect(fault: BaseException) -> None:
+def log_defect(fault: BaseException, *, values: bool = False) -> None:
     """Log a defect: its kind and where it happened, but not its message, which may quote a row.
 
     Parameters
     ----------
     fault : BaseException
         What nobody expected.
+    values : bool
+        Whether the line may quote rows.
     """
     logger.error(
-        "A defect. Run the same with --log-format text to see its message.",
+        "A defect%s",
+        f": {fault}" if values else f". Run the same with {VALUES_OPTION} or {OPTION} text to see its message.",
         extra={
             "event": "error",
             "error": type(fault).__name__,
@@ -186,6 +242,26 @@ def log_defect(fault: BaseException) -> None:
             "at": list(_places(fault.__traceback__)),
         },
     )
+
+
+def log_noise(lines: Sequence[str], *, values: bool = False) -> None:
+    """Log that native code printed something, which may quote rows, in one line.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        What it printed.
+    values : bool
+        Whether the line may quote rows.
+    """
+    if lines:
+        words = " / ".join(lines)[:LONGEST_NOISE] if values else f"{VALUES_OPTION} shows them"
+        logger.warning(
+            "%d lines that libraries printed to standard error were left out: %s",
+            len(lines),
+            words,
+            extra={"event": "noise"},
+        )
 
 
 def log_end(command: str, *, exit_code: int, begun: float) -> None:

@@ -1,13 +1,16 @@
 """Bars in a terminal."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import IO, Self, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from repurchase.jobs.streams import Outlet
 
 __all__ = ["TerminalSteps"]
 
@@ -22,7 +25,7 @@ class TerminalSteps:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=Console(file=cast("IO[str]", Outlet(sys.__stderr__, plain=False))),
         )
         self._task = self._bars.add_task("", visible=False)
 

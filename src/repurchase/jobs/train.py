@@ -26,8 +26,8 @@ from repurchase.orders.sufficiency import require_sufficient, sufficiency, suppo
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.champion import read_standings, resolve, settle
 from repurchase.registry.gate import Verdict, judge_evaluation
-from repurchase.registry.store import open_store
-from repurchase.registry.tracking import Training, log_training
+from repurchase.registry.tracking import keep_training
+from repurchase.registry.training import Training
 from repurchase.report.figures import training_pictures
 from repurchase.settings import Settings
 from repurchase.storage.delivery import require_writable
@@ -108,7 +108,7 @@ def train(
     InputError
         If the orders cannot be used or are too few.
     DeliveryError
-        If the home folder or MLflow cannot be written.
+        If the home folder cannot be written. Where MLflow cannot, the version is in ``models/`` and registered later.
     """
     steps = steps or LogSteps()
     require_writable(settings.home)
@@ -140,7 +140,7 @@ def train(
     with steps.step("Keeping it"):
         look = taught.look if taught else None
         training = _training(intake, book, model, cuts, evaluation=evaluation, settings=settings, look=look)
-        version = log_training(open_store(settings.home), training)
+        version = keep_training(settings.home, training)
     with steps.step("Comparing with the champion"):
         champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
         verdict = judge_evaluation(evaluation, champion, tolerance=TIE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from repurchase.errors import InputError
+from repurchase.storage.redaction import redacted
 
 __all__ = [
     "DatabaseSource",
@@ -330,7 +331,8 @@ def require_one_select(query: str) -> str:
     end = len(bare.rstrip("; \t\r\n"))
     bare = bare[:end]
     if not _SELECT.match(bare):
-        begins = f"It begins with '{bare.split()[0][:20]}' instead" if bare.strip() else "It is empty"
+        # Redacted before it is cut: a part of a password is not known as one.
+        begins = f"It begins with '{redacted(bare.split()[0])[:20]}' instead" if bare.strip() else "It is empty"
         raise InputError(f"--query must be one SELECT or WITH. {begins}.")
     if ";" in bare:
         raise InputError("--query must be one SELECT or WITH. Several statements were given; send one.")

@@ -1,18 +1,19 @@
 """Which version scores: aliases in ``models/aliases.json`` for scoring, the same in MLflow for people.
 
 Scoring needs ``models/`` alone and never imports MLflow. Both are written by every change, MLflow first: if it fails,
-nothing has changed for scoring.
+nothing has changed for scoring. Where its server does not answer at all, ``models/`` is changed and MLflow learns of it
+later (see ``registrations``).
 """
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repurchase.errors import BundleError, PromotionRefused, first_few
+from repurchase.errors import BundleError, DeliveryError, PromotionRefused, first_few
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.disk import json_bytes, locked, write_whole
 from repurchase.registry.gate import Verdict
@@ -20,7 +21,17 @@ from repurchase.registry.gate import Verdict
 if TYPE_CHECKING:
     from repurchase.registry.store import Store
 
-__all__ = ["ALIASES", "Standings", "promote", "read_standings", "resolve", "rollback", "settle", "version_numbers"]
+__all__ = [
+    "ALIASES",
+    "Standings",
+    "promote",
+    "publish_again",
+    "read_standings",
+    "resolve",
+    "rollback",
+    "settle",
+    "version_numbers",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -185,15 +196,15 @@ def settle(home: Path, version: str, verdict: Verdict) -> Verdict:
     BundleError
         If there is no such version, or its bundle is damaged.
     DeliveryError
-        If MLflow or the disk refuses; then scoring goes on as before.
+        If the disk refuses; then scoring goes on as before. What MLflow does not take now, it learns later.
     """
     load_bundle(resolve(home, version))
-    tags = {"gate": "passed" if verdict.passed else "failed", "gate_detail": json.dumps(verdict.to_dict())}
+    tags = _gate_tags(verdict.to_dict())
     with locked(home / "models"):
         before = read_standings(home)
         judged = replace(before, verdicts={**before.verdicts, version: verdict.to_dict()})
         aliases = _crowned(judged.aliases, version) if verdict.passed else {**judged.aliases, "challenger": version}
-        _publish(home, replace(judged, aliases=aliases), {version: tags})
+        _publish(home, replace(judged, aliases=aliases), {version: tags}, whatever_mlflow_says=True)
     return verdict
 
 
@@ -221,7 +232,7 @@ def promote(home: Path, version: str, *, force: bool = False) -> str:
     BundleError
         If there is no such version, or its bundle is damaged.
     DeliveryError
-        If MLflow or the disk refuses; then scoring goes on as before.
+        If MLflow answers and refuses, or the disk does; then scoring goes on as before.
     """
     folder = resolve(home, version)
     number = folder.name
@@ -259,7 +270,7 @@ def rollback(home: Path) -> str:
     BundleError
         If the previous version's bundle is gone or damaged.
     DeliveryError
-        If MLflow or the disk refuses; then scoring goes on as before.
+        If MLflow answers and refuses, or the disk does; then scoring goes on as before.
     """
     _require_previous(read_standings(home), home)
     load_bundle(resolve(home, "previous"))
@@ -292,17 +303,65 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _publish(home: Path, standings: Standings, tags: Mapping[str, Mapping[str, str]]) -> None:
+def _publish(
+    home: Path, standings: Standings, tags: Mapping[str, Mapping[str, str]], *, whatever_mlflow_says: bool = False
+) -> None:
+    """Change the aliases in MLflow, then those that scoring follows; where MLflow is away, it learns of it later."""
     content = json_bytes({"schema": SCHEMA, "aliases": standings.aliases, "verdicts": standings.verdicts}, name=FILE)
+    from repurchase.registry.reachability import StoreUnreachable
+    from repurchase.registry.registrations import write_alias_change
     from repurchase.registry.store import mlflow_faults, open_existing
 
-    store = open_existing(home)
-    if store is None:
-        logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
-    else:
-        with mlflow_faults(store.uri, "No alias was changed for scoring."):
-            _tell_mlflow(store, standings.aliases, tags)
+    try:
+        store = open_existing(home)
+        if store is None:
+            logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
+        else:
+            with mlflow_faults(store.uri, "No alias was changed for scoring."):
+                _tell_mlflow(store, standings.aliases, tags)
+    except DeliveryError as fault:
+        if not whatever_mlflow_says and not isinstance(fault, StoreUnreachable):
+            raise
+        path = write_alias_change(home, tags)
+        logger.warning(
+            "Aliases are changed in models/, which scoring follows, and not in MLflow yet: %s The change waits in %s; "
+            "the next train, score, monitor or campaign that reaches the store makes it there.",
+            fault,
+            path.relative_to(home),
+        )
     write_whole(home / "models" / FILE, content)
+
+
+def publish_again(store: "Store", changes: Iterable[Mapping[str, Mapping[str, str]]]) -> None:
+    """Let MLflow learn verdicts and aliases as ``models/aliases.json`` has them.
+
+    Parameters
+    ----------
+    store : Store
+        Where to.
+    changes : iterable of mapping
+        What was to be noted of versions meanwhile.
+
+    Raises
+    ------
+    BundleError
+        If ``models/aliases.json`` is damaged.
+    DeliveryError
+        If MLflow refuses.
+    """
+    from repurchase.registry.store import mlflow_faults
+
+    standings = read_standings(store.home)
+    tags = {version: _gate_tags(verdict) for version, verdict in standings.verdicts.items()}
+    for change in changes:
+        for version, pairs in change.items():
+            tags[version] = {**tags.get(version, {}), **pairs}
+    with mlflow_faults(store.uri, "Aliases wait to be set."):
+        _tell_mlflow(store, standings.aliases, tags)
+
+
+def _gate_tags(verdict: Mapping[str, Any]) -> dict[str, str]:
+    return {"gate": "passed" if verdict.get("passed") else "failed", "gate_detail": json.dumps(verdict)}
 
 
 def _tell_mlflow(store: "Store", aliases: Mapping[str, str], tags: Mapping[str, Mapping[str, str]]) -> None:
@@ -312,11 +371,11 @@ def _tell_mlflow(store: "Store", aliases: Mapping[str, str], tags: Mapping[str, 
     for version, pairs in tags.items():
         for key, value in pairs.items():
             if version in known:
-                store.client.set_model_version_tag(MODEL, version, key, value)
+                store.client.set_model_version_tag(MODEL, known[version], key, value)
     for alias in ALIASES:
         holder = aliases.get(alias)
         if holder in known:
-            store.client.set_registered_model_alias(MODEL, alias, holder)
+            store.client.set_registered_model_alias(MODEL, alias, known[holder])
             continue
         if holder is not None:
             logger.warning("MLflow does not know version %s; %s is set in models/ only.", holder, alias)

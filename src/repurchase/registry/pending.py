@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from repurchase.errors import DeliveryError, RepurchaseError
 from repurchase.registry.disk import json_bytes, locked, write_whole
+from repurchase.registry.registrations import register_pending
 from repurchase.registry.store import (
     EXPERIMENT,
     Store,
@@ -31,6 +32,7 @@ from repurchase.registry.store import (
     open_existing,
     store_uri,
 )
+from repurchase.storage.redaction import redacted, redacted_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -103,8 +105,10 @@ class Entry:
             KEY: secrets.token_hex(16),
             TRACKED_AT: datetime.now(tz=UTC).isoformat(),
             **vars(self),
-            "params": {name: str(value) for name, value in self.params.items() if value is not None},
+            "params": {name: redacted(str(value)) for name, value in self.params.items() if value is not None},
             "metrics": {k: float(v) for k, v in self.metrics.items() if v is not None and math.isfinite(v)},
+            "artifacts": redacted_json(self.artifacts),
+            "tags": redacted_json(self.tags),
         }
 
 
@@ -275,6 +279,7 @@ def log_pending(store: Store) -> int:
     DeliveryError
         If the store fails, or another process holds the files; what was not logged stays.
     """
+    register_pending(store)
     logged = 0
     for folder in sorted({path.parent for path in pending_records(store.home)}):
         with (

@@ -4,24 +4,28 @@ Everything lies in ``<home>/mlruns/``: ``mlflow.db`` and ``artifacts/``, without
 points elsewhere. The client is given its store explicitly, so that nothing global changes in the process that trains.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from urllib.request import pathname2url
 
 from repurchase.errors import DeliveryError
 from repurchase.registry.disk import clear_partial, locked, partial_sibling
+from repurchase.registry.reachability import require_reachable
 from repurchase.registry.relocation import follow_move, move_paths
+from repurchase.storage.redaction import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = [
+    "BUNDLE",
     "EXPERIMENT",
     "MODEL",
     "Store",
@@ -40,8 +44,14 @@ MODEL = "repurchase"
 EXPERIMENT = "repurchase"
 URI = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_UV_AUTO_DETECT": "false"}
-"""No call home, and no copy of a stranger's ``uv.lock`` among a model's files."""
+BUNDLE = "bundle_sha256"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # no call home
+    "MLFLOW_UV_AUTO_DETECT": "false",  # no copy of a stranger's uv.lock among a model's files
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that goes away meanwhile is not waited for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""What MLflow takes from the environment, where nobody has set it."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,17 @@ def open_store(home: Path) -> Store:
 
     Raises
     ------
+    StoreUnreachable
+        If the store is a server that does not answer within seconds.
     DeliveryError
         If the store cannot be read or written, or is a copy whose paths point to the original.
     """
     home = home.resolve()
     uri = store_uri(home)
     database = database_of(uri)
-    for key, value in QUIET.items():
+    for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    require_reachable(uri)
     with ExitStack() as held:
         held.enter_context(mlflow_faults(uri, "Nothing was logged."))
         if database is not None:
@@ -159,8 +172,8 @@ def experiment_of(store: Store, name: str) -> str:
     return store.experiment_id if name == EXPERIMENT else _experiment(store.client, database_of(store.uri), name)
 
 
-def mlflow_versions(store: Store) -> frozenset[str]:
-    """Versions that MLflow knows.
+def mlflow_versions(store: Store) -> dict[str, str]:
+    """Versions of ``models/`` that MLflow knows.
 
     Parameters
     ----------
@@ -169,11 +182,18 @@ def mlflow_versions(store: Store) -> frozenset[str]:
 
     Returns
     -------
-    frozenset of str
-        Their numbers.
+    dict of str to str
+        Our number to MLflow's. They differ where a version was kept while a shared server was away, and another home
+        took its number meanwhile; MLflow's version then carries the digest of our bundle.
     """
     found = store.client.search_model_versions(f"name = '{MODEL}'")
-    return frozenset(str(entry.version) for entry in found)
+    numbers = {str(entry.version): str(entry.version) for entry in found if BUNDLE not in entry.tags}
+    elsewhere = {entry.tags[BUNDLE]: str(entry.version) for entry in found if BUNDLE in entry.tags}
+    for manifest in (store.home / "models").glob("*/manifest.json") if elsewhere else ():
+        with suppress(OSError, ValueError, AttributeError):
+            digest = json.loads(manifest.read_bytes()).get("manifest_sha256")
+            numbers |= {manifest.parent.name: elsewhere[digest]} if digest in elsewhere else {}
+    return numbers
 
 
 def relocate(home: Path) -> Path | None:
@@ -286,14 +306,9 @@ def mlflow_faults(uri: str, outcome: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         first = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise DeliveryError(
-            f"MLflow at {_without_password(uri)} failed: {first.rstrip('.')}. {outcome} "
+            f"MLflow at {redacted(uri)} failed: {redacted(first).rstrip('.')}. {outcome} "
             f"Mend the store, or set {URI} to another one."
         ) from fault
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
 
 
 @contextmanager

@@ -2,25 +2,28 @@
 
 import logging
 import shutil
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import repurchase
-from repurchase.registry.bundle import save_bundle
-from repurchase.registry.card import model_card
+from repurchase.errors import DeliveryError
+from repurchase.registry.bundle import SELF as MANIFEST_DIGEST
+from repurchase.registry.bundle import load_bundle, save_bundle
 from repurchase.registry.carrier import write_carrier
 from repurchase.registry.disk import clear_partial, json_bytes, locked, partial_sibling
 from repurchase.registry.figures import run_metrics
 from repurchase.registry.pending import settle_pending
-from repurchase.registry.scoring import cleaning_settings
-from repurchase.registry.store import MODEL, Store, current, database_of, mlflow_faults
-from repurchase.settings import Settings
+from repurchase.registry.registrations import register_pending, registrations, write_registration
+from repurchase.registry.store import BUNDLE, MODEL, Store, current, database_of, mlflow_faults, open_store
+from repurchase.registry.training import Training
+from repurchase.storage.redaction import redacted
 
-__all__ = ["Training", "log_training"]
+__all__ = ["Training", "keep_training", "log_training", "register"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,90 +31,6 @@ COMPLETE = "complete"
 LONGEST_PARAM = 6000
 METRICS_PER_BATCH = 500
 LONGEST_DATASET_DIGEST = 36
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What a training run leaves behind.
-
-    Parameters
-    ----------
-    state : mapping
-        The fitted model, ``RepurchaseModel.to_state()``.
-    as_of : date
-        Last day the model saw.
-    horizons : tuple of int
-        Days ahead it speaks about.
-    orders : mapping
-        What is known of the orders, as in a run's ``orders``: ``source``, ``digest``, ``layout``, days and counts.
-    cleaning : mapping
-        ``CleaningReport.to_dict()``.
-    evaluation : mapping
-        How the model was judged.
-    settings : Settings
-        What the run was asked to do.
-    params : mapping, optional
-        Further parameters to show in MLflow.
-    pictures : mapping of str to bytes, optional
-        PNG files by name.
-    profile : mapping, optional
-        What the orders looked like (see ``evaluation.profile``).
-    """
-
-    state: Mapping[str, Any]
-    as_of: date
-    horizons: tuple[int, ...]
-    orders: Mapping[str, Any]
-    cleaning: Mapping[str, Any]
-    evaluation: Mapping[str, Any]
-    settings: Settings = field(default_factory=Settings)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-    profile: Mapping[str, Any] | None = None
-
-    def manifest(self, version: str) -> dict[str, Any]:
-        """Say what the bundle's manifest should know.
-
-        Parameters
-        ----------
-        version : str
-            The model's version.
-
-        Returns
-        -------
-        dict
-            JSON-able.
-        """
-        return {
-            "model_version": version,
-            "as_of": self.as_of.isoformat(),
-            "horizons": list(self.horizons),
-            "data_digest": self.orders.get("digest"),
-            "grade": self.evaluation.get("grade", "-"),
-            "settings": cleaning_settings(self.settings),
-        }
-
-    def card(self, version: str) -> str:
-        """Write the model card.
-
-        Parameters
-        ----------
-        version : str
-            The model's version.
-
-        Returns
-        -------
-        str
-            Markdown.
-        """
-        return model_card(
-            version=version,
-            as_of=self.as_of.isoformat(),
-            horizons=self.horizons,
-            orders=self.orders,
-            cleaning=self.cleaning,
-            evaluation=self.evaluation,
-        )
 
 
 @dataclass(frozen=True)
@@ -148,25 +67,150 @@ def log_training(store: Store, training: Training) -> str:
         If MLflow or the disk refuses; the run is then marked as failed, and the version is taken back.
     """
     models = store.home / "models"
-    with locked(models), mlflow_faults(store.uri, "No version was added to models/."), ExitStack() as undo:
+    register_pending(store)
+    with locked(models):
+        with mlflow_faults(store.uri, "No version was added to models/."), ExitStack() as undo:
+            clear_partial(models)
+            _settle_leftovers(store, models)
+            place = _begin(store, training, undo, taken=max(map(int, _numbers(models)), default=0))
+            staging = partial_sibling(models / place.version)
+            undo.callback(shutil.rmtree, staging, ignore_errors=True)
+            bundle = _save(training, place.version, staging / "bundle")
+            _log(store, training, place, bundle, staging)
+            bundle.rename(models / place.version)
+            undo.pop_all()
+        shutil.rmtree(staging, ignore_errors=True)
+        _finish(store, place)
+    logger.info("Version %s of model %s is in %s and in MLflow.", place.version, MODEL, models / place.version)
+    settle_pending(store)
+    return place.version
+
+
+def keep_training(home: Path, training: Training) -> str:
+    """Keep a trained model: in ``models/`` and in MLflow, or in ``models/`` alone until MLflow can be reached.
+
+    Parameters
+    ----------
+    home : Path
+        Folder that holds ``models/`` and ``mlruns/``.
+    training : Training
+        What there is to keep.
+
+    Returns
+    -------
+    str
+        The version. Where it is not in MLflow yet, a warning says why; whatever reaches the store next registers it.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be written down.
+    DeliveryError
+        If the disk refuses.
+    """
+    try:
+        return log_training(open_store(home), training)
+    except DeliveryError as fault:
+        version, path = _keep_locally(home.resolve(), training)
+        logger.warning(
+            "Version %s is kept in models/ and is not in MLflow yet: %s It waits in %s; the next train, score, monitor "
+            "or campaign that reaches the store registers it.",
+            version,
+            fault,
+            path,
+        )
+        return version
+
+
+def _keep_locally(home: Path, training: Training) -> tuple[str, Path]:
+    models = home / "models"
+    with locked(models):
         clear_partial(models)
+        version = str(1 + max(map(int, _numbers(models)), default=0))
+        # The record comes first: one without a bundle is dropped, a bundle without one would never be registered.
+        path = write_registration(home, version, _as_record(training))
+        staging = partial_sibling(models / version)
+        try:
+            _save(training, version, staging / "bundle").rename(models / version)
+        except OSError as fault:
+            raise DeliveryError(f"{models / version} cannot be written: {fault.strerror}.") from fault
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return version, path.relative_to(home)
+
+
+def _as_record(training: Training) -> dict[str, Any]:
+    return {
+        "as_of": training.as_of.isoformat(),
+        "horizons": list(training.horizons),
+        "orders": dict(training.orders),
+        "cleaning": dict(training.cleaning),
+        "params": {key: str(value) for key, value in training.params.items()},
+        "pictures": {name: b64encode(picture).decode() for name, picture in training.pictures.items()},
+    }
+
+
+def register(store: Store, version: str, record: Mapping[str, Any]) -> None:
+    """Log the training of a version that was kept while MLflow was away, and register its bundle.
+
+    Parameters
+    ----------
+    store : Store
+        Where to log.
+    version : str
+        Its number in ``models/``; where MLflow's has to be another, MLflow's version names the bundle by its digest.
+    record : mapping
+        What was known of its training.
+
+    Raises
+    ------
+    BundleError
+        If its bundle is gone or damaged.
+    DeliveryError
+        If MLflow or the disk refuses.
+    """
+    models = store.home / "models"
+    loaded = load_bundle(models / version)
+    pictures = {name: b64decode(picture) for name, picture in record["pictures"].items()}
+    known = {**record, "as_of": date.fromisoformat(record["as_of"]), "horizons": tuple(record["horizons"])}
+    training = Training(**{**known, "pictures": pictures}, state=loaded.state, evaluation=loaded.evaluation)
+    with locked(models), mlflow_faults(store.uri, "It waits to be registered."), ExitStack() as undo:
         _settle_leftovers(store, models)
-        run_id = _start_run(store, training)
-        undo.callback(store.client.set_terminated, run_id, "FAILED")
-        place = _reserve(store, run_id, models)
-        version = place.version
-        undo.callback(store.client.delete_model_version, MODEL, version)
+        place = _begin(store, training, undo, taken=int(version) - 1)
         staging = partial_sibling(models / version)
         undo.callback(shutil.rmtree, staging, ignore_errors=True)
-        bundle = _write_and_log(store, training, place, staging)
-        bundle.rename(models / version)
+        bundle = Path(shutil.copytree(models / version, staging / "bundle"))
+        _log(store, training, place, bundle, staging, card=loaded.card)
+        if place.version != version:
+            digest = str(loaded.manifest[MANIFEST_DIGEST])
+            store.client.set_model_version_tag(MODEL, place.version, BUNDLE, digest)
         undo.pop_all()
-        shutil.rmtree(staging)
-        store.client.set_model_version_tag(MODEL, version, COMPLETE, "true")
-        store.client.set_terminated(run_id, "FINISHED")
-    logger.info("Version %s of model %s is in %s and in MLflow.", version, MODEL, models / version)
-    settle_pending(store)
-    return version
+        shutil.rmtree(staging, ignore_errors=True)
+        _finish(store, place)
+    logger.info("Version %s is in MLflow now, as version %s of model %s.", version, place.version, MODEL)
+
+
+def _numbers(models: Path) -> list[str]:
+    return [path.name for path in models.iterdir() if path.name.isdecimal()]
+
+
+def _begin(store: Store, training: Training, undo: ExitStack, *, taken: int) -> _Place:
+    """Begin a run and take a version, both of which ``undo`` takes back."""
+    run_id = _start_run(store, training)
+    undo.callback(store.client.set_terminated, run_id, "FAILED")
+    place = _reserve(store, run_id, taken=taken)
+    undo.callback(store.client.delete_model_version, MODEL, place.version)
+    return place
+
+
+def _finish(store: Store, place: _Place) -> None:
+    """Say that a version is whole; it is there already, so a fault is a warning."""
+    try:
+        with mlflow_faults(store.uri, "The version itself is whole."):
+            store.client.set_model_version_tag(MODEL, place.version, COMPLETE, "true")
+            store.client.set_terminated(place.run_id, "FINISHED")
+    except DeliveryError as fault:
+        logger.warning("%s", fault)
 
 
 def _start_run(store: Store, training: Training) -> str:
@@ -185,18 +229,17 @@ def _start_run(store: Store, training: Training) -> str:
     run_id: str = run.info.run_id
     store.client.log_batch(run_id, params=[Param(*pair) for pair in sorted(_params(training).items())])
     digest = str(training.orders.get("digest") or "unknown")[:LONGEST_DATASET_DIGEST]
-    name = Path(str(training.orders.get("source", "orders"))).name
+    name = redacted(Path(str(training.orders.get("source", "orders"))).name)
     orders = Dataset(name=name, digest=digest, source_type="local", source=name)
     store.client.log_inputs(run_id, [DatasetInput(orders, [InputTag("mlflow.data.context", "training")])])
     return run_id
 
 
-def _reserve(store: Store, run_id: str, models: Path) -> _Place:
-    """Take the next number that is free in MLflow and in ``models/``, which may be older or newer than it."""
+def _reserve(store: Store, run_id: str, *, taken: int) -> _Place:
+    """Take the next number that is free in MLflow and above what is taken in ``models/``."""
     model = store.client.create_logged_model(
         store.experiment_id, name=MODEL, source_run_id=run_id, tags={"repurchase_version": repurchase.__version__}
     )
-    taken = max((int(path.name) for path in models.iterdir() if path.name.isdecimal()), default=0)
     _make_registered_model(store)
     while True:
         with current(store.uri):  # MLflow's SQL registry looks for the model in the current store
@@ -220,16 +263,21 @@ def _make_registered_model(store: Store) -> None:
             raise
 
 
-def _write_and_log(store: Store, training: Training, place: _Place, staging: Path) -> Path:
-    card = training.card(place.version)
-    bundle = save_bundle(
+def _save(training: Training, version: str, folder: Path) -> Path:
+    return save_bundle(
         training.state,
-        staging / "bundle",
-        manifest=training.manifest(place.version),
+        folder,
+        manifest=training.manifest(version),
         evaluation=training.evaluation,
-        card=card,
+        card=training.card(version),
         profile=training.profile,
     )
+
+
+def _log(
+    store: Store, training: Training, place: _Place, bundle: Path, staging: Path, *, card: str | None = None
+) -> None:
+    card = training.card(place.version) if card is None else card
     metadata = {"model_version": place.version, "as_of": training.as_of.isoformat()}
     carrier = write_carrier(
         bundle, staging / "carrier", run_id=place.run_id, model_id=place.model_id, metadata=metadata
@@ -239,7 +287,6 @@ def _write_and_log(store: Store, training: Training, place: _Place, staging: Pat
     _log_results(store, training, place)
     store.client.log_artifacts(place.run_id, str(_write_run_files(training, card, staging / "run")))
     store.client.update_model_version(MODEL, place.version, description=card)
-    return bundle
 
 
 def _log_results(store: Store, training: Training, place: _Place) -> None:
@@ -256,12 +303,13 @@ def _log_results(store: Store, training: Training, place: _Place) -> None:
 
 def _settle_leftovers(store: Store, models: Path) -> None:
     """Take back versions that a killed run reserved; not in a shared store, where they may be another home's."""
+    waiting = registrations(store.home)
     database = database_of(store.uri)
     if database is None or database.parent.parent != store.home:
         return
     for entry in store.client.search_model_versions(f"name = '{MODEL}' and tags.{COMPLETE} = 'false'"):
         version = str(entry.version)
-        if (models / version).is_dir():
+        if (models / version).is_dir() and version not in waiting:
             store.client.set_model_version_tag(MODEL, version, COMPLETE, "true")
         else:
             store.client.delete_model_version(MODEL, version)
@@ -275,7 +323,7 @@ def _params(training: Training) -> dict[str, str]:
         "layout": training.orders.get("layout"),
         "repurchase_version": repurchase.__version__,
     }
-    return {key: str(value)[:LONGEST_PARAM] for key, value in {**known, **training.params}.items()}
+    return {key: redacted(str(value))[:LONGEST_PARAM] for key, value in {**known, **training.params}.items()}
 
 
 def _write_run_files(training: Training, card: str, folder: Path) -> Path:

@@ -177,14 +177,16 @@ def _disagreements(home: Path, standings: Standings) -> tuple[str, ...]:
 
 
 def _mlflow_aliases(home: Path) -> dict[str, str] | None:
-    from repurchase.registry.store import MODEL, mlflow_faults, open_existing
+    from repurchase.registry.store import MODEL, mlflow_faults, mlflow_versions, open_existing
 
     store = open_existing(home)
     if store is None:
         return None
     with mlflow_faults(store.uri, "models/ is not affected."):
+        ours = {theirs: number for number, theirs in mlflow_versions(store).items()}
         found = store.client.search_registered_models(f"name = '{MODEL}'")
-        return {alias: str(version) for model in found for alias, version in model.aliases.items()}
+        aliases = {alias: str(version) for model in found for alias, version in model.aliases.items()}
+        return {alias: ours.get(version, version) for alias, version in aliases.items()}
 
 
 def show(home: Path, version: str = "champion") -> Shown:
