@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pytest
 
 from repurchase.estimators.blend import expit, logit
-from repurchase.estimators.cuts import Cut
+from repurchase.estimators.cuts import Cut, money_unit_of
+from repurchase.estimators.design import Design
 from repurchase.estimators.explain import FACTS, LEAST_AGREEMENT, Explanation, fit_explanation
 from repurchase.estimators.model import RepurchaseModel
+from repurchase.features.history import MONEY
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,7 +29,9 @@ def test_parts_base_and_what_is_left_are_the_log_odds(
     parts = explanation.parts(cdnow_cut.features)
     assert set(parts) == set(FACTS)
     told = explanation.curves.intercept + sum(explanation.base) + np.sum(list(parts.values()), axis=0)
-    assert np.allclose(told, explanation.curves.total(cdnow_cut.features), rtol=0, atol=1e-9)
+    multiples = cdnow_cut.features["spend_typical"] * (MONEY / money_unit_of(explanation.typical_spend))
+    read = Design({"spend_typical": multiples}, beside=cdnow_cut.features)
+    assert np.allclose(told, explanation.curves.total(read), rtol=0, atol=1e-9)
     left = said - told
     assert np.var(left) < 0.05 * np.var(said)
     assert abs(left.mean()) < 0.01

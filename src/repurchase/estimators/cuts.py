@@ -14,18 +14,63 @@ from repurchase.estimators.btyd import Btyd, Family, GammaGamma, Outlook
 from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
 from repurchase.estimators.btyd_rows import Pairs
 from repurchase.estimators.design import Design
-from repurchase.features.behaviour import behaviour, windows
+from repurchase.features.behaviour import behaviour, money_behaviour, windows
 from repurchase.features.history import MONEY, History, Outcomes, day_number
 from repurchase.features.timeline import Ledger, train_cutoffs
 
-__all__ = ["Cut", "Cuts", "design_matrix", "purchase_rate"]
+__all__ = ["USUAL_SPEND", "Baseline", "Cut", "Cuts", "design_matrix", "money_unit_of", "purchase_rate"]
 
 MOST_TRAIN_CUTOFFS = 10
 LEAST_STEP_DAYS = 7
 FEW_CUSTOMERS = 10_000
 """Up to which a cut is remembered: the fits of one process look at the same days again and again."""
 
+UNITS_OF_TYPICAL_SPEND = 32
+"""In which the models count a typical purchase day: a power of two, which leaves every bit of a number as it is. Curves
+bend money as log(1 + x), so that what is far below a typical purchase day counts as next to nothing."""
+USUAL_SPEND = UNITS_OF_TYPICAL_SPEND * MONEY
+"""Typical purchase day, in integer units of money, of a log without money; models saved without one count money in its
+own unit, which is the same."""
+
 Floats = npt.NDArray[np.float64]
+
+
+def money_unit_of(typical_spend: int) -> float:
+    """Choose the unit in which features count money.
+
+    Parameters
+    ----------
+    typical_spend : int
+        Typical purchase day, in integer units of money.
+
+    Returns
+    -------
+    float
+        Integer units of money that count as one.
+    """
+    return typical_spend / UNITS_OF_TYPICAL_SPEND
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the features of customers are measured against: fitted on what was known on one day.
+
+    Parameters
+    ----------
+    btyd, other_btyd : Btyd
+        The model of the blend, and the one of the other family: they differ most on one-time buyers.
+    typical_spend : int
+        Median purchase day, in integer units of money: no feature depends on the currency.
+    """
+
+    btyd: Btyd
+    other_btyd: Btyd
+    typical_spend: int
+
+    @property
+    def money_unit(self) -> float:
+        """Integer units of money that features count as one."""
+        return money_unit_of(self.typical_spend)
 
 
 @dataclass(frozen=True)
@@ -70,8 +115,30 @@ class Cut:
 
     @cached_property
     def features(self) -> Design:
-        """Behaviour of every customer (see `behaviour_table`)."""
+        """Behaviour of every customer, money in currency (see `behaviour_table`)."""
         return Design(behaviour(self.history))
+
+    def features_in(self, money_unit: float) -> Design:
+        """Behaviour of every customer, money in any unit.
+
+        Parameters
+        ----------
+        money_unit : float
+            See `money_behaviour`.
+
+        Returns
+        -------
+        Design
+            The same one for the same unit; what is not money is shared by all units.
+        """
+        if money_unit not in self._in_units:
+            money = money_behaviour(self.history, money_unit=money_unit)
+            self._in_units[money_unit] = Design(money, beside=self.features)
+        return self._in_units[money_unit]
+
+    @cached_property
+    def _in_units(self) -> dict[float, Design]:
+        return {MONEY: self.features}
 
     @cached_property
     def rfm(self) -> tuple[Floats, Floats, Floats]:
@@ -114,15 +181,15 @@ class Cut:
         return np.asarray(repeat / MONEY / np.maximum(self.history.count - 1, 1))
 
 
-def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> Design:
+def design_matrix(cut: Cut, baseline: Baseline, *, horizon_days: int) -> Design:
     """Put behaviour and what BTYD expects side by side.
 
     Parameters
     ----------
     cut : Cut
         Customers.
-    btyd, other : Btyd
-        The model of the blend, and the one of the other family: they differ most on one-time buyers.
+    baseline : Baseline
+        What they are measured against.
     horizon_days : int
         Days ahead.
 
@@ -131,14 +198,15 @@ def design_matrix(cut: Cut, btyd: Btyd, other: Btyd, *, horizon_days: int) -> De
     Design of shape (n_customers, n_features)
         Behaviour is shared by all horizons.
     """
-    outlook = cut.outlook(btyd)
+    outlook = cut.outlook(baseline.btyd)
     outputs = {
         "btyd_logit": logit(outlook.p_purchase(horizon_days)),
-        "btyd_other_logit": logit(cut.outlook(other).p_purchase(horizon_days)),
+        "btyd_other_logit": logit(cut.outlook(baseline.other_btyd).p_purchase(horizon_days)),
         "btyd_p_alive": outlook.p_alive,
-        "btyd_rate": purchase_rate(cut, btyd),
+        "btyd_rate": purchase_rate(cut, baseline.btyd),
     }
-    return Design({**windows(cut.history, horizon_days=horizon_days), **outputs}, beside=cut.features)
+    recent = windows(cut.history, horizon_days=horizon_days, money_unit=baseline.money_unit)
+    return Design({**recent, **outputs}, beside=cut.features_in(baseline.money_unit))
 
 
 def purchase_rate(cut: Cut, btyd: Btyd) -> Floats:
@@ -263,6 +331,24 @@ class Cuts:
         if (as_of, family) not in self._btyd:
             self._btyd[as_of, family] = fit_btyd(*self.at(as_of).rfm, families=(family,))
         return self._btyd[as_of, family]
+
+    def typical_spend(self, as_of: date) -> int:
+        """Find the median purchase day of what was known on a day.
+
+        Parameters
+        ----------
+        as_of : date
+            Last day known, inclusive.
+
+        Returns
+        -------
+        int
+            In integer units of money; ``USUAL_SPEND`` where the log has no money.
+        """
+        if not self.book.has_amounts:
+            return USUAL_SPEND
+        spend = self.at(as_of).history.spend
+        return int(np.partition(spend, len(spend) // 2)[len(spend) // 2])
 
     def tell(self, as_of: date, btyd: Mapping[Family, Btyd], gamma_gamma: GammaGamma | None) -> None:
         """Take over fits of a day that were made elsewhere, of more customers than these.

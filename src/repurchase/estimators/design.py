@@ -28,7 +28,8 @@ class Design(Mapping[str, Floats]):
     columns : mapping of str to array of shape (n_customers,)
         Name to values; NaN where a feature does not apply.
     beside : Design, optional
-        Further columns of the same customers. What is bent there is bent once for all that stand beside it.
+        Further columns of the same customers; ``columns`` of the same name replace them. What is bent there is bent
+        once for all that stand beside it.
     """
 
     def __init__(self, columns: Mapping[str, Floats], *, beside: "Design | None" = None) -> None:
@@ -44,13 +45,13 @@ class Design(Mapping[str, Floats]):
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names, those beside first."""
-        if self._beside is not None:
-            yield from self._beside
-        yield from self._own
+        beside = self._beside or ()
+        yield from beside
+        yield from (name for name in self._own if name not in beside)
 
     def __len__(self) -> int:
         """Count the columns."""
-        return len(self._own) + (0 if self._beside is None else len(self._beside))
+        return sum(1 for _ in self)
 
     @property
     def n_customers(self) -> int:

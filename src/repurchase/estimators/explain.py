@@ -17,7 +17,9 @@ import numpy.typing as npt
 from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.additive_fit import fit_curves
 from repurchase.estimators.blend import expit
+from repurchase.estimators.cuts import USUAL_SPEND, money_unit_of
 from repurchase.estimators.design import Design
+from repurchase.features.history import MONEY
 
 __all__ = ["FACTS", "SIDES", "Explanation", "fit_explanation"]
 
@@ -63,6 +65,8 @@ class Explanation:
         too few to tell.
     agreement : mapping of str to mapping of str to float
         By fact and side (``raises``, ``lowers``): share of trials in which the model moved as told.
+    typical_spend : int, optional
+        The model's (see `cuts.Baseline`): the curve of money is one of multiples of it, whatever the currency.
     """
 
     curves: AdditiveHead
@@ -71,6 +75,7 @@ class Explanation:
     dearer_stays: bool
     explained: float | None
     agreement: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    typical_spend: int = USUAL_SPEND
 
     def parts(self, features: Design) -> dict[str, Floats]:
         """Split each customer's distance from the base over the facts.
@@ -86,7 +91,7 @@ class Explanation:
             By fact, log odds of a purchase above the base; below 0 raises the risk. Added up, they are the `total` of
             the curves less that of the base.
         """
-        heights = self.curves.contributions(features)
+        heights = self.curves.contributions(_without_currency(features, self.typical_spend))
         base = dict(zip(self.curves.columns, self.base, strict=True))
         parts = {fact: np.zeros(features.n_customers) for fact in FACTS}
         for fact, names in FACTS.items():
@@ -129,6 +134,7 @@ class Explanation:
             "dearer_stays": self.dearer_stays,
             "explained": self.explained,
             "agreement": {fact: dict(sides) for fact, sides in self.agreement.items()},
+            "typical_spend": self.typical_spend,
         }
 
     @classmethod
@@ -148,7 +154,7 @@ class Explanation:
         return cls(**{**fields, "curves": AdditiveHead.from_dict(fields["curves"]), "base": tuple(fields["base"])})
 
 
-def fit_explanation(features: Design, log_odds: Floats) -> Explanation:
+def fit_explanation(features: Design, log_odds: Floats, *, typical_spend: int = USUAL_SPEND) -> Explanation:
     """Fit curves of plain facts to what a model says.
 
     Parameters
@@ -157,14 +163,17 @@ def fit_explanation(features: Design, log_odds: Floats) -> Explanation:
         See `behaviour_table`.
     log_odds : array of shape (n_customers,)
         Of a purchase, as the model delivers them.
+    typical_spend : int, optional
+        See `Explanation`.
 
     Returns
     -------
     Explanation
         Before any trial.
     """
-    curves = fit_curves(features, log_odds, features=FEATURES, penalty=PENALTY)
-    heights, chance = curves.contributions(features), expit(log_odds)
+    plain = _without_currency(features, typical_spend)
+    curves = fit_curves(plain, log_odds, features=FEATURES, penalty=PENALTY)
+    heights, chance = curves.contributions(plain), expit(log_odds)
     usual = {name: _median(features[name], chance) for name in USUAL if name in features}
     base = {name: float(np.average(heights[name], weights=chance)) for name in curves.columns}
     dearer_stays = True
@@ -172,7 +181,16 @@ def fit_explanation(features: Design, log_odds: Floats) -> Explanation:
         money, size = heights["spend_typical"], np.log(features["spend_typical"])
         base["spend_typical"] = float(money[np.argmin(np.abs(size - np.log(usual["spend_typical"])))])
         dearer_stays = bool(np.sum(chance * (size - np.average(size, weights=chance)) * money) >= 0.0)
-    return Explanation(curves, tuple(base.values()), usual, dearer_stays, _explained(features, log_odds))
+    explained = _explained(plain, log_odds)
+    return Explanation(curves, tuple(base.values()), usual, dearer_stays, explained, typical_spend=typical_spend)
+
+
+def _without_currency(features: Design, typical_spend: int) -> Design:
+    """Money in the models' unit instead of the currency's."""
+    if "spend_typical" not in features:
+        return features
+    money = features["spend_typical"] * (MONEY / money_unit_of(typical_spend))
+    return Design({"spend_typical": money}, beside=features)
 
 
 def _median(values: Floats, weight: Floats) -> float:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from repurchase.errors import InsufficientHistory
 from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
-from repurchase.estimators.cuts import Cut, Cuts, design_matrix
+from repurchase.estimators.cuts import USUAL_SPEND, Baseline, Cut, Cuts, design_matrix
 from repurchase.estimators.design import Design
 from repurchase.estimators.heads import Head, LogOdds, fit_head, gather, place
 from repurchase.estimators.level import LOOK_AHEAD_DAYS
@@ -63,6 +63,8 @@ class Forecaster:
         Money per purchase day; None where the log has no money.
     heads : mapping of int to Head
         Horizon to what outcomes taught about it, where they did.
+    typical_spend : int, optional
+        Median purchase day, in integer units of money: all that the size of the currency does to features.
     """
 
     as_of: date
@@ -70,6 +72,12 @@ class Forecaster:
     other_btyd: Btyd
     gamma_gamma: GammaGamma | None
     heads: Mapping[int, Head]
+    typical_spend: int = USUAL_SPEND
+
+    @property
+    def baseline(self) -> Baseline:
+        """What features are measured against."""
+        return Baseline(self.btyd, self.other_btyd, self.typical_spend)
 
     def forecast(self, cut: Cut, *, days: Sequence[int]) -> Forecast:
         """Say what to expect of the customers of a cut.
@@ -115,7 +123,7 @@ class Forecaster:
         Design of shape (n_customers, n_features)
             See `design_matrix`.
         """
-        return design_matrix(cut, self.btyd, self.other_btyd, horizon_days=horizon_days)
+        return design_matrix(cut, self.baseline, horizon_days=horizon_days)
 
     def spend_if_bought(self, cut: Cut, design: Design, *, horizon_days: int) -> Floats:
         """Expect a buyer's money in a window, the time of the year left out.
@@ -186,6 +194,7 @@ class Forecaster:
             "mbgnbd": self.btyd.to_dict(),
             "bgnbd": self.other_btyd.to_dict(),
             "gamma_gamma": self.gamma_gamma and self.gamma_gamma.to_dict(),
+            "typical_spend": self.typical_spend,
         }
         return {"btyd": btyd, "heads": [[h, head.to_dict()] for h, head in self.heads.items()]}
 
@@ -211,6 +220,7 @@ class Forecaster:
             other_btyd=Btyd.from_dict(btyd["bgnbd"]),
             gamma_gamma=GammaGamma.from_dict(money) if money else None,
             heads={h: Head.from_dict(head) for h, head in fields["heads"]},
+            typical_spend=btyd.get("typical_spend", USUAL_SPEND),
         )
 
 
@@ -257,21 +267,21 @@ def fit_forecaster(
         )
     from joblib import Parallel, delayed
 
-    families = (cuts.btyd(as_of, "mbgnbd"), cuts.btyd(as_of, "bgnbd"))
+    baseline = Baseline(cuts.btyd(as_of, "mbgnbd"), cuts.btyd(as_of, "bgnbd"), cuts.typical_spend(as_of))
     fitted = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_horizon)(cuts, as_of, *families, days_ahead, horizon_days=h, random_state=random_state)
+        delayed(_fit_horizon)(cuts, as_of, baseline, days_ahead, horizon_days=h, random_state=random_state)
         for h in horizons
     )
     heads = {h: head for h, head in zip(horizons, fitted, strict=True) if head is not None}
-    return Forecaster(as_of, *families, cuts.gamma_gamma(as_of), heads)
+    return Forecaster(as_of, baseline.btyd, baseline.other_btyd, cuts.gamma_gamma(as_of), heads, baseline.typical_spend)
 
 
 def _fit_horizon(
-    cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, days_ahead: Sequence[int], *, horizon_days: int, random_state: int
+    cuts: Cuts, as_of: date, baseline: Baseline, days_ahead: Sequence[int], *, horizon_days: int, random_state: int
 ) -> Head | None:
     asked = {"horizon_days": horizon_days, "random_state": random_state}
-    lessons = gather(cuts, as_of, btyd, other, **asked)
+    lessons = gather(cuts, as_of, baseline, **asked)
     if lessons is None:
         return None
     head = fit_head(lessons, random_state=random_state)
-    return place(head, cuts, as_of, btyd, other, days_ahead=days_ahead, **asked)
+    return place(head, cuts, as_of, baseline, days_ahead=days_ahead, **asked)

@@ -12,8 +12,7 @@ from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.additive_fit import fit_additive
 from repurchase.estimators.blend import blend, expit, mixed, trees_share
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
-from repurchase.estimators.btyd import Btyd
-from repurchase.estimators.cuts import Cut, Cuts, design_matrix
+from repurchase.estimators.cuts import Baseline, Cut, Cuts, design_matrix
 from repurchase.estimators.design import Design, stacked
 from repurchase.estimators.level import (
     LOOK_AHEAD_DAYS,
@@ -166,7 +165,7 @@ class Lessons:
     weight: Floats
 
 
-def gather(cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: int, random_state: int) -> Lessons | None:
+def gather(cuts: Cuts, as_of: date, baseline: Baseline, *, horizon_days: int, random_state: int) -> Lessons | None:
     """Gather customers at earlier cut-offs and what they did.
 
     BTYD keeps the parameters of ``as_of`` at every cut-off: parameters refitted at each would tell the heads of
@@ -178,7 +177,7 @@ def gather(cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: in
         Of a log that may reach beyond ``as_of``.
     as_of : date
         Last day that may be known.
-    btyd, other : Btyd
+    baseline : Baseline
         Fitted on what was known by ``as_of``.
     horizon_days : int
         Days ahead.
@@ -198,14 +197,14 @@ def gather(cuts: Cuts, as_of: date, btyd: Btyd, other: Btyd, *, horizon_days: in
     if not any(len(cut.history.customer) for cut in known):
         return None
     rows = training_set(
-        [design_matrix(cut, btyd, other, horizon_days=horizon_days) for cut in known],
+        [design_matrix(cut, baseline, horizon_days=horizon_days) for cut in known],
         [cuts.outcomes(cut, horizon_days=horizon_days).bought for cut in known],
         [(days[0] - day).days for day in days],
         horizon_days,
     )
     if not rows.teaches:
         return None
-    return Lessons(rows, *_buyers(cuts, days[:SPEND_CUTOFFS], btyd, other, horizon_days))
+    return Lessons(rows, *_buyers(cuts, days[:SPEND_CUTOFFS], baseline, horizon_days))
 
 
 def fit_head(lessons: Lessons, *, random_state: int) -> Head:
@@ -237,8 +236,7 @@ def place(
     head: Head,
     cuts: Cuts,
     as_of: date,
-    btyd: Btyd,
-    other: Btyd,
+    baseline: Baseline,
     *,
     horizon_days: int,
     random_state: int,
@@ -254,7 +252,7 @@ def place(
         Of a log that may reach beyond ``as_of``.
     as_of : date
         Last day that may be known.
-    btyd, other : Btyd
+    baseline : Baseline
         As for `gather`.
     horizon_days : int
         Days ahead.
@@ -270,12 +268,12 @@ def place(
     """
 
     def miss(cut: Cut) -> tuple[float, float]:
-        return _miss(head, design_matrix(cut, btyd, other, horizon_days=horizon_days), cuts, cut, horizon_days)
+        return _miss(head, design_matrix(cut, baseline, horizon_days=horizon_days), cuts, cut, horizon_days)
 
     now = cuts.sample(as_of, most=LEVEL_CUSTOMERS, random_state=random_state)
-    design = design_matrix(now, btyd, other, horizon_days=horizon_days)
+    design = design_matrix(now, baseline, horizon_days=horizon_days)
     log_odds = head.log_odds(design)
-    misses = latest_misses(cuts, as_of, btyd, horizon_days=horizon_days, random_state=random_state)
+    misses = latest_misses(cuts, as_of, baseline.btyd, horizon_days=horizon_days, random_state=random_state)
     level = level_shift(
         log_odds.blended,
         learned=expit(log_odds.learned),
@@ -300,7 +298,7 @@ def _miss(head: Head, design: Design, cuts: Cuts, cut: Cut, horizon_days: int) -
 
 
 def _buyers(
-    cuts: Cuts, days: Sequence[date], btyd: Btyd, other: Btyd, horizon_days: int
+    cuts: Cuts, days: Sequence[date], baseline: Baseline, horizon_days: int
 ) -> tuple[Design, Floats, Floats, Floats, Floats]:
     designs = []
     figures: list[Sequence[Floats]] = []
@@ -310,12 +308,12 @@ def _buyers(
         bought = np.flatnonzero(outcome.bought)
         kept = bought[np.linspace(0, len(bought) - 1, min(len(bought), MOST_BUYERS // len(days))).astype(np.int64)]
         cut = Cut(everyone.history.take(kept))
-        designs.append(design_matrix(cut, btyd, other, horizon_days=horizon_days))
+        designs.append(design_matrix(cut, baseline, horizon_days=horizon_days))
         figures.append(
             (
                 outcome.spend[kept],
                 outcome.purchase_days[kept].astype(np.float64),
-                btyd_days_if_bought(cut.outlook(btyd), horizon_days=horizon_days),
+                btyd_days_if_bought(cut.outlook(baseline.btyd), horizon_days=horizon_days),
                 np.full(len(kept), 2.0 ** (-(days[0] - day).days / (2.0 * horizon_days))),
             )
         )

@@ -137,6 +137,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
             now,
             lambda cut: logit(forecaster.forecast(cut, days=(tiers.risk_horizon_days,)).p[tiers.risk_horizon_days]),
             random_state=self.random_state,
+            typical_spend=forecaster.typical_spend,
         )
         self.fitted_ = FittedModel(
             predictor,

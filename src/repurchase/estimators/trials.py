@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from repurchase.estimators.cuts import Cut
+from repurchase.estimators.cuts import USUAL_SPEND, Cut
 from repurchase.estimators.explain import SIDES, Explanation, fit_explanation
 from repurchase.estimators.reasons import LEAST_TOLD, told_parts
 from repurchase.features.history import MONEY, PER_DAY, History, Ints, day_number
@@ -28,7 +28,9 @@ FEW_TRIALS = 5
 LONG_DAYS = 30
 
 
-def learn_reasons(cut: Cut, log_odds_of: Callable[[Cut], Floats], *, random_state: int) -> Explanation:
+def learn_reasons(
+    cut: Cut, log_odds_of: Callable[[Cut], Floats], *, random_state: int, typical_spend: int = USUAL_SPEND
+) -> Explanation:
     """Learn what moves a fitted model, and try it.
 
     Parameters
@@ -39,6 +41,8 @@ def learn_reasons(cut: Cut, log_odds_of: Callable[[Cut], Floats], *, random_stat
         Log odds of a purchase that the model delivers for the customers of a cut.
     random_state : int
         Seed of the samples.
+    typical_spend : int, optional
+        The model's (see `cuts.Baseline`).
 
     Returns
     -------
@@ -49,7 +53,7 @@ def learn_reasons(cut: Cut, log_odds_of: Callable[[Cut], Floats], *, random_stat
     if len(cut.history.customer) > MOST_CUSTOMERS:
         cut = Cut(cut.history.take(_chosen(np.arange(len(cut.history.customer)), MOST_CUSTOMERS, rng)))
     log_odds = log_odds_of(cut)
-    explanation = fit_explanation(cut.features, log_odds)
+    explanation = fit_explanation(cut.features, log_odds, typical_spend=typical_spend)
     trials = _trials(told_parts(cut.features, explanation), rng)
     if not trials:
         return explanation

@@ -14,11 +14,12 @@ import polars as pl
 
 from repurchase.features.history import MONEY, PIECES, Floats, History, Ints, day_number
 
-__all__ = ["behaviour", "behaviour_table", "window_table", "windows"]
+__all__ = ["behaviour", "behaviour_table", "money_behaviour", "window_table", "windows"]
 
 WINDOWS_DAYS = (7, 14, 30, 60, 90, 180, 365)
 HALF_LIVES_DAYS = (7, 15, 30, 60, 120, 240, 480)
 SPEND_HALF_LIVES_DAYS = (15, 30, 60, 120, 240, 480)
+MEAN_HALF_LIFE_DAYS = 240
 YEAR_DAYS = 365
 USUAL_LOG_GAP, USUAL_SPREAD = 3.4, 1.0
 """A month between purchases, give or take a factor e: what a customer with few gaps is shrunk toward."""
@@ -59,11 +60,32 @@ def behaviour(history: History) -> dict[str, Floats]:
         **_rhythm(history),
         **_fixed_windows(history),
         **_fading(history),
+        **(_fading_money(history, MONEY) if history.has_amounts else {}),
         **_basket(history),
+        **(_value(history, MONEY) if history.has_amounts else {}),
     }
-    if history.has_amounts:
-        columns |= _value(history)
     return _floats(columns)
+
+
+def money_behaviour(history: History, *, money_unit: float) -> dict[str, Floats]:
+    """Describe how much customers spend, counted in any unit of money.
+
+    Parameters
+    ----------
+    history : History
+        Purchase days up to ``history.as_of``.
+    money_unit : float
+        Integer units of money (see ``History.spend``) that count as one. Where it grows with all amounts, the values
+        keep their last bit.
+
+    Returns
+    -------
+    dict of str to array of shape (n_customers,)
+        The columns of `behaviour` that depend on the unit, and the ratios computed with them; none without money.
+    """
+    if not history.has_amounts:
+        return {}
+    return _floats({**_fading_money(history, money_unit), **_value(history, money_unit)})
 
 
 def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
@@ -86,7 +108,7 @@ def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
     return pl.DataFrame(windows(history, horizon_days=horizon_days))
 
 
-def windows(history: History, *, horizon_days: int) -> dict[str, Floats]:
+def windows(history: History, *, horizon_days: int, money_unit: float = MONEY) -> dict[str, Floats]:
     """Describe what customers did in windows as long as the one to be predicted, column by column.
 
     Parameters
@@ -95,6 +117,8 @@ def windows(history: History, *, horizon_days: int) -> dict[str, Floats]:
         Purchase days up to ``history.as_of``.
     horizon_days : int
         Length of the windows, in days.
+    money_unit : float, optional
+        As for `money_behaviour`; the currency's own without it.
 
     Returns
     -------
@@ -124,8 +148,8 @@ def windows(history: History, *, horizon_days: int) -> dict[str, Floats]:
         "active_windows_share": history.total(new_block) / blocks_seen,
     }
     if history.has_amounts:
-        columns["spend_last_window"] = history.spend_between(now - horizon_days, now) / MONEY
-        columns["spend_window_before"] = history.spend_between(now - 2 * horizon_days, now - horizon_days) / MONEY
+        columns["spend_last_window"] = history.spend_between(now - horizon_days, now) / money_unit
+        columns["spend_window_before"] = history.spend_between(now - 2 * horizon_days, now - horizon_days) / money_unit
     return _floats(columns)
 
 
@@ -184,23 +208,33 @@ def _fixed_windows(history: History) -> dict[str, npt.ArrayLike]:
 
 
 def _fading(history: History) -> dict[str, Floats]:
-    """Purchase days and spend weighted by 2^(-age / half-life), and the rate that weight stands for."""
-    now, first, _ = _ends(history)
-    age, tenure = now - history.day, now - first
-    spend = history.spend / MONEY
-    days: dict[str, Floats] = {}
-    money: dict[str, Floats] = {}
+    """Purchase days weighted by 2^(-age / half-life), and the rate that weight stands for."""
+    columns: dict[str, Floats] = {}
     for half_life in HALF_LIVES_DAYS:
-        weight = _looked_up(age, partial(_decay, half_life_days=half_life))
-        observed = _looked_up(tenure, partial(_observed, half_life_days=half_life))
-        days[f"fading_days_{half_life}d"] = faded = history.sum(weight)
-        days[f"fading_rate_{half_life}d"] = faded / observed
-        if history.has_amounts and half_life in SPEND_HALF_LIVES_DAYS:
-            money[f"fading_spend_{half_life}d"] = faded = history.sum(weight * spend)
-            money[f"fading_spend_rate_{half_life}d"] = faded / observed
-    if history.has_amounts:
-        money["fading_value"] = money["fading_spend_240d"] / days["fading_days_240d"]
-    return days | money
+        weight, observed = _faded(history, half_life)
+        columns[f"fading_days_{half_life}d"] = faded = history.sum(weight)
+        columns[f"fading_rate_{half_life}d"] = faded / observed
+    return columns
+
+
+def _fading_money(history: History, money_unit: float) -> dict[str, Floats]:
+    """The same of spend, and its mean by purchase day."""
+    spend = history.spend / money_unit
+    columns: dict[str, Floats] = {}
+    for half_life in SPEND_HALF_LIVES_DAYS:
+        weight, observed = _faded(history, half_life)
+        columns[f"fading_spend_{half_life}d"] = faded = history.sum(weight * spend)
+        columns[f"fading_spend_rate_{half_life}d"] = faded / observed
+    weight, _ = _faded(history, MEAN_HALF_LIFE_DAYS)
+    columns["fading_value"] = columns[f"fading_spend_{MEAN_HALF_LIFE_DAYS}d"] / history.sum(weight)
+    return columns
+
+
+def _faded(history: History, half_life_days: int) -> tuple[Floats, Floats]:
+    """Weight of each purchase day, and days of observation that count."""
+    now, first, _ = _ends(history)
+    weight = _looked_up(now - history.day, partial(_decay, half_life_days=half_life_days))
+    return weight, _looked_up(now - first, partial(_observed, half_life_days=half_life_days))
 
 
 def _basket(history: History) -> dict[str, npt.ArrayLike]:
@@ -218,16 +252,16 @@ def _basket(history: History) -> dict[str, npt.ArrayLike]:
     return columns
 
 
-def _value(history: History) -> dict[str, npt.ArrayLike]:
-    days = history.count
-    spend = history.spend / MONEY
+def _value(history: History, money_unit: float) -> dict[str, npt.ArrayLike]:
+    days, total = history.count, history.total(history.spend) / money_unit
+    spend = history.spend / money_unit
     log_spend = np.log(spend)
     log_mean = history.sum(log_spend) / days
     log_square = history.sum(log_spend * log_spend) / days
     typical, last = np.exp(log_mean), spend[history.last_row]
     return {
-        "spend_days_total": history.total(history.spend) / MONEY,
-        "spend_per_day": history.total(history.spend) / MONEY / days,
+        "spend_days_total": total,
+        "spend_per_day": total / days,
         "spend_typical": typical,
         "spend_irregularity": np.sqrt(np.maximum(log_square - log_mean**2, 0.0)),
         "spend_first": spend[history.start],
