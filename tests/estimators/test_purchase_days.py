@@ -25,7 +25,7 @@ def buyers(*, seed: int, n: int = N) -> tuple[Design, np.ndarray]:
 def learned(factor: float, *, n: int = N) -> tuple[PurchaseDaysHead, Design, np.ndarray]:
     """A head taught by buyers who came ``factor`` times as often again as BTYD expected."""
     design, btyd_days = buyers(seed=1, n=n)
-    days = 1.0 + np.random.default_rng(2).poisson(factor * (btyd_days - 1.0))
+    days = np.asarray(1.0 + np.random.default_rng(2).poisson(factor * (btyd_days - 1.0)), dtype=np.float64)
     head = fit_purchase_days(design, days, btyd_days, np.ones(n))
     assert head is not None
     return head, design, btyd_days
