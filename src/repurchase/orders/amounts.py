@@ -14,7 +14,7 @@ import polars as pl
 from repurchase.errors import OrdersError
 from repurchase.orders.currencies import currency_of
 from repurchase.orders.number_shapes import NumberShape, number_shape_of
-from repurchase.orders.text_shapes import shapes_of, tidy_texts
+from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
 
 __all__ = ["ABSURD", "COMMA_NOTE", "DecimalMark", "NumberEvidence", "NumberForm", "exact_units", "read_numbers"]
 
@@ -32,6 +32,7 @@ _CONSTANT_SHARE = 0.9
 """A word that stands by so many of the numbers belongs to how the column is written, whatever it means."""
 _FEWEST_WITH_WORD = 5
 _MOST_WORDS = 64
+_DIGITS_TOGETHER = r"^[^9]*9[9 .,'’_eE+-]*[^9]*$"
 _BLANK = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>")
 
 
@@ -303,7 +304,10 @@ def _few(words: Counter[str]) -> dict[str, int] | None:
 def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
     counted = counted.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(_BLANK))
     cleaned = _cleaned(counted["text"])
-    counted = counted.with_columns(cleaned.alias("clean"), shapes_of(cleaned).alias("shape"))
+    shapes = _number_shapes(cleaned)
+    if not distinct_shapes(shapes):
+        return NumberEvidence(int(counted["rows"].sum()), is_plain=is_plain)
+    counted = counted.with_columns(cleaned.alias("clean"), shapes.alias("shape"))
     bare = pl.col("clean").str.extract(r"(\d[\d.,]*)")
     zero = pl.when(bare.str.contains(r"^0\d*[.,]")).then(1).when(bare.str.contains(r"^0+$")).then(2).otherwise(0)
     groups = (
@@ -342,10 +346,16 @@ def _cleaned(texts: pl.Series) -> pl.Series:
     return plain.str.replace_all("٬", "'", literal=True).str.replace_all("٫", ".", literal=True)
 
 
+def _number_shapes(texts: pl.Series) -> pl.Series:
+    """Shapes of what may be a number, with all digits in one place; null for the rest, such as codes and names."""
+    shapes = shapes_of(texts)
+    return shapes.set(~shapes.str.contains(_DIGITS_TOGETHER).fill_null(value=False), None)
+
+
 def _numbers(texts: pl.Series, form: NumberForm) -> pl.Series:
     cleaned = _cleaned(texts)
-    shapes = shapes_of(cleaned)
-    found = {shape: number_shape_of(shape) for shape in shapes.unique() if shape is not None}
+    shapes = _number_shapes(cleaned)
+    found = {shape: number_shape_of(shape) for shape in distinct_shapes(shapes)}
     rows = [
         {"shape": shape, "start": number.start, "length": number.length, "sign": _sign(number, form)}
         for shape, number in found.items()

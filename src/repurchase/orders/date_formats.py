@@ -10,7 +10,7 @@ import polars as pl
 
 from repurchase.errors import OrdersError
 from repurchase.orders.date_shapes import COUNTS, NUMBER_UNITS, DateUnit, Shape, shape_of
-from repurchase.orders.text_shapes import shapes_of, tidy_texts
+from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
 
 __all__ = [
     "CLEAR_SHARE",
@@ -120,7 +120,7 @@ class DateEvidence:
         counts = counts.with_columns(shapes_of(counts["text"]).alias("shape"))
         blank = pl.col("shape").is_not_null() & pl.col("shape").is_in(_blank_shapes(counts["shape"]))
         counts = counts.filter(~blank)
-        shapes = [shape for shape in counts["shape"].unique() if shape is not None]
+        shapes = distinct_shapes(counts["shape"])
         return cls(int(counts["rows"].sum()), _counted(counts, shapes), *_swappable(counts, shapes))
 
     def __add__(self, other: "DateEvidence") -> "DateEvidence":
@@ -311,7 +311,7 @@ def count_unit(shape: str) -> DateUnit | None:
 
 
 def _blank_shapes(shapes: pl.Series) -> list[str]:
-    return [shape for shape in shapes.unique() if shape is not None and shape.lower() in _BLANK]
+    return [shape for shape in distinct_shapes(shapes) if shape.lower() in _BLANK]
 
 
 def _counted(counts: pl.DataFrame, shapes: list[str]) -> dict[DateUnit, int]:

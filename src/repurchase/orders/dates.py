@@ -16,7 +16,7 @@ from repurchase.orders.date_fallback import parse_rest
 from repurchase.orders.date_formats import DateEvidence, DateForm, DateOrder, as_text, count_unit, require_dates
 from repurchase.orders.date_shapes import Shape, shape_of
 from repurchase.orders.date_words import ZONE_MINUTES
-from repurchase.orders.text_shapes import shapes_of, tidy_texts
+from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
 from repurchase.orders.typed_dates import drop_impossible_dates
 
 __all__ = ["LATEST_ZONE", "DatesRead", "offsets_note", "placeholder_dates", "read_dates"]
@@ -187,7 +187,7 @@ def _read_distinct(texts: pl.Series, form: DateForm, timezone: str | None) -> tu
 
 def _from_counts(texts: pl.Series, unit: str, timezone: str | None) -> pl.Series:
     shapes = shapes_of(texts)
-    fitting = [shape for shape in shapes.unique() if shape is not None and count_unit(shape) == unit]
+    fitting = [shape for shape in distinct_shapes(shapes) if count_unit(shape) == unit]
     written = texts.set(~shapes.is_in(fitting).fill_null(value=False), None)
     numbers = written.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
     if unit == "days":
@@ -210,7 +210,7 @@ def _plain_iso(texts: pl.Series) -> pl.Series | None:
 def _by_shape(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Cut the parts out of the texts: local time and minutes east, null where there are none, and known shapes."""
     shapes = shapes_of(texts)
-    places = {shape: shape_of(shape) for shape in shapes.unique() if shape is not None}
+    places = {shape: shape_of(shape) for shape in distinct_shapes(shapes)}
     rows = [{"shape": shape, **_places(found, timezone)} for shape, found in places.items() if found is not None]
     table = pl.DataFrame(rows, schema=_SCHEMA)
     found = pl.DataFrame({"text": texts, "shape": shapes}).join(table, on="shape", how="left", maintain_order="left")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-__all__ = ["INVISIBLE", "shapes_of", "tidy_texts"]
+__all__ = ["INVISIBLE", "distinct_shapes", "shapes_of", "tidy_texts"]
 
 _UNTIDY = r"[^\x20-\x7E]|^[='\"\s]|[\"\s]$"
 INVISIBLE = (
@@ -18,6 +18,7 @@ INVISIBLE = (
     r"|[\p{Cc}&&[^\t\n\r]]"
 )
 _LONGEST = 80
+_MOST_SHAPES = 50_000
 _EQUAL_DIGITS = np.where(np.isin(np.arange(256), list(b"0123456789")), ord("9"), np.arange(256)).astype(np.uint8)
 
 
@@ -68,6 +69,23 @@ def shapes_of(texts: pl.Series) -> pl.Series:
     return pl.Series(
         texts.name, pa.Array.from_buffers(written.type, len(written), [known, places, equal], offset=written.offset)
     )
+
+
+def distinct_shapes(shapes: pl.Series) -> list[str]:
+    """List the shapes of a column.
+
+    Parameters
+    ----------
+    shapes : Series of str
+        From `shapes_of`.
+
+    Returns
+    -------
+    list of str
+        None of them where there are more than 50,000: such a column holds codes or prose, no dates or numbers.
+    """
+    distinct = shapes.drop_nulls().unique()
+    return distinct.to_list() if len(distinct) <= _MOST_SHAPES else []
 
 
 def _ascii_digits(texts: pl.Series) -> pl.Series:
