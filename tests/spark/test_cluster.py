@@ -77,7 +77,7 @@ def test_text_scored_there_is_text_scored_here(
     assert there.code == 0, there.err
     require_same(tmp_path / "here.parquet", tmp_path / "there.parquet")
     unsold = scores_of(tmp_path / "there.parquet").filter(pl.col("status") == "no_purchases")
-    assert unsold["customer_id"].to_list() == ["0900", "9998"]
+    assert {"0900", "9998"} <= set(unsold["customer_id"])
     record = record_of(tmp_path / "there.parquet")
     assert record["engine"]["master"] == cluster.master
     assert record["engine"]["engine"] == "spark"
