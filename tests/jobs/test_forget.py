@@ -54,7 +54,15 @@ def write_output(folder: Path, *, name: str = "scores.parquet", key: bytes | Non
 
 
 def monitored(out: Path) -> None:
-    record = {"schema": 1, "command": "monitor", "scores": {"path": out.name, "sha256": digest(out)}}
+    record = {
+        "schema": 1,
+        "command": "monitor",
+        "scores": {"path": out.name, "sha256": digest(out)},
+        "observed_until": "2024-06-30",
+        "horizons": [],
+        "ranges": {name: {"inside": None, "n": 0} for name in ("clv", "next_order")},
+        "advice": {"retrain": False, "words": "Keep the model."},
+    }
     out.with_name(f"{out.stem}.monitor.json").write_text(json.dumps(record))
 
 

@@ -1,11 +1,15 @@
 """The record of a run: what was written passes, what was changed is named."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from repurchase.estimators.tiers import Tiers
+from repurchase.report.reading import read_run
 from repurchase.report.recorded import misshapen
+from repurchase.storage.digests import sha256_of, with_digest
 
 TIERS = Tiers(risk_horizon_days=90, high_value=50.0, second_purchase_days=60.0, worth_winning=0.1)
 
@@ -61,3 +65,26 @@ def test_what_was_changed_is_named(written: dict[str, Any], place: str, value: o
     found = misshapen(written)
     assert found is not None
     assert found.replace("[", ".").replace("]", "").startswith(place)
+
+
+def test_a_record_that_was_changed_by_hand_is_not_used(tmp_path: Path) -> None:
+    """Where it keeps its shape, its digest tells."""
+    scores, record = tmp_path / "scores.parquet", tmp_path / "scores.run.json"
+    scores.write_bytes(b"scores")
+    run = {"schema": 1, "discount_rate": 0.1, "outputs": {"scores": {"sha256": sha256_of(scores)}}, "by": {30: 1, 4: 2}}
+    record.write_text(json.dumps(with_digest(run)))
+    assert read_run(scores)[1] is None
+
+    record.write_text(record.read_text().replace("0.1", "0.2"))
+    assert read_run(scores) == (
+        {},
+        f"{record.name} was changed by hand: digest is not as `repurchase score` writes it.",
+    )
+    for content in ("[" * 100_000, "\udc80", "{"):
+        record.write_text(content, errors="surrogateescape")
+        assert "cannot be read as JSON" in str(read_run(scores)[1])
+
+
+def test_curves_of_two_lengths_are_named() -> None:
+    curve = {"horizon_days": 30, "predictor": "model", "buyers_share": [0, 1], "contacted_share": [0, 0.5, 1]}
+    assert misshapen({"evaluation": {"gains": [curve]}}) == "evaluation.gains[0]"

@@ -3,7 +3,9 @@
 import copy
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -11,7 +13,9 @@ import pytest
 
 from repurchase.report import figures
 from repurchase.report.page import build_report, write_report
-from repurchase.report.since import since_lines
+from repurchase.report.recorded import misshapen_monitor
+from repurchase.report.since import since_lines, since_part
+from repurchase.storage.digests import with_digest
 
 MODEL = {"ece": 0.02, "excess_ece": 0.01, "log_loss": 0.3512, "auc": 0.81}
 RECORD: dict[str, Any] = {
@@ -103,6 +107,10 @@ def test_a_record_beside_the_scores_is_shown(files) -> None:
         (lambda record: json.dumps({**record, "scores": {"sha256": "0" * 64}}), "belongs to other scores"),
         (lambda record: json.dumps({**record, "schema": 9}), "that this version knows"),
         (lambda record: "{", "cannot be read as JSON"),
+        (lambda record: "[" * 100_000, "cannot be read as JSON"),
+        (lambda record: json.dumps({**record, "scores": 5}), "belongs to other scores"),
+        (lambda record: json.dumps({**record, "horizons": 5}), "that this version knows"),
+        (lambda record: json.dumps({**with_digest(record), "notes": ["by hand"]}), "that this version knows"),
     ],
 )
 def test_a_record_that_is_not_theirs_is_named_and_not_shown(files, spoil, words) -> None:
@@ -113,6 +121,36 @@ def test_a_record_that_is_not_theirs_is_named_and_not_shown(files, spoil, words)
 
     assert words in page
     assert "Keep the model" not in page
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Everything that a record holds, at any depth."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        yield (*at, name)
+        yield from places(one, (*at, name))
+
+
+def changed(at: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    record = copy.deepcopy(RECORD)
+    inner: Any = record
+    for name in at[:-1]:
+        inner = inner[name]
+    inner[at[-1]] = value
+    return record
+
+
+@pytest.mark.parametrize("value", [None, "x", -1, True, [], {}, [1], {"a": 1}, 10**400, float("nan"), "2024-13-45"])
+def test_a_record_that_was_changed_by_hand_is_refused_or_shown(value: Any) -> None:
+    facts, refused = SimpleNamespace(currency="GBP"), 0
+    assert misshapen_monitor(RECORD) is None
+    for at in places(RECORD):
+        record = changed(at, value)
+        if misshapen_monitor(record) is None:
+            since_part(record, facts)  # type: ignore[arg-type]
+        else:
+            refused += 1
+    assert refused > 10
 
 
 def test_lines_for_people() -> None:

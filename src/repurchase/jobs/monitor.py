@@ -26,7 +26,7 @@ from repurchase.registry.monitoring import log_monitoring
 from repurchase.report.reading import MONITOR, Facts, gather, read_run, read_scores
 from repurchase.settings import Settings
 from repurchase.storage.delivery import deliver_to, work_folder
-from repurchase.storage.digests import sha256_of
+from repurchase.storage.digests import sha256_of, with_digest
 from repurchase.storage.outputs import require_apart
 
 __all__ = ["Monitored", "monitor"]
@@ -140,7 +140,7 @@ def monitor(
         with steps.step("Logging"):
             record["mlflow"] = _logged(settings.home, record)
         with steps.step("Writing"):
-            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+            text = json.dumps(with_digest(record), indent=1, ensure_ascii=False, allow_nan=False)
             delivery.staged(target).write_text(text + "\n", encoding="utf-8")
             delivery.publish()
     return Monitored(record, target)

@@ -60,7 +60,7 @@ def _record(path: Path) -> dict[str, Any] | None:
         if path.stat().st_size > LARGEST_BYTES:
             return None
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     ours = isinstance(record, dict) and record.get("command") in {PLAN, MEASURE} and record.get("schema") == SCHEMA
     return record if ours and _can_be_told(record) else None

@@ -1,7 +1,6 @@
 """What the page stands on: a scores file, and the ``run.json`` beside it."""
 
 import csv
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -16,7 +15,8 @@ import polars as pl
 
 from repurchase.errors import InputError, first_few
 from repurchase.marketing.segments import segment_of
-from repurchase.report.recorded import misshapen
+from repurchase.report.recorded import misshapen, misshapen_monitor
+from repurchase.storage.digests import has_own_digest, sha256_of
 from repurchase.tables import scores_table
 
 __all__ = ["BANDS", "MONITOR", "Facts", "gather", "in_order", "one_run", "read_monitor", "read_run", "read_scores"]
@@ -286,15 +286,15 @@ def read_run(scores_path: Path) -> tuple[dict[str, Any], str | None]:
         return {}, f"There is no {path.name} beside the scores."
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}, f"{path.name} cannot be read as JSON."
     if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
         return {}, f"{path.name} is not the record of a scoring run that this version knows."
-    fault = misshapen(run)
+    fault = "digest" if "digest" in run and not has_own_digest(run) else misshapen(run)
     if fault:
         return {}, f"{path.name} was changed by hand: {fault} is not as `repurchase score` writes it."
     written = ((run.get("outputs") or {}).get("scores") or {}).get("sha256")
-    if written != hashlib.sha256(scores_path.read_bytes()).hexdigest():
+    if written != sha256_of(scores_path):
         return {}, f"{path.name} belongs to other scores: their digest is not that of {scores_path.name}."
     return run, None
 
@@ -319,10 +319,14 @@ def read_monitor(scores_path: Path) -> tuple[dict[str, Any], str | None]:
         return {}, None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}, f"{path.name} cannot be read as JSON."
+    unknown = f"{path.name} is not a record of `repurchase monitor` that this version knows."
     if not isinstance(record, dict) or record.get("schema") != MONITOR_SCHEMA or record.get("command") != "monitor":
-        return {}, f"{path.name} is not a record of `repurchase monitor` that this version knows."
-    if (record.get("scores") or {}).get("sha256") != hashlib.sha256(scores_path.read_bytes()).hexdigest():
+        return {}, unknown
+    scores = record.get("scores")
+    if not isinstance(scores, dict) or scores.get("sha256") != sha256_of(scores_path):
         return {}, f"{path.name} belongs to other scores: monitor these again."
+    if misshapen_monitor(record) is not None or ("digest" in record and not has_own_digest(record)):
+        return {}, unknown
     return record, None

@@ -1,12 +1,15 @@
 """The shape of the record of a scoring run, as far as it is read: an edited one is told of, not stumbled over."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-__all__ = ["misshapen"]
+__all__ = ["misshapen", "misshapen_monitor"]
+
+
+_LARGEST = 1e15
+"""Beyond money and rows of any shop."""
 
 
 class _Maybe(NamedTuple):
@@ -35,12 +38,34 @@ def misshapen(run: Any) -> str | None:
     >>> misshapen({"tiers": None, "evaluation": {"horizons": [{"horizon_days": 30}, {"horizon_days": "90"}]}})
     'evaluation.horizons[1].horizon_days'
     """
-    return _fault(run, _RUN, "")
+    return _fault(run, _RUN, "") or _unequal_curve(run)
+
+
+def misshapen_monitor(record: Any) -> str | None:
+    """Say what in a record of monitoring is not as `repurchase monitor` writes it.
+
+    Parameters
+    ----------
+    record : object
+        What the JSON holds.
+
+    Returns
+    -------
+    str or None
+        Where the first fault stands; None where there is none.
+
+    Examples
+    --------
+    >>> misshapen_monitor({"observed_until": "yesterday"})
+    'observed_until'
+    """
+    return _fault(record, _MONITOR, "")
 
 
 def _fault(value: Any, shape: _Shape, at: str) -> str | None:
     if isinstance(shape, _Maybe):
-        return None if value is None or value == {} else _fault(value, shape.shape, at)
+        is_absent = value is None or (value == {} and isinstance(shape.shape, Mapping))
+        return None if is_absent else _fault(value, shape.shape, at)
     parts: Iterable[tuple[str, Any, _Shape]] | None
     if isinstance(shape, list):
         parts = ((f"{at}[{n}]", one, shape[0]) for n, one in enumerate(value)) if isinstance(value, list) else None
@@ -51,6 +76,15 @@ def _fault(value: Any, shape: _Shape, at: str) -> str | None:
     if parts is None:
         return at
     return next((found for place, one, inner in parts if (found := _fault(one, inner, place)) is not None), None)
+
+
+def _unequal_curve(run: Mapping[str, Any]) -> str | None:
+    """The first gains curve whose two sides differ in length."""
+    for number, curve in enumerate((run.get("evaluation") or {}).get("gains") or []):
+        buyers, contacted = curve.get("buyers_share"), curve.get("contacted_share")
+        if buyers and contacted and len(buyers) != len(contacted):
+            return f"evaluation.gains[{number}]"
+    return None
 
 
 def _fields(value: dict[str, Any], shape: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any, _Shape]]:
@@ -77,11 +111,11 @@ def _flag(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
 def _day(value: Any) -> bool:
@@ -212,3 +246,44 @@ _RUN = _known(
     measures=_MEASURES,
     evaluation=_EVALUATION,
 )
+_TOTALS = {"expected": _number, "came": _number}
+_TOP_DECILE = {
+    "available": _number,
+    "by_expected_spend": _number,
+    **_known(by_value_at_risk=_number, by_best_rule=_number),
+}
+_PASSED = {
+    "passed": _flag,
+    "horizon_days": _count,
+    "n_customers": _count,
+    "p_mean": _number,
+    "bought_share": _number,
+    "model": {
+        "log_loss": _Maybe(_number),
+        "auc": _Maybe(_number),
+        "ece": _Maybe(_number),
+        "excess_ece?": _Maybe(_number),
+    },
+    "rules": {"*": {"log_loss": _Maybe(_number)}},
+    "orders": _TOTALS,
+    "spend": _Maybe(_TOTALS),
+    "money_top_decile": _Maybe(_TOP_DECILE),
+    "grade": _Maybe(_text),
+    "then?": _Maybe(_known(grade=_text, ece=_number, auc=_number)),
+}
+_WAITING = {"passed": _flag, "horizon_days": _count, "days_missing": _count, "ends": _day}
+
+
+def _horizon(row: Any) -> bool:
+    shape = _PASSED if isinstance(row, dict) and row.get("passed") is True else _WAITING
+    return _fault(row, shape, "") is None
+
+
+_RANGE = {"n": _count, "inside": _Maybe(_number)}
+_MONITOR = {
+    "observed_until": _day,
+    "horizons": [_horizon],
+    "ranges": {"clv": _RANGE, "next_order": _RANGE},
+    "advice": {"retrain": _flag, "words": _text},
+    "notes?": _Maybe([_text]),
+}

@@ -16,7 +16,7 @@ from repurchase.errors import InputError, first_few
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.marketing.cells import safe_text
 from repurchase.storage.delivery import Delivery
-from repurchase.storage.digests import sha256_of
+from repurchase.storage.digests import has_own_digest, sha256_of, with_digest
 from repurchase.storage.outputs import OutputKind, csv_heading, json_record, parquet_mark, table
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "sealed",
     "stage_campaign",
     "stage_outcomes",
-    "with_digest",
 ]
 
 CAMPAIGN, CUSTOMERS, MEASURED, OUTCOMES = "campaign.json", ".customers.parquet", ".measured.json", ".outcomes.parquet"
@@ -195,24 +194,6 @@ def measurement_outputs(path: Path) -> dict[Path, OutputKind]:
     }
 
 
-def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a digest of everything else into a record.
-
-    Parameters
-    ----------
-    record : mapping
-        JSON-able.
-
-    Returns
-    -------
-    dict
-        With ``digest``.
-    """
-    rest = {name: value for name, value in record.items() if name != "digest"}
-    text = json.dumps(rest, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return {**rest, "digest": sha256_of(text.encode())}
-
-
 def sealed(customers: pl.DataFrame, *, campaign: str, columns: Sequence[str] = SEALED) -> pl.DataFrame:
     """Give every row a seal.
 
@@ -259,7 +240,7 @@ def read_campaign(path: Path) -> Campaign:
         raise InputError(f"{path} is not a campaign: nobody was held out by lot. {NOT_OURS}.")
     if record.get("schema") != SCHEMA:
         raise InputError(f"{path}: a campaign of schema {record.get('schema')}; this version reads {SCHEMA}.")
-    if with_digest(record)["digest"] != record.get("digest"):
+    if not has_own_digest(record):
         raise InputError(f"{path} was altered since it was planned: its digest does not fit. Restore it from a backup.")
     place = path.with_name(str(record["customers"]["path"]))
     customers, missing = _table(place, record["customers"], SEALED, campaign=record["campaign"], repair=FROM_BACKUP)
@@ -287,7 +268,7 @@ def read_measured(path: Path) -> dict[str, Any]:
     record = _json(path)
     if record.get("command") != "campaign measure" or record.get("schema") != SCHEMA:
         raise InputError(f"{path} is no measured campaign. Send what `repurchase campaign measure` wrote, *{MEASURED}.")
-    if with_digest(record)["digest"] != record.get("digest"):
+    if not has_own_digest(record):
         raise InputError(f"{path} was altered since it was measured: its digest does not fit. Measure it again.")
     if not record["is_over"]:
         raise InputError(f"{path}: measured before its window was over. Measure again after {record['window_ends']}.")
@@ -331,7 +312,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file. {NOT_OURS}.")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise InputError(
             f"{path} is not a campaign: nobody was held out by lot, so what it brought cannot be measured. {NOT_OURS}."
         ) from fault

@@ -105,7 +105,7 @@ def require_longer(path: Path, planned: Campaign, *, days: int, until: date) -> 
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
         seen, last, plan = int(there["observed_days"]), there["observed_until"], there["planned"]["digest"]
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return
     if plan != planned.record["digest"]:
         raise DeliveryError(

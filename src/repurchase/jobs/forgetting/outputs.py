@@ -17,7 +17,7 @@ from repurchase.jobs.outputs import QUARANTINE, RUN
 from repurchase.jobs.veil import aside_column
 from repurchase.report.reading import MONITOR, RUN_SCHEMA
 from repurchase.storage.delivery import deliver_to
-from repurchase.storage.digests import sha256_of
+from repurchase.storage.digests import has_own_digest, sha256_of, with_digest
 from repurchase.storage.outputs import read_json
 
 __all__ = ["Output", "forget_in_output", "order_files", "outputs_of"]
@@ -195,13 +195,15 @@ def _stage_records(
             "rows": {path.name: rows for path, rows in removed.items()},
         }
     )
-    _write_json(staged(output.record), run)
+    _write_json(staged(output.record), run, before=output.run)
     now, record = sizes.get(output.scores), read_json(output.monitor)
     scores = record.get("scores")
     if now and isinstance(scores, dict) and scores.get("sha256") == now["before"]:
-        scores["sha256"] = now["after"]
-        _write_json(staged(output.monitor), record)
+        changed = {**record, "scores": {**scores, "sha256": now["after"]}}
+        _write_json(staged(output.monitor), changed, before=record)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def _write_json(path: Path, value: Mapping[str, Any], *, before: Mapping[str, Any]) -> None:
+    """Write a record; its digest fits if it fitted before, so that one that was changed by hand stays so."""
+    value = with_digest(value) if has_own_digest(before) else value
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -165,7 +165,7 @@ def require_own_record(out: Path) -> None:
     record = out.with_name(out.stem + ".run.json")
     try:
         theirs = json.loads(record.read_text(encoding="utf-8"))["outputs"]["scores"]["path"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return
     if theirs != out.name and (out.parent / str(theirs)).exists():
         raise DeliveryError(

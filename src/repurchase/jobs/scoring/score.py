@@ -34,8 +34,9 @@ from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.pending import track_scoring
 from repurchase.settings import Settings
 from repurchase.storage.delivery import Delivery, deliver_to
-from repurchase.storage.digests import sha256_of
+from repurchase.storage.digests import sha256_of, with_digest
 from repurchase.storage.outputs import parquet_mark
+from repurchase.storage.redaction import redacted, redacted_json
 from repurchase.tables import STATUSES
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _all_that_counts(plan: Plan, intake: Intake) -> dict[str, Any]:
 def _last_run(delivery: Delivery, plan: Plan) -> LastRun | None:
     try:
         run = json.loads(delivery.beside(".run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return last_run(delivery.out, run, pseudonyms=plan.veil.mark if plan.veil else None)
 
@@ -243,7 +244,7 @@ def _stage_set_aside(delivery: Delivery, intake: Intake) -> dict[str, Any]:
 def _stage_record(delivery: Delivery, run: dict[str, Any], scores: dict[str, Any]) -> None:
     run["outputs"]["scores"] = scores
     delivery.staged(delivery.beside(".run.json")).write_text(
-        json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(with_digest(run), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 
@@ -273,7 +274,7 @@ def _record(plan: Plan, intake: Intake, scores: ScoreParts) -> dict[str, Any]:
         "clv_horizon_days": parameters["settings"]["clv_horizon_days"],
         "discount_rate": parameters["settings"]["discount_rate"],
         "currency": intake.report.currency,
-        "orders": intake.describe(),
+        "orders": redacted_json(intake.describe()),
         "cleaning": intake.report.to_dict(),
         "partitions": {
             "count": len(intake.books),
@@ -287,7 +288,7 @@ def _record(plan: Plan, intake: Intake, scores: ScoreParts) -> dict[str, Any]:
             "rows_without_id": asked.without_id if asked else 0,
         },
         "duplicates": list(asked.duplicates[:100]) if asked else [],
-        "list": str(asked.path.absolute()) if asked and asked.path else None,
+        "list": redacted(str(asked.path.absolute())) if asked and asked.path else None,
         "pseudonyms": plan.veil.mark if plan.veil else None,
         "tiers": parameters["tiers"],
         "notes": [*parameters["notes"], *_age_note(intake.as_of, date.fromisoformat(bundle.manifest["as_of"]))],
