@@ -95,7 +95,7 @@ def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
     if column.is_flag or column.values.dtype.is_temporal() or column.n_distinct < 2 or name.has(*_NEVER_AN_ID):
         return None
-    if name.has("customer", "product", "email", "phone"):
+    if name.has("customer", "product", "email", "phone", "employee"):
         return None
     missing = 40.0 * (1.0 - column.n_filled / max(len(column.values), 1))
     rank = _order_word(column)
@@ -117,7 +117,7 @@ def _order_word(column: ColumnProfile) -> float | None:
     )
     found = next((rank for concept, rank in words if name.has(concept)), None)
     if found is not None:
-        many = column.n_distinct >= 0.01 * column.n_filled
+        many = column.n_distinct >= (0.01 if found >= 93.0 and not name.has("sale") else 0.2) * column.n_filled
         return found if name.has("id") or (many and column.person_share < 0.5) else None
     if name.only("id") and column.n_distinct >= 0.3 * column.n_filled:
         return 55.0

@@ -248,6 +248,7 @@ class _Interpretation:
     def _header(self, orders: pl.Series, roles: Sequence[str]) -> str | None:
         """The first column of these roles that is filled on the first line of an order only."""
         columns = [self.roles[role] for role in roles if role in self.roles]
+        orders = _in_blocks(orders)
         return next(
             (name for name in columns if grain_evidence(self.profiles[name].ids, orders).grain == "first_line"), None
         )
@@ -255,7 +256,7 @@ class _Interpretation:
     def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids
         apart = (
-            orders
+            _in_blocks(orders)
             if first_line_only
             else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
         )
@@ -338,6 +339,11 @@ class _Interpretation:
             ):
                 found.append((profile.text, Fact(concern)))
         return tuple(found[:_SHOWN_COLUMNS])
+
+
+def _in_blocks(orders: pl.Series) -> pl.Series:
+    """Rows of one number that follow each other: two orders of one number are no order with two first lines."""
+    return pl.select(pl.concat_str(orders, orders.rle_id(), separator="\0")).to_series()
 
 
 def _meaning(role: str, profile: ColumnProfile) -> Fact:

@@ -263,4 +263,4 @@ def stacked(opened: Sequence[Found], *, several_advice: str) -> dict[str, pl.Dat
 
 
 def _is_coded(kind: pl.DataType) -> bool:
-    return kind in {pl.Categorical, pl.Enum}
+    return isinstance(kind, pl.Categorical | pl.Enum)

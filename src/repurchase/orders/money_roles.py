@@ -23,7 +23,9 @@ from repurchase.orders.money_meaning import (
 __all__ = ["MoneyReader", "MoneyReading"]
 
 _TIE = 0.05
+_CLEAR_RANK = 8.0
 _SAME = 0.98
+_MOSTLY = 0.8
 _MATTERS = 0.005
 _CENT = 0.011
 
@@ -155,12 +157,23 @@ class MoneyReader:
             return self._profiles[named], (Fact("named"),), _not_chosen(candidates, named)
         if "price" in self._named or not fitting:
             return None, (), ()
-        best = fitting[0]
-        rivals = [other for other in fitting[1:] if best.rank - other.rank < _TIE]
+        best = self._of_whole_orders(fitting)
+        rivals = [other for other in fitting if other is not best and abs(best.rank - other.rank) < _TIE]
+        rivals = [other for other in rivals if self._grain(other.profile).grain == self._grain(best.profile).grain]
         for other in rivals:
             if not self._equal(best.profile, other.profile):
                 raise LayoutError(self._two_columns(best.profile, other.profile))
         return best.profile, (Fact("by_name"),), _not_chosen(candidates, best.profile.text)
+
+    def _of_whole_orders(self, fitting: Sequence[Candidate]) -> Candidate:
+        """The best candidate; of lines and orders, that of orders, which has shipping and discounts in it."""
+        best = fitting[0]
+        if self._grain(best.profile).grain != "line":
+            return best
+        totals = [
+            c for c in fitting[1:] if c.rank >= _CLEAR_RANK and self._grain(c.profile).grain in {"order", "first_line"}
+        ]
+        return totals[0] if totals else best
 
     def _of_orders(self, candidate: Candidate) -> Candidate:
         """The candidate, with what speaks against it where it is money of customers and not of orders."""
@@ -227,7 +240,7 @@ class MoneyReader:
 
     def _by_slope(self, column: ColumnProfile) -> str | None:
         """What the money of rows of different quantities says, unless the name leaves nothing open."""
-        if column.name.has("unit", "line") and not column.name.has("total"):
+        if column.name.has("price") and column.name.has("unit", "line"):
             return "unit"
         return grows_with(column.numbers, self._quantity.numbers) if self._quantity is not None else None
 
@@ -320,6 +333,12 @@ class MoneyReader:
             return MoneyReading("none", decisions=(RoleDecision("money", None, Fact("money_none")),))
         evidence = (Fact("named") if "price" in self._named else Fact("by_name"),)
         if self._quantity is None:
+            if price.name.has("unit") and "price" not in self._named:
+                raise LayoutError(
+                    f"{self._source}: '{price.text}' is a price per unit, and no column says how many units were bought. "
+                    f"Name it: --columns price={price.text},quantity=... (or, if it is the money of the row, "
+                    f"amount={price.text})"
+                )
             decision = RoleDecision("money", price.text, Fact("money_line"), evidence)
             return self._with_refunds("amount", {"amount": price.text}, price, decision)
         units = self._units(price)
@@ -366,13 +385,33 @@ class MoneyReader:
         profile, refunds = found
         if refunds.meaning.key == "refund_included":
             return MoneyReading(rule, columns, None, (decision, refunds))
-        grain = self._grain(profile).grain
-        per_order = grain in {"order", "first_line", "unclear"} and rule != "none"
-        per_order = per_order or (rule == "order_total" and grain != "line")
+        per_order = rule == "order_total" or self._is_per_order(profile)
+        per_order = per_order and not (rule == "order_total" and self._grain(profile).grain == "line")
         meaning = Fact("refund_order" if per_order else "refund_line")
         refunds = RoleDecision("refunded", profile.text, meaning, refunds.evidence, refunds.rejected)
         columns = columns | {"refunded": profile.text}
         return MoneyReading(rule, columns, "order" if per_order else "line", (decision, refunds))
+
+    def _is_per_order(self, refunds: ColumnProfile) -> bool:
+        """Whether refunds are stated for the order: equal on all its lines, or on one of them and larger than it."""
+        rows = pl.DataFrame({"order": self._orders, "refund": refunds.numbers.abs()}).filter(
+            pl.col("order").is_not_null()
+        )
+        several = (
+            rows.group_by("order")
+            .agg(
+                pl.len(),
+                (pl.col("refund") > 0).sum().alias("paid_back"),
+                pl.col("refund").n_unique().alias("different"),
+            )
+            .filter((pl.col("len") > 1) & (pl.col("paid_back") > 0))
+        )
+        if several.is_empty():
+            return False
+        alike = ((several["paid_back"] == several["len"]) & (several["different"] == 1)) | (
+            (several["paid_back"] == 1) & (self._grain(refunds).grain == "first_line")
+        )
+        return float(alike.mean() or 0.0) >= _MOSTLY
 
     def _refunds(self, base: ColumnProfile) -> tuple[ColumnProfile, RoleDecision] | None:
         named = self._named.get("refunded")

@@ -236,4 +236,7 @@ def veiled(log: OrderLog, key: bytes) -> OrderLog:
             rows = pseudonymise_rows(rows, ids.set(placeholder_ids(ids).fill_null(value=False), None), key)
         return rows
 
-    return replace(log, schema={**log.schema, **dict.fromkeys(columns, pl.String())}, veil=veil)
+    names = (log.layout.aliases.keys(), log.layout.aliases.values())
+    hashed = (pseudonymise(pl.Series(list(ids), dtype=pl.String()), key) for ids in names)
+    layout = replace(log.layout, aliases=dict(zip(*hashed, strict=True)))
+    return replace(log, layout=layout, schema={**log.schema, **dict.fromkeys(columns, pl.String())}, veil=veil)

@@ -17,6 +17,7 @@ import polars as pl
 
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
 from repurchase.orders.addresses import DatabaseSource, is_database, orders_source
+from repurchase.orders.customer_aliases import customer_aliases
 from repurchase.orders.databases import spool_database
 from repurchase.orders.encodings import agreed_encodings
 from repurchase.orders.files import open_file
@@ -296,6 +297,7 @@ def _interpreted(log: OrderLog, settings: Settings) -> OrderLog:
 
 def _with_layout(log: OrderLog, settings: Settings) -> OrderLog:
     layout = interpret(sample_rows(log, named=settings.columns), named=settings.columns, source=log.source)
+    layout = replace(layout, aliases=customer_aliases(log, layout))
     return replace(log, layout=layout, notes=(*log.notes, *layout.notes))
 
 

@@ -15,10 +15,10 @@ from repurchase.orders.survey import NUMBERS, Forms, written_dates
 from repurchase.orders.vocabulary import fold, parse_name
 from repurchase.settings import Settings
 
-__all__ = ["Reading", "read_values"]
+__all__ = ["Reading", "read_customers", "read_values"]
 
 _IDS = ("order_id", "product_id", "category", "channel")
-_TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "validity", "currency")
+_TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "validity", "record_type", "currency")
 _FLAGS_OF_THE_ORDER = ("cancelled", "employee")
 _STATUS_ROLES = ("status", "payment_status")
 _SEVERITY = ("sale", "unclear", "unknown", "refunded", "not_sale")
@@ -68,7 +68,7 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
     values = pl.DataFrame(
         {
             "row": pl.int_range(rows.height, dtype=pl.UInt32, eager=True),
-            "customer_id": _customers(rows, layout),
+            "customer_id": read_customers(rows, layout),
             **{role: _ids(rows, layout, role) for role in _IDS},
             "order_date": dates.values,
             **numbers,
@@ -79,12 +79,14 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
             "employee": _says(rows, layout, "employee", TRUE_WORDS),
         }
     )
-    values = _negated(values).with_columns(_is_refund(values).alias("is_refund"))
     if layout.continued:
         values = values.with_columns(pl.col("order_id").forward_fill())
-    values = _with_copies(values, rows, layout)
-    if layout.first_line_only:
-        values = _as_on_first_line(values)
+    if layout.header_column is not None:
+        values = _as_on_first_line(_with_copies(values, rows[layout.header_column]))
+    values = _negated(values)
+    values = values.with_columns(_is_refund(values).alias("is_refund"))
+    if layout.header_column is None:  # a refund under the number of its sale is apart from it
+        values = values.with_columns(pl.when("is_refund").then(0).otherwise(1).cast(pl.Int64).alias("copy"))
     priced = _with_money(values, layout)
     return Reading(priced, _facts(priced, rows, layout, dates, unread))
 
@@ -126,12 +128,27 @@ def _ids(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
     return clean_ids(column) if column is not None else _empty(rows, pl.String())
 
 
-def _customers(rows: pl.DataFrame, layout: Layout) -> pl.Series:
-    """The customer of each row; placeholders such as a guest account name nobody."""
+def read_customers(rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Read the customer of each row.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of the export.
+    layout : Layout
+        Which column is which.
+
+    Returns
+    -------
+    Series of str
+        Placeholders such as a guest account name nobody; there the second column of customers counts, if there is one.
+    """
     customers = _without_placeholders(_ids(rows, layout, "customer_id"))
     if "customer_fallback" not in layout.columns or not customers.null_count():
         return customers
-    return customers.zip_with(customers.is_not_null(), _without_placeholders(_ids(rows, layout, "customer_fallback")))
+    others = _without_placeholders(_ids(rows, layout, "customer_fallback"))
+    known = others.replace(list(layout.aliases), list(layout.aliases.values())) if layout.aliases else others
+    return customers.zip_with(customers.is_not_null(), known)
 
 
 def _without_placeholders(ids: pl.Series) -> pl.Series:
@@ -272,14 +289,11 @@ def _negated(values: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(pl.when(is_refund).then(-pl.col("quantity").abs()).otherwise("quantity").alias("quantity"))
 
 
-def _with_copies(values: pl.DataFrame, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Number the orders of one order id: a second first line begins a second order, and a refund is apart from its sale."""
-    if layout.header_column is not None:
-        begins = values.with_columns(filled(rows[layout.header_column]).cast(pl.Int64).alias("begins"))
-        return begins.with_columns(pl.col("begins").cum_sum().over("order_id").clip(lower_bound=1).alias("copy")).drop(
-            "begins"
-        )
-    return values.with_columns(pl.when("is_refund").then(0).otherwise(1).cast(pl.Int64).alias("copy"))
+def _with_copies(values: pl.DataFrame, header: pl.Series) -> pl.DataFrame:
+    """Number the orders of one order id: a second first line begins a second order."""
+    begins = values.with_columns(filled(header).cast(pl.Int64).alias("begins"))
+    copy = pl.col("begins").cum_sum().over("order_id").clip(lower_bound=1)
+    return begins.with_columns(copy.alias("copy")).drop("begins")
 
 
 def _is_refund(values: pl.DataFrame) -> pl.Series:

@@ -111,22 +111,22 @@ _LEXICON: Mapping[str, str] = {
     "total": (
         "total totals grandtotal gesamt gesamtbetrag gesamtsumme gesamtpreis summe sum summa totalt totale totalbelop "
         "bestellwert bestellsumme auftragssumme endbetrag rechnungsbetrag ordresum ordretotal totaal totaalbedrag "
-        "suma razem ialt zuzahlen tebetalen attbetala abetale netapayer итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
+        "suma razem calkowita calkowity ialt zuzahlen tebetalen attbetala abetale netapayer итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
     ),
     "grand": "grand gross brutto bruttobetrag bruto brut lordo bruttobelop",
     "amount": (
-        "amount amounts amt betrag belop belopp bedrag montant importe importo valor valore waarde wert warenwert kwota "
+        "amount amounts amt betrag belop belopp bedrag montant importe importo valor valore waarde wert warenwert kwota varde vaerdi verdi "
         "сумма сумму value dollarvalue belob monto wartosc стоимость somme bedraget paymentvalue"
     ),
     "lifetime": "lifetime ltv clv lifetimevalue totalspent totalspend totaltspendert kundenwert customervalue",
     "revenue": "revenue turnover umsatz omsetning omsattning omsaetning omsatning omzet ca ingresos fatturato receita "
     "faturamento przychod obrot выручка spend spent erlos proceeds earnings income takings dmbtr",
     "net": "net netto nett nettowert nettobetrag nettobelop neto netta netwr nettoumsatz",
-    "subtotal": "subtotal subtotaal zwischensumme delsum delsumma soustotal subtotale subtotales goods",
+    "subtotal": "subtotal subtotaal zwischensumme delsum delsumma soustotal subtotale subtotales czesciowa goods",
     "line": "line lines lineitem position pos zeile linje rad regel ligne linea linha riga pozycja строка row item items "
     "lineitems posten varelinje",
     "unit": "unit each per single stuckpreis einzelpreis stykpris enhetspris styckpris stuk unitario unitaire "
-    "jednostkowa einheit",
+    "jednostkowa einheit einheits enhed enheds enhet enhets stykk stykke styk styck stuck stuks eenheid eenheids unidad unidade unita",
     "price": "pu apris price prices preis pris prijs prix precio prezzo preco cena цена itemcost unitprice priceeach rate tarif cost",
     "costs": "cogs wareneinsatz einkaufspreis ek purchasecost innkjopspris costprice profit margin marge gewinn",
     "fee": "fee fees gebuhr gebuhren gebyr avgift frais comision commissione oplata комиссия commission processing tip "
@@ -160,7 +160,7 @@ _LEXICON: Mapping[str, str] = {
     "test": "test testmode sandbox testorder",
     "quantity": (
         "quantity quantities qty menge anzahl antall antal aantal quantite cantidad quantita quantidade ilosc sztuk "
-        "количество кол pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
+        "количество кол qtd qtde cant anz menge hoeveelheid pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
     ),
     "product": (
         "product products sku article artikel artikkel produkt produit producto prodotto produto towar товар товара "
@@ -179,7 +179,7 @@ _LEXICON: Mapping[str, str] = {
     "adjusted": "adjusted",
     "converted": "converted konvertiert",
     "weight": "weight gewicht vekt vikt poids peso waga вес size",
-    "employee": "employee staff mitarbeiter ansatt personal medewerker",
+    "employee": "rep reps representative cashier kasserer kassiererin caissier selger saljare saelger verkaufer vendeur vendedor venditore verkoper handlowiec sprzedawca продавец employee staff mitarbeiter ansatt personal medewerker",
     "method": "method gateway provider card methode metode methodik zahlungsart zahlungsweise betalingsmate option",
 }
 _STEMS: Mapping[str, str] = {
