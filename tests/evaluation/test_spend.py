@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from repurchase.evaluation.spend import decile_error, spearman, spend_gini, total_bias
+from repurchase.evaluation.spend import decile_error, poisson_deviance, spearman, spend_gini, total_bias
 
 METRICS = [spend_gini, spearman, decile_error, total_bias]
 
@@ -101,3 +101,13 @@ def test_returns_may_outweigh_sales_for_a_customer() -> None:
 def test_no_customers_no_figure() -> None:
     none = np.array([])
     assert all(math.isnan(metric(none, none)) for metric in METRICS)
+
+
+def test_poisson_deviance_is_smallest_at_the_mean_and_zero_where_exact() -> None:
+    counts = np.array([0.0, 0.0, 1.0, 3.0])
+    assert poisson_deviance(counts, counts) == 0.0
+    around = [poisson_deviance(counts, np.full(4, value)) for value in (0.9, 1.0, 1.1)]
+    assert around[1] == min(around)
+    assert around[1] == pytest.approx(2.0 * 3.0 * np.log(3.0) / 4.0)
+    assert math.isnan(poisson_deviance([1.0], [0.0]))
+    assert math.isnan(poisson_deviance([], []))

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from repurchase.estimators.cuts import Cut, Cuts
 from repurchase.estimators.forecaster import Forecaster, fit_forecaster
 from repurchase.estimators.rules import RULES, fit_rule
+from repurchase.evaluation.cutoffs import BTYD, Prediction
 from repurchase.features.history import Outcomes
 from repurchase.features.timeline import train_cutoffs
 
@@ -139,10 +140,8 @@ def predictions_of(forecaster: Forecaster, cuts: Cuts, day: date, *, horizon_day
     """
     cut = cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0)
     outcome = cuts.outcomes(cut, horizon_days=horizon_days)
-    frames = [
-        _frame(name, cut, outcome, p=p, spend=spend)
-        for name, p, spend in _voices(forecaster, cuts, cut, horizon_days=horizon_days)
-    ]
+    voices = _voices(forecaster, cuts, cut, horizon_days=horizon_days)
+    frames = [_frame(name, cut, outcome, expected) for name, expected in voices]
     labels = (
         pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"),
         pl.lit(cuts.book.calendar_date(day)).alias("cutoff"),
@@ -150,31 +149,40 @@ def predictions_of(forecaster: Forecaster, cuts: Cuts, day: date, *, horizon_day
     return pl.concat(frames).select(*labels, pl.all())
 
 
-def _voices(
-    forecaster: Forecaster, cuts: Cuts, cut: Cut, *, horizon_days: int
-) -> Iterator[tuple[str, Floats, Floats | None]]:
-    forecast = forecaster.forecast(cut, days=(horizon_days,))
-    yield "model", forecast.p[horizon_days], forecast.spend.get(horizon_days)
+def _voices(forecaster: Forecaster, cuts: Cuts, cut: Cut, *, horizon_days: int) -> Iterator[tuple[str, Prediction]]:
+    """Let each predictor speak; a rule's buyers have as many purchase days as earlier buyers had on average."""
+    forecast, h = forecaster.forecast(cut, days=(horizon_days,)), horizon_days
+    yield "model", Prediction(forecast.p[h], forecast.spend.get(h), forecast.orders[h])
+    btyd_days = np.clip(cut.outlook(forecaster.btyd).expected_purchases(h), 0.0, h)
     for part, by_horizon in forecast.p_parts.items():
-        if horizon_days in by_horizon:
-            yield part, by_horizon[horizon_days], None
-    days = cuts.train_days(cut.as_of, horizon_days=horizon_days)
-    earlier = [cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0) for day in days]
-    bought = [cuts.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
+        if h in by_horizon:
+            yield part, Prediction(by_horizon[h], None, btyd_days if part == BTYD else None)
+    earlier = [
+        cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0) for day in cuts.train_days(cut.as_of, horizon_days=h)
+    ]
+    outcomes = [cuts.outcomes(known, horizon_days=h) for known in earlier]
+    bought = [outcome.bought for outcome in outcomes]
+    days = np.concatenate([outcome.purchase_days[outcome.bought] for outcome in outcomes])
+    days_if_bought = float(days.mean()) if len(days) else 1.0
     for rule in RULES:
-        yield rule, fit_rule(rule, earlier, bought, horizon_days=horizon_days).p_purchase(cut), None
+        p = fit_rule(rule, earlier, bought, horizon_days=h).p_purchase(cut)
+        yield rule, Prediction(p, None, p * days_if_bought)
 
 
-def _frame(name: str, cut: Cut, outcome: Outcomes, *, p: Floats, spend: Floats | None) -> pl.DataFrame:
-    nothing = np.full(len(p), np.nan)
+def _frame(name: str, cut: Cut, outcome: Outcomes, expected: Prediction) -> pl.DataFrame:
+    n = len(expected.p)
+    nothing = np.full(n, np.nan)
+    spend, days = (nothing if values is None else values for values in (expected.spend, expected.purchase_days))
     return pl.DataFrame(
         {
-            "predictor": pl.Series([name] * len(p), dtype=pl.String()),
+            "predictor": pl.Series([name] * n, dtype=pl.String()),
             "customer": cut.history.customer.astype(np.uint32),
-            "p": p,
-            "spend_expected": pl.Series(nothing if spend is None else spend).fill_nan(None),
+            "p": expected.p,
+            "spend_expected": pl.Series(spend).fill_nan(None),
+            "purchase_days_expected": pl.Series(days).fill_nan(None),
             "bought": outcome.bought,
             "spend": pl.Series(outcome.spend).fill_nan(None),
+            "purchase_days": outcome.purchase_days,
         }
     )
 
@@ -188,7 +196,9 @@ def _no_predictions() -> pl.DataFrame:
             "customer": pl.UInt32(),
             "p": pl.Float64(),
             "spend_expected": pl.Float64(),
+            "purchase_days_expected": pl.Float64(),
             "bought": pl.Boolean(),
             "spend": pl.Float64(),
+            "purchase_days": pl.Int64(),
         }
     )

@@ -32,10 +32,13 @@ class Prediction:
         Probability of a purchase within the horizon.
     spend : array of shape (n,), optional
         Net spend expected within the horizon.
+    purchase_days : array of shape (n,), optional
+        Purchase days expected within the horizon.
     """
 
     p: Floats
     spend: Floats | None
+    purchase_days: Floats | None = None
 
     @property
     def spend_order(self) -> Floats:
@@ -61,6 +64,8 @@ class Cutoff:
         Net spend that came; None where the log has no money.
     said : dict of str to Prediction
         By predictor.
+    purchase_days : array of shape (n,), optional
+        On how many days they bought.
     """
 
     day: date
@@ -69,6 +74,7 @@ class Cutoff:
     bought: npt.NDArray[np.bool_]
     spend: Floats | None
     said: dict[str, Prediction]
+    purchase_days: Floats | None = None
 
 
 def cutoffs_at(predictions: pl.DataFrame, *, horizon_days: int) -> list[Cutoff]:
@@ -79,7 +85,8 @@ def cutoffs_at(predictions: pl.DataFrame, *, horizon_days: int) -> list[Cutoff]:
     Parameters
     ----------
     predictions : DataFrame
-        One row per horizon, cut-off, predictor and customer, in any order.
+        One row per horizon, cut-off, predictor and customer, in any order; ``purchase_days`` and
+        ``purchase_days_expected`` may be absent.
     horizon_days : int
         Which horizon.
 
@@ -146,8 +153,14 @@ def _cutoff(rows: pl.DataFrame, day: date, horizon_days: int) -> Cutoff:
         horizon_days=horizon_days,
         customers=known["customer"].cast(pl.Int64).to_numpy(),
         bought=known["bought"].to_numpy(),
-        spend=_money(known["spend"]),
-        said={name: Prediction(part["p"].to_numpy(), _money(part["spend_expected"])) for name, part in parts.items()},
+        spend=_complete(known, "spend"),
+        said={
+            name: Prediction(
+                part["p"].to_numpy(), _complete(part, "spend_expected"), _complete(part, "purchase_days_expected")
+            )
+            for name, part in parts.items()
+        },
+        purchase_days=_complete(parts[MODEL], "purchase_days"),
     )
 
 
@@ -165,5 +178,7 @@ def _complete_parts(rows: pl.DataFrame, day: date, horizon_days: int) -> Iterato
         yield str(name), part.sort("customer")
 
 
-def _money(values: pl.Series) -> Floats | None:
-    return None if values.null_count() else values.to_numpy()
+def _complete(rows: pl.DataFrame, name: str) -> Floats | None:
+    if name not in rows.columns or rows[name].null_count():
+        return None
+    return rows[name].cast(pl.Float64).to_numpy()

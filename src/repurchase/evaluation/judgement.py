@@ -40,7 +40,8 @@ def judge(
     predictions : DataFrame
         One row per horizon, cut-off, predictor and customer, in any order: ``horizon_days``, ``cutoff``,
         ``predictor`` (model, days_since_last, past_rate, btyd, boosting), ``customer``, ``p``, ``spend_expected``,
-        ``bought``, ``spend``. The model and at least one rule speak at every cut-off.
+        ``bought``, ``spend``; ``purchase_days_expected`` and ``purchase_days`` where they are judged too.
+        The model and at least one rule speak at every cut-off.
     primary_horizon_days : int, optional
         Horizon whose grade is the model's. Without it, or where it could not be judged: the one nearest to 90 days of
         those that have a grade, or else of those that were looked at.

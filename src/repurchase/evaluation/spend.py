@@ -1,4 +1,4 @@
-"""How good expected spend is, in numbers: who spends (ranks) and how much (totals).
+"""How good expected spend and counts are, in numbers: who spends (ranks) and how much (totals).
 
 Row order does not matter, ties are shared fairly, and what is undefined is nan, as in ``metrics``.
 """
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from repurchase.evaluation.metrics import GROUPS
 from repurchase.evaluation.ties import group_edges, group_sums, mean, mean_ranks, ranked, running_total, total
 
-__all__ = ["decile_error", "spearman", "spend_gini", "total_bias"]
+__all__ = ["decile_error", "poisson_deviance", "spearman", "spend_gini", "total_bias"]
 
 
 def spend_gini(spend: npt.ArrayLike, expected: npt.ArrayLike) -> float:
@@ -125,6 +125,33 @@ def total_bias(actual: npt.ArrayLike, expected: npt.ArrayLike) -> float:
     """
     came = total(np.asarray(actual, dtype=np.float64))
     return total(np.asarray(expected, dtype=np.float64)) / came - 1 if came > 0 else math.nan
+
+
+def poisson_deviance(counts: npt.ArrayLike, expected: npt.ArrayLike) -> float:
+    """Mean Poisson deviance of expected counts: what is smallest, on average, for the true expectation.
+
+    Parameters
+    ----------
+    counts : array of shape (n,)
+        What came.
+    expected : array of shape (n,)
+        What was predicted, >= 0.
+
+    Returns
+    -------
+    float
+        0 for exact counts; nan for no rows or a count where none at all was expected.
+
+    Examples
+    --------
+    >>> round(poisson_deviance([0, 1, 3], [0.5, 1, 2]), 3)
+    0.478
+    """
+    came, told = (np.asarray(values, dtype=np.float64) for values in (counts, expected))
+    if not len(came) or np.any((came > 0) & (told <= 0)):
+        return math.nan
+    ratio = np.divide(came, told, out=np.ones_like(told), where=came > 0)
+    return mean(2.0 * (came * np.log(ratio) - (came - told)))
 
 
 def _gini(values: npt.ArrayLike, score: npt.ArrayLike) -> float:

@@ -20,8 +20,8 @@ from repurchase.evaluation.comparison import (
 from repurchase.evaluation.cutoffs import MODEL, PARTS, RULES, Cutoff, rules_everywhere
 from repurchase.evaluation.grade import Grade, Standing, grade_of
 from repurchase.evaluation.metrics import auc, average_precision, brier, chance_ece, ece, log_loss, top_lift
-from repurchase.evaluation.spend import decile_error, spearman, spend_gini, total_bias
-from repurchase.evaluation.ties import Floats
+from repurchase.evaluation.spend import decile_error, poisson_deviance, spearman, spend_gini, total_bias
+from repurchase.evaluation.ties import Floats, mean
 from repurchase.evaluation.uncertainty import Estimate
 
 __all__ = ["PREDICTORS", "Verdict", "measure", "verdict_on"]
@@ -32,6 +32,11 @@ SPEND_METRICS: dict[str, Callable[[Floats, Floats], float]] = {
     "spend_spearman": spearman,
     "spend_decile_error": decile_error,
     "spend_bias": total_bias,
+}
+PURCHASE_DAYS_METRICS: dict[str, Callable[[Floats, Floats], float]] = {
+    "purchase_days_bias": total_bias,
+    "purchase_days_error": lambda came, expected: mean(np.abs(expected - came)),
+    "purchase_days_deviance": poisson_deviance,
 }
 
 
@@ -136,7 +141,11 @@ def measure(cutoff: Cutoff, *, predictor: str) -> dict[str, float]:
         "top_decile_lift": top_lift(bought, said.p),
         "buyers_bias": total_bias(bought, said.p),
     }
-    return {**figures, **_spend_figures(cutoff, predictor)}
+    return {
+        **figures,
+        **_figures(SPEND_METRICS, cutoff.spend, said.spend),
+        **_figures(PURCHASE_DAYS_METRICS, cutoff.purchase_days, said.purchase_days),
+    }
 
 
 def verdict_on(cutoffs: Sequence[Cutoff]) -> Verdict:
@@ -199,11 +208,12 @@ def _of_the_model(cutoffs: Sequence[Cutoff], means: Mapping[str, float]) -> dict
     }
 
 
-def _spend_figures(cutoff: Cutoff, predictor: str) -> dict[str, float]:
-    came, expected = cutoff.spend, cutoff.said[predictor].spend
+def _figures(
+    metrics: Mapping[str, Callable[[Floats, Floats], float]], came: Floats | None, expected: Floats | None
+) -> dict[str, float]:
     if came is None or expected is None:
-        return dict.fromkeys(SPEND_METRICS, math.nan)
-    return {name: metric(came, expected) for name, metric in SPEND_METRICS.items()}
+        return dict.fromkeys(metrics, math.nan)
+    return {name: metric(came, expected) for name, metric in metrics.items()}
 
 
 def _means_where_open(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
