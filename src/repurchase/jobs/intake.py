@@ -24,14 +24,14 @@ from repurchase.orders.plausibility import implausible, require_plausible
 from repurchase.orders.policy import Rulings, rulings
 from repurchase.orders.reading_summary import final_decision
 from repurchase.orders.sources import FileRead, OrderLog, open_orders
-from repurchase.orders.spill import partition_bounds, partitions_needed, spill_rows, survey_rows
+from repurchase.orders.spill import decisive_columns, partition_bounds, partitions_of, spill_rows, survey_rows
 from repurchase.orders.sufficiency import Rule, resolve_as_of, sufficiency, supported_horizons
-from repurchase.orders.survey import Forms, Survey, surveyed_columns
+from repurchase.orders.survey import Forms, Survey
 from repurchase.orders.tally import Tally
 from repurchase.orders.values import read_values
 from repurchase.settings import Settings
 
-__all__ = ["Checked", "Intake", "check_orders", "settings_of", "take_in", "workspace"]
+__all__ = ["Checked", "Intake", "accepted", "check_orders", "settings_of", "take_in", "workspace"]
 
 logger = logging.getLogger("repurchase")
 
@@ -188,7 +188,27 @@ def take_in(
     OrdersError
         If the orders cannot be read, or the result is not plausible.
     """
-    taken = _take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=on_progress, veil=veil)
+    return accepted(_take_in(source, settings=settings, folder=folder, as_of=as_of, on_progress=on_progress, veil=veil))
+
+
+def accepted(taken: Intake) -> Intake:
+    """Log how orders were understood, and refuse them if the result is not plausible.
+
+    Parameters
+    ----------
+    taken : Intake
+        With its decision and doubts.
+
+    Returns
+    -------
+    Intake
+        The same.
+
+    Raises
+    ------
+    OrdersError
+        The first doubt.
+    """
     for line in taken.decision.lines():
         logger.info("%s", line, extra={"event": "reading"})
     require_plausible(taken.doubts)
@@ -209,7 +229,7 @@ def _take_in(
     spool.mkdir(exist_ok=True)
     log = open_orders(source, settings=settings, spool=spool)
     log = veil.orders(log) if veil else log
-    partitions = _partitions(log, settings)
+    partitions = partitions_of(log, settings=settings)
     if partitions == 1:
         return _at_once(log, settings, as_of)
     logger.info(
@@ -222,12 +242,6 @@ def _take_in(
     return _in_partitions(
         log, settings, as_of, folder=folder, partitions=partitions, on_progress=on_progress or _untold
     )
-
-
-def _partitions(log: OrderLog, settings: Settings) -> int:
-    if log.layout.first_line_only:  # there, an order's later lines do not name its customer
-        return 1
-    return settings.partitions or partitions_needed(log.n_rows, len(log.schema), memory_gb=settings.memory_gb)
 
 
 def _untold(_done: int, _total: int) -> None:
@@ -258,8 +272,7 @@ def _in_partitions(
     log: OrderLog, settings: Settings, as_of: date | None, *, folder: Path, partitions: int, on_progress: Progress
 ) -> Intake:
     layout = log.layout
-    looked_at = dict.fromkeys([layout.columns["customer_id"], *surveyed_columns(log.schema, layout)])
-    survey, ids = survey_rows(log.batches(list(looked_at)), layout)
+    survey, ids = survey_rows(log.batches(decisive_columns(log.schema, layout)), layout)
     forms = survey.decide(layout, settings=settings, source=log.source)
     bounds = partition_bounds(ids, partitions=partitions)
     spill, facts = spill_rows(log.batches(), layout, forms, bounds, folder / "rows", settings=settings)

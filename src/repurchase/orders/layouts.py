@@ -65,7 +65,7 @@ class Layout:
     @property
     def first_line_only(self) -> bool:
         """Whether order fields stand on the first line of an order only."""
-        return self.header_column is not None
+        return self.header_column is not None or self.continued
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ whole table sorted by customer, however many partitions there are. The bounds ar
 partitions hold about as many rows each.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -13,13 +13,21 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.orders.facts import Facts
-from repurchase.orders.ids import clean_ids
 from repurchase.orders.layouts import Layout
-from repurchase.orders.survey import Forms, Survey
-from repurchase.orders.values import read_values
+from repurchase.orders.logs import OrderLog
+from repurchase.orders.survey import Forms, Survey, surveyed_columns
+from repurchase.orders.values import read_customers, read_values
 from repurchase.settings import Settings
 
-__all__ = ["Spill", "partition_bounds", "partitions_needed", "spill_rows", "survey_rows"]
+__all__ = [
+    "Spill",
+    "decisive_columns",
+    "partition_bounds",
+    "partitions_needed",
+    "partitions_of",
+    "spill_rows",
+    "survey_rows",
+]
 
 BYTES_PER_VALUE = 80
 """Memory that a value of a log needs at most while its rows are cleaned, as measured."""
@@ -56,13 +64,52 @@ def partitions_needed(n_rows: int, n_columns: int, *, memory_gb: float) -> int:
     return max(1, ceil(needed_gb / max(memory_gb - AT_REST_GB, LEAST_GB)))
 
 
+def partitions_of(log: OrderLog, *, settings: Settings) -> int:
+    """Say in how many partitions a log is to be worked through on this machine.
+
+    Parameters
+    ----------
+    log : OrderLog
+        As opened.
+    settings : Settings
+        The number, or the memory there is.
+
+    Returns
+    -------
+    int
+        At least 1; 1 where an order's later lines do not name its customer.
+    """
+    if log.layout.first_line_only:
+        return 1
+    return settings.partitions or partitions_needed(log.n_rows, len(log.schema), memory_gb=settings.memory_gb)
+
+
+def decisive_columns(schema: Mapping[str, pl.DataType], layout: Layout) -> list[str]:
+    """Name the columns that `survey_rows` must see.
+
+    Parameters
+    ----------
+    schema : mapping of str to data type
+        The export's columns.
+    layout : Layout
+        Which column is which.
+
+    Returns
+    -------
+    list of str
+        Those of customers, and `surveyed_columns`.
+    """
+    customers = [layout.columns[role] for role in ("customer_id", "customer_fallback") if role in layout.columns]
+    return list(dict.fromkeys([*customers, *surveyed_columns(schema, layout)]))
+
+
 def survey_rows(batches: Iterable[pl.DataFrame], layout: Layout) -> tuple[Survey, pl.Series]:
     """Look once at the columns that decide something, and at some customers.
 
     Parameters
     ----------
     batches : iterable of DataFrame
-        All rows, with at least the customer's column and those of `surveyed_columns`.
+        All rows, with at least the `decisive_columns`.
     layout : Layout
         Which column is which.
 
@@ -77,7 +124,7 @@ def survey_rows(batches: Iterable[pl.DataFrame], layout: Layout) -> tuple[Survey
     for batch in batches:
         survey += Survey.of(batch, layout)
         step = max(1, batch.height // SAMPLED_PER_BATCH)
-        ids.append(clean_ids(batch[layout.columns["customer_id"]].gather_every(step)).rename(""))
+        ids.append(read_customers(batch.gather_every(step), layout).rename(""))
     return survey, pl.concat(ids).drop_nulls()
 
 

@@ -9,8 +9,8 @@ import polars as pl
 from repurchase.orders.cleaning import clean_rows, today_in
 from repurchase.orders.policy import rulings
 from repurchase.orders.sources import OrderLog
-from repurchase.orders.spill import partition_bounds, partitions_needed, spill_rows, survey_rows
-from repurchase.orders.survey import Survey, surveyed_columns
+from repurchase.orders.spill import decisive_columns, partition_bounds, partitions_of, spill_rows, survey_rows
+from repurchase.orders.survey import Survey
 from repurchase.orders.values import read_values
 from repurchase.orders.vocabulary import plain
 from repurchase.settings import Settings
@@ -74,11 +74,7 @@ def clean_lines(log: OrderLog, *, settings: Settings, folder: Path) -> Iterator[
         Each customer's lines stand in one of them.
     """
     layout, source, today = log.layout, log.source, today_in(settings)
-    needed = (
-        1
-        if layout.first_line_only  # there, an order's later lines do not name its customer
-        else settings.partitions or partitions_needed(log.n_rows, len(log.schema), memory_gb=settings.memory_gb)
-    )
+    needed = partitions_of(log, settings=settings)
     if needed == 1:
         raw = log.read()
         forms = Survey.of(raw, layout).decide(layout, settings=settings, source=source)
@@ -86,8 +82,7 @@ def clean_lines(log: OrderLog, *, settings: Settings, folder: Path) -> Iterator[
         ruled = rulings(reading.facts, layout, settings=settings, source=source, today=today)
         yield CleanLines(raw, clean_rows(raw, reading, layout, ruled, settings=settings).kept, ruled.has_amounts)
         return
-    columns = dict.fromkeys([layout.columns["customer_id"], *surveyed_columns(log.schema, layout)])
-    survey, ids = survey_rows(log.batches(list(columns)), layout)
+    survey, ids = survey_rows(log.batches(decisive_columns(log.schema, layout)), layout)
     forms = survey.decide(layout, settings=settings, source=source)
     bounds = partition_bounds(ids, partitions=needed)
     spill, facts = spill_rows(log.batches(), layout, forms, bounds, folder / "rows", settings=settings)
