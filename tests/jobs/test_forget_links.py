@@ -1,5 +1,6 @@
 """Forgetting behind links: the real file is rewritten, and what cannot be reached is named and ends in a refusal."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.errors import DeliveryError
+from repurchase.errors import DeliveryError, InputError, RepurchaseError
 from repurchase.jobs.forgetting.forget import SOURCES_STAY, forget
 from repurchase.report.reading import read_run
 from repurchase.settings import Settings
@@ -99,7 +100,7 @@ def test_so_are_lists_pages_and_campaigns(home: Path, tmp_path: Path, what: str)
         real.write_text('<meta name="generator" content="repurchase 0.1.0"><th role="rowheader" scope="row">17</th>')
     else:
         SCORES.write_parquet(real)
-        (home / "c.json").write_text("{}")
+        (home / "c.json").write_text('{"command": "campaign plan"}')
     link.symlink_to(real)
 
     forgotten(home)
@@ -156,6 +157,13 @@ def test_links_that_are_not_followed_are_named(home: Path, lay_out: Callable[[Pa
 
     assert words in refused(home)[1]
     assert {path: path.read_bytes() for path in others} == others
+
+
+def test_scores_that_are_not_where_their_record_says_are_named(home: Path) -> None:
+    out = write_scores(home / "outputs")
+    out.rename(home.parent / "elsewhere.parquet")
+
+    assert "outputs/scores.run.json: its scores, scores.parquet, are not there" in refused(home)[1]
 
 
 def test_a_circle_of_folders_ends(home: Path) -> None:
@@ -236,3 +244,41 @@ def test_orders_in_the_home_are_no_place_where_they_may_remain(home: Path) -> No
     out.with_suffix(".run.json").write_text(json.dumps({**run, "orders": {"files": [{"path": str(orders)}]}}))
 
     assert "orders.csv: names 1 of these; these are orders: it was not touched." in forgotten(home)
+
+
+EDITED = ["x", 5, True, [], [1], {"path": ""}, {"a": [1]}, {"path": "../../x"}, None]
+FIELDS = ["orders", "outputs", "outputs.scores", "duplicates", "list", "pseudonyms", "forgotten"]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("value", EDITED)
+def test_a_record_edited_by_hand_is_named_or_used(home: Path, name: str, value: Any) -> None:
+    out = write_scores(home / "outputs")
+    record = out.with_suffix(".run.json")
+    run = json.loads(record.read_text())
+    inner = run["outputs"] if name == "outputs.scores" else run
+    inner[name.rpartition(".")[2]] = value
+    record.write_text(json.dumps(run))
+
+    with contextlib.suppress(RepurchaseError):
+        forgotten(home)
+        assert pl.read_parquet(out)["customer_id"].to_list() == ["8", "9"]
+
+
+@pytest.mark.parametrize("listed", ["{", "5", '{"columns": 5}', '{"columns": {"id": 5}}'])
+def test_a_page_edited_by_hand_is_refused(home: Path, listed: str) -> None:
+    page = home / "page.html"
+    data = f'<script type="application/json" id="customer-data">{listed}</script>'
+    page.write_text(f'<meta name="generator" content="repurchase 0.1.0">{data}')
+
+    with pytest.raises(InputError, match="nobody can be taken out of it"):
+        forgotten(home)
+
+
+def test_a_campaign_whose_record_cannot_be_read_is_named(home: Path) -> None:
+    """It says whether ids are hashed."""
+    SCORES.write_parquet(home / "c.customers.parquet")
+    (home / "c.json").write_text("{")
+
+    assert "c.json: cannot be read" in refused(home)[1]
+    assert pl.read_parquet(home / "c.customers.parquet").height == 2

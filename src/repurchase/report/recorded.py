@@ -98,6 +98,10 @@ def _fields(value: dict[str, Any], shape: Mapping[str, Any], at: str) -> Iterato
             yield f"{at}.{name}".lstrip("."), None, _never
 
 
+def _anything(_: Any) -> bool:
+    return True
+
+
 def _never(_: Any) -> bool:
     return False
 
@@ -236,7 +240,10 @@ _RUN = _known(
     discount_rate=_number,
     currency=_text,
     notes=[_text],
-    pseudonyms={"*": _text},
+    duplicates=[_text],
+    forgotten=[{"*": _anything}],
+    list=_text,
+    pseudonyms={"method": _text, "key": _text},
     engine=_known(engine=_text),
     orders=_known(source=_text, digest=_text, layout=_text, columns={"*": _text}),
     outputs={"*": _Maybe({"path?": _text, "sha256?": _Maybe(_text)})},

@@ -9,7 +9,8 @@ import polars as pl
 from repurchase.jobs.campaigns.files import CUSTOMERS, MEASURED, OUTCOMES
 from repurchase.jobs.forgetting.files import ids_in_table, stage_without
 from repurchase.jobs.forgetting.places import Places
-from repurchase.jobs.forgetting.words import refusals
+from repurchase.jobs.forgetting.wanted import Wanted
+from repurchase.jobs.forgetting.words import refusals, shown
 from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.orders.pseudonyms import key_of, pseudonymise
 from repurchase.storage.delivery import deliver_to
@@ -21,17 +22,15 @@ _TABLES = (CUSTOMERS, OUTCOMES, f".{TREATMENT}.csv", f".{CONTROL}.csv")
 _RUNS = tuple("=+-@＝＋－＠")
 
 
-def forget_in_campaigns(
-    places: Places, ids: Collection[str], *, dry_run: bool
-) -> Iterator[tuple[Path, dict[str, int]]]:
+def forget_in_campaigns(places: Places, wanted: Wanted, *, dry_run: bool) -> Iterator[tuple[Path, dict[str, int]]]:
     """Take customers out of every campaign under a folder; it can still be measured, with those who are left.
 
     Parameters
     ----------
     places : Places
         Of the home.
-    ids : collection of str
-        As cleaning spells them.
+    wanted : Wanted
+        Who.
     dry_run : bool
         Whether to look only.
 
@@ -43,7 +42,11 @@ def forget_in_campaigns(
         Each id that was there, and its rows.
     """
     for record, tables in _campaigns(places):
-        spelled = _spelled(ids, read_json(record), record)
+        plan = read_json(record)
+        if not isinstance(plan.get("pseudonyms", {}) or {}, dict) or (not plan and tables):
+            wanted.may_remain(f"{shown(record, places.home)}: cannot be read; it says how ids are written beside it.")
+            plan = {}
+        spelled = _spelled(wanted.plain_ids, plan, record)
         for path in tables:
             found = ids_in_table(path, "customer_id", spelled.keys())
             if not found:

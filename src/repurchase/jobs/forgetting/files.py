@@ -188,7 +188,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, csv.Error, pl.exceptions.PolarsError) as fault:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, csv.Error, pl.exceptions.PolarsError) as fault:
         raise InputError(f"{path} cannot be read, so nobody can be taken out of it. Mend it or remove it.") from fault
 
 
@@ -353,9 +353,15 @@ def ids_in_page(path: Path, is_wanted: Callable[[str], bool]) -> list[str]:
     -------
     list of str
         Their ids.
+
+    Raises
+    ------
+    InputError
+        If the page was changed and cannot be read.
     """
-    page = path.read_text(encoding="utf-8")
-    named = {html.unescape(one) for one in _ROW_HEADER.findall(page)}
-    for listed in _LISTED.findall(page):
-        named.update(json.loads(listed)["columns"]["id"])
+    with _readable(path):
+        page = path.read_text(encoding="utf-8")
+        named = {html.unescape(one) for one in _ROW_HEADER.findall(page)}
+        for listed in _LISTED.findall(page):
+            named.update(json.loads(listed)["columns"]["id"])
     return sorted(one for one in named if is_wanted(one))

@@ -106,7 +106,7 @@ def _forget_everywhere(
     for folder, record in made.items():
         yield from forget_in_folder(folder, record, wanted, home, dry_run=dry_run)
     reached: list[Path] = []
-    for path, found in forget_in_campaigns(places, wanted.plain_ids, dry_run=dry_run):
+    for path, found in forget_in_campaigns(places, wanted, dry_run=dry_run):
         wanted.saw(found)
         reached.append(path)
         yield f"{shown(path, home)}: {counted(sum(found.values()), 'row')} {done('removed', dry_run)}."

@@ -16,6 +16,7 @@ from repurchase.jobs.forgetting.words import counted, done, refusals, shown
 from repurchase.jobs.outputs import QUARANTINE, RUN
 from repurchase.jobs.veil import aside_column
 from repurchase.report.reading import MONITOR, RUN_SCHEMA
+from repurchase.report.recorded import misshapen
 from repurchase.storage.delivery import deliver_to
 from repurchase.storage.digests import has_own_digest, sha256_of, with_digest
 from repurchase.storage.outputs import read_json
@@ -49,7 +50,7 @@ class Output:
     @property
     def scores(self) -> Path:
         """The scores, or what stands for their table."""
-        name = f"{self._stem}{TABLE}" if self.table else Path(str(self._file("scores").get("path"))).name
+        name = f"{self._stem}{TABLE}" if self.table else Path(str(self._file("scores").get("path"))).name or "scores"
         return self.record.with_name(name)
 
     @property
@@ -94,7 +95,8 @@ def outputs_of(places: Places) -> tuple[list[Output], list[str]]:
     outputs, unknown = [], []
     for path in places.named(RUN):
         run = read_json(path)
-        if run.get("schema") == RUN_SCHEMA and run.get("command") == "score":
+        is_ours = run.get("schema") == RUN_SCHEMA and run.get("command") == "score"
+        if is_ours and misshapen(run) is None:
             outputs.append(Output(path, run))
         else:
             unknown.append(f"{shown(path, places.home)}: not a record that this version knows; left alone.")
@@ -150,6 +152,11 @@ def forget_in_output(output: Output, wanted: Wanted, home: Path, *, dry_run: boo
     for names in (*found.values(), duplicates):
         wanted.saw(names)
     changed = {path: sum(rows.values()) for path, rows in found.items() if rows}
+    if not output.table and not os.path.lexists(output.scores):
+        yield wanted.may_remain(
+            f"{shown(output.record, home)}: its scores, {output.scores.name}, are not there. If they were moved, take "
+            "these customers out there; otherwise remove the record."
+        )
     if not changed and not duplicates:
         return
     links = {path: path.stat().st_nlink - 1 for path in changed}
@@ -189,12 +196,9 @@ def _stage_records(
         recorded, now = (run.get("outputs") or {}).get(name), sizes.get(path)
         if recorded and now and recorded.get("sha256") == now["before"]:
             recorded.update(rows=now["rows"], sha256=now["after"])
-    run.setdefault("forgotten", []).append(
-        {
-            "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-            "rows": {path.name: rows for path, rows in removed.items()},
-        }
-    )
+    at = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    rows = {path.name: rows for path, rows in removed.items()}
+    run["forgotten"] = [*(run.get("forgotten") or []), {"at": at, "rows": rows}]
     _write_json(staged(output.record), run, before=output.run)
     now, record = sizes.get(output.scores), read_json(output.monitor)
     scores = record.get("scores")
