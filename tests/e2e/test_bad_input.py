@@ -105,7 +105,7 @@ UNUSABLE: dict[str, tuple[Arrange, str]] = {
     ),
     "glob_without_match": (lambda desk: f"{desk.folder}/*.orders", r"no file matches"),
     "folder_with_an_unreadable_file": (folder_with_an_unreadable_file, r"2\.csv\.gz: .*damaged or ends too early"),
-    "folder_with_a_spreadsheet": (folder_with_a_spreadsheet, r"2\.xlsx: .*not readable as one"),
+    "folder_with_a_spreadsheet": (folder_with_a_spreadsheet, r"2\.xlsx: the spreadsheet is damaged"),
     "folder_without_orders": (folder_without_orders, r"no CSV or Parquet file.*read me\.pdf"),
     "files_that_differ": (files_that_differ, r"2\.csv: lacks order_id, amount"),
     "a_web_page": (lambda desk: desk.write("orders.csv", "<html><body>Log in</body></html>"), r"a web page"),
