@@ -58,6 +58,9 @@ __all__ = ["DEFAULT_HORIZONS", "Settings"]
 
 DEFAULT_HORIZONS = (30, 90, 180, 365)
 SETTINGS_FILE = "repurchase.toml"
+SUFFICIENCY = ("min_customers", "min_repeat_buyers")
+MOST_BYTES = 1 << 20
+MOST_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +170,10 @@ class Settings:
         InputError
             If a value is outside its range.
         """
+        tables = (self.columns, self.lists)
+        _require("columns or lists", tables, all(isinstance(one, Mapping) for one in tables), "a table")
         if self.horizons is not None:
+            _require("horizons", self.horizons, isinstance(self.horizons, tuple | list), "a list such as [30, 90]")
             _require(
                 "horizons", self.horizons, all(_is_whole(day, 1, 3650) for day in self.horizons), "1 to 3650 days each"
             )
@@ -180,13 +186,13 @@ class Settings:
                 _require(item.name, value, value in allowed, f"one of {', '.join(allowed)}")
         _require("clv_horizon_days", self.clv_horizon_days, _is_whole(self.clv_horizon_days, 1, 3650), "1 to 3650 days")
         rate = self.discount_rate
-        _require("discount_rate", rate, isinstance(rate, int | float) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
+        _require("discount_rate", rate, _is_number(rate) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
         for name in ("jobs", "min_customers", "min_repeat_buyers", "spark_sample"):
             _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
         memory = self.memory_gb
         whole = self.partitions is None or _is_whole(self.partitions, 1, 10_000)
         _require("partitions", self.partitions, whole, "1 to 10000, or left out")
-        _require("memory_gb", memory, isinstance(memory, int | float) and 0.1 <= memory < 1e6, "gigabytes, 0.1 or more")
+        _require("memory_gb", memory, _is_number(memory) and 0.1 <= memory < 1e6, "gigabytes, 0.1 or more")
         _require("retry_seconds", self.retry_seconds, _is_whole(self.retry_seconds, 0, 86_400), "0 to 86400 seconds")
         _require(
             "tracking_seconds", self.tracking_seconds, _is_whole(self.tracking_seconds, 0, 3600), "0 to 3600 seconds"
@@ -232,15 +238,12 @@ class Settings:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as fault:
-        raise InputError(f"{path}: not readable as TOML ({fault}). Correct it or move it away.") from fault
+    content = _parsed(path)
     for table in ("sufficiency", "columns", "lists"):
         _require(table, content.get(table, {}), isinstance(content.get(table, {}), dict), f"a table: [{table}]")
-    content.update(content.pop("sufficiency", {}))
+    sufficiency = content.pop("sufficiency", {})
+    _require("sufficiency", sufficiency, sufficiency.keys() <= set(SUFFICIENCY), f"a table of {', '.join(SUFFICIENCY)}")
+    content.update(sufficiency)
     known = {item.name for item in fields(Settings)} - {"home"}
     for key in content:
         if key not in known:
@@ -253,13 +256,41 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        if not path.is_file() or size > MOST_BYTES:
+            found = f"{size:,} bytes, more than {MOST_BYTES:,}" if path.is_file() else "no regular file"
+            raise InputError(f"{path}: {found}. Correct it or move it away.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        if path.is_symlink():
+            raise InputError(f"{path}: a link to nothing. Correct it or move it away.") from fault
+        return {}
+    except NotADirectoryError:
+        return {}
+    except RecursionError as fault:
+        raise InputError(f"{path}: nested too deeply for settings. Correct it or move it away.") from fault
+    except (ValueError, OSError) as fault:  # of TOML, of its encoding, and of numbers with thousands of digits
+        if isinstance(fault, InputError):
+            raise
+        raise InputError(f"{path}: not readable as TOML ({fault}). Correct it or move it away.") from fault
+
+
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
-        raise InputError(f"The setting '{name}' must be {expected}. Got {value!r} instead.")
+        shown = repr(value)
+        shown = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"
+        raise InputError(f"The setting '{name}' must be {expected}. Got {shown} instead.")
 
 
 def _is_whole(value: object, least: int, most: int | None = None) -> bool:
-    return isinstance(value, int) and value >= least and (most is None or value <= most)
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return is_int and value >= least and (most is None or value <= most)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _literals(annotation: Any) -> tuple[str, ...]:
@@ -267,9 +298,9 @@ def _literals(annotation: Any) -> tuple[str, ...]:
     return tuple(value for part in parts if get_origin(part) is Literal for value in get_args(part))
 
 
-def _is_zone(name: str | None) -> bool:
-    if name is None:
-        return True
+def _is_zone(name: object) -> bool:
+    if name is None or not isinstance(name, str):
+        return name is None
     from zoneinfo import available_timezones
 
     return name in available_timezones()

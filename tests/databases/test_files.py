@@ -154,3 +154,13 @@ def test_a_file_that_another_program_holds_is_waited_for(read_database, duckdb_f
         read = read_database(source, settings=Settings(retry_seconds=60))
 
     assert read.rows.height == 3000
+
+
+def test_a_statement_hidden_from_us_is_not_hidden_from_duckdb(read_database, duckdb_file, tmp_path):
+    place = tmp_path / "pwned.csv"
+    query = f"select 1 as a$x$ ; copy (select 1) to '{place}'; select 2 as b$x$"
+
+    with pytest.raises(OrdersError):
+        read_database(orders_source(str(duckdb_file), query=query), settings=Settings(retry_seconds=0))
+
+    assert not place.exists()

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from repurchase.errors import LayoutError, OrdersError
+from repurchase.errors import LayoutError, OrdersError, RepurchaseError
 from repurchase.jobs.intake import Intake, take_in
 from repurchase.orders import postgres
 from repurchase.orders.addresses import orders_source
@@ -235,3 +235,25 @@ class TestRefusals:
         shop.read(query="select lo_create(0) is null as made, set_config('search_path', 'x', false) as path")
 
         assert shop.ask("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "select 1 as a$x$) as q; commit; create table pwned(a int); select * from (select 2 as b$x$",
+            "select 1 as a -- \r) as q; commit; create table pwned(a int); select * from (select 2 as b -- \n",
+            "select 1 as a$x$) to stdout; commit; create table pwned(a int); copy (select 2 as b$x$",
+        ],
+        ids=["identifier", "comment", "copy"],
+    )
+    def test_a_statement_hidden_from_us_is_not_hidden_from_the_server(self, shop, query):
+        with pytest.raises(RepurchaseError) as refused:
+            shop.read(query=query)
+
+        assert "\n" not in str(refused.value)
+        assert shop.ask("SELECT to_regclass('pwned')") == [(None,)]
+
+    def test_a_value_that_the_server_quotes_is_kept_out_of_the_log(self, shop):
+        with pytest.raises(OrdersError, match="c000017") as refused:
+            shop.read(query="select 'c000017'::int as n")
+
+        assert "c000017" not in refused.value.log_words

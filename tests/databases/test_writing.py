@@ -10,8 +10,9 @@ import pytest
 
 from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.scoring import tables
+from repurchase.jobs.scoring.destinations import scores_destination
 from repurchase.jobs.scoring.parts import ScoreParts
-from repurchase.jobs.scoring.tables import Batch, require_fitting, scores_destination, write_scores
+from repurchase.jobs.scoring.tables import Batch, require_fitting, write_scores
 from repurchase.tables import scores_table
 
 NIGHT = date(2024, 12, 31)
@@ -281,6 +282,69 @@ class TestRefusals:
 
         assert said in str(refused.value)
         assert "geheim" not in str(refused.value)
+
+
+SWALLOWS = "RETURN CASE WHEN NEW.customer_id < 'm' THEN NULL ELSE NEW END"
+FUNCTION = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; END $$; "
+
+
+class TestWhatArrives:
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (
+                FUNCTION.format(SWALLOWS)
+                + "CREATE TRIGGER t BEFORE INSERT ON scores FOR EACH ROW EXECUTE FUNCTION f()",
+                "stood",
+            ),
+            ("CREATE RULE r AS ON INSERT TO scores WHERE NEW.customer_id < 'm' DO INSTEAD NOTHING", "stood"),
+            (
+                FUNCTION.format("NEW.churn_risk_30d = 0; RETURN NEW")
+                + "CREATE TRIGGER t BEFORE INSERT ON scores FOR EACH ROW EXECUTE FUNCTION f()",
+                "other values",
+            ),
+            (
+                FUNCTION.format("DELETE FROM scores WHERE ctid = NEW.ctid; RETURN NULL")
+                + "CREATE CONSTRAINT TRIGGER t AFTER INSERT ON scores DEFERRABLE INITIALLY DEFERRED "
+                "FOR EACH ROW EXECUTE FUNCTION f()",
+                "0 stood",
+            ),
+            (
+                FUNCTION.format("RETURN NULL")
+                + "CREATE TRIGGER t BEFORE DELETE ON scores FOR EACH ROW EXECUTE FUNCTION f()",
+                "stood|duplicate key",
+            ),
+        ],
+        ids=["trigger", "rule", "altered", "deferred", "kept"],
+    )
+    def test_rows_that_the_table_swallows_or_alters_undo_the_night(self, shop, change, said):
+        write(shop, night())
+        shop.ask(change)
+        seen = []
+
+        with pytest.raises(DeliveryError, match=said) as refused:
+            write(shop, night(customers=100, seed=1), before_commit=seen.append)
+
+        assert "The table is as it was" in str(refused.value)
+        assert seen == []
+        assert same(stored(shop), night().scores)
+
+    @pytest.mark.parametrize("long", ["n" * 64, "ø" * 32])
+    def test_names_that_would_be_cut_are_refused_beforehand(self, shop, long):
+        destination = scores_destination(f"{shop.address}/scores")
+
+        with pytest.raises(DeliveryError, match="longer than the 63 bytes"):
+            require_fitting(destination, horizons=(30,), further=pl.Schema({long: pl.String}), seconds=0)
+        with pytest.raises(DeliveryError, match="longer than the 63 bytes"):
+            require_fitting(
+                scores_destination(f"{shop.address}/{long}"), horizons=(30,), further=pl.Schema(), seconds=0
+            )
+
+    def test_a_column_that_the_server_does_not_take_is_refused_beforehand(self, shop):
+        destination = scores_destination(f"{shop.address}/scores")
+
+        with pytest.raises(DeliveryError, match="ctid"):
+            require_fitting(destination, horizons=(30,), further=pl.Schema({"ctid": pl.String}), seconds=0)
 
 
 class TestFaults:

@@ -31,6 +31,10 @@ MAIL_TOOLS: Mapping[str, Mapping[str, str]] = {"plain": {}, "klaviyo": _KLAVIYO,
 """Our column to the tool's; columns that are not named keep their name and become properties of the contact there."""
 
 
+MOST_MONEY = 1e12
+MOST_SHOWN = 80
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListRules:
     """How lists are made.
@@ -78,13 +82,15 @@ class ListRules:
         for name in ("margin", "effect"):
             share = getattr(self, name)
             _require(name, share, _is_number(share) and 0 < share <= 1, "a share above 0 and up to 1")
-        _require("locale", self.locale, self.locale in LOCALES, f"one of {', '.join(LOCALES)}")
-        _require("mail_tool", self.mail_tool, self.mail_tool in MAIL_TOOLS, f"one of {', '.join(MAIL_TOOLS)}")
+        _require("locale", self.locale, self.locale in tuple(LOCALES), f"one of {', '.join(LOCALES)}")
+        _require("mail_tool", self.mail_tool, self.mail_tool in tuple(MAIL_TOOLS), f"one of {', '.join(MAIL_TOOLS)}")
         for name in ("bought_within_hours", "contacted_within_days"):
             length = getattr(self, name)
-            _require(name, length, isinstance(length, int) and 0 <= length <= 100_000, "a whole number, 0 or more")
-        costs = isinstance(self.costs, Mapping) and all(_is_number(cost) and cost > 0 for cost in self.costs.values())
-        _require("costs", self.costs, costs, "money above 0 by channel, such as phone = 40.0")
+            _require(name, length, type(length) is int and 0 <= length <= 100_000, "a whole number, 0 or more")
+        costs = isinstance(self.costs, Mapping) and all(
+            _is_number(cost) and 0 < cost <= MOST_MONEY for cost in self.costs.values()
+        )
+        _require("costs", self.costs, costs, "money above 0 and at most a trillion by channel, such as phone = 40.0")
         named = isinstance(self.columns, Mapping) and all(
             tool in MAIL_TOOLS and _names(given) for tool, given in self.columns.items()
         )
@@ -156,7 +162,9 @@ def list_rules(told: Mapping[str, Any], **flags: Any) -> ListRules:
 
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
-        raise InputError(f"unknown {name} or out of range: it must be {expected}. Got {value!r} instead.")
+        raise InputError(
+            f"unknown {name} or out of range: it must be {expected}. Got {repr(value)[:MOST_SHOWN]} instead."
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -19,7 +19,16 @@ from repurchase.orders.addresses import DatabaseSource, Server
 from repurchase.orders.digests import RowDigest, lines_of
 from repurchase.orders.parts import ParquetPart, Spool
 from repurchase.orders.patience import retried
-from repurchase.orders.postgres import ColumnType, Watch, columns_of, execute, load_driver, stream, with_server
+from repurchase.orders.postgres import (
+    ColumnType,
+    Watch,
+    columns_of,
+    execute,
+    load_driver,
+    require_one_statement,
+    stream,
+    with_server,
+)
 from repurchase.settings import Settings
 
 if TYPE_CHECKING:
@@ -131,6 +140,7 @@ def _from_postgresql(connection: "Connection", watch: Watch, select: str, settin
         execute(connection, "SELECT set_config('TimeZone', %s, true)", (settings.timezone,))
     zone = str(execute(connection, "SHOW TimeZone").fetchone()[0])
     zone = zone if zone in available_timezones() else "UTC"
+    require_one_statement(connection, select)
     columns = columns_of(connection, select)
     _refuse_repeated([name for name, _ in columns], "The query")
     yield _typed(b"", columns, zone), []
@@ -180,7 +190,9 @@ def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Pa
     open_rows = _from_sqlite if kind == "SQLite" else _from_duckdb
 
     def refused(fault: Exception, tries: str) -> OrdersError:
-        return OrdersError(f"{source}: {str(fault).strip().splitlines()[0].rstrip('.')}{tries}.")
+        words = str(fault).strip().splitlines()[0].rstrip(".")
+        quotes_values = isinstance(fault, getattr(driver, "DataError", ()))
+        return OrdersError(f"{source}: {words}{tries}.", withheld=words if quotes_values else "")
 
     return retried(
         lambda: _kept(source, open_rows(path, source.select, settings), spool),
@@ -243,6 +255,7 @@ def _from_duckdb(path: Path, select: str, settings: Settings) -> Iterator[Batch]
     ) as connection:
         if settings.timezone is not None:
             connection.execute("SET TimeZone = ?", [settings.timezone])
+        _require_one_select(driver, f"DESCRIBE {select}", path)
         described = connection.execute(f"DESCRIBE {select}").fetchall()
         _refuse_repeated([name for name, *_ in described], str(path))
         wanted = ", ".join(_kept_or_text(name, kind) for name, kind, *_ in described)
@@ -250,6 +263,13 @@ def _from_duckdb(path: Path, select: str, settings: Settings) -> Iterator[Batch]
         yield _plain(reader.schema.empty_table()), []
         for batch in reader:
             yield _digested(_plain(batch))
+
+
+def _require_one_select(driver: Any, statement: str, path: Path) -> None:
+    """Let DuckDB itself count the statements: each of them would run."""
+    n_statements = len(driver.extract_statements(statement))
+    if n_statements != 1:
+        raise OrdersError(f"{path}: --query must be one SELECT or WITH. DuckDB sees {n_statements} statements.")
 
 
 def _kept_or_text(name: str, kind: str) -> str:

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
-__all__ = ["ColumnType", "Watch", "columns_of", "execute", "load_driver", "stream", "with_server"]
+__all__ = [
+    "ColumnType",
+    "Watch",
+    "columns_of",
+    "execute",
+    "load_driver",
+    "require_one_statement",
+    "stream",
+    "with_server",
+]
 
 Result = TypeVar("Result")
 ColumnType = tuple[str, int]
@@ -31,6 +40,7 @@ CONNECT_SECONDS = 10
 SILENCE_SECONDS = 30
 _PASSING_STATES = ("08", "40", "53", "57P01", "57P02", "57P03", "57P05", "25P03")
 _LOCKED = "55P03"
+_OF_VALUES = ("22", "23", "P0")
 _STAYING = re.compile(
     r"no password supplied|not known|invalid |does not support SSL|certificate"
     r"|FATAL: (?!.*(?:starting up|shutting down|recovery|too many|connection slots|not accept|terminating))"
@@ -176,7 +186,10 @@ def with_server(
             return done
 
     def refused(fault: Exception, tries: str) -> RepurchaseError:
-        return refuse(f"{server.shown}: {_words(fault)}{tries}.{_advice(fault, tried=bool(tries))}")
+        error = refuse(f"{server.shown}: {_words(fault)}{tries}.{_advice(fault, tried=bool(tries))}")
+        if str(getattr(fault, "sqlstate", None)).startswith(_OF_VALUES):
+            error.withheld = _words(fault)  # PostgreSQL quotes the value that it cannot take
+        return error
 
     return retried(
         once,
@@ -267,6 +280,26 @@ def columns_of(connection: "Connection", select: str) -> list[ColumnType]:
     return [(column.name, column.type_code) for column in described or ()]
 
 
+def require_one_statement(connection: "Connection", select: str) -> None:
+    """Let the server itself parse a query, which takes one statement only, before any of it runs.
+
+    Parameters
+    ----------
+    connection : Connection
+        In a transaction.
+    select : str
+        One query.
+
+    Raises
+    ------
+    psycopg.Error
+        If the server sees several statements, or none.
+    """
+    parsed = connection.pgconn.prepare(b"", _copy(select))
+    if parsed.status == load_driver("psycopg").pq.ExecStatus.FATAL_ERROR:
+        raise load_driver("psycopg").errors.error_from_result(parsed)
+
+
 def stream(connection: "Connection", select: str, watch: Watch) -> Iterator[bytes]:
     """Stream a query's rows as PostgreSQL's text format has them.
 
@@ -302,5 +335,9 @@ def stream(connection: "Connection", select: str, watch: Watch) -> Iterator[byte
 
 @contextmanager
 def _copying(connection: "Connection", select: str) -> Iterator[Any]:
-    with connection.cursor() as cursor, cursor.copy(f"COPY (\n{select}\n) TO STDOUT".encode()) as copy:
+    with connection.cursor() as cursor, cursor.copy(_copy(select)) as copy:
         yield copy
+
+
+def _copy(select: str) -> bytes:
+    return f"COPY (\n{select}\n) TO STDOUT".encode()

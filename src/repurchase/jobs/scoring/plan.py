@@ -11,7 +11,8 @@ from repurchase.errors import DeliveryError
 from repurchase.jobs.customers import CustomerList, free_names, read_customers
 from repurchase.jobs.intake import Intake, settings_of
 from repurchase.jobs.outputs import files_read, score_outputs
-from repurchase.jobs.scoring.tables import RECORD, ScoresTable, require_fitting, scores_destination
+from repurchase.jobs.scoring.destinations import RECORD, ScoresTable, scores_destination
+from repurchase.jobs.scoring.tables import require_fitting
 from repurchase.jobs.veil import Veil, veil_of
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.bundle import LoadedBundle, load_bundle

@@ -17,14 +17,10 @@ from repurchase.jobs.customers import CustomerList
 from repurchase.jobs.intake import Intake, take_in
 from repurchase.jobs.outputs import QUARANTINE
 from repurchase.jobs.scoring.changes import LastRun, changes_since, last_run
+from repurchase.jobs.scoring.destinations import ScoresTable
 from repurchase.jobs.scoring.parts import ScoreParts, parts_folder, score_books
 from repurchase.jobs.scoring.plan import Plan, carried, plan_scoring, require_own_record
-from repurchase.jobs.scoring.tables import (
-    Batch,
-    ScoresTable,
-    Written,
-    write_scores,
-)
+from repurchase.jobs.scoring.tables import Batch, Written, write_scores
 from repurchase.jobs.steps import LogSteps, Steps
 from repurchase.jobs.watch import drift_of
 from repurchase.marketing.counting import count_purchases

@@ -5,24 +5,24 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from repurchase.errors import DeliveryError, InputError, first_few
+from repurchase.errors import DeliveryError, first_few
+from repurchase.jobs.scoring.destinations import ScoresTable
 from repurchase.jobs.scoring.parts import ScoreParts
-from repurchase.orders.addresses import Server, is_database, quoted, read_server, table_name
+from repurchase.orders.addresses import quoted
 from repurchase.orders.postgres import Watch, execute, with_server
 from repurchase.tables import Column, horizon_columns, scores_table
 
 if TYPE_CHECKING:
     from repurchase.orders.postgres import Connection
 
-__all__ = ["Batch", "ScoresTable", "Written", "require_fitting", "scores_destination", "write_scores"]
+__all__ = ["Batch", "Written", "require_fitting", "write_scores"]
 
-RECORD = ".postgresql"
 _SLICE_ROWS = 50_000
+_LONGEST_NAME = 63
 _STAGING = "repurchase_staging"
 _KEY = ("customer_id", "as_of", "model_version")
 _HORIZON = re.compile(rf"^(?:{'|'.join(column.name.removesuffix('_1d') for column in horizon_columns(1))})_\d+d$")
@@ -40,43 +40,6 @@ _TYPES = {
     pl.Float64: "double precision",
     pl.Date: "date",
 }
-
-
-@dataclass(frozen=True)
-class ScoresTable:
-    """A table to write scores to.
-
-    Parameters
-    ----------
-    server : Server
-        Its database.
-    name : tuple of str
-        Schema and table, or the table alone, which then lies where the database's search path says.
-    """
-
-    server: Server
-    name: tuple[str, ...]
-
-    @property
-    def shown(self) -> str:
-        """The address without password."""
-        return f"{self.server.shown}/{'.'.join(self.name)}"
-
-    def record(self, home: Path) -> Path:
-        """Name what stands for the table among files.
-
-        Parameters
-        ----------
-        home : Path
-            The home folder.
-
-        Returns
-        -------
-        Path
-            In ``outputs/``; no such file is made, but ``<stem>.run.json`` and its like have their names from it.
-        """
-        stem = re.sub(r"[^\w.-]", "_", ".".join((self.server.database, *self.name)).strip("."))
-        return home / "outputs" / f"{stem}{RECORD}"
 
 
 @dataclass(frozen=True)
@@ -126,50 +89,6 @@ class Written:
     sha256: str
 
 
-def scores_destination(out: str) -> ScoresTable | None:
-    """Say which table is meant.
-
-    Parameters
-    ----------
-    out : str
-        ``postgresql://[user[:password]@]host[:port]/database/[schema.]table``, or a file.
-
-    Returns
-    -------
-    ScoresTable or None
-        None for a file.
-
-    Raises
-    ------
-    InputError
-        If the address names no table, or a database that scores do not go to.
-
-    Examples
-    --------
-    >>> scores_destination("postgresql://anna:secret@db.example/shop/marketing.scores").shown
-    'postgresql://anna@db.example/shop/marketing.scores'
-    >>> scores_destination("outputs/scores.parquet") is None
-    True
-    >>> scores_destination("postgresql://db.example/shop")
-    Traceback (most recent call last):
-        ...
-    repurchase.errors.InputError: --out postgresql://db.example/shop: no table is named. \
-Expected postgresql://host/database/schema.table.
-    """
-    if not is_database(out):
-        return None
-    if not out.lower().startswith(("postgresql", "postgres")):
-        raise InputError(
-            "--out: scores go to a .parquet or .csv file, or to postgresql://host/database/schema.table; not to other "
-            "databases."
-        )
-    server, rest = read_server(out)
-    if len(rest) != 1 or not server.database:
-        found = "no table is named" if not rest else "more than a database and a table follow the host"
-        raise InputError(f"--out {server.shown}: {found}. Expected postgresql://host/database/schema.table.")
-    return ScoresTable(server, table_name(rest[0]))
-
-
 def require_fitting(table: ScoresTable, *, horizons: Iterable[int], further: pl.Schema, seconds: float) -> None:
     """Find out whether a table can take scores before long work is done for them; nothing is changed.
 
@@ -191,10 +110,14 @@ def require_fitting(table: ScoresTable, *, horizons: Iterable[int], further: pl.
     """
     contract = pl.Schema({column.name: column.dtype for column in scores_table(horizons).columns})
 
+    types = _types({**contract, **further})
+    _require_short_names(types, table)
+
     def work(connection: "Connection", _: Watch) -> None:
         there = _columns_there(connection, table)
-        _columns_to_add(there, _types({**contract, **further}), table)
+        _columns_to_add(there, types, table)
         _require_rights(connection, table, is_new=there is None)
+        _make_staging(connection, types)  # what the server does not take as a column, it refuses now
 
     with_server(table.server, work, seconds=seconds, refuse=DeliveryError)
 
@@ -231,6 +154,8 @@ def write_scores(
         sha256 = _stage(connection, watch, batch)
         is_new, added = _fit_table(connection, table, batch)
         replaced = _replace(connection, table, batch)
+        watch.beat()
+        _require_arrived(connection, table, batch)
         watch.beat()
         written = Written(batch.scores.count(), replaced, is_new, added, sha256)
         before_commit(written)
@@ -305,6 +230,16 @@ def _columns_to_add(there: dict[str, str] | None, ours: dict[str, str], table: S
     return missing
 
 
+def _require_short_names(names: Iterable[str], table: ScoresTable) -> None:
+    """Refuse names that PostgreSQL would cut, and so take for each other."""
+    long = [name for name in (*table.name, *names) if len(name.encode()) > _LONGEST_NAME]
+    if long:
+        raise DeliveryError(
+            f"--out {table.shown}: {len(long)} names are longer than the {_LONGEST_NAME} bytes that PostgreSQL takes: "
+            f"{first_few(long)}. Rename these columns of the customer list, or name another table."
+        )
+
+
 def _require_rights(connection: "Connection", table: ScoresTable, *, is_new: bool) -> None:
     if not is_new:
         asked = (
@@ -329,10 +264,13 @@ def _require_rights(connection: "Connection", table: ScoresTable, *, is_new: boo
 # What is done to the table
 
 
-def _stage(connection: "Connection", watch: Watch, batch: Batch) -> str:
-    types = _types(dict(batch.scores.schema))
+def _make_staging(connection: "Connection", types: dict[str, str]) -> None:
     columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in types.items())
     execute(connection, f"CREATE TEMPORARY TABLE {_STAGING} ({columns}) ON COMMIT DROP")
+
+
+def _stage(connection: "Connection", watch: Watch, batch: Batch) -> str:
+    _make_staging(connection, _types(dict(batch.scores.schema)))
     digest = hashlib.sha256()
     with connection.cursor() as cursor, cursor.copy(f"COPY {_STAGING} FROM STDIN (FORMAT csv)".encode()) as copy:
         for part in (text for frame in batch.scores.frames() for text in _csv(frame)):
@@ -397,3 +335,22 @@ def _replace(connection: "Connection", table: ScoresTable, batch: Batch) -> int:
     )
     execute(connection, f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {_STAGING}")  # noqa: S608 - quoted
     return int(deleted.rowcount)
+
+
+def _require_arrived(connection: "Connection", table: ScoresTable, batch: Batch) -> None:
+    """Compare what stands in the table with what was sent: a trigger, a rule or row security may have changed it."""
+    execute(connection, "SET CONSTRAINTS ALL IMMEDIATE")  # what waits for the commit happens now
+    columns = ", ".join(quoted(column).replace("%", "%%") for column in batch.scores.schema)
+    counted = f"SELECT count(*), sum(hashtextextended(ROW({columns})::text, 0)) FROM"
+    sent = execute(connection, f"{counted} {_STAGING}", ()).fetchone()
+    there = execute(
+        connection,
+        f"{counted} {quoted(table.name).replace('%', '%%')} WHERE as_of = %s AND model_version = %s",
+        (batch.as_of, batch.model_version),
+    ).fetchone()
+    if sent != there:
+        found = f"{there[0]:,} stood in the table" if sent[0] != there[0] else "other values stood in the table"
+        raise DeliveryError(
+            f"--out {table.shown}: {sent[0]:,} rows were sent, and {found}: a trigger, a rule or row security changes "
+            "what is written. The table is as it was. Take that away for this user, or name another table."
+        )
