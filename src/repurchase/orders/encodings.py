@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
+from repurchase.orders.date_words import month_numbers
+from repurchase.orders.statuses import classify_status
+from repurchase.orders.vocabulary import is_known_word
+
 __all__ = ["SAMPLE_BYTES", "UTF_8", "Encoding", "agreed_encodings", "detect_encoding", "unicode_mark"]
 
 SAMPLE_BYTES = 1 << 16
@@ -91,6 +95,7 @@ _EAST_ASIAN = (
     ("cp949", "EUC-KR (Korean)", _KOREAN),
 )
 _NAMES = {page[0]: page[1] for page in _PAGES} | {page[0]: page[1] for page in _EAST_ASIAN}
+_KNOWN_WORD, _MOST_KNOWN_WORDS, _MOST_CONTEXTS, _LETTER_BY_DIGIT = 5.0, 12, 5, -12.0
 _FOREIGN, _SIGN, _SIGN_IN_WORD, _HARMLESS_SIGN, _CASE_BREAK = -7.0, -9.0, -7.0, -4.0, -8.0
 _TOO_MANY_ACCENTS, _COMMON_CHARACTER, _CHARACTER, _RARE_CHARACTER = -5.0, -4.0, -7.0, -14.0
 _HARMLESS = frozenset("€£¥§°©®™«»“”„‘’‚–—…·•´¨¿¡№ªº²³½¼¾×±\u00a0\u00ad")
@@ -271,13 +276,24 @@ def _words(text: str) -> set[str]:
 
 
 def _fit_signs(text: str) -> float:
-    total = 0.0
+    """How well signs that are no letters fit: those of money and blanks stand beside digits, letters do not."""
+    contexts: dict[str, set[str]] = {}
     for around in set(re.findall(r"(?=(.?[^\w\x00-\x7f].?))", text)):
         at = 1 if around[0] <= "\x7f" or around[0].isalpha() else 0
         sign = around[at : at + 1] or around[0]
-        within = sum(letter.isalpha() for letter in around if letter != sign)
-        total += _SIGN if sign not in _HARMLESS else _SIGN_IN_WORD if within else _HARMLESS_SIGN
-    return total
+        contexts.setdefault(sign, set()).add(around.replace(sign, " "))
+    total = sum(_fit_sign(sign, around) for sign, around in contexts.items())
+    beside_digits = set(re.findall(r"(?<=\d)[^\W\d_](?=\d)|(?<![^\W_])[^\W\d_](?=\d)|(?<=\d)[^\W\d_](?![^\W\d_])", text))
+    return total + _LETTER_BY_DIGIT * sum(letter > "\x7f" for letter in beside_digits)
+
+
+def _fit_sign(sign: str, contexts: set[str]) -> float:
+    if sign not in _HARMLESS:
+        return _SIGN * min(len(contexts), _MOST_CONTEXTS)
+    if all(any(letter.isdigit() for letter in around) for around in contexts):
+        return 0.0
+    within = sum(sum(letter.isalpha() for letter in around) > 1 for around in contexts)
+    return _SIGN_IN_WORD * min(within, _MOST_CONTEXTS) + _HARMLESS_SIGN * (within == 0)
 
 
 @cache
@@ -288,14 +304,20 @@ def _weights(letters: str, *, caseless: bool) -> dict[str, float]:
     return capitals | weights if caseless else weights
 
 
-def _fit_words(words: Iterable[str], languages: dict[str, str]) -> float:
+def _fit_words(words: set[str], languages: dict[str, str]) -> float:
     """How well words read in one language, or some of them in another."""
     caseless = languages in _CASELESS
     fits = [[_fit(word, letters, caseless=caseless) for letters in languages.values()] for word in words]
     if not fits:
         return 0.0
     main = max(range(len(languages)), key=lambda n: sum(fit[n] for fit in fits))
-    return sum(max(fit[main], max(fit) + _OTHER_LANGUAGE) for fit in fits)
+    known = min(sum(map(_is_of_exports, words)), _MOST_KNOWN_WORDS)
+    return sum(max(fit[main], max(fit) + _OTHER_LANGUAGE) for fit in fits) + _KNOWN_WORD * known
+
+
+def _is_of_exports(word: str) -> bool:
+    """Whether a word is one of headings, statuses or months, so that it was read as it was written."""
+    return is_known_word(word) or classify_status(word) != "unknown" or word.lower() in month_numbers()
 
 
 def _fit(word: str, letters: str, *, caseless: bool) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["ROLES", "ColumnName", "fold", "parse_name", "plain"]
+__all__ = ["ROLES", "ColumnName", "fold", "is_known_word", "parse_name", "plain"]
 
 ROLES = (
     "customer_id",
@@ -270,6 +270,28 @@ def plain(name: str) -> str:
     ('customerid', 'order')
     """
     return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def is_known_word(word: str) -> bool:
+    """Say whether a word is made of words of column names.
+
+    Parameters
+    ----------
+    word : str
+        One word.
+
+    Returns
+    -------
+    bool
+        Whether all of its letters are accounted for.
+
+    Examples
+    --------
+    >>> is_known_word("Bestelldatum"), is_known_word("qwerty")
+    (True, False)
+    """
+    concepts, unknown = _split_word(fold(word))
+    return bool(concepts) and unknown == 0
 
 
 @lru_cache(maxsize=4096)
