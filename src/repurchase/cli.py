@@ -96,7 +96,7 @@ def check(told: Told, *, horizon: Horizons = None) -> None:
         checked = check_orders(told.source, settings=settings, folder=folder, as_of=told.as_of)
     intake = checked.intake
     _tell(intake.decision.lines())
-    _tell(example_lines(intake.tally.examples, has_amounts=intake.report.has_amounts))
+    _tell(["", *example_lines(intake.tally, has_amounts=intake.report.has_amounts)])
     typer.echo("")
     _tell(intake.report.words())
     typer.echo(f"Last day observed: {intake.as_of}.")

@@ -3,87 +3,22 @@
 A decision holds facts (a key and its parameters); sentences are made of them where they are shown.
 """
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Fact", "ReadingDecision", "RoleDecision", "render"]
+from repurchase.orders.reading_texts import COUNTED, FACTS, ROLES
 
-_TEXTS: Mapping[str, str] = {
-    "named": "named by you",
-    "by_name": "by its name",
-    "only_dates": "the only column of dates",
-    "by_content": "by its values",
-    "customer_id": "customer id",
-    "customer_email": "e-mail address as customer id",
-    "customer_name": "a name as customer id: two customers of one name become one",
-    "customer_phone": "telephone number as customer id",
-    "fallback": "where it is empty, '{column}' is used",
-    "order_id": "order number",
-    "order_id_by_customer": "order number; {shared} numbers are used by several customers and kept apart",
-    "no_order_id": "none: {made}",
-    "dates": "order date",
-    "dates_and_times": "order date, with the time of day in '{column}'",
-    "day_first": "day before month",
-    "month_first": "month before day",
-    "by_file": "{count} files write them differently and are read so",
-    "decimal_comma": "the comma is the decimal mark",
-    "money_order": "money of the whole order, stated {where}",
-    "money_line": "money of the line",
-    "money_row": "money of the order",
-    "money_quantity_price": "price per unit, multiplied by '{quantity}'",
-    "money_none": "none: purchases are predicted, money is not",
-    "line_total": "money of the line, not a price per unit: it grows with '{quantity}'",
-    "constant": "equal on all lines in {share:.0%} of {orders:,} orders with several lines",
-    "differs": "differs between lines in {share:.0%} of {orders:,} orders with several lines",
-    "first_line": "filled on the first line only in {share:.0%} of {orders:,} orders with several lines",
-    "single_lines": "every order has one line",
-    "sums_match": "confirmed by quantity × price in {share:.0%} of {orders:,} cases",
-    "contradicts_name": "the values contradict its name",
-    "refund_order": "refunds, taken off the order's total",
-    "refund_line": "refunds, taken off the line's money",
-    "refund_included": "refunds, already taken off in '{column}'",
-    "status": "these count: {sale}; these do not: {not_sale}",
-    "status_all": "all orders count: {sale}",
-    "status_with_other": "read together with the other status",
-    "status_doubted": "not understood, and counted as sales: {statuses}",
-    "record_type": "refunds: {refund}; no orders: {other}; sales: {sale}",
-    "cancelled": "rows where it is filled are no sales",
-    "cancelled_flag": "rows where it says yes are no sales",
-    "paid_flag": "rows where it says no are no sales",
-    "paid_at": "orders without a day of payment, and whose status does not say that they count, are no sales",
-    "currency": "{currencies}",
-    "placeholder": "holds '{value}' for {rows:,} of {total:,} rows, which names nobody",
-    "mostly_empty": "filled on {share:.0%} of the rows only",
-    "person_names": "holds names, which are not unique",
-    "not_dates": "cannot be read as dates",
-    "not_numbers": "holds no numbers",
-    "mostly_zero": "zero on {share:.0%} of the rows",
-    "lower_rank": "fits less well than '{column}'",
-    "of_customers": "is the same on all orders of a customer",
-    "not_smaller": "exceeds the total on {share:.0%} of the rows",
-    "unused_money": "could be money",
-    "unused_refund": "may hold refunds",
-    "unused_status": "may say which orders count",
-    "unused_type": "may say which rows are refunds",
-    "unused_cancelled": "may say which orders were cancelled",
-    "unused_test": "may mark test orders",
-}
-_ROLE_TITLES: Mapping[str, str] = {
-    "customer_id": "Customer",
-    "order_id": "Order",
-    "order_date": "Date",
-    "money": "Money",
-    "refunded": "Refunds",
-    "status": "Status",
-    "payment_status": "Payment status",
-    "record_type": "Type of row",
-    "cancelled_at": "Cancelled",
-    "cancelled": "Cancelled",
-    "paid": "Paid",
-    "paid_at": "Paid on",
-    "currency": "Currency",
-}
+__all__ = ["Fact", "ReadingDecision", "RoleDecision", "counted", "log_line", "render"]
+
+_IMPLIED = frozenset({"by_name", "customer_id", "order_id", "dates", "single_lines"})
+"""Says nothing that the role and the column do not."""
+_BRIEF = frozenset({"named", "by_content", "only_dates", "day_first", "month_first", "decimal_comma"})
+"""Evidence that stands on the same line as the column."""
+_WITH_VALUES = frozenset({"currency", "placeholder"})
+_WIDTH = 100
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -187,19 +122,42 @@ class ReadingDecision:
         }
 
     def lines(self) -> list[str]:
-        """The decision for a shop owner, one line per role.
+        r"""The decision for a shop owner: a line per role, with the details indented below it.
 
         Returns
         -------
         list of str
-            Such as ``Money: 'Total': money of the whole order, stated on its first line``.
+            Lines of at most 100 signs, where words allow it.
+
+        Examples
+        --------
+        >>> unused = (("Net", Fact("mostly_zero", {"share": 1.0})),)
+        >>> role = RoleDecision("money", "Total", Fact("money_row"), rejected=unused)
+        >>> print("\n".join(ReadingDecision((role,)).lines()))
+        Money  'Total': total of the order, one row per order
+               'Net' was not used: zero on 100% of the rows
         """
-        width = max((len(_ROLE_TITLES.get(decision.role, decision.role)) for decision in self.roles), default=0)
-        found = [_line(decision, width) for decision in self.roles]
-        if self.ignored:
-            shown = "; ".join(f"'{column}' ({render(why)})" for column, why in self.ignored)
-            found.append(f"{'Not used':<{width}}  {shown}")
-        return found
+        titles = [ROLES.get(decision.role, decision.role) for decision in self.roles]
+        titles += [ROLES["ignored"]] if self.ignored else []
+        width = max(map(len, titles), default=0) + 2
+        ignored = [f"'{column}' {render(why)}" for column, why in self.ignored]
+        paragraphs = [*(_sentences(decision) for decision in self.roles), *([ignored] if ignored else [])]
+        return [
+            line
+            for title, sentences in zip(titles, paragraphs, strict=True)
+            for number, sentence in enumerate(sentences)
+            for line in _wrapped(sentence, title if number == 0 else "", width)
+        ]
+
+    def summary(self) -> str:
+        """The columns in one line, without anything of their values; for the parameters of a run.
+
+        Returns
+        -------
+        str
+            Such as ``customer_id=Kundenr order_date=Dato``.
+        """
+        return " ".join(f"{decision.role}={decision.column}" for decision in self.roles if decision.column)
 
 
 def render(fact: Fact) -> str:
@@ -218,21 +176,81 @@ def render(fact: Fact) -> str:
     Examples
     --------
     >>> render(Fact("constant", {"share": 0.99, "orders": 1200}))
-    'equal on all lines in 99% of 1,200 orders with several lines'
+    'the same on all lines in 99% of 1,200 orders with several lines'
+    >>> render(Fact("status_sale", {"statuses": [["paid", 1200], ["open", 1]]}))
+    'sales (orders): paid (1,200), open (1)'
     """
-    return _TEXTS[fact.key].format(**fact.params)
+    text = FACTS[fact.key]
+    if not isinstance(text, str):
+        text = text["one" if counted(fact.params) == 1 else "other"]
+    return text.format(**{name: _shown(value) for name, value in fact.params.items()})
 
 
-def _line(decision: RoleDecision, width: int) -> str:
-    title = _ROLE_TITLES.get(decision.role, decision.role)
-    column = f"'{decision.column}': " if decision.column else ""
-    evidence = _listed(decision.evidence)
-    rejected = "; ".join(f"not '{name}': {render(why)}" for name, why in decision.rejected)
-    return (
-        f"{title:<{width}}  {column}{render(decision.meaning)}"
-        f"{f' ({evidence})' if evidence else ''}{f'; {rejected}' if rejected else ''}"
+def counted(params: Mapping[str, Any]) -> int:
+    """Find the number that decides the plural of a fact.
+
+    Parameters
+    ----------
+    params : mapping
+        Of the fact.
+
+    Returns
+    -------
+    int
+        The first parameter of ``COUNTED`` that is there; zero without one.
+    """
+    return next((int(params[name]) for name in COUNTED if name in params), 0)
+
+
+def log_line(decision: RoleDecision) -> str:
+    """Say a decision for a log, without values of the column.
+
+    Parameters
+    ----------
+    decision : RoleDecision
+        Of one role.
+
+    Returns
+    -------
+    str
+        Role, column and meaning.
+    """
+    title, column = ROLES.get(decision.role, decision.role), decision.column
+    meaning = "" if decision.meaning.key in _WITH_VALUES else render(decision.meaning)
+    return ": ".join(part for part in (title, f"'{column}'" if column else "", meaning) if part)
+
+
+def _sentences(decision: RoleDecision) -> list[str]:
+    """What is shown of a decision, a line each: the column and its meaning, then the evidence, then other columns."""
+    brief = [render(fact) for fact in decision.evidence if fact.key in _BRIEF]
+    meaning = [] if decision.meaning.key in _IMPLIED else [render(decision.meaning)]
+    column = f"'{decision.column}'" if decision.column else ""
+    first = ": ".join(part for part in (column, "; ".join([*meaning, *brief])) if part)
+    evidence = [render(fact) for fact in decision.evidence if fact.key not in _IMPLIED | _BRIEF]
+    others = [f"'{name}'" for name, why in decision.rejected if why.key == "lower_rank"]
+    considered = [f"also considered: {', '.join(others)}"] if others else []
+    against = [f"'{name}' was not used: {render(why)}" for name, why in decision.rejected if why.key != "lower_rank"]
+    return [first, *evidence, *considered, *against]
+
+
+def _wrapped(sentence: str, title: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        sentence,
+        _WIDTH,
+        initial_indent=f"{title:<{width}}",
+        subsequent_indent=" " * (width + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
-def _listed(facts: Iterable[Fact]) -> str:
-    return "; ".join(render(fact) for fact in facts)
+def _shown(value: Any) -> str:
+    """A share as a percentage, a whole number with separators, a list with the count of each, and text as it is."""
+    if isinstance(value, float):
+        percent = f"{value:.0%}"
+        return ">99%" if percent == "100%" and value < 1 else "<1%" if percent == "0%" and value > 0 else percent
+    if isinstance(value, list | tuple):
+        shown = [f"{name} ({number:,})" if number is not None else str(name) for name, number in value[:_SHOWN]]
+        more = len(value) - _SHOWN
+        return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    return f"{value:,}" if isinstance(value, int) else str(value)

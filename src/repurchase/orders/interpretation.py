@@ -166,8 +166,7 @@ class _Interpretation:
         best = None if named else self._by_rank("order_id", candidates)
         column = named or (best.profile.text if best else None)
         if column is None:
-            made = "each row is an order" if "order_date" in self.roles else "no order numbers"
-            self.decisions.append(RoleDecision("order_id", None, Fact("no_order_id", {"made": made})))
+            self.decisions.append(RoleDecision("order_id", None, Fact("no_order_id")))
             return
         evidence = Fact("named") if named else Fact("by_name")
         self._take("order_id", column, RoleDecision("order_id", column, Fact("order_id"), (evidence,)))
@@ -285,13 +284,13 @@ class _Interpretation:
                 self._take(
                     role,
                     self.named[role],
-                    RoleDecision(role, self.named[role], Fact("status_all", {"sale": ""}), (Fact("named"),)),
+                    RoleDecision(role, self.named[role], Fact("status"), (Fact("named"),)),
                 )
         wanted = [role for role in ("status", "payment_status") if role not in self.named]
         for role, candidate in zip(wanted, rank_columns(self._free(), "status"), strict=False):
             column = candidate.profile.text
             evidence = Fact("by_name") if candidate.profile.name.has("status") else Fact("by_content")
-            self._take(role, column, RoleDecision(role, column, Fact("status_all", {"sale": ""}), (evidence,)))
+            self._take(role, column, RoleDecision(role, column, Fact("status"), (evidence,)))
 
     def _plain_role(self, role: str, *, shown: bool = True) -> None:
         if role in self.roles or (role == "paid_at" and not self._paid_at_tells()):
@@ -303,7 +302,8 @@ class _Interpretation:
                 return
             named = best.profile.text
         evidence = Fact("named") if role in self.named else Fact("by_name")
-        decision = RoleDecision(role, named, _meaning(role, self.profiles[named]), (evidence,)) if shown else None
+        facts = (evidence, *_types(self.profiles[named])) if role == "record_type" else (evidence,)
+        decision = RoleDecision(role, named, _meaning(role, self.profiles[named]), facts) if shown else None
         self._take(role, named, decision)
 
     def _paid_at_tells(self) -> bool:
@@ -349,13 +349,15 @@ def _in_blocks(orders: pl.Series) -> pl.Series:
 def _meaning(role: str, profile: ColumnProfile) -> Fact:
     if role == "currency":
         return Fact("currency", {"currencies": ", ".join(str(value) for value in profile.few_values)})
-    if role == "record_type":
-        kinds: dict[str, list[str]] = {"refund": [], "other": [], "sale": [], "unknown": []}
-        for value, kind in classify_types(profile.few_values).items():
-            kinds[kind].append(value)
-        named = {kind: ", ".join(values) or "-" for kind, values in kinds.items()}
-        return Fact("record_type", {**named, "sale": ", ".join((*kinds["sale"], *kinds["unknown"])) or "-"})
-    return Fact({"cancelled": "cancelled_flag", "paid": "paid_flag", "paid_at": "paid_at"}.get(role, "cancelled"))
+    keys = {"record_type": "record_type", "cancelled": "cancelled_flag", "paid": "paid_flag", "paid_at": "paid_at"}
+    return Fact(keys.get(role, "cancelled"))
+
+
+def _types(profile: ColumnProfile) -> tuple[Fact, ...]:
+    kinds: dict[str, list[str]] = {"type_sale": [], "type_refund": [], "type_other": []}
+    for value, kind in classify_types(profile.few_values).items():
+        kinds["type_sale" if kind == "unknown" else f"type_{kind}"].append(value)
+    return tuple(Fact(key, {"types": [[value, None] for value in values]}) for key, values in kinds.items() if values)
 
 
 def _has_times(date: ColumnProfile) -> bool:

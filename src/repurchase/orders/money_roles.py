@@ -369,9 +369,7 @@ class MoneyReader:
 
     def _meaning(self, rule: AmountRule, grain: GrainEvidence) -> Fact:
         if rule == "order_total":
-            return Fact(
-                "money_order", {"where": "on its first line" if grain.grain == "first_line" else "on each line"}
-            )
+            return Fact("money_order_first_line" if grain.grain == "first_line" else "money_order")
         if rule == "quantity_price":
             return Fact("money_quantity_price", {"quantity": self._quantity.text if self._quantity else ""})
         return Fact("money_row" if grain.grain == "single" else "money_line")

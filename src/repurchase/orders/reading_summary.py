@@ -1,16 +1,16 @@
 """The reading decision of a log that was read: what the columns mean, and what was found in them."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
-from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
+from repurchase.orders.decisions import Fact, ReadingDecision
 from repurchase.orders.layouts import Layout
 from repurchase.orders.survey import Forms
-from repurchase.orders.tally import CustomerExample, Tally
+from repurchase.orders.tally import Tally
 
 __all__ = ["example_lines", "final_decision"]
 
-_SHOWN_STATUSES = 8
+_KEPT_STATUSES = 50
 
 
 def final_decision(layout: Layout, forms: Forms, tally: Tally) -> ReadingDecision:
@@ -35,30 +35,32 @@ def final_decision(layout: Layout, forms: Forms, tally: Tally) -> ReadingDecisio
         found = decision.role(role)
         if found is not None and facts:
             decision = decision.with_role(replace(found, evidence=(*found.evidence, *facts)))
-    roles = [role for role in ("status", "payment_status") if decision.role(role) is not None]
-    for role in roles:
-        known = decision.role(role)
-        if known is not None:
-            decision = decision.with_role(_with_statuses(known, tally, last=role == roles[-1]))
+    known = [found for role in ("status", "payment_status") if (found := decision.role(role)) is not None]
+    for number, found in enumerate(known):
+        changed = (
+            replace(found, meaning=Fact("status_with_other"))
+            if number
+            else replace(found, evidence=(*found.evidence, *_status_facts(tally)))
+        )
+        decision = decision.with_role(changed)
+    order = decision.role("order_id")
+    if order is not None and order.column is None and layout.grain == "lines":
+        decision = decision.with_role(replace(order, meaning=Fact("no_order_id_lines")))
     return decision
 
 
-def _with_statuses(decision: RoleDecision, tally: Tally, *, last: bool) -> RoleDecision:
-    if not last:
-        return replace(decision, meaning=Fact("status_with_other"))
-    sale, excluded = _ranked(tally.statuses.items()), _ranked(tally.excluded_statuses.items())
-    doubted = _ranked(tally.not_understood.items())
-    facts = (Fact("status_doubted", {"statuses": doubted}),) if doubted else ()
-    meaning = (
-        Fact("status", {"sale": sale or "-", "not_sale": excluded}) if excluded else Fact("status_all", {"sale": sale})
-    )
-    return replace(decision, meaning=meaning, evidence=(*decision.evidence, *facts))
+def _status_facts(tally: Tally) -> tuple[Fact, ...]:
+    counts = {
+        "status_sale": tally.statuses - tally.not_understood,
+        "status_refunded": tally.refunded_statuses,
+        "status_not_sale": tally.excluded_statuses,
+        "status_doubted": tally.not_understood,
+    }
+    return tuple(Fact(key, {"statuses": _ranked(orders)}) for key, orders in counts.items() if orders)
 
 
-def _ranked(counts: Iterable[tuple[str, int]]) -> str:
-    ranked = sorted(counts, key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{status} ({rows:,})" for status, rows in ranked[:_SHOWN_STATUSES])
-    return shown + (", ..." if len(ranked) > _SHOWN_STATUSES else "")
+def _ranked(counts: Mapping[str, int]) -> list[list[str | int]]:
+    return [list(item) for item in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_KEPT_STATUSES]]
 
 
 def _date_facts(forms: Forms) -> tuple[Fact, ...]:
@@ -78,24 +80,37 @@ def _money_facts(layout: Layout, forms: Forms) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def example_lines(examples: Iterable[CustomerExample], *, has_amounts: bool) -> list[str]:
-    """Show a few customers to compare with the shop's own back office.
+def example_lines(tally: Tally, *, has_amounts: bool) -> list[str]:
+    """Show the totals and a few customers, to compare with the shop's own back office.
 
     Parameters
     ----------
-    examples : iterable of CustomerExample
-        From the tally.
+    tally : Tally
+        Of all rows.
     has_amounts : bool
         Whether there is money.
 
     Returns
     -------
     list of str
-        One line per customer, with a line above them; nothing without examples.
+        A table under a line that says what it is; nothing without examples.
     """
-    lines = [
-        f"  {example.customer_id}: {example.orders:,} orders"
-        f"{f', {example.money:,.2f} in all' if has_amounts else ''}, first {example.first_day}, last {example.last_day}"
-        for example in examples
+    if not tally.examples:
+        return []
+    whole = ("All customers", tally.n_orders, tally.sales_total, min(tally.days), max(tally.days))
+    rows = [whole, *((e.customer_id, e.orders, e.money, e.first_day, e.last_day) for e in tally.examples)]
+    table = [
+        (f"{orders:,} order{'' if orders == 1 else 's'}", *([f"{money:,.2f}"] if has_amounts else []))
+        for _, orders, money, _, _ in rows
     ]
-    return ["Compare with your back office:", *lines] if lines else []
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    names = max(len(name) for name, *_ in rows)
+    money = ", money after refunds," if has_amounts else ""
+    return [
+        f"Please compare with your shop's back office (orders{money} first and last day):",
+        *(
+            f"  {name:<{names}}  {'  '.join(f'{text:>{width}}' for text, width in zip(texts, widths, strict=True))}"
+            f"  {first} to {last}"
+            for (name, _, _, first, last), texts in zip(rows, table, strict=True)
+        ),
+    ]

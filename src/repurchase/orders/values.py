@@ -10,7 +10,7 @@ from repurchase.orders.dates import DatesRead, read_dates
 from repurchase.orders.facts import Facts, Unread, filled
 from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, Layout
-from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types, status_key
+from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types
 from repurchase.orders.survey import NUMBERS, Forms, written_dates
 from repurchase.orders.vocabulary import fold, parse_name
 from repurchase.settings import Settings
@@ -214,9 +214,8 @@ def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[st
         if len(classes) == 1 and set(classes.values()) <= {"unknown", "unclear"}:
             continue  # one word for all orders tells none of them apart
         known = text.replace_strict(classes, default=None, return_dtype=pl.String)
-        keys = text.replace_strict({word: status_key(word) for word in classes}, default=None, return_dtype=pl.String)
         worse = (_severity(known) > _severity(validity)).fill_null(value=False)
-        status, validity = keys.zip_with(worse, status), known.zip_with(worse, validity)
+        status, validity = text.zip_with(worse, status), known.zip_with(worse, validity)
     return {"status": status, "validity": _by_payment_day(validity, rows, layout)}
 
 
