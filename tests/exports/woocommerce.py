@@ -1,6 +1,7 @@
 """WooCommerce orders, as its own analytics and the common export plug-ins write them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -260,6 +261,13 @@ def _webtoffee(order: Order) -> dict[str, object]:
     }
 
 
+def _refunds_shown_or_not(path: Path, shop: Shop) -> Export:
+    """Partial refunds stand within a cell of text only: they are taken off, or the reading names that column."""
+    export = export_of(path, shop)
+    shown = export_of(path, shop, money=lambda order: order.total if order.state == "partially_refunded" else order.net)
+    return replace(export, also=(*export.also, shown.truth, *shown.also))
+
+
 def write_webtoffee_orders(shop: Shop, folder: Path) -> Export:
     """Order Export & Order Import: a cell per product, refunds in a cell of ``name:value`` pairs, guests by e-mail."""
     rows = []
@@ -267,7 +275,7 @@ def write_webtoffee_orders(shop: Shop, folder: Path) -> Export:
         cells = {f"line_item_{place}": cell for place, cell in enumerate(_packed(order), 1)}
         rows.append(_webtoffee(order) | cells)
     header = (*_WEBTOFFEE, "meta:wpml_language", *(f"line_item_{place}" for place in range(1, 5)))
-    return export_of(write_rows(folder / "order_export_2024-06-22.csv", header, rows), shop)
+    return _refunds_shown_or_not(write_rows(folder / "order_export_2024-06-22.csv", header, rows), shop)
 
 
 def write_webtoffee_items(shop: Shop, folder: Path) -> Export:
@@ -278,7 +286,7 @@ def write_webtoffee_items(shop: Shop, folder: Path) -> Export:
         for order in newest_first(shop)
         for item in _items(order)
     ]
-    return export_of(write_rows(folder / "order_export_items.csv", (*_WEBTOFFEE, *items), rows), shop)
+    return _refunds_shown_or_not(write_rows(folder / "order_export_items.csv", (*_WEBTOFFEE, *items), rows), shop)
 
 
 _ADVANCED = (

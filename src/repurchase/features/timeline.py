@@ -170,7 +170,7 @@ class Ledger:
             Purchase days up to ``as_of``, returns known by then taken off their sales.
         """
         known = self.until(as_of).entries
-        days = _with_returned(_purchase_days(known, self.has_amounts), known)
+        days = _with_refunded(_purchase_days(known, self.has_amounts), known)
         everyone = _PerCustomer.of(known)
         buyers = everyone if days.height == known.height else _PerCustomer.of(days)
         spend = known["spend"].to_numpy()
@@ -309,7 +309,7 @@ def _purchase_days(known: pl.DataFrame, has_amounts: bool) -> pl.DataFrame:
     return days.filter(pl.col("spend") > 0) if has_amounts else days.filter(pl.col("orders") > 0)
 
 
-def _with_returned(days: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+def _with_refunded(days: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Add the days on which customers bought who have given everything back, with the money they were charged.
 
     They did buy, and can be asked to buy again; that nothing was kept is in their net money.
@@ -320,8 +320,8 @@ def _with_returned(days: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     bought = others.group_by("customer", "day").agg(pl.col(*_SUMS).sum()).filter(pl.col("charged") > 0)
     if bought.is_empty():
         return days
-    returned = bought.with_columns(pl.col("charged").alias("spend"))
-    return pl.concat([days.select(returned.columns), returned]).sort("customer", "day")
+    charged = bought.with_columns(pl.col("charged").alias("spend"))
+    return pl.concat([days.select(charged.columns), charged]).sort("customer", "day")
 
 
 class _PerCustomer(NamedTuple):

@@ -123,6 +123,11 @@ class ColumnProfile:
         return max(float(dates.is_not_null().mean() or 0.0) for dates in read)
 
     @cached_property
+    def digit_share(self) -> float:
+        """Share of values with a digit in them."""
+        return 1.0 if self.values.dtype.is_temporal() else self._share(self.ids.str.contains(r"\d"))
+
+    @cached_property
     def clock_share(self) -> float:
         """Share of values that are times of day without a date."""
         if self.values.dtype == pl.Time:

@@ -256,6 +256,16 @@ def _record_type(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     return (4.0, None) if by_content else None
 
 
+def _price(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+    name = column.name
+    named = name.has("price") or (name.has("unit") and name.has("amount", "total", "net"))
+    if not named or name.has(*_NOT_OF_A_PRICE) or (name.has("total") and not name.has("unit")):
+        return None
+    if column.number_share < 0.5:
+        return None
+    return 10.0 + 2.0 * name.has("line", "unit") - 3.0 * name.has("customer") - _unknown(column), None
+
+
 def _numeric(*, wanted: Sequence[str], unwanted: Sequence[str], base: float = 10.0) -> Ranking:
     def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
         name = column.name
@@ -288,9 +298,11 @@ def _product(column: ColumnProfile) -> tuple[float, Fact | None] | None:
 
 def _cancelled_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if not name.has("cancelled") or name.has("note", "id", "amount", "total", "status", "type") or column.is_flag:
+    if not name.has("cancelled") or name.has("note", "id", "amount", "total", "status", "type", "reason", "quantity"):
         return None
-    return (10.0, None) if column.n_filled == 0 or column.date_share >= 0.5 else None
+    if column.is_flag or (column.n_filled and column.digit_share < 0.9):
+        return None
+    return 10.0 + name.has("date", "time"), None
 
 
 def _paid_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
@@ -314,6 +326,7 @@ def _currency(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     return 10.0 + name.has("order") - _unknown(column), None
 
 
+_NOT_OF_A_PRICE = "shipped tax discount refund subtotal id quantity costs fee lifetime order date".split()
 _NOT_OF_A_PRODUCT = (
     "amount total price quantity status type category discount tax weight customer date refund revenue costs address "
     "balance currency channel shipped fee"
@@ -330,10 +343,7 @@ RANKED_ROLES: Mapping[str, Ranking] = {
         wanted=("quantity",),
         unwanted=("id", "customer", "refund", "tax", "price", "amount", "discount", "cancelled", "shipped", "order"),
     ),
-    "price": _numeric(
-        wanted=("price",),
-        unwanted=("total", "shipped", "tax", "discount", "refund", "subtotal", "id", "quantity", "costs", "fee"),
-    ),
+    "price": _price,
     "line_discount": _numeric(wanted=("discount",), unwanted=("order", "total", "id", "type")),
     "discount": _numeric(wanted=("discount",), unwanted=("line", "id", "type", "tax")),
     "product_id": _product,

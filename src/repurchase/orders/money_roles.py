@@ -116,8 +116,25 @@ class MoneyReader:
         if rule == "order_total" and self._price is not None and self._price is not column:
             columns["price"] = self._price.text
             columns |= self._line_discount()
+        adjusted = self._adjusted(column)
+        if adjusted is not None:
+            columns["adjusted_total"] = adjusted.text
+            facts = (*facts, Fact("adjusted", {"column": adjusted.text}))
+            rejected = tuple(found for found in rejected if found[0] != adjusted.text)
         decision = RoleDecision("money", column.text, self._meaning(rule, grain), (*evidence, *facts), rejected)
         return self._with_refunds(rule, columns, column, decision)
+
+    def _adjusted(self, column: ColumnProfile) -> ColumnProfile | None:
+        """A column that is filled where the total was adjusted later, and then holds no more than the total."""
+        for candidate in rank_columns(self._free, "amount"):
+            profile = candidate.profile
+            if profile is column or not profile.name.has("adjusted") or profile.name.has("net", "fee", "tax"):
+                continue
+            pair = pl.DataFrame({"total": column.numbers, "adjusted": profile.numbers}).drop_nulls()
+            pair = pair.filter(pl.col("adjusted") > 0)
+            if pair.height and float((pair["adjusted"] <= pair["total"] + _CENT).mean() or 0.0) >= _SAME:
+                return profile
+        return None
 
     def _refuse_unusable(self) -> None:
         if all(role in self._named for role in MONEY_ROLES):

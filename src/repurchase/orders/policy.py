@@ -175,7 +175,7 @@ def _gives_back(layout: Layout) -> pl.Expr:
 
 
 def _has_totals(layout: Layout) -> bool:
-    return layout.amount_rule == "order_total" or layout.refund_per is not None
+    return layout.amount_rule == "order_total" or layout.refund_per == "line"
 
 
 def exact_repeats(rows: pl.DataFrame) -> pl.Series:
@@ -275,6 +275,8 @@ def _with_amounts(rows: pl.DataFrame, layout: Layout, ruled: Rulings) -> pl.Data
     """
     # Where refunds have rows of their own, the money is taken off by those.
     emptied = pl.when(_is_paid_back() & ~pl.lit(ruled.refunds_have_rows)).then(0.0)
+    if layout.amount_rule != "order_total" and layout.refund_per == "order":
+        rows = _with_order_refunds(rows)
     if layout.amount_rule == "order_total" or layout.refund_per == "order":
         order = pl.struct(_ORDER).alias("order")
         net = emptied.otherwise("net_total").alias("net_total")
@@ -285,6 +287,19 @@ def _with_amounts(rows: pl.DataFrame, layout: Layout, ruled: Rulings) -> pl.Data
     signed = pl.when(backwards).then(-pl.col("amount").abs()).otherwise("amount") + 0.0
     kept = pl.when(signed >= 0).then(pl.coalesce("net_total", signed)).otherwise(signed)
     return rows.with_columns(signed.alias("gross"), (emptied.otherwise(kept) + 0.0).alias("amount"))
+
+
+def _with_order_refunds(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add up the lines of each order, without those that are no lines of it, and take its refund off."""
+    whole = [*_ORDER, "copy"]
+    gross = pl.col("amount").sum().over(whole)
+    refund = pl.col("refunded").abs().drop_nulls().first().over(whole).fill_null(0.0)
+    net = pl.when(gross >= 0).then(gross - refund).otherwise(gross).round(6)
+    return rows.with_columns(
+        pl.when(pl.col("amount").is_not_null()).then(gross).alias("gross_total"),
+        pl.when(pl.col("amount").is_not_null()).then(net).alias("net_total"),
+        pl.col("amount").alias("line_value"),
+    )
 
 
 def _is_cancellation(layout: Layout) -> pl.Expr:

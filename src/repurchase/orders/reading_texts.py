@@ -107,6 +107,7 @@ FACTS: Mapping[str, Text] = {
     "not_numbers": "holds no numbers",
     "mostly_zero": "zero on {share} of the rows",
     "lower_rank": "'{column}' fits better",
+    "adjusted": "'{column}' replaces it where that is filled",
     "of_customers": "the same on all orders of a customer",
     "not_smaller": "larger than the total of the order on {share} of the rows",
     "unused_refund": "may hold refunds",

@@ -14,11 +14,11 @@ from repurchase.settings import Settings
 
 __all__ = ["NUMBERS", "Forms", "Survey", "surveyed_columns", "written_dates"]
 
-NUMBERS = ("amount", "order_total", "refunded", "price", "quantity", "line_discount", "discount")
+NUMBERS = ("amount", "order_total", "adjusted_total", "refunded", "price", "quantity", "line_discount", "discount")
 """Roles whose columns hold numbers."""
 Key = TypeVar("Key")
 Evidence = TypeVar("Evidence", DateEvidence, NumberEvidence)
-_MONEY = ("amount", "order_total", "price", "refunded")
+_MONEY = ("amount", "order_total", "adjusted_total", "price", "refunded")
 
 
 @dataclass(frozen=True)

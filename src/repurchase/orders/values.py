@@ -83,6 +83,8 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
         values = values.with_columns(pl.col("order_id").forward_fill())
     if layout.header_column is not None:
         values = _as_on_first_line(_with_copies(values, rows[layout.header_column]))
+    if "adjusted_total" in layout.columns:
+        values = _adjusted(values)
     values = _negated(values)
     values = values.with_columns(_is_refund(values).alias("is_refund"))
     if layout.header_column is None:  # a refund under the number of its sale is apart from it
@@ -260,6 +262,15 @@ def _cancelled(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     return dated | _says(rows, layout, "cancelled", TRUE_WORDS) | _says(rows, layout, "paid", FALSE_WORDS)
 
 
+def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
+    """Put totals that were adjusted later, by partial refunds, in place of the first ones."""
+    is_adjusted = (pl.col("adjusted_total").abs() > 0).fill_null(value=False)
+    return values.with_columns(
+        pl.when(is_adjusted & pl.col(name).is_not_null()).then("adjusted_total").otherwise(name).alias(name)
+        for name in ("amount", "order_total")
+    )
+
+
 def _has_day(column: pl.Series) -> pl.Series:
     """Whether a value can be a day; blanks, dashes and 0000-00-00 cannot."""
     if column.dtype != pl.String:
@@ -316,7 +327,9 @@ def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(name).any() for name in _FLAGS_OF_THE_ORDER),
     )
     alone = values.filter(pl.col("order_id").is_null())
-    joined = values.drop(_TEXT_OF_THE_ORDER, _FLAGS_OF_THE_ORDER).join(firsts, on=["order_id", "copy"])
+    own = values.with_columns(pl.col("record_type").alias("own_type")).drop(_TEXT_OF_THE_ORDER, _FLAGS_OF_THE_ORDER)
+    joined = own.join(firsts, on=["order_id", "copy"])
+    joined = joined.with_columns(pl.coalesce("own_type", "record_type").alias("record_type"))
     return pl.concat([joined.select(values.columns), alone]).sort("row")
 
 
@@ -325,7 +338,7 @@ def _with_money(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     values = values.with_columns(line_value.alias("line_value"))
     if layout.amount_rule == "quantity_price":
         values = values.with_columns((pl.col("price") * pl.col("quantity")).alias("amount"))
-    if layout.amount_rule == "order_total" or layout.refund_per == "order":
+    if layout.amount_rule == "order_total":
         return _with_totals(values, layout)
     empty = pl.lit(None, pl.Float64)
     if layout.refund_per == "line":
@@ -340,18 +353,13 @@ def _with_totals(values: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     # By customer too: of an id that two customers share, each has an order of their own.
     order = ["order_id", "copy"] if layout.first_line_only else ["customer_id", "order_id", "copy"]
     known = values.filter(pl.col("order_id").is_not_null())
-    of_lines = layout.amount_rule != "order_total"
-    total = pl.col("amount").sum() if of_lines else pl.col("order_total").drop_nulls().first()
     paid_back = pl.col("refunded").abs()
     refund = paid_back.sum() if layout.refund_per == "line" else paid_back.drop_nulls().first()
     totals = known.group_by(order, maintain_order=True).agg(
-        total.alias("gross_total"), refund.fill_null(0.0).alias("refund")
+        pl.col("order_total").drop_nulls().first().alias("gross_total"), refund.fill_null(0.0).alias("refund")
     )
-    alone = pl.col("amount" if of_lines else "order_total")
     joined = values.join(totals, on=order, how="left", maintain_order="left", nulls_equal=True).with_columns(
-        pl.coalesce("gross_total", alone), pl.coalesce("refund", paid_back, 0.0)
+        pl.coalesce("gross_total", "order_total"), pl.coalesce("refund", paid_back, 0.0)
     )
-    if of_lines:  # what is spread over the lines again is what they are worth themselves
-        joined = joined.with_columns(pl.col("amount").alias("line_value"))
     net = pl.when(pl.col("gross_total") >= 0).then(pl.col("gross_total") - pl.col("refund")).otherwise("gross_total")
     return joined.with_columns(net.round(6).alias("net_total")).drop("refund")

@@ -20,6 +20,7 @@ ROLES = (
     "order_time",
     "amount",
     "order_total",
+    "adjusted_total",
     "refunded",
     "price",
     "quantity",
@@ -160,7 +161,7 @@ _LEXICON: Mapping[str, str] = {
     "test": "test testmode sandbox testorder",
     "quantity": (
         "quantity quantities qty menge anzahl antall antal aantal quantite cantidad quantita quantidade ilosc sztuk "
-        "количество кол qtd qtde cant anz menge hoeveelheid pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
+        "количество кол ко qte liczba qtd qtde cant anz menge hoeveelheid pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
     ),
     "product": (
         "product products sku article artikel artikkel produkt produit producto prodotto produto towar товар товара "
