@@ -216,10 +216,10 @@ def test_what_a_killed_run_left_beside_a_linked_file_is_removed(home: Path, tmp_
     left.mkdir()
     (left / "scores.parquet").write_text("customers")
 
-    forgotten(home)
+    forgotten(home, "nobody")
 
     assert not left.exists()
-    assert pl.read_parquet(out).height == 2
+    assert pl.read_parquet(out).height == 3
 
 
 def test_a_planted_link_among_leftovers_is_removed_and_not_followed(home: Path, tmp_path: Path) -> None:
