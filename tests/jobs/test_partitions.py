@@ -10,7 +10,8 @@ from repurchase.errors import OrdersError
 from repurchase.jobs.intake import Intake, take_in
 from repurchase.settings import Settings
 
-SHOWN = ("kept", "set aside", "netted")
+LINES = {"amount": "Amount"}
+"""Money of lines; the few prices of the messy log leave that open."""
 
 
 def messy_rows(*, customers: int = 60, rows: int = 900, seed: int = 0) -> list[dict[str, str]]:
@@ -42,13 +43,14 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def intake(file: Path, folder: Path, *, partitions: int) -> Intake:
-    return take_in(file.as_posix(), settings=Settings(partitions=partitions), folder=folder / str(partitions))
+def intake(file: Path, folder: Path, *, partitions: int, columns: dict[str, str] | None = None) -> Intake:
+    settings = Settings(partitions=partitions, columns=columns or {})
+    return take_in(file.as_posix(), settings=settings, folder=folder / str(partitions))
 
 
 @pytest.mark.parametrize("partitions", [2, 7, 40])
 def test_partitions_change_nothing(messy: Path, tmp_path: Path, partitions: int) -> None:
-    one, many = (intake(messy, tmp_path, partitions=count) for count in (1, partitions))
+    one, many = (intake(messy, tmp_path, partitions=count, columns=LINES) for count in (1, partitions))
 
     assert len(one.books) == 1
     assert 1 < len(many.books) <= partitions
@@ -62,7 +64,7 @@ def test_partitions_change_nothing(messy: Path, tmp_path: Path, partitions: int)
 
 
 def test_the_messy_log_has_what_it_should(messy: Path, tmp_path: Path) -> None:
-    taken = intake(messy, tmp_path, partitions=1)
+    taken = intake(messy, tmp_path, partitions=1, columns=LINES)
 
     reasons = {reason.reason for reason in taken.report.reasons if reason.rows}
     assert {"missing_customer", "unreadable_date", "amount_not_a_number", "duplicate_line", "return"} <= reasons
@@ -71,16 +73,16 @@ def test_the_messy_log_has_what_it_should(messy: Path, tmp_path: Path) -> None:
 
 
 def test_customers_rise_from_one_partition_to_the_next(messy: Path, tmp_path: Path) -> None:
-    taken = intake(messy, tmp_path, partitions=5)
+    taken = intake(messy, tmp_path, partitions=5, columns=LINES)
 
     ids = pl.concat([book.ids for book in taken.books])
     assert ids.to_list() == sorted(set(ids.to_list()))
 
 
 def test_what_decides_may_stand_in_one_partition_alone(tmp_path: Path) -> None:
-    # Only customer z has a day above 12 and a decimal comma; every other partition must read by them.
+    # Only customer z has days above 12 and a decimal comma; every other partition must read by them.
     rows = [{"customer_id": f"a{n}", "order_date": "03/04/2024", "amount": "1.234"} for n in range(50)]
-    rows.append({"customer_id": "z", "order_date": "31/12/2024", "amount": "7,50"})
+    rows += [{"customer_id": "z", "order_date": f"{day}/12/2024", "amount": "7,50"} for day in (29, 30, 31)]
     file = tmp_path / "orders.csv"
     pl.DataFrame(rows).write_csv(file)
 

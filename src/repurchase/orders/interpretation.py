@@ -82,7 +82,7 @@ class _Interpretation:
         self._customer()
         self._require()
         orders, continued = self._orders()
-        header = self._header(orders, _REQUIRED)
+        header = self._header(orders, _REQUIRED, enough=1)  # without a customer or a date, lines would be lost
         money = self._money(orders, first_line_only=continued or header is not None)
         self._statuses()
         header = header or self._header(orders, ("order_total", "status", "payment_status"))
@@ -244,13 +244,12 @@ class _Interpretation:
                 return orders.forward_fill(), True
         return orders, False
 
-    def _header(self, orders: pl.Series, roles: Sequence[str]) -> str | None:
+    def _header(self, orders: pl.Series, roles: Sequence[str], *, enough: int = 5) -> str | None:
         """The first column of these roles that is filled on the first line of an order only."""
         columns = [self.roles[role] for role in roles if role in self.roles]
-        orders = _in_blocks(orders)
-        return next(
-            (name for name in columns if grain_evidence(self.profiles[name].ids, orders).grain == "first_line"), None
-        )
+        blocks = _in_blocks(orders)
+        grains = ((name, grain_evidence(self.profiles[name].ids, blocks, enough=enough).grain) for name in columns)
+        return next((name for name, grain in grains if grain == "first_line"), None)
 
     def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids

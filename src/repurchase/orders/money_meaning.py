@@ -77,7 +77,7 @@ class UnitEvidence:
         return max(self.per_unit, self.per_line) / max(self.per_unit + self.per_line, 1)
 
 
-def grain_evidence(values: pl.Series, orders: pl.Series) -> GrainEvidence:
+def grain_evidence(values: pl.Series, orders: pl.Series, *, enough: int = _ENOUGH_ORDERS) -> GrainEvidence:
     """Compare the values of a column within orders.
 
     Parameters
@@ -86,6 +86,8 @@ def grain_evidence(values: pl.Series, orders: pl.Series) -> GrainEvidence:
         Numbers, dates or text, one per row; null where a row has none.
     orders : Series of str
         The order of each row, null where unknown.
+    enough : int
+        Orders with several lines that can tell.
 
     Returns
     -------
@@ -113,13 +115,13 @@ def grain_evidence(values: pl.Series, orders: pl.Series) -> GrainEvidence:
         .filter((pl.col("lines") > 1) & (pl.col("filled") > 0))
     )
     count = several.height
-    if count < _ENOUGH_ORDERS:
+    if count < enough:
         return GrainEvidence("single", count)
     first_only = _share(several["first_filled"] & (several["filled"] == 1))
     if first_only >= _FIRST_LINE:
         return GrainEvidence("first_line", count, first_only)
     repeated = several.filter(pl.col("filled") > 1)
-    if repeated.height < _ENOUGH_ORDERS:
+    if repeated.height < enough:
         return GrainEvidence("single", repeated.height)
     constant = _share(repeated["different"] == 1)
     if constant >= _CONSTANT:

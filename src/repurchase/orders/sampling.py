@@ -113,7 +113,24 @@ class OrderSampling:
         DataFrame
             Whole orders.
         """
-        return rows.filter(self._depths(rows) >= depth) if depth else rows
+        return rows.filter(self.chosen(rows, depth)) if depth else rows
+
+    def chosen(self, rows: pl.DataFrame, depth: int) -> pl.Series:
+        """Say which rows the sample has.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Of the log.
+        depth : int
+            From `depth`.
+
+        Returns
+        -------
+        Series of bool
+            One value per row.
+        """
+        return self._depths(rows) >= depth
 
     def _depths(self, rows: pl.DataFrame) -> pl.Series:
         if self.column in rows.columns:

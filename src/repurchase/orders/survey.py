@@ -159,7 +159,7 @@ class Survey:
     def _number_forms(
         self, layout: Layout, *, settings: Settings, source: str
     ) -> tuple[dict[str, NumberForm], dict[tuple[str, int], NumberForm]]:
-        forms: dict[str, NumberForm] = {}
+        forms = {role: NumberForm() for role in NUMBERS if role in layout.columns}  # typed columns need no evidence
         by_file: dict[tuple[str, int], NumberForm] = {}
         for role in dict.fromkeys(role for role, _ in self.numbers):
             found = {number: evidence for (known, number), evidence in self.numbers.items() if known == role}

@@ -1,12 +1,14 @@
 """Counts of a cleaning that add up over any split of the customers, and the report made of their sum."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
 from repurchase.orders.accounts import REASONS, CleaningReport, Reason, Treatment
+from repurchase.orders.ids import id_hash
 from repurchase.orders.layouts import Layout
 from repurchase.orders.loss_patterns import LossCounts
 from repurchase.orders.policy import NETTED, Rulings, counts_as_order, exact_repeats
@@ -16,6 +18,8 @@ __all__ = ["CustomerExample", "Tally"]
 _CENTS = 10_000
 _LARGEST = 2
 _EXAMPLES = 3
+_FEW = (2, 6)
+"""Orders of a customer that are quickly compared."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class Tally:
             not_understood_money=self.not_understood_money + other.not_understood_money,
             losses=self.losses + other.losses,
             largest=tuple(sorted({*self.largest, *other.largest}, reverse=True)[:_LARGEST]),
-            examples=(*self.examples, *other.examples)[:_EXAMPLES],
+            examples=_shown((*self.examples, *other.examples)),
         )
 
     @property
@@ -310,11 +314,12 @@ def _largest(sales: pl.DataFrame) -> tuple[tuple[int, str], ...]:
 
 
 def _examples(orders: pl.DataFrame, kept: pl.DataFrame) -> tuple[CustomerExample, ...]:
-    """Customers with a few orders each, spread over the alphabet; their money is net of returns."""
+    """Customers drawn by a hash of their ids, with a few orders each if there are such; their money is net of returns."""
     counts = orders.group_by("customer_id").agg(pl.col("order_id").n_unique().alias("orders"))
-    few = counts.filter(pl.col("orders").is_between(2, 6))
-    ids = (few if few.height >= _EXAMPLES else counts)["customer_id"].sort()
-    chosen = ids.gather_every(max(1, len(ids) // _EXAMPLES))[:_EXAMPLES]
+    drawn = counts.with_columns(
+        (~pl.col("orders").is_between(*_FEW)).alias("many"), id_hash(counts["customer_id"]).alias("hash")
+    )
+    chosen = drawn.bottom_k(_EXAMPLES, by=["many", "hash", "customer_id"])["customer_id"]
     is_chosen = pl.col("customer_id").is_in(chosen.implode())
     money = kept.filter(is_chosen).group_by("customer_id").agg(pl.col("amount").sum().round(2).alias("money"))
     found = (
@@ -328,3 +333,14 @@ def _examples(orders: pl.DataFrame, kept: pl.DataFrame) -> tuple[CustomerExample
     )
     shown = found.join(money, on="customer_id", how="left", validate="1:1").sort("customer_id")
     return tuple(CustomerExample(**row) for row in shown.rows(named=True))
+
+
+def _shown(examples: Sequence[CustomerExample]) -> tuple[CustomerExample, ...]:
+    """Those that would have been drawn from all customers at once."""
+    hashes = id_hash(pl.Series([example.customer_id for example in examples], dtype=pl.String)).to_list()
+    ranks = {
+        example.customer_id: (not _FEW[0] <= example.orders <= _FEW[1], number, example.customer_id)
+        for example, number in zip(examples, hashes, strict=True)
+    }
+    drawn = sorted(examples, key=lambda example: ranks[example.customer_id])[:_EXAMPLES]
+    return tuple(sorted(drawn, key=lambda example: example.customer_id))
