@@ -90,6 +90,9 @@ class TestJsonLines:
             "Writing",
         ]
         assert all({"time", "level", "event", "step", "seconds", "counts"} <= set(line) for line in steps.values())
+        read = [(line["role"], line["column"], line["meaning"]) for line in lines if line["event"] == "reading"]
+        assert read[0] == ("customer_id", "customer_id", "customer_id")
+        assert read[-1] == ("money", "amount", "money_row")
         run = json.loads((tmp_path / "s.run.json").read_text())
         assert steps["Reading and cleaning orders"]["counts"]["rows"] == run["cleaning"]["n_raw"]
         assert steps["Scoring"]["counts"]["customers"] == run["counts"]["asked"]

@@ -86,6 +86,13 @@ def make_training(state: dict[str, Any]) -> Callable[..., Training]:
                 "layout": "own",
                 "n_customers": 900,
                 "n_orders": 2000,
+                "reading": {
+                    "roles": [
+                        {"role": "customer_id", "column": "Kundenr"},
+                        {"role": "order_date", "column": "Dato"},
+                        {"role": "order_id", "column": None},
+                    ]
+                },
             },
             "cleaning": {"n_raw": 2010, "n_kept": 2000},
             "evaluation": evaluate(),

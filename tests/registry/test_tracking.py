@@ -51,7 +51,8 @@ def test_a_run_shows_what_was_asked_found_and_drawn(store: Store, logged: str) -
     (orders,) = run.inputs.dataset_inputs
     assert (orders.dataset.name, orders.dataset.digest) == ("orders.csv", ("0123456789abcdef" * 4)[:36])
     files = {item.path for item in store.client.list_artifacts(run.info.run_id)}
-    assert files == {"card.md", "cleaning.json", "evaluation.json", "pictures"}
+    assert files == {"card.md", "cleaning.json", "evaluation.json", "pictures", "reading.json"}
+    assert run.data.params["columns"] == "customer_id=Kundenr order_date=Dato"
     pictures = {item.path for item in store.client.list_artifacts(run.info.run_id, "pictures")}
     assert pictures == {"pictures/gains.png", "pictures/calibration.png"}
 

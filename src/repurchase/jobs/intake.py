@@ -18,7 +18,7 @@ from repurchase.jobs.veil import Veil
 from repurchase.orders.accounts import CleaningReport
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.cleaning import Judged, clean_rows, require_sales, today_in
-from repurchase.orders.decisions import ReadingDecision
+from repurchase.orders.decisions import ReadingDecision, log_line
 from repurchase.orders.facts import Facts
 from repurchase.orders.plausibility import implausible, require_plausible
 from repurchase.orders.policy import Rulings, rulings
@@ -209,10 +209,16 @@ def accepted(taken: Intake) -> Intake:
     OrdersError
         The first doubt.
     """
-    for line in taken.decision.lines():
-        logger.info("%s", line, extra={"event": "reading"})
+    _log_decision(taken.decision)
     require_plausible(taken.doubts)
     return taken
+
+
+def _log_decision(decision: ReadingDecision) -> None:
+    """Log which column was read as what, without values of any column."""
+    for role in decision.roles:
+        fields = {"role": role.role, "column": role.column, "meaning": role.meaning.key}
+        logger.info("%s", log_line(role), extra={"event": "reading", **fields})
 
 
 def _take_in(

@@ -43,6 +43,9 @@ FIELDS = (
     "at",
     "drift",
     "why",
+    "role",
+    "column",
+    "meaning",
 )
 """What a line may say beside its time, level, event and message; anything else a logger carries is left out."""
 

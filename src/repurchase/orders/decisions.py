@@ -149,16 +149,6 @@ class ReadingDecision:
             for line in _wrapped(sentence, title if number == 0 else "", width)
         ]
 
-    def summary(self) -> str:
-        """The columns in one line, without anything of their values; for the parameters of a run.
-
-        Returns
-        -------
-        str
-            Such as ``customer_id=Kundenr order_date=Dato``.
-        """
-        return " ".join(f"{decision.role}={decision.column}" for decision in self.roles if decision.column)
-
 
 def render(fact: Fact) -> str:
     """Say a fact in English.

@@ -1,4 +1,4 @@
-"""An evaluation as MLflow metrics."""
+"""An evaluation as MLflow metrics, and the columns that were read as a parameter."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-__all__ = ["run_metrics"]
+__all__ = ["columns_read", "run_metrics"]
 
 ABOUT_A_ROW = frozenset({"horizon_days", "cutoff", "predictor"})
 OF_THE_HORIZON = ("n_cutoffs", "log_loss_gain", "explained")
@@ -43,6 +43,29 @@ def run_metrics(evaluation: Mapping[str, Any], *, model_id: str | None = None) -
     now = int(datetime.now(UTC).timestamp() * 1000)
     means = [Metric(key, value, now, 0, model_id=model_id) for key, value in _means(evaluation)]
     return [*means, *(Metric(*entry) for entry in _by_cutoff(evaluation))]
+
+
+def columns_read(orders: Mapping[str, Any]) -> str | None:
+    """Say in one line which column of an export was read as what.
+
+    Parameters
+    ----------
+    orders : mapping
+        How a run describes its orders; ``reading`` may be missing.
+
+    Returns
+    -------
+    str or None
+        Role and column, apart from each other by blanks; None where it is not known.
+
+    Examples
+    --------
+    >>> roles = [{"role": "customer_id", "column": "Kundenr"}, {"role": "order_id", "column": None}]
+    >>> columns_read({"reading": {"roles": roles}})
+    'customer_id=Kundenr'
+    """
+    roles = (orders.get("reading") or {}).get("roles") or []
+    return " ".join(f"{role['role']}={role['column']}" for role in roles if role["column"]) or None
 
 
 def _means(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

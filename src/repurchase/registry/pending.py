@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from repurchase.errors import DeliveryError, RepurchaseError
 from repurchase.registry.disk import json_bytes, locked, write_whole
+from repurchase.registry.figures import columns_read
 from repurchase.registry.registrations import register_pending
 from repurchase.registry.store import (
     EXPERIMENT,
@@ -192,6 +193,7 @@ def _of_scoring(run: Mapping[str, Any]) -> Entry:
         "as_of": run.get("as_of"),
         "data_digest": orders.get("digest"),
         "layout": orders.get("layout"),
+        "columns": columns_read(orders),
         "repurchase_version": run.get("repurchase_version"),
     }
     return Entry(

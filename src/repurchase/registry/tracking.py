@@ -16,12 +16,12 @@ from repurchase.registry.bundle import SELF as MANIFEST_DIGEST
 from repurchase.registry.bundle import load_bundle, save_bundle
 from repurchase.registry.carrier import write_carrier
 from repurchase.registry.disk import clear_partial, json_bytes, locked, partial_sibling
-from repurchase.registry.figures import run_metrics
+from repurchase.registry.figures import columns_read, run_metrics
 from repurchase.registry.pending import settle_pending
 from repurchase.registry.registrations import register_pending, registrations, write_registration
 from repurchase.registry.store import BUNDLE, MODEL, Store, current, database_of, mlflow_faults, open_store
 from repurchase.registry.training import Training
-from repurchase.storage.redaction import redacted
+from repurchase.storage.redaction import redacted, redacted_json
 
 __all__ = ["Training", "keep_training", "log_training", "register"]
 
@@ -321,6 +321,7 @@ def _params(training: Training) -> dict[str, str]:
         "horizons": " ".join(str(days) for days in training.horizons),
         "data_digest": training.orders.get("digest"),
         "layout": training.orders.get("layout"),
+        "columns": columns_read(training.orders),
         "repurchase_version": repurchase.__version__,
     }
     return {key: redacted(str(value))[:LONGEST_PARAM] for key, value in {**known, **training.params}.items()}
@@ -330,6 +331,10 @@ def _write_run_files(training: Training, card: str, folder: Path) -> Path:
     (folder / "pictures").mkdir(parents=True)
     for name in ("cleaning", "evaluation"):
         (folder / f"{name}.json").write_bytes(json_bytes(getattr(training, name), name=f"{name}.json"))
+    if training.orders.get("reading"):
+        (folder / "reading.json").write_bytes(
+            json_bytes(redacted_json(training.orders["reading"]), name="reading.json")
+        )
     (folder / "card.md").write_text(card, encoding="utf-8")
     for name, picture in training.pictures.items():
         (folder / "pictures" / f"{name.removesuffix('.png')}.png").write_bytes(picture)
