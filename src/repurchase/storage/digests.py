@@ -71,4 +71,4 @@ def has_own_digest(record: Mapping[str, Any]) -> bool:
     bool
         False for one that was changed, or holds no digest.
     """
-    return with_digest(record)[_DIGEST] == record.get(_DIGEST)
+    return bool(with_digest(record)[_DIGEST] == record.get(_DIGEST))

@@ -31,8 +31,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     is_ours = record.get("schema") == SCHEMA and record.get("command") == "lists"
     files = record.get("files") if is_ours else None
     mark, forgotten = record.get("pseudonyms"), record.get("forgotten", [])
-    is_whole = isinstance(files, list) and isinstance(forgotten, list) and (mark is None or isinstance(mark, dict))
-    return record if is_whole and all(_is_file(told) for told in files) else None
+    if not isinstance(files, list) or not isinstance(forgotten, list) or not isinstance(mark, dict | None):
+        return None
+    return record if all(_is_file(told) for told in files) else None
 
 
 def _is_file(told: Any) -> bool:
