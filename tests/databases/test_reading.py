@@ -244,7 +244,7 @@ class TestRefusals:
         "query",
         [
             "select 1 as a$x$) as q; commit; create table pwned(a int); select * from (select 2 as b$x$",
-            "select 1 as a -- \r) as q; commit; create table pwned(a int); select * from (select 2 as b -- \n",
+            "select 1 as a -- \r) as q; commit; create table pwned(a int); select * from (select 2 as b -- \n, 3 as c",
             "select 1 as a$x$) to stdout; commit; create table pwned(a int); copy (select 2 as b$x$",
         ],
         ids=["identifier", "comment", "copy"],
