@@ -285,8 +285,9 @@ def _require(name: str, value: object, holds: bool, expected: str) -> None:
 
 
 def _is_whole(value: object, least: int, most: int | None = None) -> bool:
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    return is_int and value >= least and (most is None or value <= most)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return value >= least and (most is None or value <= most)
 
 
 def _is_number(value: object) -> bool:

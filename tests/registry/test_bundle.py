@@ -170,3 +170,51 @@ def test_a_failed_save_leaves_nothing_and_the_next_one_clears_up(
 def test_a_bundle_may_be_copied_anywhere(bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "elsewhere" / "x")
     assert load_bundle(tmp_path / "elsewhere" / "x").version == "3"
+
+
+def resign(folder: Path, name: str, content: bytes) -> None:
+    """Write a part anew, with right digests."""
+    (folder / name).write_bytes(content)
+    files = json.loads((folder / "manifest.json").read_bytes())["files"]
+    rewrite_manifest(folder, files={**files, name: sha256(content)})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("model.json", b'{"horizons": [-5], "settings": {}, "notes": []}', "'horizons' must be"),
+        ("model.json", b'{"horizons": [30, 30], "settings": {}, "notes": []}', "'horizons' must be"),
+        ("model.json", b'{"horizons": "x", "settings": {}, "notes": []}', "'horizons' must be"),
+        ("model.json", b'{"horizons": [30], "settings": {"clv_horizon_days": 1e300}, "notes": []}', "clv_horizon_days"),
+        ("model.json", b'{"horizons": [30], "settings": {"discount_rate": true}, "notes": []}', "discount_rate"),
+        ("model.json", b'{"horizons": [30], "settings": {}, "notes": [7]}', "'notes' must be"),
+        ("model.json", b"[]", "not the rest of a model"),
+        ("btyd.json", b'{"mbgnbd": {"r": -1}}', r"'mbgnbd\.r' must be a number"),
+        ("btyd.json", b'{"mbgnbd": {"r": 1e999}}', "not readable as JSON"),
+        ("btyd.json", b'{"mbgnbd": {"r": NaN}}', "not readable as JSON"),
+        ("btyd.json", b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        ("btyd.json", b'{"x": ' + b"[" * 60 + b"]" * 60 + b"}", "nested more than 40"),
+        ("btyd.json", b'{"x": ' + b"9" * 5000 + b"}", "not readable as JSON"),
+        ("tiers.json", b'{"high_risk_from": 7}', "'high_risk_from' must be"),
+        ("tiers.json", b'["high"]', "must be a table"),
+        ("calibration.json", b'{"heads": {"30": 1}}', "no model can be made of this bundle"),
+    ],
+)
+def test_what_no_training_writes_is_refused_though_its_digests_are_right(
+    bundle: Path, name: str, content: bytes, said: str
+) -> None:
+    resign(bundle, name, content)
+    with pytest.raises(BundleError, match=said) as refused:
+        load_bundle(bundle)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"as_of": "yesterday"}, {"as_of": 7}, {"horizons": [0]}, {"model_version": "../1"}, {"settings": []}],
+)
+def test_a_manifest_that_no_training_writes_is_refused(bundle: Path, changes: dict[str, Any]) -> None:
+    rewrite_manifest(bundle, **changes)
+    with pytest.raises(BundleError, match=f"manifest.json: '{next(iter(changes))}' must be"):
+        load_bundle(bundle)

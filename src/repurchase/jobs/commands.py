@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from repurchase.errors import RepurchaseError
+from repurchase.errors import InputError, RepurchaseError
 from repurchase.jobs.ending import INTERRUPTED, TERMINATED, ended_in_order, ending_words
 from repurchase.jobs.logs import (
     asked_format,
@@ -116,6 +116,7 @@ def _not_for_others() -> Iterator[None]:
 
 def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
     try:
+        _require_no_empty_word(sys.argv[1:])
         code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
         if code != INTERRUPTED:  # which Typer makes of a KeyboardInterrupt
             return code
@@ -126,6 +127,15 @@ def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
             return _stop(ending_words(code), code, as_json=as_json)
         words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
         return _defect(fault, as_json=as_json) if words is None else _stop(words, FAULT, as_json=as_json)
+
+
+def _require_no_empty_word(words: list[str]) -> None:
+    """Refuse what a shell makes of a variable that is not set: as a path it would mean the current folder."""
+    for place, word in enumerate(words):
+        option, is_given, value = word.partition("=") if word.startswith("--") else ("", True, word)
+        if is_given and not value.strip():
+            after = option or " ".join(words[max(place - 1, 0) : place]) or "repurchase"
+            raise InputError(f"the argument after {after} is empty. Say what is meant, or leave it out.")
 
 
 def _defect(fault: BaseException, *, as_json: bool) -> int:

@@ -12,11 +12,10 @@
       profile.json      what its orders looked like, to tell drift; may be absent
       card.md           data, grade and limits in words
 
-The digests guard against damage and mix-ups, not against someone who writes a whole new bundle; that such a bundle
-cannot run code is what the formats are for.
+The digests guard against damage and mix-ups, not against someone who writes a whole new bundle. That such a bundle
+cannot run code is what the formats are for, and that its numbers are possible is checked; see ``bundle_schema``.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -28,7 +27,16 @@ from typing import Any
 
 import repurchase
 from repurchase.errors import BundleError, DeliveryError, first_few
-from repurchase.registry.disk import clear_partial, json_bytes, locked, partial_sibling, sha256
+from repurchase.registry.bundle_schema import require_sound
+from repurchase.registry.disk import (
+    MOST_BYTES,
+    clear_partial,
+    json_bytes,
+    locked,
+    parse_json,
+    partial_sibling,
+    sha256,
+)
 
 __all__ = ["LoadedBundle", "load_bundle", "read_manifest", "save_bundle"]
 
@@ -202,11 +210,18 @@ def load_bundle(folder: Path) -> LoadedBundle:
     parts = {name: _parse(folder / name, files[name]) for name in files if name.endswith(".json")}
     state = {
         **{part: parts[f"{part}.json"] for part in PARTS if parts[f"{part}.json"] is not None},
-        **parts[REST],
+        **_table(parts[REST], folder / REST),
         **{key: manifest[key] for key in (VERSION,) if key in manifest},
     }
-    card = files["card.md"].decode("utf-8")
+    require_sound(folder, {MANIFEST: manifest, **parts}, state)
+    card = files["card.md"].decode("utf-8", errors="replace")
     return LoadedBundle(state, manifest, parts["evaluation.json"], card, folder, profile=parts.get(PROFILE))
+
+
+def _table(content: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise BundleError(f"{path}: not the rest of a model. Fetch the bundle again, or train again.")
+    return content
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -228,7 +243,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         If there is none, it was changed, or a newer version of this package wrote it.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(f"{folder}: no model bundle there (no {MANIFEST}). See `repurchase models list`.")
     content = _read(path)
     manifest: dict[str, Any] = _parse(path, content)
@@ -275,6 +290,10 @@ def _changed(path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     try:
+        size = path.stat().st_size
+        if not path.is_file() or size > MOST_BYTES:
+            found = f"{size:,} bytes" if path.is_file() else "no regular file"
+            raise BundleError(f"{path}: {found}; no training writes such a file. Fetch the bundle again.")
         return path.read_bytes()
     except OSError as fault:
         raise BundleError(f"{path} cannot be read: {fault.strerror}.") from fault
@@ -282,6 +301,6 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return parse_json(content)
     except ValueError as fault:  # includes bytes that are not UTF-8
         raise BundleError(f"{path}: not readable as JSON ({fault}). Restore it or fetch the bundle again.") from fault

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from repurchase.errors import BundleError, DeliveryError, PromotionRefused, first_few
 from repurchase.registry.bundle import load_bundle
-from repurchase.registry.disk import json_bytes, locked, write_whole
+from repurchase.registry.disk import json_bytes, locked, read_json, write_whole
 from repurchase.registry.gate import Verdict
 
 if TYPE_CHECKING:
@@ -164,14 +164,22 @@ def read_standings(home: Path) -> Standings:
     """
     path = home / "models" / FILE
     try:
-        content = json.loads(path.read_bytes())
-        return Standings(dict(content["aliases"]), dict(content["verdicts"]))
+        return _standings(read_json(path))
     except FileNotFoundError:
         return Standings()
     except (OSError, ValueError, TypeError, KeyError) as fault:
         raise BundleError(
             f"{path}: not readable ({fault!r}). Remove it and run `repurchase models promote VERSION`."
         ) from fault
+
+
+def _standings(content: Mapping[str, Any]) -> Standings:
+    aliases, verdicts = dict(content["aliases"]), dict(content["verdicts"])
+    if not all(isinstance(held, str) for held in aliases.values()):
+        raise TypeError("an alias of something else than a version")
+    if not all(isinstance(one, dict) and {"passed", "words"} <= one.keys() for one in verdicts.values()):
+        raise TypeError("a verdict without its words")
+    return Standings(aliases, verdicts)
 
 
 def settle(home: Path, version: str, verdict: Verdict) -> Verdict:

@@ -1,6 +1,7 @@
 """Writing that either happens or does not, and a lock that dies with its holder."""
 
 import json
+import math
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -14,8 +15,18 @@ from repurchase.storage.locks import locked_file
 from repurchase.storage.publishing import remove
 from repurchase.storage.publishing import write_file as write_whole
 
-__all__ = ["clear_partial", "json_bytes", "locked", "partial_sibling", "sha256", "write_whole"]
+__all__ = [
+    "clear_partial",
+    "json_bytes",
+    "locked",
+    "parse_json",
+    "partial_sibling",
+    "read_json",
+    "sha256",
+    "write_whole",
+]
 
+MOST_BYTES = 256 << 20
 PARTIAL = ".partial-"
 LOCK = ".lock"
 LOCK_WAIT_SECONDS = 300.0
@@ -55,6 +66,74 @@ def json_bytes(value: Any, *, name: str) -> bytes:
         return (text + "\n").encode("utf-8")
     except (TypeError, ValueError) as fault:
         raise BundleError(f"{name} cannot be written as JSON: {fault}.") from fault
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Read JSON that anyone may have written.
+
+    Parameters
+    ----------
+    content : bytes or str
+        UTF-8.
+
+    Returns
+    -------
+    JSON value
+        Numbers in it are finite.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, larger than any file of ours, nested too deeply, or has a number that is not finite.
+
+    Examples
+    --------
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+        ...
+    ValueError: nested too deeply
+    """
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{len(content):,} bytes, more than {MOST_BYTES:,}")
+    try:
+        return json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError as fault:
+        raise ValueError("nested too deeply") from fault
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_constant(text[:20])
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON that anyone may have written; see `parse_json`.
+
+    Parameters
+    ----------
+    path : Path
+        A file; larger ones than any of ours are not read.
+
+    Returns
+    -------
+    JSON value
+        Its content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        As of `parse_json`.
+    """
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"{size:,} bytes, more than {MOST_BYTES:,}")
+    return parse_json(path.read_bytes())
 
 
 def _as_number(value: Any) -> Any:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repurchase.errors import DeliveryError, RepurchaseError
-from repurchase.registry.disk import json_bytes, locked, write_whole
+from repurchase.registry.disk import json_bytes, locked, read_json, write_whole
 from repurchase.registry.figures import columns_read
 from repurchase.registry.registrations import register_pending
 from repurchase.registry.store import (
@@ -309,7 +309,7 @@ def settle_pending(store: Store) -> None:
 
 def _log_file(store: Store, path: Path) -> bool:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         is_ours = record["schema"] == SCHEMA and isinstance(record[KEY], str) and record[KEY].isalnum()
         is_ours = is_ours and isinstance(record["params"], dict) and isinstance(record["metrics"], dict)
     except (ValueError, KeyError, TypeError):

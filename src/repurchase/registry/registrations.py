@@ -4,7 +4,6 @@ Each is a file in ``pending/registry/`` beside the runs that wait (see ``pending
 order; then gate and aliases, as ``models/aliases.json`` has them by then, are set in MLflow.
 """
 
-import json
 import logging
 import secrets
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repurchase.errors import BundleError, DeliveryError
-from repurchase.registry.disk import json_bytes, locked, write_whole
+from repurchase.registry.disk import json_bytes, locked, read_json, write_whole
 from repurchase.registry.store import Store
 
 __all__ = ["register_pending", "registrations", "write_alias_change", "write_registration"]
@@ -144,7 +143,7 @@ def _register(store: Store, version: str, path: Path) -> bool:
         path.unlink(missing_ok=True)
         return False
     try:
-        record = json.loads(path.read_bytes())
+        record = read_json(path)
         register(store, version, record["training"])
     except (BundleError, OSError, ValueError, KeyError, TypeError) as fault:
         logger.warning("Version %s cannot be registered (%s); %s is left there.", version, fault, path)
@@ -155,7 +154,7 @@ def _register(store: Store, version: str, path: Path) -> bool:
 
 def _tags(path: Path) -> dict[str, dict[str, str]]:
     try:
-        return dict(json.loads(path.read_bytes())["tags"])
+        return dict(read_json(path)["tags"])
     except (OSError, ValueError, KeyError, TypeError):
         logger.warning("%s is no record of changed aliases; their times are not known.", path)
         return {}

@@ -4,7 +4,6 @@ Everything lies in ``<home>/mlruns/``: ``mlflow.db`` and ``artifacts/``, without
 points elsewhere. The client is given its store explicitly, so that nothing global changes in the process that trains.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 from urllib.request import pathname2url
 
 from repurchase.errors import DeliveryError
-from repurchase.registry.disk import clear_partial, locked, partial_sibling
+from repurchase.registry.disk import clear_partial, locked, partial_sibling, read_json
 from repurchase.registry.reachability import require_reachable
 from repurchase.registry.relocation import follow_move, move_paths
 from repurchase.storage.redaction import redacted
@@ -191,7 +190,7 @@ def mlflow_versions(store: Store) -> dict[str, str]:
     elsewhere = {entry.tags[BUNDLE]: str(entry.version) for entry in found if BUNDLE in entry.tags}
     for manifest in (store.home / "models").glob("*/manifest.json") if elsewhere else ():
         with suppress(OSError, ValueError, AttributeError):
-            digest = json.loads(manifest.read_bytes()).get("manifest_sha256")
+            digest = read_json(manifest).get("manifest_sha256")
             numbers |= {manifest.parent.name: elsewhere[digest]} if digest in elsewhere else {}
     return numbers
 

@@ -1,7 +1,7 @@
 """What versions there are, what is known of one, and a file of it for notebooks."""
 
 import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import load_bundle, read_manifest
 from repurchase.registry.champion import ALIASES, Standings, read_standings, resolve, version_numbers
+from repurchase.registry.disk import read_json
 from repurchase.storage.outputs import exported_model, require_outputs, require_outside_registry
 from repurchase.storage.publishing import write_file
 
@@ -144,9 +145,12 @@ def _row(home: Path, version: str, standings: Standings) -> VersionRow:
 def _judged(folder: Path) -> dict[str, Any]:
     path = folder / "evaluation.json"
     try:
-        evaluation = json.loads(path.read_bytes())
-    except (OSError, ValueError) as fault:
+        return _figures(read_json(path))
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as fault:
         raise BundleError(f"{path}: not readable ({fault}). Fetch the bundle again, or train again.") from fault
+
+
+def _figures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     days = evaluation.get("primary_horizon_days")
     for horizon in evaluation.get("horizons", []):
         if horizon.get("horizon_days") == days and horizon.get("model"):
