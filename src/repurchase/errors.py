@@ -47,13 +47,15 @@ class RepurchaseError(Exception):
     ----------
     words : str
         What was found, what was expected, how many, the first few, and what to do.
-    withheld : str
-        The part of it that quotes rows of customers: shown to whoever runs the command, kept out of log files.
+    withheld : str or iterable of str
+        The parts of it that quote rows of customers: shown to whoever runs the command, kept out of log files.
     """
 
-    def __init__(self, words: str = "", *, withheld: str = "") -> None:
+    withheld: str | tuple[str, ...]
+
+    def __init__(self, words: str = "", *, withheld: str | Iterable[str] = "") -> None:
         super().__init__(words)
-        self.withheld = withheld
+        self.withheld = withheld if isinstance(withheld, str) else tuple(withheld)
 
     @property
     def log_words(self) -> str:
@@ -61,8 +63,10 @@ class RepurchaseError(Exception):
         words = str(self)
         fault: BaseException | None = self
         while fault is not None:
-            if isinstance(fault, RepurchaseError) and fault.withheld:
-                words = words.replace(fault.withheld, "…")
+            if isinstance(fault, RepurchaseError):
+                parts = (fault.withheld,) if isinstance(fault.withheld, str) else fault.withheld
+                for part in sorted(filter(None, parts), key=len, reverse=True):
+                    words = words.replace(part, "…")
             fault = fault.__cause__
         return words
 

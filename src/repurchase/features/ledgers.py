@@ -133,9 +133,11 @@ def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     try:
         return column.cast(dtype)
     except pl.exceptions.PolarsError as fault:
+        shown = first_few(column.drop_nulls().unique(maintain_order=True))
         raise OrdersError(
             f"orders: column '{column.name}' must be {dtype}. Got {column.dtype} that does not convert, such as "
-            f"{first_few(column.drop_nulls().unique(maintain_order=True))}. Run clean_orders first."
+            f"{shown}. Run clean_orders first.",
+            withheld=shown,
         ) from fault
 
 

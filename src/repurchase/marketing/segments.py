@@ -93,7 +93,8 @@ def segment_of(scores: pl.DataFrame, *, name: str = "scores") -> pl.Series:
     if strange:
         raise InputError(
             f"{name}: scores of another version: {len(strange)} segments are not known here: {first_few(strange)}. "
-            f"Known: {', '.join(SEGMENTS)}. Score again with this version."
+            f"Known: {', '.join(SEGMENTS)}. Score again with this version.",
+            withheld=first_few(strange),
         )
     no_history = scores["status"] == "no_history"
     return known.set(no_history.fill_null(value=False), NO_HISTORY).alias("segment")

@@ -83,7 +83,8 @@ def _days(values: pl.Series, source: str) -> pl.Series:
     if len(wrong):
         raise InputError(
             f"{source}: {len(wrong):,} days in column '{values.name}' cannot be read: {first_few(wrong)}. "
-            "Expected days such as 2024-12-31."
+            "Expected days such as 2024-12-31.",
+            withheld=first_few(wrong),
         )
     return days
 

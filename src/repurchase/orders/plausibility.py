@@ -77,7 +77,8 @@ def _unknown_statuses(tally: Tally, layout: Layout, source: str) -> OrdersError 
     return OrdersError(
         f"{source}: it is not clear whether {orders:,} of {tally.n_orders:,} orders are sales, by their status in "
         f"{columns}: {shown}. Say which statuses count: --sale-statuses paid,completed,... (all others do not), or which "
-        "do not: --not-sale-statuses ..."
+        "do not: --not-sale-statuses ...",
+        withheld=shown,
     )
 
 

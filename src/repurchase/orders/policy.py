@@ -87,13 +87,15 @@ def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str
     if wanted is not None and present and wanted not in present:
         raise OrdersError(
             f"{source}: no row is in {wanted}, the currency of the settings. Found: {first_few(present)}. "
-            "Correct the setting 'currency', or leave it out."
+            "Correct the setting 'currency', or leave it out.",
+            withheld=first_few(present),
         )
     if wanted is None and len(present) > 1:
         shown = first_few(f"{name} ({rows:,} rows)" for name, rows in counts)
         raise OrdersError(
             f"{source}: {len(present)} currencies in one log: {shown}. Money of two currencies cannot be added. "
-            f"Convert it before, or keep one: currency = '{present[0]}' in repurchase.toml sets the others aside."
+            f"Convert it before, or keep one: currency = '{present[0]}' in repurchase.toml sets the others aside.",
+            withheld=(shown, f"'{present[0]}'"),
         )
     return wanted or (present[0] if present else None)
 

@@ -248,7 +248,8 @@ def _opened(paths: Iterable[Path], shown: Sequence[str], *, root: str, folder: P
         opened.n_bad_lines += file.long_lines.count
     if not opened.found:
         first = opened.faults[0]
-        raise OrdersError(f"{root}: none of the {len(shown)} files can be read. The first, {first.path}: {first.why}")
+        words = f"{root}: none of the {len(shown)} files can be read. The first, {first.path}: {first.why}"
+        raise OrdersError(words, withheld=first.why)  # why may quote the file's rows
     if set_aside:
         _leave_out_differing(opened)
     return opened
