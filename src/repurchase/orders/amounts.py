@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from repurchase.errors import OrdersError
+from repurchase.orders.blanks import BLANK_WORDS
 from repurchase.orders.currencies import currency_of
 from repurchase.orders.number_shapes import NumberShape, number_shape_of
 from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
@@ -33,7 +34,6 @@ _CONSTANT_SHARE = 0.9
 _FEWEST_WITH_WORD = 5
 _MOST_WORDS = 64
 _DIGITS_TOGETHER = r"^[^9]*9[9 .,'’_eE+-]*[^9]*$"
-_BLANK = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>")
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,8 @@ class NumberEvidence:
             raise OrdersError(
                 f"{source}: the numbers in '{column}' contradict each other: in {point:,} rows the point is the "
                 f"decimal mark, such as '{self.examples['point']}', and in {comma:,} the comma, such as "
-                f"'{self.examples['comma']}'. Say which is right: --decimal-mark point or --decimal-mark comma."
+                f"'{self.examples['comma']}'. Say which is right: --decimal-mark point or --decimal-mark comma.",
+                withheld=(f"'{self.examples['point']}'", f"'{self.examples['comma']}'"),
             )
         return "point" if point > comma else "comma"
 
@@ -302,7 +303,7 @@ def _few(words: Counter[str]) -> dict[str, int] | None:
 
 
 def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
-    counted = counted.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(_BLANK))
+    counted = counted.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(BLANK_WORDS))
     cleaned = _cleaned(counted["text"])
     shapes = _number_shapes(cleaned)
     if not distinct_shapes(shapes):

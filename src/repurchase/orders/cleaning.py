@@ -26,6 +26,7 @@ and always where the log has no money that could be netted):
 Lines that are not goods (postage, manual corrections, discounts) are money the customer paid or got back: they stay.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -248,16 +249,16 @@ def _treatment(settings: Settings, has_amounts: bool) -> pl.Expr:
 def _orders(kept: pl.DataFrame, log: RawOrders) -> pl.DataFrame:
     # Into the form of ``tables.ORDERS``, sorted, with the export's further columns beside it.
     ordered = kept.sort([name for name in _SORTED_BY if name in kept.columns], nulls_last=True, maintain_order=True)
-    further = _further_columns(log)
+    further = _further_columns(log, taken=ordered.columns)
     beside = log.rows[ordered["row"]].select(pl.col(name).alias(own) for name, own in further.items())
     return ORDERS.check(pl.concat([ordered.drop("row"), beside], how="horizontal"))
 
 
-def _further_columns(log: RawOrders) -> dict[str, str]:
+def _further_columns(log: RawOrders, *, taken: Sequence[str]) -> dict[str, str]:
     ours = {"customer_id", "order_id", "order_date", "amount", *_DESCRIBING}
     used = {column for role, column in log.layout.columns.items() if role in ours}
-    free = [name for name in log.rows.columns if name not in used and name != "sale_date"]
-    return {name: f"{name}_in_export" if name in ORDERS.names else name for name in free}
+    free = [name for name in log.rows.columns if name not in {*used, "sale_date", "charged", FILE_COLUMN}]
+    return {name: f"{name}_in_export" if name in {*taken, *ORDERS.names} else name for name in free}
 
 
 def _no_sale(rows: pl.DataFrame) -> pl.DataFrame:

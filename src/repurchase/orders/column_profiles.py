@@ -6,14 +6,13 @@ from functools import cached_property
 
 import polars as pl
 
+from repurchase.errors import InputError
 from repurchase.orders.amounts import NumberEvidence, NumberForm, read_numbers
 from repurchase.orders.dates import read_dates
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.layouts import FILE_COLUMN
 from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types
 from repurchase.orders.vocabulary import ColumnName, fold, parse_name
-
-from repurchase.errors import InputError
 
 __all__ = ["ColumnProfile", "profile_columns"]
 

@@ -22,6 +22,7 @@ _NEVER_MONEY = (
     "time currency category method note test product person customer cancelled channel"
 ).split()
 _UNKNOWN_LETTERS = 20.0
+_LINES_OF_ONE_ORDER = 20
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ def _unknown(column: ColumnProfile) -> float:
 
 def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if column.is_flag or column.values.dtype.is_temporal() or column.n_filled == 0:
+    if column.is_flag or column.values.dtype.is_temporal():
         return None
+    if column.n_filled == 0:  # the last to be chosen, so that a message can name it
+        return (0.0, Fact("mostly_empty", {"share": 0.0})) if name.has("customer") else None
     if name.has("email") and not name.has("date", "time", "status", "type", "first", "shipped", "amount"):
         is_address = column.email_share >= 0.5
         return 80.0 - _unknown(column) + is_address - 0.5 * name.has("invoice"), None
@@ -93,7 +96,9 @@ def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
 
 def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if column.is_flag or column.values.dtype.is_temporal() or column.n_distinct < 2 or name.has(*_NEVER_AN_ID):
+    if column.is_flag or column.values.dtype.is_temporal() or name.has(*_NEVER_AN_ID):
+        return None
+    if column.n_distinct < 2 and (column.n_distinct == 0 or column.n_filled > _LINES_OF_ONE_ORDER):
         return None
     if name.has("customer", "product", "email", "phone", "employee"):
         return None
@@ -259,7 +264,8 @@ def _record_type(column: ColumnProfile) -> tuple[float, Fact | None] | None:
 def _price(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
     named = name.has("price") or (name.has("unit") and name.has("amount", "total", "net"))
-    if not named or name.has(*_NOT_OF_A_PRICE) or (name.has("total") and not name.has("unit")):
+    per_piece = name.concepts[:1] == ("price",) and name.has("quantity", "id")
+    if not named or (name.has(*_NOT_OF_A_PRICE) and not per_piece) or (name.has("total") and not name.has("unit")):
         return None
     if column.number_share < 0.5:
         return None

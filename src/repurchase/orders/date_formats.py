@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from repurchase.errors import OrdersError
+from repurchase.orders.blanks import BLANK_WORDS
 from repurchase.orders.date_shapes import COUNTS, NUMBER_UNITS, DateUnit, Shape, shape_of
 from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
 
@@ -31,7 +32,6 @@ STRAY_SHARE = 0.02
 """From this share on, values that contradict the others are no slips of the pen."""
 _BULK_ROWS, _BULK_SHARE = 50, 0.005
 """So many rows are no slips either, even if they are few among very many."""
-_BLANK = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat", "-")
 _RANGES = {
     "days": (25570, 73050),
     "s": (1e8, 7.26e9),
@@ -187,7 +187,8 @@ class DateEvidence:
             raise OrdersError(
                 f"{source}: the dates in '{column}' contradict each other: {days:,} rows are day first, such as "
                 f"'{self.examples['day']}', and {months:,} month first, such as '{self.examples['month']}'. "
-                "Say which is right: --date-order day_first or --date-order month_first."
+                "Say which is right: --date-order day_first or --date-order month_first.",
+                withheld=(self.examples["day"], self.examples["month"]),
             )
         order: DateOrder = "day_first" if days > months else "month_first"
         note = f"Dates are read {order.removesuffix('_first')} first, as the column shows."
@@ -206,7 +207,8 @@ class DateEvidence:
         raise OrdersError(
             f"{source}: the dates in '{column}' can be read in two ways: '{pick}' is {day} {_month_name(month)} or "
             f"{_month_name(day)} {month}, and none of {rows:,} such dates decides. "
-            "Say which: --date-order day_first or --date-order month_first."
+            "Say which: --date-order day_first or --date-order month_first.",
+            withheld=(pick, f"{day} {_month_name(month)}", f"{_month_name(day)} {month}"),
         )
 
     @property
@@ -311,7 +313,7 @@ def count_unit(shape: str) -> DateUnit | None:
 
 
 def _blank_shapes(shapes: pl.Series) -> list[str]:
-    return [shape for shape in distinct_shapes(shapes) if shape.lower() in _BLANK]
+    return [shape for shape in distinct_shapes(shapes) if shape.lower() in BLANK_WORDS]
 
 
 def _counted(counts: pl.DataFrame, shapes: list[str]) -> dict[DateUnit, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from repurchase.orders.reading_texts import COUNTED, FACTS, ROLES
 
-__all__ = ["Fact", "ReadingDecision", "RoleDecision", "counted", "log_line", "render"]
+__all__ = ["SHOWN", "Fact", "ReadingDecision", "RoleDecision", "counted", "log_line", "render"]
 
 _IMPLIED = frozenset({"by_name", "customer_id", "order_id", "dates", "single_lines"})
 """Says nothing that the role and the column do not."""
@@ -18,7 +18,8 @@ _BRIEF = frozenset({"named", "by_content", "only_dates", "day_first", "month_fir
 """Evidence that stands on the same line as the column."""
 _WITH_VALUES = frozenset({"currency", "placeholder"})
 _WIDTH = 100
-_SHOWN = 8
+SHOWN = 8
+"""Statuses of a list that are shown."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def _shown(value: Any) -> str:
         percent = f"{value:.0%}"
         return ">99%" if percent == "100%" and value < 1 else "<1%" if percent == "0%" and value > 0 else percent
     if isinstance(value, list | tuple):
-        shown = [f"{name} ({number:,})" if number is not None else str(name) for name, number in value[:_SHOWN]]
-        more = len(value) - _SHOWN
+        shown = [f"{name} ({number:,})" if number is not None else str(name) for name, number in value[:SHOWN]]
+        more = len(value) - SHOWN
         return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
     return f"{value:,}" if isinstance(value, int) else str(value)

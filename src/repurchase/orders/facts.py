@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from repurchase.errors import OrdersError
+from repurchase.orders.blanks import BLANK_WORDS
 from repurchase.orders.dates import offsets_note
 from repurchase.orders.layouts import Layout
 
 __all__ = ["Facts", "Unread", "filled"]
 
 _SHOWN = 5
-_BLANK = ("", "nan", "none", "null", "na", "n/a", "<na>", "nat")
 _MONEY = {"amount": ("amount",), "order_total": ("order_total",), "quantity_price": ("quantity", "price")}
 
 
@@ -81,7 +81,7 @@ def filled(values: pl.Series) -> pl.Series:
     """
     if values.dtype != pl.String:
         return values.is_not_null()
-    return (~values.str.strip_chars().str.to_lowercase().is_in(_BLANK)).fill_null(value=False)
+    return (~values.str.strip_chars().str.to_lowercase().is_in(BLANK_WORDS)).fill_null(value=False)
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,8 @@ class Facts:
             raise OrdersError(
                 f"{source}: {undated:,} of {self.n_rows:,} dates in column '{layout.columns['order_date']}' cannot be "
                 f"read: {shown}. Expected dates such as 2024-01-31, 31.12.2024 or 12/31/2024. "
-                "Name the right column: --columns order_date=..."
+                "Name the right column: --columns order_date=...",
+                withheld=self.dates.shown,
             )
 
     def _require_numbers(self, role: str, layout: Layout, source: str) -> None:
@@ -217,5 +218,6 @@ class Facts:
         if found.unread * 2 > found.rows:
             raise OrdersError(
                 f"{source}: {found.unread:,} of {found.rows:,} values in the {role} column '{layout.columns[role]}' "
-                f"are not numbers: {found.shown}. Name the right column: --columns {role}=..."
+                f"are not numbers: {found.shown}. Name the right column: --columns {role}=...",
+                withheld=found.shown,
             )

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from repurchase.orders.blanks import BLANK_PATTERN, BLANK_WORDS
 from repurchase.orders.text_shapes import INVISIBLE
 
 __all__ = ["PLACEHOLDER_WORDS", "clean_ids", "damaged_ids", "id_hash", "placeholder_ids"]
@@ -56,7 +57,6 @@ _DAMAGED = (
     r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d{1,3}$|^[+-]?\d[.,]\d+[eE]\d{1,3}$|^#{2,}$"
     r"|^#(?:REF|NAME|VALUE|N/A|NUM|DIV/0|NULL|WERT|BEZUG|NV|ZAHL|VALOR|ИМЯ)[!?]?$"
 )
-_STAND_INS_FOR_NOTHING = ("", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat")
 _WHOLE_NUMBER_AS_DECIMAL = r"^([1-9]\d*|0)\.0+$"
 
 _Words = npt.NDArray[np.uint64]
@@ -68,9 +68,7 @@ _MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
-_TO_TIDY = (
-    r"^\s|\s$|\.0+$|[A-Z].*@|@.*[A-Z]|^(?i:nan|none|null|na|n/a|\#n/a|<na>|nat)?$|^['\x22=]|\x22$|[\x00-\x1F\x7F]"
-)
+_TO_TIDY = r"^\s|\s$|\.0+$|[A-Z].*@|@.*[A-Z]|^" + BLANK_PATTERN + r"$|^['\x22=]|\x22$|[\x00-\x1F\x7F]"
 """One cheap look finds whether any id is spelled otherwise; most exports are tidy."""
 
 
@@ -237,7 +235,7 @@ def _tidy(ids: pl.Series) -> pl.Series:
     stripped = bare.str.replace(_WHOLE_NUMBER_AS_DECIMAL, "$1")
     lowered = stripped.str.to_lowercase()
     one_spelling = pl.when(stripped.str.contains("@", literal=True)).then(lowered).otherwise(stripped)
-    nothing = lowered.is_in(_STAND_INS_FOR_NOTHING)
+    nothing = lowered.is_in(BLANK_WORDS)
     return ids.to_frame("id").select(pl.when(~nothing).then(one_spelling).alias(ids.name)).to_series()
 
 

@@ -12,7 +12,8 @@ from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
 from repurchase.orders.ids import placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, KnownExport, Layout, known_export
 from repurchase.orders.money_meaning import grain_evidence
-from repurchase.orders.money_roles import MoneyReading, MoneyReader
+from repurchase.orders.money_roles import MoneyReader, MoneyReading
+from repurchase.orders.policy import exact_repeats
 from repurchase.orders.statuses import classify_status, classify_types
 from repurchase.orders.vocabulary import ROLES, parse_name, plain
 
@@ -68,6 +69,7 @@ class _Interpretation:
 
     def __init__(self, rows: pl.DataFrame, named: Mapping[str, str], source: str) -> None:
         self.source = source
+        self.rows = rows.drop(FILE_COLUMN, strict=False)
         self.profiles = {profile.text: profile for profile in profile_columns(rows)}
         self.files = rows[FILE_COLUMN].cast(pl.String) if FILE_COLUMN in rows.columns else None
         self.named = {role: _named_column(role, name, list(self.profiles), source) for role, name in named.items()}
@@ -258,6 +260,8 @@ class _Interpretation:
             if first_line_only
             else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
         )
+        if not first_line_only:  # a row written twice does not say that all lines of its order are alike
+            apart = apart.set(exact_repeats(self.rows), None)
         reader = MoneyReader(
             self.profiles,
             self.named,

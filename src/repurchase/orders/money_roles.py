@@ -149,7 +149,8 @@ class MoneyReader:
                 examples = ", ".join(f"'{value}'" for value in profile.ids.drop_nulls().unique(maintain_order=True)[:3])
                 raise LayoutError(
                     f"{self._source}: column '{profile.text}' was named as {role}, but most of its values are not "
-                    f"numbers: {examples}. Name the right column: --columns {role}=..."
+                    f"numbers: {examples}. Name the right column: --columns {role}=...",
+                    withheld=examples,
                 )
 
     def _part(self, role: str) -> ColumnProfile | None:
@@ -238,9 +239,14 @@ class MoneyReader:
                 f"{grain.share:.0%} of the {grain.orders:,} orders with several lines. If it is the money of a line, "
                 f"name it so: --columns amount={column.text}"
             )
-        if is_named_total or (grain.grain == "single" and self._first_line_only):
+        if is_named_total or (grain.grain == "single" and (self._first_line_only or self._is_repeated_total(column))):
             return "order_total", (found,)
         return self._line_or_unit(column, found)
+
+    def _is_repeated_total(self, column: ColumnProfile) -> bool:
+        """Whether a column called the total of an order is alike on all lines of the few orders that have several."""
+        named = column.name.has("order", "receipt", "invoice", "transaction") and column.name.has("total", "grand")
+        return named and grain_evidence(column.numbers, self._orders, enough=1).grain == "order"
 
     def _line_or_unit(self, column: ColumnProfile, found: Fact) -> tuple[AmountRule, tuple[Fact, ...]]:
         quantity = self._quantity
@@ -375,7 +381,16 @@ class MoneyReader:
         return self._with_refunds("quantity_price", columns | {"price": price.text}, price, decision)
 
     def _refuse_unnamed(self) -> None:
-        """Ask where no name speaks of money, and values do."""
+        """Ask where no name speaks of money and values do, or a name does and its values cannot be read."""
+        for profile in self._free:
+            named = money_rank(profile) is not None or profile.name.has("price")
+            if named and profile.n_filled and profile.number_share < 0.5 and profile.digit_share >= _MOSTLY:
+                examples = ", ".join(f"'{value}'" for value in profile.ids.drop_nulls().unique(maintain_order=True)[:3])
+                raise LayoutError(
+                    f"{self._source}: column '{profile.text}' should hold money, but its values cannot be read as "
+                    f"numbers: {examples}. Export it as plain numbers, or name another column: --columns amount=...",
+                    withheld=examples,
+                )
         with_currency = [profile for profile in self._free if profile.has_currency_signs]
         if with_currency:
             shown = " or ".join(f"--columns amount={profile.text}" for profile in with_currency[:3])

@@ -297,7 +297,7 @@ def _statuses(rows: pl.DataFrame) -> Counter[str]:
 
 
 def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:
-    back = (pl.col("gross_total") - pl.col("net_total")).first().alias("back")
+    back = (pl.col("gross_total") - pl.col("net_total")).first().round(4).alias("back")
     totals = sales.group_by("customer_id", "order_id").agg(back)
     return totals.filter(pl.col("back") > 0)["back"]
 

@@ -314,10 +314,9 @@ def _is_refund(values: pl.DataFrame) -> pl.Series:
     negative = (pl.col("amount") < 0).fill_null(value=False)
     if not values.select(negative.any()).item():
         return values.select(by_type).to_series()
-    only_negative = negative.all().over("order_id", "customer_id")
-    return values.select(
-        by_type | ((pl.col("validity") == "refunded") & only_negative).fill_null(value=False)
-    ).to_series()
+    refunded = (pl.col("validity") == "refunded").fill_null(value=False)
+    beside_sale = (refunded & ~negative).any().over("order_id", "customer_id")  # then it is a line of that order
+    return values.select(by_type | (refunded & negative & ~beside_sale)).to_series()
 
 
 def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:

@@ -126,9 +126,9 @@ _LEXICON: Mapping[str, str] = {
     "subtotal": "subtotal subtotaal zwischensumme delsum delsumma soustotal subtotale subtotales czesciowa goods",
     "line": "line lines lineitem position pos zeile linje rad regel ligne linea linha riga pozycja строка row item items "
     "lineitems posten varelinje",
-    "unit": "unit each per single stuckpreis einzelpreis stykpris enhetspris styckpris stuk unitario unitaire "
+    "unit": "unit each per single einzel stuk unitario unitaire "
     "jednostkowa einheit einheits enhed enheds enhet enhets stykk stykke styk styck stuck stuks eenheid eenheids unidad unidade unita",
-    "price": "pu apris price prices preis pris prijs prix precio prezzo preco cena цена itemcost unitprice priceeach rate tarif cost",
+    "price": "pu apris price prices preis pris prijs prix precio prezzo preco cena цена itemcost rate tarif cost",
     "costs": "cogs wareneinsatz einkaufspreis ek purchasecost innkjopspris costprice profit margin marge gewinn",
     "fee": "fee fees gebuhr gebuhren gebyr avgift frais comision commissione oplata комиссия commission processing tip "
     "tips gratuity surcharge",
@@ -189,6 +189,7 @@ _STEMS: Mapping[str, str] = {
     "zwroc devol devuel",
     "modified": "endr aendr andr modif actualiz aktualis gewijz opdat oppdat uppdat aktuali aggiorn bijgewerkt изменен обновл",
     "shipped": "versand versend expedi livrais enviad spediz verzend wysyl доставк",
+    "paid": "zaplac oplac bezahl betaal pagad pagat оплач",
     "customer": "kund client klient покупат",
 }
 """Beginnings of words whose endings differ too much to be listed."""
@@ -200,6 +201,7 @@ _FOLDED = str.maketrans(
 )
 _NUMBER_SIGN = re.compile(r"[#№]|\bn[º°]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_UNIT = re.compile(r"[(\[](?:[A-Z]{3}|[€$£¥₽₹]|in [A-Z]{3})[)\]]")
 _REPEATED_HEADING = re.compile(r"_duplicated_\d+$")
 
 
@@ -314,7 +316,7 @@ def parse_name(text: str) -> ColumnName:
     >>> parse_name("Kundennummer").concepts, parse_name("orderTotal").concepts, parse_name("Order #").concepts
     (('customer', 'id'), ('order', 'total'), ('order', 'id'))
     """
-    name = _NUMBER_SIGN.sub(" id ", _REPEATED_HEADING.sub("", text))
+    name = _UNIT.sub("", _NUMBER_SIGN.sub(" id ", _REPEATED_HEADING.sub("", text)))
     name = re.sub(r"(?i)\be[-_ ](mail|post)", r"e\1", name)
     words = [fold(word) for part in re.split(r"[^\w]|_", name) for word in _CAMEL.split(part) if word]
     if len(words) > 1 and (known := _WORDS.get("".join(words))):
