@@ -11,7 +11,7 @@ from repurchase.estimators.btyd import Btyd, Outlook
 from repurchase.estimators.btyd_rows import Pairs
 from repurchase.estimators.design import Design
 from repurchase.estimators.model import RepurchaseModel
-from repurchase.estimators.purchase_days import PurchaseDaysHead, btyd_days_if_bought, fit_purchase_days
+from repurchase.estimators.purchase_days import PurchaseDaysHead, btyd_days_if_bought, fit_purchase_days, pace_of
 
 N = 4_000
 
@@ -34,19 +34,19 @@ def learned(factor: float, *, n: int = N) -> tuple[PurchaseDaysHead, Design, np.
 @pytest.mark.parametrize("factor", [0.3, 1.0, 2.0])
 def test_outcomes_correct_btyd(factor: float) -> None:
     head, design, btyd_days = learned(factor)
-    found = head.if_bought(design, btyd_days, pace=np.ones(N), horizon_days=90)
+    found = head.if_bought(design, btyd_days, pace=1.0, horizon_days=90)
     assert (found - 1.0).sum() == pytest.approx(factor * (btyd_days - 1.0).sum(), rel=0.03)
 
 
 def test_buyers_who_never_come_twice_leave_one_day() -> None:
     head, design, btyd_days = learned(0.0)
-    found = head.if_bought(design, btyd_days, pace=np.ones(N), horizon_days=30)
+    found = head.if_bought(design, btyd_days, pace=1.0, horizon_days=30)
     assert 1.0 < found.mean() < 1.02
 
 
 def test_few_buyers_move_btyd_little() -> None:
     head, design, btyd_days = learned(0.0, n=2)
-    found = head.if_bought(design, btyd_days, pace=np.ones(2), horizon_days=90)
+    found = head.if_bought(design, btyd_days, pace=1.0, horizon_days=90)
     held = 10.0 / (10.0 + (btyd_days - 1.0).sum())
     np.testing.assert_allclose(found - 1.0, held * (btyd_days - 1.0), rtol=0.1)
 
@@ -56,20 +56,24 @@ def test_none_teach_nothing() -> None:
     assert fit_purchase_days(design.rows(slice(0, 0)), np.zeros(0), np.zeros(0), np.zeros(0)) is None
 
 
-def test_pace_counts_up_to_a_bound_and_no_window_has_more_days() -> None:
+def test_pace_counts_and_no_window_has_more_days() -> None:
     head, design, btyd_days = learned(1.0)
-    further = {pace: head.if_bought(design, btyd_days, pace=np.full(N, pace), horizon_days=10**6) - 1.0
-               for pace in (1e-3, 1.0, 1.2, 1e3)}  # fmt: skip
-    np.testing.assert_allclose(further[1.2], 1.2 * further[1.0])
-    np.testing.assert_allclose(further[1e3], 1.5 * further[1.0])
-    np.testing.assert_allclose(further[1e-3], further[1.0] / 1.5)
-    assert head.if_bought(design, btyd_days, pace=np.ones(N), horizon_days=2).max() == 2.0
+    slow, fast = (head.if_bought(design, btyd_days, pace=pace, horizon_days=10**6) - 1.0 for pace in (1.0, 1.2))
+    np.testing.assert_allclose(fast, 1.2 * slow)
+    assert head.if_bought(design, btyd_days, pace=1.0, horizon_days=2).max() == 2.0
+
+
+def test_pace_follows_level_and_season_up_to_a_bound_each() -> None:
+    assert pace_of(0.0, 0.0) == 1.0
+    assert pace_of(0.2, -0.5) == pytest.approx(np.exp(-0.3))
+    assert pace_of(3.0, 0.0) == pytest.approx(np.exp(0.4)) == pytest.approx(1.0 / pace_of(-3.0, 0.0))
+    assert pace_of(0.0, 3.0) == pytest.approx(np.exp(0.9)) == pytest.approx(1.0 / pace_of(0.0, -3.0))
 
 
 def test_a_saved_head_says_the_same() -> None:
     head, design, btyd_days = learned(2.0)
     again = PurchaseDaysHead.from_dict(json.loads(json.dumps(head.to_dict())))
-    said, said_again = (one.if_bought(design, btyd_days, pace=np.ones(N), horizon_days=90) for one in (head, again))
+    said, said_again = (one.if_bought(design, btyd_days, pace=1.0, horizon_days=90) for one in (head, again))
     np.testing.assert_array_equal(said, said_again)
 
 

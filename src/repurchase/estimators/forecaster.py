@@ -13,9 +13,9 @@ from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
 from repurchase.estimators.cuts import USUAL_SPEND, Baseline, Cut, Cuts, design_matrix
 from repurchase.estimators.design import Design
-from repurchase.estimators.heads import Head, LogOdds, fit_head, gather, place
+from repurchase.estimators.heads import Head, fit_head, gather, place
 from repurchase.estimators.level import LOOK_AHEAD_DAYS
-from repurchase.estimators.purchase_days import btyd_days_if_bought
+from repurchase.estimators.purchase_days import btyd_days_if_bought, pace_of
 from repurchase.estimators.spend import mix_with_gamma_gamma
 from repurchase.estimators.value import expected_orders, expected_spend, never_falling
 
@@ -100,7 +100,7 @@ class Forecaster:
         designs = {h: self.design(cut, horizon_days=h) for h in self.heads}
         log_odds = {h: head.log_odds(designs[h]) for h, head in self.heads.items()}
         p = rising({h: expit(parts.blended + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
-        orders = expected_orders(p, self._days_if_bought(cut, designs, log_odds), outlook)
+        orders = expected_orders(p, self._days_if_bought(cut, designs), outlook)
         parts = {
             "btyd": p_btyd,
             "additive": {h: expit(parts.additive) for h, parts in log_odds.items()},
@@ -153,15 +153,12 @@ class Forecaster:
             head.if_bought(design), per_order=per_order, rate=rate, frequency=cut.rfm[0], horizon_days=horizon_days
         )
 
-    def _days_if_bought(
-        self, cut: Cut, designs: Mapping[int, Design], log_odds: Mapping[int, LogOdds]
-    ) -> dict[int, Floats]:
+    def _days_if_bought(self, cut: Cut, designs: Mapping[int, Design]) -> dict[int, Floats]:
         """Purchase days of a buyer; what moves all customers' chances moves how often they come."""
         days = {h: btyd_days_if_bought(cut.outlook(self.btyd), horizon_days=h) for h in self.heads}
         for h, head in self.heads.items():
             if head.days is not None:
-                now, taught = log_odds[h].blended + self._season(cut, h)[0], log_odds[h].blended - head.level
-                pace = np.logaddexp(0.0, now) / np.logaddexp(0.0, taught)  # -log(1 - p): how fast purchases come
+                pace = pace_of(head.level, self._season(cut, h)[0])
                 days[h] = head.days.if_bought(designs[h], days[h], pace=pace, horizon_days=h)
         return days
 

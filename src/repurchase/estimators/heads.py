@@ -26,7 +26,7 @@ from repurchase.estimators.level import (
 from repurchase.estimators.purchase_days import PurchaseDaysHead, btyd_days_if_bought, fit_purchase_days
 from repurchase.estimators.spend import SpendHead, fit_spend
 
-__all__ = ["Head", "Lessons", "LogOdds", "fit_head", "gather", "place"]
+__all__ = ["Head", "Lessons", "fit_head", "gather", "place"]
 
 Floats = npt.NDArray[np.float64]
 

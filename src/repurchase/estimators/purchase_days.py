@@ -15,15 +15,16 @@ from repurchase.estimators.additive_fit import fit_log_ratio
 from repurchase.estimators.btyd import Btyd, Outlook, expected_if_alive
 from repurchase.estimators.design import Design
 
-__all__ = ["PurchaseDaysHead", "btyd_days_if_bought", "fit_purchase_days"]
+__all__ = ["PurchaseDaysHead", "btyd_days_if_bought", "fit_purchase_days", "pace_of"]
 
 Floats = npt.NDArray[np.float64]
 
 LEAST_FURTHER = 1e-6
 MOST_LOG_RATIO = 7.0
 """Bound of the correction: a factor of a thousand either way."""
-MOST_PACE = 1.5
-"""By how much faster or slower than in earlier windows purchases may be expected to come."""
+MOST_LEVEL, MOST_SEASON = 0.4, 0.9
+"""By how much, on the scale of logarithms, the shop's level and its season may change how often buyers come. A level
+beyond that says that the learned probabilities and BTYD's are of different worlds, not that buyers hurry."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class PurchaseDaysHead:
 
     curves: AdditiveHead
 
-    def if_bought(self, design: Design, btyd_days: Floats, *, pace: Floats, horizon_days: int) -> Floats:
+    def if_bought(self, design: Design, btyd_days: Floats, *, pace: float, horizon_days: int) -> Floats:
         """Expected purchase days, given at least one.
 
         Parameters
@@ -47,8 +48,8 @@ class PurchaseDaysHead:
             See `design_matrix`.
         btyd_days : array of shape (n_customers,)
             See `btyd_days_if_bought`.
-        pace : array of shape (n_customers,)
-            By how much faster purchases come than in the windows that taught; held between 1/1.5 and 1.5.
+        pace : float
+            See `pace_of`.
         horizon_days : int
             Length of the window h.
 
@@ -58,7 +59,7 @@ class PurchaseDaysHead:
             In [1, h].
         """
         ratio = np.exp(np.clip(self.curves.total(design), -MOST_LOG_RATIO, MOST_LOG_RATIO))
-        further = (btyd_days - 1.0) * ratio * np.clip(pace, 1.0 / MOST_PACE, MOST_PACE)
+        further = (btyd_days - 1.0) * ratio * pace
         return np.asarray(np.minimum(1.0 + further, horizon_days))
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +114,23 @@ def fit_purchase_days(
         return None
     expected = np.maximum(btyd_days - 1.0, LEAST_FURTHER)
     return PurchaseDaysHead(fit_log_ratio(design, purchase_days - 1.0, expected, weight))
+
+
+def pace_of(level: float, season: float) -> float:
+    """Expect by how much faster purchases come than in the windows that taught.
+
+    Parameters
+    ----------
+    level, season : float
+        By how much all log odds of a purchase are moved (see `level`).
+
+    Returns
+    -------
+    float
+        1 where neither moves them.
+    """
+    held = np.clip(level, -MOST_LEVEL, MOST_LEVEL) + np.clip(season, -MOST_SEASON, MOST_SEASON)
+    return float(np.exp(held))
 
 
 def btyd_days_if_bought(outlook: Outlook, *, horizon_days: int) -> Floats:
