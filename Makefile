@@ -78,15 +78,8 @@ types: $(STAMP) ## check types
 	@$(BIN)/mypy
 
 .PHONY: audit
-audit: $(STAMP) ## look for known faults in the locked dependencies, where the database of faults can be reached
-	@if ! timeout 60 $(BIN)/python -m venv $(VENV)/audit >/dev/null 2>&1 || \
-	  ! timeout 120 $(VENV)/audit/bin/pip install --quiet --disable-pip-version-check --retries 0 --timeout 15 pip-audit >/dev/null 2>&1; then \
-	  echo "Not audited: pip-audit could not be installed."; exit 0; fi; \
-	timeout 180 $(VENV)/audit/bin/pip-audit --requirement requirements.lock --disable-pip --require-hashes \
-	  --progress-spinner off --timeout 15 >$(VENV)/audit.txt 2>&1; code=$$?; \
-	if [ $$code -eq 0 ]; then echo "No known faults in the locked dependencies."; \
-	elif grep -q '^Found ' $(VENV)/audit.txt; then cat $(VENV)/audit.txt; exit 1; \
-	else echo "Not audited: the database of known faults could not be reached."; fi
+audit: $(STAMP) ## look for known vulnerabilities in the locked dependencies, where their database can be reached
+	@.ci/audit $(VENV)
 
 .PHONY: bench-accuracy
 bench-accuracy: $(STAMP) ## accuracy beside the peers, on CDNOW and on the real logs where they lie beside the checkout
