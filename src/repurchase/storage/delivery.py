@@ -160,7 +160,7 @@ def deliver_to(
         If the place cannot be written, or another job is writing the same file.
     """
     require_file_name(out, formats=formats)
-    with _made_folders(out.parent, out), _refusals(out), ExitStack() as held:
+    with _made_folders(out.parent), _refusals(out), ExitStack() as held:
         with deferred_signals():
             held.enter_context(exclusive(out))
             clear_leftovers(out)
@@ -197,7 +197,7 @@ def deliver_folder(out: Path, *, kind: OutputKind) -> Iterator[Path]:
     """
     place = real_path(out)
     require_outputs({out: kind})
-    with _made_folders(place.parent, out), _refusals(out), exclusive(place):
+    with _made_folders(place.parent), _refusals(out), exclusive(place):
         clear_partial(place)
         require_outputs({out: kind})
         staging = Path(tempfile.mkdtemp(prefix=partial_prefix(place), dir=place.parent))
@@ -364,11 +364,11 @@ def _refused(fault: BaseException) -> str | None:
 
 
 @contextmanager
-def _made_folders(folder: Path, out: Path) -> Iterator[None]:
+def _made_folders(folder: Path) -> Iterator[None]:
     """Make missing folders, and remove them again if nothing came to lie in them."""
     made: list[Path] = []
     try:
-        with _refusals(out), deferred_signals():
+        with _refusals(folder), deferred_signals():
             for path in [path for path in (folder, *folder.parents) if not path.exists()][::-1]:
                 path.mkdir()
                 made.append(path)

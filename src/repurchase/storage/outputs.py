@@ -144,11 +144,11 @@ def require_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     for read in (file for path in inputs for file in _files(path)):
         real = Path(os.path.realpath(read))
         clash = known.get(_identity(read) or (-1, -1))
-        clash = clash or next((path for path, place in places if real.is_relative_to(place)), None)
-        if clash is not None:
+        around = clash or next((path for path, place in places if real.is_relative_to(place)), None)
+        if around is not None:
+            what = f"{around} is" if clash else f"{read} in {around} is"
             raise InputError(
-                f"--out: {clash} would be overwritten, but that is one of the inputs ({read}). Choose another name or "
-                "folder."
+                f"--out: {what} one of the inputs and would be overwritten. Choose another name or folder."
             )
 
 

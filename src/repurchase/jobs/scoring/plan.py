@@ -18,7 +18,7 @@ from repurchase.orders.addresses import DatabaseSource
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve
 from repurchase.settings import Settings
-from repurchase.storage.delivery import FORMATS, work_folder
+from repurchase.storage.delivery import FORMATS, require_file_name, work_folder
 from repurchase.storage.outputs import require_apart, require_outputs, require_outside_registry
 from repurchase.tables import scores_table
 
@@ -115,6 +115,7 @@ def plan_scoring(
     table = scores_destination(str(out))
     place = table.record(settings.home) if table else Path(out)
     _require_apart(place, [*files_read(source, customers), bundle.folder])
+    require_file_name(place, formats=(RECORD,) if table else FORMATS)
     require_outside_registry(place, home=settings.home)
     require_outputs(score_outputs(place))
     asked = read_customers(customers, told=told.columns) if customers else None
