@@ -100,7 +100,7 @@ def example_lines(tally: Tally, *, has_amounts: bool) -> list[str]:
     whole = ("All customers", tally.n_orders, tally.sales_total, min(tally.days), max(tally.days))
     rows = [whole, *((e.customer_id, e.orders, e.money, e.first_day, e.last_day) for e in tally.examples)]
     table = [
-        (f"{orders:,} order{'' if orders == 1 else 's'}", *([f"{money:,.2f}"] if has_amounts else []))
+        (f"{orders:,} {'order ' if orders == 1 else 'orders'}", *([f"{money:,.2f}"] if has_amounts else []))
         for _, orders, money, _, _ in rows
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,9 +1,10 @@
 """In which language the page speaks: texts, plurals and number marks from catalogues, one file per language.
 
-A catalogue is ``catalogues/<locale>.toml``, with the sentences of the record in ``<locale>_record.toml`` and the words
-of the lists in ``<locale>_lists.toml``. A text may hold ``{names}`` to fill in; a text that counts is a table of plural
-forms (``one``, ``few``, ``many``, ``other``), chosen by the number ``n``. English is what is spoken where
-nobody says otherwise, as on the command line.
+A catalogue is ``catalogues/<locale>.toml``, with the sentences of the record in ``<locale>_record.toml``, the words
+of the lists in ``<locale>_lists.toml``, and how an export was read in ``<locale>_reading.toml``; in English that last
+part is what the command line says too (``orders.reading_texts``). A text may hold ``{names}`` to fill in; a text that
+counts is a table of plural forms (``one``, ``few``, ``many``, ``other``), chosen by the number ``n``. English is
+what is spoken where nobody says otherwise, as on the command line.
 """
 
 import tomllib
@@ -15,6 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from repurchase.errors import InputError
+from repurchase.orders.reading_texts import FACTS, ROLES
 
 __all__ = ["LOCALES", "catalogue", "fact", "grouped", "is_known", "locale", "plural_form", "say", "speaking"]
 
@@ -91,8 +93,11 @@ def catalogue(name: str) -> Mapping[str, Text]:
         Key, with dots, to text or plural forms.
     """
     folder = files("repurchase.report").joinpath("catalogues")
-    parts = (folder.joinpath(f"{name}{part}.toml").read_text(encoding="utf-8") for part in PARTS)
-    return {key: text for part in parts for key, text in _flat(tomllib.loads(part), "")}
+    parts = PARTS if name == "en" else (*PARTS, "_reading")
+    tables = [tomllib.loads(folder.joinpath(f"{name}{part}.toml").read_text(encoding="utf-8")) for part in parts]
+    if name == "en":
+        tables.append({"reading": {"role": ROLES, "fact": FACTS}})
+    return {key: text for table in tables for key, text in _flat(table, "")}
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Text]]:

@@ -27,6 +27,7 @@ from repurchase.report.language import say, speaking
 from repurchase.report.measure_sections import measure_part
 from repurchase.report.purchases import Bought, product_rows
 from repurchase.report.reading import Facts, gather, one_run, read_monitor, read_run, read_scores
+from repurchase.report.reading_decision import reading_rows
 from repurchase.report.retold import retold
 
 __all__ = ["build_report", "write_report"]
@@ -249,6 +250,7 @@ def _tables(facts: Facts) -> dict[str, Any]:
         "segments": customer_sections.segment_rows(facts),
         "rules": customer_sections.segment_rules(facts),
         "intake": run_sections.intake_rows(facts.cleaning),
+        "reading": reading_rows(facts.run.get("orders") or {}),
         "grade": run_sections.grade(facts.evaluation),
         "judged": run_sections.evaluation_rows(facts.evaluation),
         "provenance": run_sections.provenance(facts),

@@ -137,6 +137,14 @@ def _period(value: Any) -> bool:
     return value in ("week", "month", "quarter", "year")
 
 
+def _param(value: Any) -> bool:
+    """A parameter of a fact: text, a number, or a list of texts with the count of each."""
+    if not isinstance(value, list):
+        return _text(value) or _number(value)
+    pairs = all(isinstance(item, list) and len(item) == 2 for item in value)
+    return pairs and all(_text(name) and (number is None or _count(number)) for name, number in value)
+
+
 def _by_days(shape: _Shape) -> _Shape:
     return lambda told: (
         isinstance(told, dict)
@@ -231,6 +239,10 @@ _TIERS = {
     "late_from?": _number,
     "loyal_purchases?": _count,
 }
+_FACT = {"key": _text, "params": {"*": _param}}
+_UNUSED = {"column": _text, "why": _FACT}
+_ROLE = {"role": _text, "column": _Maybe(_text), "meaning": _FACT, "evidence": [_FACT], "rejected": [_UNUSED]}
+_READING = {"roles": [_ROLE], "ignored": [_UNUSED]}
 _RUN = _known(
     created_at=_text,
     repurchase_version=_text,
@@ -245,7 +257,7 @@ _RUN = _known(
     list=_text,
     pseudonyms={"method": _text, "key": _text},
     engine=_known(engine=_text),
-    orders=_known(source=_text, digest=_text, layout=_text, columns={"*": _text}),
+    orders=_known(source=_text, digest=_text, layout=_text, columns={"*": _text}, reading=_READING),
     outputs={"*": _Maybe({"path?": _text, "sha256?": _Maybe(_text)})},
     cleaning=_Maybe(_CLEANING),
     drift=_DRIFT,

@@ -1,0 +1,137 @@
+"""The table of columns: in every language, with its number marks, escaped, and absent where it is not known."""
+
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+
+from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
+from repurchase.orders.reading_texts import FACTS, ROLES
+from repurchase.report import figures
+from repurchase.report.language import speaking
+from repurchase.report.page import build_report
+from repurchase.report.reading_decision import reading_rows
+from repurchase.report.recorded import misshapen
+
+STATUSES = [["Betalt", 12345], ["Sendt", 1], *([f"S{number}", 1] for number in range(8))]
+DECISION = ReadingDecision(
+    (
+        RoleDecision(
+            "customer_id",
+            "E-post",
+            Fact("customer_email"),
+            (Fact("by_name"),),
+            (
+                ("Kundenr", Fact("placeholder", {"value": "0", "rows": 1, "total": 2000})),
+                ("Navn", Fact("lower_rank", {"column": "E-post"})),
+            ),
+        ),
+        RoleDecision("order_id", None, Fact("no_order_id")),
+        RoleDecision(
+            "money", "Sum", Fact("money_order"), (Fact("named"), Fact("constant", {"share": 0.995, "orders": 21}))
+        ),
+        RoleDecision("status", "Status", Fact("status"), (Fact("status_sale", {"statuses": STATUSES}),)),
+    ),
+    (("Refusjonsnotat", Fact("unused_refund")),),
+)
+
+
+def recorded(decision: ReadingDecision) -> dict[str, Any]:
+    """What a record holds of it."""
+    return {"reading": json.loads(json.dumps(decision.to_dict()))}
+
+
+def test_columns_are_told_in_norwegian() -> None:
+    with speaking("nb"):
+        shown = reading_rows(recorded(DECISION))
+    assert shown is not None
+    customer, order, money, status = shown["roles"]
+    assert (customer["name"], customer["column"]) == ("Kunde", "E-post")
+    assert customer["reasons"] == [
+        "gjenkjent på navnet",
+        "også vurdert: Navn",
+        "«Kundenr» er ikke brukt: «0» på 1 av 2\xa0000 rader står ikke for noen kunde",
+    ]
+    assert order["column"] == ""
+    assert money["reasons"][1] == "den samme på alle linjer i 99,5\xa0% av 21 ordrer med flere linjer"
+    assert status["reasons"] == [
+        "salg (ordrer): Betalt (12\xa0345), Sendt (1), S0 (1), S1 (1), S2 (1), S3 (1), S4 (1), S5 (1), 2 til"
+    ]
+    assert shown["ignored"] == [{"column": "Refusjonsnotat", "why": "kan inneholde refusjoner"}]
+
+
+def test_russian_counts_orders_as_russian_does() -> None:
+    with speaking("ru"):
+        shown = reading_rows(recorded(DECISION))
+    assert shown is not None
+    assert shown["roles"][2]["reasons"][1].endswith("из 21 заказа с несколькими строками")
+
+
+@pytest.mark.parametrize("known", [{}, {"reading": None}, {"reading": {"roles": [], "ignored": []}}])
+def test_records_without_a_decision_have_no_table(known: dict[str, Any]) -> None:
+    assert reading_rows(known) is None
+
+
+def test_a_fact_of_another_version_is_shown_by_its_key() -> None:
+    role = RoleDecision("loyalty", "Card", Fact("card_number"), (Fact("placeholder", {"value": "0"}),))
+    shown = reading_rows(recorded(ReadingDecision((role,))))
+    assert shown is not None
+    (row,) = shown["roles"]
+    assert (row["name"], row["meaning"], row["reasons"]) == ("loyalty", "card_number", ["placeholder"])
+
+
+def test_the_page_shows_and_escapes_what_the_shop_wrote(
+    scored: pl.DataFrame, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    attack = "<script>alert(1)</script>"
+    facts = (Fact("status_sale", {"statuses": [[attack, 3]]}),)
+    role = RoleDecision("status", attack, Fact("dates_and_times", {"column": attack}), facts, ((attack, facts[0]),))
+    before = build_report(scored, run)
+    run["orders"] |= recorded(ReadingDecision((role,), ((attack, Fact("unused_test")),)))
+    assert misshapen(run) is None
+    page = build_report(scored, run)
+    assert attack not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 6
+    assert "How the columns of the export were read" in page
+    assert "How the columns of the export were read" not in before
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("roles", "all"),
+        ("ignored", [{"column": "x"}]),
+        ("roles.0.column", 3),
+        ("roles.0.meaning", "customer"),
+        ("roles.3.evidence.0.params.statuses", [["paid", "many"]]),
+        ("roles.3.evidence.0.params.statuses", ["paid"]),
+    ],
+)
+def test_an_edited_decision_is_named(run: dict[str, Any], place: str, value: object) -> None:
+    run["orders"] |= recorded(DECISION)
+    assert misshapen(run) is None
+    *path, last = place.split(".")
+    inner: Any = run["orders"]["reading"]
+    for name in path:
+        inner = inner[int(name) if name.isdecimal() else name]
+    inner[last] = value
+    assert str(misshapen(run)).startswith("orders.reading.")
+
+
+def test_every_language_has_words_for_every_fact_and_role() -> None:
+    for name in ("en", "nb", "nl", "ru"):
+        with speaking(name):
+            for key in FACTS:
+                role = RoleDecision("money", "a", Fact(key, dict.fromkeys(PARAMS, 2)))
+                shown = reading_rows(recorded(ReadingDecision((role,))))
+                assert shown is not None
+                assert shown["roles"][0]["meaning"] != key
+            for key in ROLES:
+                shown = reading_rows(recorded(ReadingDecision((RoleDecision(key, "a", Fact("named")),))))
+                assert shown is not None
+                assert shown["roles"][0]["name"] != key
+
+
+PARAMS = ("column", "quantity", "count", "share", "orders", "rows", "total", "value", "statuses", "types", "currencies")
