@@ -180,21 +180,21 @@ def test_one_missing_column_without_a_guess() -> None:
         (
             ["customer_id", "created_at", "paid_at", "amount"],
             (
-                "2 columns could be the date of the order (order_date) with equal right: created_at, paid_at. "
+                "2 columns could be the date of the order (order_date) equally well: created_at, paid_at. "
                 "Say which: --columns order_date=created_at or --columns order_date=paid_at"
             ),
         ),
         (
             ["client_id", "user_id", "date", "amount"],
             (
-                "2 columns could be the customer (customer_id) with equal right: client_id, user_id. "
+                "2 columns could be the customer (customer_id) equally well: client_id, user_id. "
                 "Say which: --columns customer_id=client_id or --columns customer_id=user_id"
             ),
         ),
         (
             ["customer_id", "date", "revenue", "order_total"],
             (
-                "2 columns could be the amount (amount) with equal right: order_total, revenue. "
+                "2 columns could be the amount (amount) equally well: order_total, revenue. "
                 "Say which: --columns amount=order_total or --columns amount=revenue"
             ),
         ),
@@ -229,4 +229,4 @@ def test_one_column_cannot_be_two_things() -> None:
 
 
 def test_the_same_heading_twice_is_asked_about() -> None:
-    assert "with equal right: date, date_duplicated_0" in refusal(["customer_id", "date", "date_duplicated_0"])
+    assert "equally well: date, date_duplicated_0" in refusal(["customer_id", "date", "date_duplicated_0"])

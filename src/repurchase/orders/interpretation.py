@@ -409,7 +409,7 @@ def _rejected(
 def _unclear(role: str, candidates: Sequence[str], source: str) -> str:
     choices = " or ".join(f"--columns {role}={column}" for column in candidates[:3])
     return (
-        f"{source}: {len(candidates)} columns could be {_WORDS[role]} ({role}) with equal right: "
+        f"{source}: {len(candidates)} columns could be {_WORDS[role]} ({role}) equally well: "
         f"{first_few(candidates)}. Say which: {choices}"
     )
 

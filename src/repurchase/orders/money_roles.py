@@ -140,8 +140,8 @@ class MoneyReader:
         if all(role in self._named for role in MONEY_ROLES):
             amount, total = (self._named[role] for role in MONEY_ROLES)
             raise LayoutError(
-                f"{self._source}: both amount={amount} and order_total={total} were named, and money is read from one "
-                "of them. Name one."
+                f"{self._source}: both amount={amount} and order_total={total} were named, but money is read from one "
+                "column. Name only one of them."
             )
         for role in (*MONEY_ROLES, "price", "quantity", "refunded"):
             profile = self._profiles.get(self._named.get(role, ""))
@@ -207,7 +207,7 @@ class MoneyReader:
 
     def _two_columns(self, one: ColumnProfile, other: ColumnProfile) -> str:
         return (
-            f"{self._source}: 2 columns could be the amount with equal right: '{one.text}' (total "
+            f"{self._source}: 2 columns could be the amount equally well: '{one.text}' (total "
             f"{self._total(one):,.2f}) and '{other.text}' (total {self._total(other):,.2f}). "
             f"Say which: --columns amount={one.text} or --columns amount={other.text}"
         )
@@ -236,8 +236,8 @@ class MoneyReader:
         if is_named_total and grain.grain == "line":
             raise LayoutError(
                 f"{self._source}: column '{column.text}' was named as order_total, but it differs between the lines of "
-                f"{grain.share:.0%} of the {grain.orders:,} orders with several lines. If it is the money of a line, "
-                f"name it so: --columns amount={column.text}"
+                f"{grain.share:.0%} of the {grain.orders:,} orders with several lines. If it is the amount of the order "
+                f"line, use --columns amount={column.text}"
             )
         if is_named_total or (grain.grain == "single" and (self._first_line_only or self._is_repeated_total(column))):
             return "order_total", (found,)
@@ -291,9 +291,9 @@ class MoneyReader:
     def _unit_question(self, column: ColumnProfile, quantity: ColumnProfile) -> str:
         multiplied = float((column.numbers * quantity.numbers).sum())
         return (
-            f"{self._source}: '{column.text}' can be read as money of a line (total {self._total(column):,.2f}) or as a "
-            f"price per unit that '{quantity.text}' multiplies (total {multiplied:,.2f}), and the values agree with "
-            f"both. Say which: --columns amount={column.text} or --columns price={column.text},quantity={quantity.text}"
+            f"{self._source}: '{column.text}' may be the amount of the order line (total {self._total(column):,.2f}) or "
+            f"a price per unit, to be multiplied by '{quantity.text}' (total {multiplied:,.2f}); the values fit both. "
+            f"Say which: --columns amount={column.text} or --columns price={column.text},quantity={quantity.text}"
         )
 
     def _by_sums(
@@ -312,10 +312,10 @@ class MoneyReader:
         if abs(per_order - per_line) <= _MATTERS * abs(per_line) or self._named.get("amount") == column.text:
             return "amount", ()
         raise LayoutError(
-            f"{self._source}: '{column.text}' can be read as money of a line (total {per_line:,.2f}) or as the order's "
-            f"total repeated on its lines (total {per_order:,.2f}): it is equal on all lines in {1 - grain.share:.0%} "
-            f"of the {grain.orders:,} orders with several lines. Say which: --columns amount={column.text} or "
-            f"--columns order_total={column.text}"
+            f"{self._source}: '{column.text}' may be the amount of the order line (total {per_line:,.2f}) or the total "
+            f"of the order, repeated on its lines (total {per_order:,.2f}): it is the same on all lines in "
+            f"{1 - grain.share:.0%} of the {grain.orders:,} orders with several lines. Say which: "
+            f"--columns amount={column.text} or --columns order_total={column.text}"
         )
 
     def _line_values(self) -> pl.Series | None:
@@ -394,8 +394,9 @@ class MoneyReader:
         with_currency = [profile for profile in self._free if profile.has_currency_signs]
         if with_currency:
             shown = " or ".join(f"--columns amount={profile.text}" for profile in with_currency[:3])
+            hold = "1 column holds" if len(with_currency) == 1 else f"{len(with_currency)} columns hold"
             raise LayoutError(
-                f"{self._source}: no column's name speaks of what customers paid, but {len(with_currency)} hold money: "
+                f"{self._source}: no column name says what customers paid, but {hold} money: "
                 f"{first_few([profile.text for profile in with_currency])}. Say which it is: {shown}"
             )
 

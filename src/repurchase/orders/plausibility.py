@@ -1,4 +1,4 @@
-"""Whether the result of a cleaning can be true: unknown statuses, losses in one place, one customer with too many orders."""
+"""Whether the result of a cleaning can be true: unclear statuses, losses in one place, one customer above all."""
 
 from repurchase.errors import OrdersError, first_few
 from repurchase.orders.layouts import Layout
@@ -40,8 +40,8 @@ def implausible(
     """
     found = (
         _unknown_statuses(tally, layout, source),
-        _lost_in_one_place(tally, layout, files, source),
-        _one_large_customer(tally, layout, settings, source),
+        _lost_in_one_place(tally, files, source),
+        _one_large_customer(tally, settings, source),
     )
     return tuple(fault for fault in found if fault is not None)
 
@@ -71,28 +71,28 @@ def _unknown_statuses(tally: Tally, layout: Layout, source: str) -> OrdersError 
         f"'{layout.columns[role]}'" for role in ("status", "payment_status") if role in layout.columns
     )
     shown = first_few(
-        f"'{status}' ({count:,} orders, {tally.not_understood_money[status] / _UNITS:,.2f})"
+        f"'{status}' ({_orders(count)}, {tally.not_understood_money[status] / _UNITS:,.2f} in all)"
         for status, count in tally.not_understood.most_common()
     )
     return OrdersError(
-        f"{source}: it is not clear whether {orders:,} of {tally.n_orders:,} orders are sales, by their status in "
-        f"{columns}: {shown}. Say which statuses count: --sale-statuses paid,completed,... (all others do not), or which "
-        "do not: --not-sale-statuses ...",
+        f"{source}: the status in {columns} does not say whether {orders:,} of {_orders(tally.n_orders)} are sales: "
+        f"{shown}. List all statuses that are sales, --sale-statuses paid,completed,..., or further ones that are not, "
+        "--not-sale-statuses ...",
         withheld=shown,
     )
 
 
-def _lost_in_one_place(tally: Tally, layout: Layout, files: tuple[str, ...], source: str) -> OrdersError | None:
+def _lost_in_one_place(tally: Tally, files: tuple[str, ...], source: str) -> OrdersError | None:
     pattern = tally.losses.pattern(files)
     if pattern is None:
         return None
     return OrdersError(
-        f"{source}: {pattern}. These are no single mistakes: a part of the export is written in another way. Export it "
+        f"{source}: {pattern}. These are not single mistakes: a part of the export is written differently. Export it "
         "again in one format, correct those rows, or read that part on its own."
     )
 
 
-def _one_large_customer(tally: Tally, layout: Layout, settings: Settings, source: str) -> OrdersError | None:
+def _one_large_customer(tally: Tally, settings: Settings, source: str) -> OrdersError | None:
     if tally.n_orders < _ENOUGH_ORDERS or tally.n_customers < _ENOUGH_CUSTOMERS or not tally.largest:
         return None
     (orders, who), *others = tally.largest
@@ -104,8 +104,12 @@ def _one_large_customer(tally: Tally, layout: Layout, settings: Settings, source
     ):
         return None
     return OrdersError(
-        f"{source}: one customer, '{who}', has {orders:,} of {tally.n_orders:,} orders and the next {next_largest:,}: it "
-        f"may stand for guests or for a till. Remove those rows, name another column (--columns customer_id=...), or, if "
-        f"it is one customer, say so: real_customers = ['{who}'] in repurchase.toml.",
+        f"{source}: customer '{who}' has {orders:,} of {_orders(tally.n_orders)}, the next one only {next_largest:,}: "
+        "this id may stand for guests or for a till. Remove those rows, name another column (--columns "
+        f"customer_id=...), or, if it is a real customer, add it to repurchase.toml: real_customers = ['{who}'].",
         withheld=who,
     )
+
+
+def _orders(number: int) -> str:
+    return "1 order" if number == 1 else f"{number:,} orders"
