@@ -96,7 +96,7 @@ def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
 
 def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if column.is_flag or column.values.dtype.is_temporal() or name.has(*_NEVER_AN_ID):
+    if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal() or name.has(*_NEVER_AN_ID):
         return None
     if column.n_distinct < 2 and (column.n_distinct == 0 or column.n_filled > _LINES_OF_ONE_ORDER):
         return None

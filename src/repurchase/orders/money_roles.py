@@ -236,8 +236,8 @@ class MoneyReader:
         if is_named_total and grain.grain == "line":
             raise LayoutError(
                 f"{self._source}: column '{column.text}' was named as order_total, but it differs between the lines of "
-                f"{grain.share:.0%} of the {grain.orders:,} orders with several lines. If it is the amount of the order "
-                f"line, use --columns amount={column.text}"
+                f"{grain.share:.0%} of the {grain.orders:,} orders with several lines. If it is the amount of an "
+                f"order line, use --columns amount={column.text}"
             )
         if is_named_total or (grain.grain == "single" and (self._first_line_only or self._is_repeated_total(column))):
             return "order_total", (found,)
@@ -291,8 +291,8 @@ class MoneyReader:
     def _unit_question(self, column: ColumnProfile, quantity: ColumnProfile) -> str:
         multiplied = float((column.numbers * quantity.numbers).sum())
         return (
-            f"{self._source}: '{column.text}' may be the amount of the order line (total {self._total(column):,.2f}) or "
-            f"a price per unit, to be multiplied by '{quantity.text}' (total {multiplied:,.2f}); the values fit both. "
+            f"{self._source}: '{column.text}' may be the amount of an order line (total {self._total(column):,.2f}) "
+            f"or a price per unit, to be multiplied by '{quantity.text}' (total {multiplied:,.2f}); the values fit both. "
             f"Say which: --columns amount={column.text} or --columns price={column.text},quantity={quantity.text}"
         )
 
@@ -312,7 +312,7 @@ class MoneyReader:
         if abs(per_order - per_line) <= _MATTERS * abs(per_line) or self._named.get("amount") == column.text:
             return "amount", ()
         raise LayoutError(
-            f"{self._source}: '{column.text}' may be the amount of the order line (total {per_line:,.2f}) or the total "
+            f"{self._source}: '{column.text}' may be the amount of an order line (total {per_line:,.2f}) or the total "
             f"of the order, repeated on its lines (total {per_order:,.2f}): it is the same on all lines in "
             f"{1 - grain.share:.0%} of the {grain.orders:,} orders with several lines. Say which: "
             f"--columns amount={column.text} or --columns order_total={column.text}"
@@ -456,7 +456,7 @@ class MoneyReader:
         for candidate in candidates:
             profile = candidate.profile
             too_large = self._exceeds(profile, base)
-            if candidate.against is not None or too_large > 0.02:
+            if candidate.against is not None or too_large > 0.10:
                 rejected.append((profile.text, candidate.against or Fact("not_smaller", {"share": too_large})))
                 continue
             included = self._included(profile, base)

@@ -21,7 +21,8 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
     Parameters
     ----------
     lines : DataFrame
-        Order lines with ``customer_id``, ``product_id``, ``order_date`` and ``amount``.
+        Order lines with ``customer_id``, ``product_id``, ``order_date`` and ``amount``; of equal returns of one moment,
+        that of the first ``order_id``, if there is such a column, is paired first.
 
     Returns
     -------
@@ -40,7 +41,9 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
     if not (lines["amount"] < 0).any():
         return pl.Series("sale_date", [None], dtype=pl.Date).new_from_index(0, lines.height)
     key = ["customer_id", "product_id", "size"]
+    order = pl.col("order_id") if "order_id" in lines.columns else pl.lit(None, pl.String).alias("order_id")
     sized = lines.select(
+        order,
         "customer_id",
         "product_id",
         "order_date",
@@ -69,7 +72,8 @@ def _pairs(lines: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     DataFrame
         ``line`` and ``sale_date`` of the returns.
     """
-    ordered = lines.sort([*key, "order_date", "step"], descending=[False] * (len(key) + 1) + [True], nulls_last=True)
+    by = [*key, "order_date", "step", "order_id"]
+    ordered = lines.sort(by, descending=[name == "step" for name in by], nulls_last=True)
     running = pl.col("step").cast(pl.Int64).cum_sum().over(key)
     height = pl.when(pl.col("step") > 0).then(running).otherwise(running + 1)
     before = pl.col("order_date").shift(1).over([*key, "height"]).dt.date()
