@@ -292,7 +292,7 @@ class MoneyReader:
         multiplied = float((column.numbers * quantity.numbers).sum())
         return (
             f"{self._source}: '{column.text}' may be the amount of an order line (total {self._total(column):,.2f}) "
-            f"or a price per unit, to be multiplied by '{quantity.text}' (total {multiplied:,.2f}); the values fit both. "
+            f"or a price per unit, to be multiplied by '{quantity.text}' (total {multiplied:,.2f}); values fit both. "
             f"Say which: --columns amount={column.text} or --columns price={column.text},quantity={quantity.text}"
         )
 
