@@ -73,7 +73,7 @@ def _unknown(column: ColumnProfile) -> float:
 
 def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if column.is_flag or column.values.dtype.is_temporal():
+    if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal():
         return None
     if column.n_filled == 0:  # the last to be chosen, so that a message can name it
         return (0.0, Fact("mostly_empty", {"share": 0.0})) if name.has("customer") else None

@@ -181,8 +181,7 @@ class _Interpretation:
             candidates = [candidate for candidate in candidates if candidate is email or candidate not in emails]
         named = self.named.get("customer_id")
         if named is not None:
-            fallback = email if email and _placeholder_share(self.profiles[named])[1] else None
-            self._take_customer(self.profiles[named], fallback, Fact("named"), ())
+            self._take_customer(self.profiles[named], email, Fact("named"), ())
             return
         best = self._by_rank("customer_id", candidates)
         if best is None:
@@ -210,7 +209,7 @@ class _Interpretation:
         elif profile.person_share >= 0.5:
             kind = "customer_name"
         facts = [evidence]
-        if fallback is not None and profile.n_filled < fallback.profile.n_filled + _placeholder_share(profile)[1]:
+        if fallback is not None and _adds_customers(profile, fallback.profile):
             facts.append(Fact("fallback", {"column": fallback.profile.text}))
             self._take("customer_fallback", fallback.profile.text)
         decision = RoleDecision("customer_id", profile.text, Fact(kind), tuple(facts), rejected)
@@ -382,6 +381,13 @@ def _placeholder_share(profile: ColumnProfile) -> tuple[str, int]:
     if marked.is_empty():
         return "", 0
     return str(marked.value_counts(sort=True).row(0)[0]), len(marked)
+
+
+def _adds_customers(profile: ColumnProfile, other: ColumnProfile) -> bool:
+    """Whether another column names customers on rows where the first one names nobody."""
+    nobody = profile.ids.is_null() | placeholder_ids(profile.ids).fill_null(value=True)
+    named = other.ids.is_not_null() & ~placeholder_ids(other.ids).fill_null(value=True)
+    return bool((nobody & named).any())
 
 
 def _against_customer(profile: ColumnProfile, email: ColumnProfile) -> Fact | None:
