@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.cuts import USUAL_SPEND, Cut, Cuts
+from repurchase.estimators.baseline import USUAL_SPEND
+from repurchase.estimators.cuts import Cut, Cuts
 from repurchase.estimators.model import RepurchaseModel
 from repurchase.features.history import MONEY
 from repurchase.features.ledgers import ledger

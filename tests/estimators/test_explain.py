@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from repurchase.estimators.baseline import money_unit_of
 from repurchase.estimators.blend import expit, logit
-from repurchase.estimators.cuts import Cut, money_unit_of
+from repurchase.estimators.cuts import Cut
 from repurchase.estimators.design import Design
 from repurchase.estimators.explain import FACTS, LEAST_AGREEMENT, Explanation, fit_explanation
 from repurchase.estimators.model import RepurchaseModel

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.additive_fit import fit_curves
+from repurchase.estimators.baseline import USUAL_SPEND, money_unit_of
 from repurchase.estimators.blend import expit
-from repurchase.estimators.cuts import USUAL_SPEND, money_unit_of
 from repurchase.estimators.design import Design
 from repurchase.features.history import MONEY
 

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from repurchase.errors import InsufficientHistory
+from repurchase.estimators.baseline import USUAL_SPEND, Baseline
 from repurchase.estimators.blend import expit, rising
 from repurchase.estimators.btyd import Btyd, GammaGamma
-from repurchase.estimators.cuts import USUAL_SPEND, Baseline, Cut, Cuts, design_matrix
+from repurchase.estimators.cuts import Cut, Cuts, design_matrix
 from repurchase.estimators.design import Design
 from repurchase.estimators.heads import Head, fit_head, gather, place
 from repurchase.estimators.level import LOOK_AHEAD_DAYS

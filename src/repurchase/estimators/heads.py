@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from repurchase.estimators.additive import AdditiveHead
 from repurchase.estimators.additive_fit import fit_additive
+from repurchase.estimators.baseline import Baseline
 from repurchase.estimators.blend import blend, expit, mixed, trees_share
 from repurchase.estimators.boosting import BoostedHead, TrainingSet, fit_boosted, training_set
-from repurchase.estimators.cuts import Baseline, Cut, Cuts, design_matrix
+from repurchase.estimators.cuts import Cut, Cuts, design_matrix
 from repurchase.estimators.design import Design, stacked
 from repurchase.estimators.level import (
     LOOK_AHEAD_DAYS,

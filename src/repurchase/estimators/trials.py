@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from repurchase.estimators.cuts import USUAL_SPEND, Cut
+from repurchase.estimators.baseline import USUAL_SPEND
+from repurchase.estimators.cuts import Cut
 from repurchase.estimators.explain import SIDES, Explanation, fit_explanation
 from repurchase.estimators.reasons import LEAST_TOLD, told_parts
 from repurchase.features.history import MONEY, PER_DAY, History, Ints, day_number
