@@ -446,8 +446,8 @@ RAW = st.tuples(
     st.sampled_from(["p", "q", None]),
     st.sampled_from(["10", "5.50", "0", "-5.50", "-10", "10"]),
 )
-ALWAYS = ("z", "77", "2024-01-01", "p", "1.75")
-"""A sale, so that something is left."""
+ALWAYS = (("z", "77", "2024-01-01", "p", "1.75"), ("z", "77", "2024-01-01", "q", "2.50"))
+"""A sale, so that something is left; its lines have all fields."""
 
 
 def money(result: CleanOrders) -> dict[str, int]:
@@ -458,7 +458,7 @@ def money(result: CleanOrders) -> dict[str, int]:
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(st.lists(RAW, max_size=30), st.sampled_from(["net", "set_aside"]), st.sampled_from(["keep", "set_aside"]))
 def test_every_row_has_one_place(rows: list[Row], returns: str, duplicates: str) -> None:
-    result = clean(log(ALWAYS, *rows), returns=returns, duplicates=duplicates)
+    result = clean(log(*ALWAYS, *rows), returns=returns, duplicates=duplicates)
     report = result.report
     assert report.n_raw == len(rows) + 1
     assert report.n_kept + sum(why.rows for why in report.reasons) == report.n_raw
@@ -472,9 +472,9 @@ def test_every_row_has_one_place(rows: list[Row], returns: str, duplicates: str)
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(st.lists(RAW, max_size=30), st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(rows: list[Row], random: object) -> None:
-    shuffled = [ALWAYS, *rows]
+    shuffled = [*ALWAYS, *rows]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    one, other = clean(log(ALWAYS, *rows)), clean(log(*shuffled))
+    one, other = clean(log(*ALWAYS, *rows)), clean(log(*shuffled))
     assert one.orders.equals(other.orders)
     assert one.report == other.report
 
@@ -482,9 +482,9 @@ def test_the_order_of_rows_changes_nothing(rows: list[Row], random: object) -> N
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(st.lists(RAW, max_size=20), st.sampled_from(["-10", "-5.50", "-0.01"]), st.sampled_from(["1", "2", "9"]))
 def test_a_return_never_raises_spend(rows: list[Row], amount: str, order: str) -> None:
-    without = money(clean(log(ALWAYS, *rows)))
+    without = money(clean(log(*ALWAYS, *rows)))
     extra = ("a", order, "2024-03-01", "p", amount)
-    with_return = money(clean(log(ALWAYS, *rows, extra)))
+    with_return = money(clean(log(*ALWAYS, *rows, extra)))
     assert with_return.get("a", 0) <= without.get("a", 0)
     assert {who: cents for who, cents in with_return.items() if who != "a"} == {
         who: cents for who, cents in without.items() if who != "a"

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, LayoutError, OrdersError
+from repurchase.orders.layouts import FILE_COLUMN
 from repurchase.orders.sources import read_orders
 from repurchase.settings import Settings
 
@@ -96,7 +97,8 @@ def test_a_folder_and_a_glob_are_one_log(tmp_path: Path) -> None:
     write(tmp_path, ".hidden.csv", "nothing")
     folder = read_orders(tmp_path)
     assert folder.rows.height == 4
-    assert folder.rows.row(3) == ("z", "9", "2024-03-01", "1")
+    assert folder.rows.row(3) == ("z", "9", "2024-03-01", "1", 1)
+    assert folder.rows[FILE_COLUMN].to_list() == [0, 0, 0, 1]
     assert [Path(file.path).name for file in folder.files] == ["b.csv", "a.csv"]
     assert any("readme.md" in note for note in folder.notes)
     assert read_orders(str(tmp_path / "*.csv")).rows.height == 3
@@ -113,7 +115,7 @@ def test_files_of_unlike_types_are_joined_as_text(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", WHOLE)
     typed = pl.DataFrame({"customer_id": [7], "order_id": [8], "order_date": ["2024-01-01"], "amount": [1.5]})
     typed.write_parquet(tmp_path / "b.parquet")
-    assert read_orders(tmp_path).rows.row(3) == ("7", "8", "2024-01-01", "1.5")
+    assert read_orders(tmp_path).rows.drop(FILE_COLUMN).row(3) == ("7", "8", "2024-01-01", "1.5")
 
 
 def test_line_breaks_within_quotes_are_not_lines(tmp_path: Path) -> None:

@@ -159,6 +159,8 @@ MADE_OF_WORDS = {
     "record.intake.milliseconds": ("milliseconds", "since 1970, read as clock time in"),
     "record.intake.day_first": ("Dates are read", "first, as the column shows."),
     "record.intake.month_first": ("Dates are read", "first, as the column shows."),
+    "record.intake.day_first_files": ("Dates are read", "first, as other files show."),
+    "record.intake.month_first_files": ("Dates are read", "first, as other files show."),
     "record.model.sample": (
         "curves, boosting, ranges and this judgement come from",
         "customers, drawn by a hash of their ids",
@@ -205,7 +207,6 @@ LOGS = {
     "no money": "customer_id,order_date\n1,2024-01-31\n2,2024-02-01\n",
     "empty money": "customer_id,order_date,amount\n1,2024-01-31,\n2,2024-02-01,\n",
     "returns without money": "customer_id,order_id,order_date,status\n1,a,2024-01-31,paid\n2,b,2024-02-01,cancelled\n",
-    "other money": "customer_id,order_date,amount,net_amount\n1,2024-01-31,10,8\n2,2024-02-01,12,9\n",
     "equal rows": "customer_id,order_date,amount\n1,2024-01-31,10\n1,2024-01-31,10\n2,2024-02-01,12\n",
     "shopify": (
         "Name,Email,Financial Status,Created at,Total,Refunded Amount,Lineitem quantity,Lineitem price,Employee\n"
@@ -214,7 +215,7 @@ LOGS = {
     ),
     "uci": (
         "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
-        "1,A,Tea,1,2011-01-31 10:00,10,7,UK\nC2,A,Tea,-1,2011-02-01 10:00,10,7,UK\n3,A,Tea,2,2011-02-02 10:00,10,8,UK\n"
+        "1,A,Tea,1,2011-01-31 10:00,10,7,UK\nC2,A,Tea,-1,2011-02-01 10:00,10,7,UK\n3,A,Tea,1,2011-02-02 10:00,10,8,UK\n"
     ),
     "every fault": (
         f"{CSV},a,2024-01-31,10\n1,b,never,10\n1,c,2199-01-31,10\n1,d,2024-01-31,ten\n1,e,2024-01-31,10\n"

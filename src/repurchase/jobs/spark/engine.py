@@ -20,7 +20,7 @@ import polars as pl
 
 from repurchase.errors import OrdersError
 from repurchase.evaluation.look import Look
-from repurchase.jobs.intake import Intake
+from repurchase.jobs.intake import Intake, accepted
 from repurchase.jobs.scoring.parts import ScoreParts
 from repurchase.jobs.spark.books import (
     ClusterBooks,
@@ -31,7 +31,7 @@ from repurchase.jobs.spark.books import (
     opened_one_by_one,
     rows_of,
 )
-from repurchase.jobs.spark.notes import BOOK, NOTE, opened
+from repurchase.jobs.spark.notes import BOOK, NOTE, frame_of, opened
 from repurchase.jobs.spark.orders import ClusterLog, open_on_cluster
 from repurchase.jobs.spark.reading import (
     BUCKET,
@@ -44,6 +44,7 @@ from repurchase.jobs.spark.reading import (
     place_rows,
     survey_of_rows,
 )
+from repurchase.jobs.spark.sampling import RowCounts, as_notes, count_rows, sample_of_rows
 from repurchase.jobs.spark.scoring import Asked, score_partition
 from repurchase.jobs.spark.session import spark_session
 from repurchase.jobs.veil import Veil
@@ -51,11 +52,14 @@ from repurchase.marketing.counts import Counts
 from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.cleaning import require_sales, today_in
 from repurchase.orders.facts import Facts
+from repurchase.orders.interpretation import interpret
 from repurchase.orders.logs import FileRead, OrderLog, digest_of
+from repurchase.orders.plausibility import implausible
 from repurchase.orders.policy import rulings
-from repurchase.orders.spill import partition_bounds, partitions_needed
+from repurchase.orders.reading_summary import final_decision
+from repurchase.orders.sampling import MOST_ROWS, OrderSampling
+from repurchase.orders.spill import decisive_columns, partition_bounds, partitions_needed
 from repurchase.orders.sufficiency import resolve_as_of
-from repurchase.orders.survey import surveyed_columns
 from repurchase.orders.tally import Tally
 from repurchase.settings import Settings
 
@@ -66,6 +70,7 @@ __all__ = ["Cluster", "ScoredThere", "on_cluster"]
 
 logger = logging.getLogger("repurchase")
 
+_HEAD_ROWS = 10_000
 TASK_MEMORY_GB = 1.6
 """What a task's Python may use, about; ``memory_gb`` may ask for less."""
 
@@ -151,14 +156,15 @@ class Cluster:
         Raises
         ------
         InputError
-            If Spark is not for these orders, or they cannot be used.
+            If Spark is not for these orders, they cannot be used, or the result is not plausible.
         """
-        log = open_on_cluster(self._session, source, settings=settings)
-        log, found = self._surveyed(log, settings)
-        plain = _plain_log(log, found)
+        log = self._counted(open_on_cluster(self._session, source, settings=settings), settings)
+        log = log.interpreted(interpret(self._sample(log, settings), named=settings.columns, source=log.source))
+        found = self._survey(log, settings)
+        plain = _plain_log(log)
         plain = veil.orders(plain) if veil else plain
         forms = found.survey.decide(log.layout, settings=settings, source=log.source)
-        reading = replace(_reading(log, settings), forms=forms, veil=plain.veil, has_blank_rows=found.n_blank > 0)
+        reading = replace(_reading(log, settings), forms=forms, veil=plain.veil)
         used = [name for name in log.columns if log.is_text or name in log.layout.columns.values()]
         facts: Facts = self._sum(_chosen(log, used).mapInArrow(partial(facts_of_rows, reading=reading), NOTE))
         ruled = rulings(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
@@ -171,7 +177,10 @@ class Cluster:
         report = tally.report(log.layout, ruled, notes=said)
         aside = fetched(of_kind(notes, "aside"), folder / "aside")
         set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
-        return Intake(plain, report, tally, books, set_aside, day)
+        names = tuple(Path(unquote(path)).name for path in log.numbers)
+        doubts = implausible(tally, log.layout, files=names, settings=settings, source=log.source)
+        decision = final_decision(log.layout, forms, tally)
+        return accepted(Intake(plain, report, tally, books, set_aside, day, decision, doubts))
 
     def score(
         self,
@@ -223,61 +232,82 @@ class Cluster:
         if notes is not None:
             notes.unpersist()
 
-    def _surveyed(self, log: ClusterLog, settings: Settings) -> tuple[ClusterLog, Found]:
-        found: Found = self._survey(log, settings)
-        if found.n_corrupt and log.is_text and not log.has_long_rows:
+    def _counted(self, log: ClusterLog, settings: Settings) -> ClusterLog:
+        counts = self._counts(log, settings)
+        if counts.n_corrupt and log.is_text:
             log = log.with_long_rows(self._session)
-            found = self._survey(log, settings)
-        if found.n_corrupt:
+            counts = self._counts(log, settings)
+        if counts.n_corrupt:
             raise OrdersError(
-                f"{log.source}: {found.n_corrupt:,} lines have more or fewer columns than the heading. Leave --engine "
+                f"{log.source}: {counts.n_corrupt:,} lines have more or fewer columns than the heading. Leave --engine "
                 "spark out to be told which, or export again."
             )
+        if not counts.rows:
+            raise _no_orders(log)
+        unnamed = [name for name in log.columns if not name.strip() and name not in counts.used]
+        return replace(log.without(unnamed), counts=counts)
+
+    def _counts(self, log: ClusterLog, settings: Settings) -> RowCounts:
+        reading = replace(_reading(log, settings), has_blank_rows=log.is_text)
+        head = self._tables(log.table.limit(_HEAD_ROWS).mapInArrow(as_notes, NOTE))
+        if not head:
+            raise _no_orders(log)
+        sampling = OrderSampling.of(reading.rows(pl.concat(head)), named=settings.columns)
+        counts: RowCounts = self._sum(
+            log.table.mapInArrow(partial(count_rows, reading=reading, sampling=sampling), NOTE)
+        )
+        return counts
+
+    def _sample(self, log: ClusterLog, settings: Settings) -> pl.DataFrame:
+        reading, sampling = _reading(log, settings), log.counts.sampling
+        if sampling is None:
+            raise ValueError("the rows of the log are not counted yet")
+        take = partial(sample_of_rows, reading=reading, sampling=sampling, depth=sampling.depth())
+        sampled = pl.concat(self._tables(log.table.mapInArrow(take, NOTE)))
+        return reading.rows(reading.ordered(sampled)).head(MOST_ROWS)
+
+    def _survey(self, log: ClusterLog, settings: Settings) -> Found:
+        decisive = decisive_columns(log.schema, log.layout)
+        reading = _reading(log, settings)
+        looked_at = list(log.columns) if log.is_text else decisive
+        found: Found = self._sum(_chosen(log, looked_at).mapInArrow(partial(survey_of_rows, reading=reading), NOTE))
         if found.n_mangled and log.is_text:
             raise OrdersError(
                 f"{log.source}: {found.n_mangled:,} customers' ids are not UTF-8, which is all that --engine spark "
                 "reads. Leave it out, or export as UTF-8."
             )
-        if not found.rows:
-            raise OrdersError(f"{log.source}: columns but no orders. Found {', '.join([*log.columns][:12])}.")
-        unnamed = [name for name in log.columns if not name.strip() and name not in found.said]
-        return log.without(unnamed), found
-
-    def _survey(self, log: ClusterLog, settings: Settings) -> Found:
-        decisive = [log.layout.columns["customer_id"], *surveyed_columns(log.schema, log.layout)]
-        looked_at = list(log.columns) if log.is_text else list(dict.fromkeys(decisive))
-        reading = replace(_reading(log, settings), has_blank_rows=log.is_text)
-        found: Found = self._sum(_chosen(log, looked_at).mapInArrow(partial(survey_of_rows, reading=reading), NOTE))
         return found
 
     def _shared_out(self, log: ClusterLog, found: Found, reading: Reading) -> "tuple[DataFrame, int]":
         from pyspark import StorageLevel
         from pyspark.sql.types import IntegerType, StructField, StructType
 
-        wanted = self._partitions(log, found, reading.settings)
+        wanted = self._partitions(log, reading.settings)
         ids = found.ids
         if reading.veil:
-            ids = reading.veil(ids.to_frame(log.layout.columns["customer_id"])).to_series().rename("")
+            ids = reading.veil(ids.to_frame(log.layout.columns["customer_id"])).to_series().rename("").drop_nulls()
         bounds = partition_bounds(ids, partitions=wanted)
         partitions = len(bounds) + 1
-        files = sorted(found.rows, key=lambda path: unquote(path).split("/"))
         plain = log.table.drop(CORRUPT)
         schema = StructType([*plain.schema.fields, StructField(BUCKET, IntegerType())])
         placed = plain.mapInArrow(partial(place_rows, reading=reading, bounds=bounds), schema)
         shared = placed.repartitionById(partitions, BUCKET)
-        notes = shared.mapInArrow(partial(clean_partition, reading=reading, files=files), NOTE)
+        notes = shared.mapInArrow(partial(clean_partition, reading=reading), NOTE)
         logger.info(
             "%d rows are worked through on the cluster in %d partitions",
-            sum(found.rows.values()),
+            sum(log.counts.rows.values()),
             partitions,
-            extra={"event": "partitions", "rows": sum(found.rows.values()), "partitions": partitions},
+            extra={"event": "partitions", "rows": sum(log.counts.rows.values()), "partitions": partitions},
         )
         return notes.persist(StorageLevel.DISK_ONLY), partitions
 
-    def _partitions(self, log: ClusterLog, found: Found, settings: Settings) -> int:
+    def _partitions(self, log: ClusterLog, settings: Settings) -> int:
         memory_gb = min(settings.memory_gb, TASK_MEMORY_GB)
-        needed = partitions_needed(sum(found.rows.values()), len(log.columns), memory_gb=memory_gb)
+        needed = partitions_needed(sum(log.counts.rows.values()), len(log.columns), memory_gb=memory_gb)
         return settings.partitions or max(needed, self._session.sparkContext.defaultParallelism)
+
+    def _tables(self, notes: "DataFrame") -> list[pl.DataFrame]:
+        return [frame_of(row["content"]) for row in rows_of(notes)]
 
     def _sum(self, notes: "DataFrame") -> Any:
         return reduce(add, (opened(row["content"]) for row in rows_of(notes)))
@@ -305,12 +335,17 @@ def on_cluster(master: str | None, told: Mapping[str, str], folder: Path) -> Ite
         yield Cluster(session)
 
 
+def _no_orders(log: ClusterLog) -> OrdersError:
+    return OrdersError(f"{log.source}: columns but no orders. Found {', '.join([*log.columns][:12])}.")
+
+
 def _reading(log: ClusterLog, settings: Settings) -> Reading:
-    return Reading(log.columns, log.layout, replace(settings, home=Path()))
+    own = replace(settings, home=Path())
+    return Reading(log.columns, log.layout, own, files=log.numbers, has_blank_rows=log.counts.n_blank > 0)
 
 
-def _plain_log(log: ClusterLog, found: Found) -> OrderLog:
-    rows = {_address(unquote(path)): count for path, count in found.rows.items()}
+def _plain_log(log: ClusterLog) -> OrderLog:
+    rows = {_address(unquote(path)): count for path, count in log.counts.rows.items()}
     shown = [(_address(file.path), file) for file in log.files]
     files = tuple(FileRead(address, rows.get(address, 0), file.digest) for address, file in shown)
     return OrderLog(log.source, log.layout, files, digest_of(files), log.notes, log.schema, ())

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from repurchase.features.timeline import Ledger
 
-__all__ = ["BOOK", "NOTE", "Batches", "book_notes", "book_of", "frame_of", "note", "opened", "table_notes"]
+__all__ = ["BOOK", "NOTE", "Batches", "book_notes", "book_of", "frame_of", "frames", "note", "opened", "table_notes"]
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -88,6 +88,24 @@ def book_notes(book: Ledger, part: int) -> Batches:
     yield from table_notes("entries", book.entries, part)
     if book.no_sale is not None:
         yield from table_notes("no_sale", book.no_sale, part)
+
+
+def frames(batches: Batches) -> Iterator[pl.DataFrame]:
+    """Take what Spark hands to a task.
+
+    Parameters
+    ----------
+    batches : iterator of RecordBatch
+        Some may be empty.
+
+    Yields
+    ------
+    DataFrame
+        Never empty.
+    """
+    for batch in batches:
+        if batch.num_rows:
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
 
 
 def opened(content: bytes) -> Any:

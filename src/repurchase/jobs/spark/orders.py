@@ -4,17 +4,19 @@ import csv
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import polars as pl
 
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
 from repurchase.jobs.spark.reading import AT, BLOCK, CORRUPT, FILE
+from repurchase.jobs.spark.sampling import RowCounts
 from repurchase.jobs.spark.session import translated
 from repurchase.orders.addresses import DatabaseSource, is_database
 from repurchase.orders.folders import SPARK_TABLES, readable_among
-from repurchase.orders.layouts import Layout, recognise
+from repurchase.orders.layouts import Layout
 from repurchase.orders.textfiles import DELIMITER_WORDS, delimiter_of
 from repurchase.settings import Settings
 
@@ -26,6 +28,7 @@ __all__ = ["ClusterLog", "StoredFile", "open_on_cluster"]
 _PARQUET = (".parquet", ".pq")
 _HEAD_LINES = 20
 _LOCAL = "Leave --engine spark out"
+_UNREAD = Layout("", {}, "orders", "none")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ClusterLog:
     source : str
         What messages call it.
     layout : Layout
-        Which column is which.
+        Which column is which; nothing until a sample of rows was looked at.
     columns : dict of str to str
         Those of the export, in order, and what they are called on the cluster: Spark takes a dot in a name for a path.
     schema : dict of str to DataType
@@ -72,6 +75,8 @@ class ClusterLog:
         Spark's: these columns, and where each row stands.
     notes : tuple of str
         What a reader should know, in words.
+    counts : RowCounts
+        How many rows there are, once that is known.
     delimiter : str, optional
         Of text.
     has_long_rows : bool
@@ -85,6 +90,7 @@ class ClusterLog:
     files: tuple[StoredFile, ...]
     table: "DataFrame"
     notes: tuple[str, ...]
+    counts: RowCounts = field(default_factory=RowCounts)
     delimiter: str | None = None
     has_long_rows: bool = False
 
@@ -108,6 +114,37 @@ class ClusterLog:
         """
         table = _text(session, self.source, list(self.columns), self.delimiter or ",", long_rows=True)
         return replace(self, table=_placed(table, self.columns), has_long_rows=True)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Files that have rows, as Spark names them, and their numbers in the order in which one machine reads them."""
+        ordered = sorted(self.counts.rows, key=lambda path: unquote(path).split("/"))
+        return {path: number for number, path in enumerate(ordered)}
+
+    def interpreted(self, layout: Layout) -> "ClusterLog":
+        """Settle which column is which.
+
+        Parameters
+        ----------
+        layout : Layout
+            Found in a sample of rows.
+
+        Returns
+        -------
+        ClusterLog
+            With it.
+
+        Raises
+        ------
+        LayoutError
+            If order fields stand on the first line of an order only.
+        """
+        if layout.first_line_only:
+            raise LayoutError(
+                f"{self.source}: only the first line of an order names its customer, so that rows cannot be shared out "
+                f"by customer. {_LOCAL} (--engine local)."
+            )
+        return replace(self, layout=layout, notes=(*self.notes, *layout.notes))
 
     def without(self, names: Sequence[str]) -> "ClusterLog":
         """Leave columns out.
@@ -137,12 +174,12 @@ def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, se
     source : str or DatabaseSource
         A Parquet or CSV file, a folder of them, or a glob, at any address that the cluster is set up for.
     settings : Settings
-        ``columns`` says which column is which where the names do not.
+        Whether damaged files may be left out, which Spark cannot.
 
     Returns
     -------
     ClusterLog
-        Its columns told apart.
+        Its columns; which is which is decided by rows.
 
     Raises
     ------
@@ -151,7 +188,7 @@ def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, se
     OrdersError
         If there is no such file, or it cannot be read.
     LayoutError
-        If the columns cannot be told apart.
+        If there is no heading that can be read.
     """
     if isinstance(source, DatabaseSource) or is_database(source):
         raise InputError(f"{source}: --engine spark reads files, not databases. {_LOCAL} to read it here.")
@@ -167,16 +204,10 @@ def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, se
         columns, delimiter = _heading(session, files[0].path)
         table = translated(lambda: _text(session, source, columns, delimiter or ",", long_rows=False))
         notes += (f"Columns are separated by {DELIMITER_WORDS[delimiter]}.",) if delimiter != "," else ()
-    layout = recognise(columns, told=settings.columns, source=source)
-    if layout.first_line_only:
-        raise LayoutError(
-            f"{source}: in the layout '{layout.name}' only the first line of an order names its customer, so that rows "
-            f"cannot be shared out by customer. {_LOCAL} (--engine local)."
-        )
     schema = {name: kind for name, kind in _polars_schema(table).items() if name in columns}
     stored = {name: f"_{number}" for number, name in enumerate(columns)}
     placed = _placed(table, stored)
-    return ClusterLog(source, layout, stored, schema, files, placed, (*notes, *layout.notes), delimiter)
+    return ClusterLog(source, _UNREAD, stored, schema, files, placed, notes, delimiter=delimiter)
 
 
 def _files(session: "SparkSession", source: str) -> tuple[tuple[StoredFile, ...], tuple[str, ...]]:

@@ -3,8 +3,7 @@
 Every task takes and gives Arrow batches, as ``DataFrame.mapInArrow`` asks.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -14,16 +13,14 @@ import pyarrow as pa
 from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.features.ledgers import ledger_of
-from repurchase.jobs.spark.notes import Batches, book_notes, note, table_notes
+from repurchase.jobs.spark.notes import Batches, book_notes, frames, note, table_notes
 from repurchase.orders.cleaning import clean_rows
 from repurchase.orders.facts import Facts
-from repurchase.orders.ids import clean_ids
-from repurchase.orders.layouts import Layout
+from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.orders.policy import Rulings
 from repurchase.orders.spill import SAMPLED_PER_BATCH
 from repurchase.orders.survey import Forms, Survey
-from repurchase.orders.textforms import said
-from repurchase.orders.values import read_values
+from repurchase.orders.values import read_customers, read_values
 from repurchase.settings import Settings
 
 __all__ = [
@@ -42,6 +39,7 @@ __all__ = [
 
 FILE, BLOCK, AT, BUCKET, CORRUPT = "_of_file", "_of_block", "_of_row", "_of_partition", "_corrupt"
 """Columns beside those of the export: where a row stands, its partition, and a line that is not one."""
+_CUSTOMERS = ("customer_id", "customer_fallback")
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,8 @@ class Reading:
         Which is which.
     settings : Settings
         How to clean.
+    files : mapping of str to int
+        Files as Spark names them, and their numbers.
     forms : Forms, optional
         How dates and numbers are written, once that is decided.
     ruled : Rulings, optional
@@ -71,6 +71,7 @@ class Reading:
     columns: Mapping[str, str]
     layout: Layout
     settings: Settings
+    files: Mapping[str, int] = field(default_factory=dict)
     forms: Forms | None = None
     ruled: Rulings | None = None
     veil: Callable[[pl.DataFrame], pl.DataFrame] | None = None
@@ -88,7 +89,7 @@ class Reading:
         Returns
         -------
         DataFrame
-            As the job on one machine reads them.
+            As the job on one machine reads them; of several files, with ``FILE_COLUMN``.
 
         Raises
         ------
@@ -102,7 +103,43 @@ class Reading:
             )
         there = set(table.columns)
         rows = table.select(pl.col(stored).alias(name) for name, stored in self.columns.items() if stored in there)
-        return self.veil(rows) if self.veil else rows
+        rows = self.veil(rows) if self.veil else rows
+        return rows.with_columns(table.select(self._number().alias(FILE_COLUMN))) if len(self.files) > 1 else rows
+
+    def filled(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Leave out rows without any value.
+
+        Parameters
+        ----------
+        table : DataFrame
+            As Spark gives it, with all columns of the export.
+
+        Returns
+        -------
+        DataFrame
+            The other rows.
+        """
+        if not self.has_blank_rows:
+            return table
+        return table.filter(~pl.all_horizontal(pl.col(list(set(self.columns.values()))).is_null()))
+
+    def ordered(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Put rows into the order in which one machine reads them.
+
+        Parameters
+        ----------
+        table : DataFrame
+            With where each row stands.
+
+        Returns
+        -------
+        DataFrame
+            The same rows, by file and place.
+        """
+        return table.sort(self._number(), BLOCK, AT)
+
+    def _number(self) -> pl.Expr:
+        return pl.col(FILE).replace_strict(self.files, return_dtype=pl.UInt32)
 
     def settled(self) -> tuple[Forms, Rulings]:
         """Give what has been decided by now.
@@ -126,7 +163,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Found:
-    """What one look at the rows of a task found.
+    """What the decisive columns of a task's rows show.
 
     Parameters
     ----------
@@ -134,36 +171,24 @@ class Found:
         How columns are written.
     ids : Series of str
         Customers of evenly spaced rows.
-    rows : Counter of str
-        Rows of each file.
-    said : frozenset of str
-        Columns without a name that hold a value.
-    n_blank, n_corrupt, n_mangled : int
-        Rows without a value, lines that do not fit the heading, and customers' ids that are not UTF-8.
+    n_mangled : int
+        Customers' ids that are not UTF-8.
     """
 
     survey: Survey = field(default_factory=Survey)
     ids: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String()))
-    rows: Counter[str] = field(default_factory=Counter)
-    said: frozenset[str] = frozenset()
-    n_blank: int = 0
-    n_corrupt: int = 0
     n_mangled: int = 0
 
     def __add__(self, other: "Found") -> "Found":
         return Found(
             survey=self.survey + other.survey,
             ids=pl.concat([self.ids, other.ids]),
-            rows=self.rows + other.rows,
-            said=self.said | other.said,
-            n_blank=self.n_blank + other.n_blank,
-            n_corrupt=self.n_corrupt + other.n_corrupt,
             n_mangled=self.n_mangled + other.n_mangled,
         )
 
 
 def survey_of_rows(batches: Batches, reading: Reading) -> Batches:
-    """Look at columns that decide something, at some customers, and at how many rows there are.
+    """Look at columns that decide something, and at some customers.
 
     Parameters
     ----------
@@ -178,28 +203,18 @@ def survey_of_rows(batches: Batches, reading: Reading) -> Batches:
         One note: `Found`.
     """
     found = Found()
-    for table in _frames(batches):
-        found += _looked_at(table, reading)
+    for table in frames(batches):
+        rows = reading.rows(table)
+        customers = [name for role, name in reading.layout.columns.items() if role in _CUSTOMERS]
+        step = max(1, rows.height // SAMPLED_PER_BATCH)
+        found += Found(
+            survey=Survey.of(rows, reading.layout),
+            ids=read_customers(rows.gather_every(step), reading.layout).rename("").drop_nulls(),
+            n_mangled=sum(
+                int(rows[name].cast(pl.String).str.contains("\ufffd", literal=True).sum()) for name in customers
+            ),
+        )
     yield note("found", found)
-
-
-def _looked_at(table: pl.DataFrame, reading: Reading) -> Found:
-    n_lines = table.height
-    if reading.has_blank_rows:
-        table = table.filter(~pl.all_horizontal(pl.col(list(set(reading.columns.values()))).is_null()))
-    rows = reading.rows(table)
-    customer = rows[reading.layout.columns["customer_id"]]
-    unnamed = [name for name in rows.columns if not name.strip()]
-    step = max(1, rows.height // SAMPLED_PER_BATCH)
-    return Found(
-        survey=Survey.of(rows, reading.layout),
-        ids=clean_ids(customer.gather_every(step)).rename("").drop_nulls(),
-        rows=Counter(dict(table[FILE].value_counts().rows())),
-        said=frozenset(name for name in unnamed if rows[name].null_count() < rows.height),
-        n_blank=n_lines - table.height,
-        n_corrupt=len(table[CORRUPT].drop_nulls()) if CORRUPT in table.columns else 0,
-        n_mangled=int(customer.cast(pl.String).str.contains("\ufffd", literal=True).sum()),
-    )
 
 
 def facts_of_rows(batches: Batches, reading: Reading) -> Batches:
@@ -225,8 +240,8 @@ def facts_of_rows(batches: Batches, reading: Reading) -> Batches:
     if reading.forms is None:
         raise ValueError("the forms of the log are not decided yet")
     facts = Facts()
-    for table in _frames(batches):
-        rows = _full(reading.rows(table), reading)
+    for table in frames(batches):
+        rows = reading.rows(reading.filled(table))
         facts += read_values(rows, reading.layout, reading.forms, settings=reading.settings).facts
     yield note("facts", facts)
 
@@ -250,12 +265,12 @@ def place_rows(batches: Batches, reading: Reading, bounds: pl.Series) -> Batches
     """
     for batch in batches:
         table = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
-        ids = clean_ids(reading.rows(table)[reading.layout.columns["customer_id"]])
+        ids = read_customers(reading.rows(table), reading.layout)
         number = bounds.search_sorted(ids, side="right").set(ids.is_null(), 0).cast(pl.Int32)
         yield batch.append_column(BUCKET, number.to_arrow().cast(pa.int32()))
 
 
-def clean_partition(batches: Batches, reading: Reading, files: Sequence[str]) -> Batches:
+def clean_partition(batches: Batches, reading: Reading) -> Batches:
     """Clean all rows of some customers.
 
     Parameters
@@ -264,8 +279,6 @@ def clean_partition(batches: Batches, reading: Reading, files: Sequence[str]) ->
         Rows of one partition, in any order.
     reading : Reading
         With forms and rulings.
-    files : sequence of str
-        All files, in the order in which one machine reads them.
 
     Yields
     ------
@@ -273,10 +286,10 @@ def clean_partition(batches: Batches, reading: Reading, files: Sequence[str]) ->
         Notes: the tally, the ledger, and the rows that were set aside.
     """
     forms, ruled = reading.settled()
-    tables = list(_frames(batches))
+    tables = list(frames(batches))
     if tables:
         number = int(tables[0][BUCKET][0])
-        rows = _in_order(tables, reading, files)
+        rows = reading.rows(reading.filled(reading.ordered(pl.concat(tables))))
         tables.clear()
         values = read_values(rows, reading.layout, forms, settings=reading.settings)
         judged = clean_rows(rows, values, reading.layout, ruled, settings=reading.settings)
@@ -285,18 +298,3 @@ def clean_partition(batches: Batches, reading: Reading, files: Sequence[str]) ->
         if judged.kept.height or judged.no_sale.height:
             book = ledger_of(judged.kept, observed_until=max(judged.tally.days, default=date.max))
             yield from book_notes(replace(book, no_sale=judged.no_sale), number)
-
-
-def _in_order(tables: list[pl.DataFrame], reading: Reading, files: Sequence[str]) -> pl.DataFrame:
-    rank = pl.col(FILE).replace_strict(list(files), list(range(len(files))), return_dtype=pl.Int32)
-    return _full(reading.rows(pl.concat(tables).sort(rank, BLOCK, AT)), reading)
-
-
-def _frames(batches: Batches) -> Iterator[pl.DataFrame]:
-    for batch in batches:
-        if batch.num_rows:
-            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
-
-
-def _full(rows: pl.DataFrame, reading: Reading) -> pl.DataFrame:
-    return said(rows) if reading.has_blank_rows else rows
