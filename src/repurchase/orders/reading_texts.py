@@ -54,7 +54,7 @@ FACTS: Mapping[str, Text] = {
         "other": "{count} files are written differently and are read accordingly",
     },
     "decimal_comma": "decimal comma",
-    "money_order": "total of the order, the same on each of its lines",
+    "money_order": "total of the order, repeated on its lines",
     "money_order_first_line": "total of the order, on its first line",
     "money_line": "amount of the order line",
     "money_row": "total of the order, one row per order",

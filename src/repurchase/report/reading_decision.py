@@ -38,7 +38,7 @@ def reading_rows(orders: Mapping[str, Any]) -> Row | None:
 def _role(role: Mapping[str, Any]) -> Row:
     title = f"reading.role.{role['role']}"
     considered = [row["column"] for row in role["rejected"] if row["why"]["key"] == "lower_rank"]
-    reasons = [_said(fact) for fact in role["evidence"]]
+    reasons = [_said(fact) for fact in role["evidence"] if fact["key"] != "single_lines"]  # its meaning says so
     if considered:
         reasons.append(say("columns.considered", columns=", ".join(considered)))
     reasons += [
