@@ -12,7 +12,7 @@ from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
 from repurchase.orders.ids import placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, KnownExport, Layout, known_export
 from repurchase.orders.money_meaning import grain_evidence
-from repurchase.orders.money_roles import MoneyReader, MoneyReading
+from repurchase.orders.money_roles import MoneyReader, MoneyReading, MoneyRows
 from repurchase.orders.policy import exact_repeats
 from repurchase.orders.statuses import classify_status, classify_types
 from repurchase.orders.vocabulary import ROLES, parse_name, plain
@@ -85,10 +85,11 @@ class _Interpretation:
         self._require()
         orders, continued = self._orders()
         header = self._header(orders, _REQUIRED, enough=1)  # without a customer or a date, lines would be lost
+        self._plain_role("record_type")
         money = self._money(orders, first_line_only=continued or header is not None)
         self._statuses()
         header = header or self._header(orders, ("order_total", "status", "payment_status"))
-        for role in ("record_type", "cancelled_at", "cancelled", "paid", "paid_at", "currency"):
+        for role in ("cancelled_at", "cancelled", "paid", "paid_at", "currency"):
             self._plain_role(role)
         for role in ("product_id", "quantity", "category", "channel", "discount", "employee"):
             self._plain_role(role, shown=False)
@@ -236,8 +237,6 @@ class _Interpretation:
                 0, len(next(iter(self.profiles.values())).values)
             ), False
         orders = self.profiles[column].ids
-        if self.files is not None:  # two shops may number alike
-            orders = pl.select(pl.concat_str(orders, self.files, separator="\0")).to_series()
         blank = orders.is_null()
         if 0 < blank.sum() and blank.mean() >= _CONTINUED and not blank[0]:  # type: ignore[operator]
             others = [self.profiles[self.roles[role]].filled for role in ("customer_id", "order_date")]
@@ -245,30 +244,34 @@ class _Interpretation:
                 return orders.forward_fill(), True
         return orders, False
 
+    def _in_blocks(self, orders: pl.Series) -> pl.Series:
+        """Rows of one number that follow each other: two orders of one number are no order with two first lines."""
+        files = self.files if self.files is not None else pl.lit("")
+        return pl.select(pl.concat_str(orders, orders.rle_id(), files, separator="\0")).to_series()
+
     def _header(self, orders: pl.Series, roles: Sequence[str], *, enough: int = 5) -> str | None:
         """The first column of these roles that is filled on the first line of an order only."""
         columns = [self.roles[role] for role in roles if role in self.roles]
-        blocks = _in_blocks(orders)
+        blocks = self._in_blocks(orders)
         grains = ((name, grain_evidence(self.profiles[name].ids, blocks, enough=enough).grain) for name in columns)
         return next((name for name, grain in grains if grain == "first_line"), None)
 
     def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids
         apart = (
-            _in_blocks(orders)
+            self._in_blocks(orders)
             if first_line_only
             else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
         )
         if not first_line_only:  # a row written twice does not say that all lines of its order are alike
             apart = apart.set(exact_repeats(self.rows), None)
+        kinds = self.profiles[self.roles["record_type"]] if "record_type" in self.roles else None
         reader = MoneyReader(
             self.profiles,
             self.named,
             self._free(),
-            apart,
+            MoneyRows(apart, customers, _sales(kinds, len(apart)), first_line_only),
             self.source,
-            customers=customers,
-            first_line_only=first_line_only,
         )
         money = reader.read()
         self.roles.update(money.columns)
@@ -343,9 +346,12 @@ class _Interpretation:
         return tuple(found[:_SHOWN_COLUMNS])
 
 
-def _in_blocks(orders: pl.Series) -> pl.Series:
-    """Rows of one number that follow each other: two orders of one number are no order with two first lines."""
-    return pl.select(pl.concat_str(orders, orders.rle_id(), separator="\0")).to_series()
+def _sales(kinds: ColumnProfile | None, height: int) -> pl.Series:
+    """Rows whose type does not say that they are refunds or no orders."""
+    if kinds is None:
+        return pl.Series([True]).new_from_index(0, height)
+    others = [value for value, kind in classify_types(kinds.few_values).items() if kind in {"refund", "other"}]
+    return ~kinds.ids.is_in(others).fill_null(value=False)
 
 
 def _meaning(role: str, profile: ColumnProfile) -> Fact:

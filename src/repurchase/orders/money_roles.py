@@ -20,7 +20,7 @@ from repurchase.orders.money_meaning import (
     unit_evidence,
 )
 
-__all__ = ["MoneyReader", "MoneyReading"]
+__all__ = ["MoneyReader", "MoneyReading", "MoneyRows"]
 
 _TIE = 0.05
 _CLEAR_RANK = 8.0
@@ -28,6 +28,7 @@ _SAME = 0.98
 _MOSTLY = 0.8
 _MATTERS = 0.005
 _CENT = 0.011
+_PLAINLY_MONEY = 8.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,26 @@ class MoneyReading:
     decisions: tuple[RoleDecision, ...] = ()
 
 
+@dataclass(frozen=True)
+class MoneyRows:
+    """What is known of the rows before their money is understood.
+
+    Parameters
+    ----------
+    orders, customers : Series of str
+        The order and the customer of each row; null where unknown.
+    sales : Series of bool
+        Whether a row is no refund by its type.
+    first_line_only : bool
+        Whether order fields stand on the first line of an order only.
+    """
+
+    orders: pl.Series
+    customers: pl.Series
+    sales: pl.Series
+    first_line_only: bool
+
+
 class MoneyReader:
     """Chooses the columns of money of a sample of rows.
 
@@ -63,14 +84,10 @@ class MoneyReader:
         Roles that the user named.
     free : sequence of ColumnProfile
         Columns without a role.
-    orders : Series of str
-        The order of each row; null where unknown.
+    rows : MoneyRows
+        What else is known of the rows.
     source : str
         What messages call the log.
-    customers : Series of str
-        The customer of each row.
-    first_line_only : bool
-        Whether order fields stand on the first line of an order only.
     """
 
     def __init__(
@@ -78,14 +95,12 @@ class MoneyReader:
         profiles: Mapping[str, ColumnProfile],
         named: Mapping[str, str],
         free: Sequence[ColumnProfile],
-        orders: pl.Series,
+        rows: "MoneyRows",
         source: str,
-        *,
-        customers: pl.Series,
-        first_line_only: bool,
     ) -> None:
         self._profiles, self._named, self._source = profiles, named, source
-        self._orders, self._customers, self._first_line_only = orders, customers, first_line_only
+        self._orders, self._customers, self._sales = rows.orders, rows.customers, rows.sales
+        self._first_line_only = rows.first_line_only
         self._free = list(free)
         self._grains: dict[str, GrainEvidence] = {}
         self._quantity = self._part("quantity")
@@ -215,7 +230,7 @@ class MoneyReader:
     def _grain(self, column: ColumnProfile) -> GrainEvidence:
         if column.text not in self._grains:
             # Rows that pay money back would differ from the sale of the same order number.
-            paid = ~(column.numbers < 0).fill_null(value=False)
+            paid = self._sales & ~(column.numbers < 0).fill_null(value=False)
             self._grains[column.text] = grain_evidence(column.numbers.filter(paid), self._orders.filter(paid))
         return self._grains[column.text]
 
@@ -383,8 +398,9 @@ class MoneyReader:
     def _refuse_unnamed(self) -> None:
         """Ask where no name speaks of money and values do, or a name does and its values cannot be read."""
         for profile in self._free:
-            named = money_rank(profile) is not None or profile.name.has("price")
-            if named and profile.n_filled and profile.number_share < 0.5 and profile.digit_share >= _MOSTLY:
+            rank = money_rank(profile) or 7.0 * profile.name.has("price")
+            is_money = rank >= _PLAINLY_MONEY or (rank and profile.digit_share >= _MOSTLY)
+            if is_money and profile.n_filled and profile.number_share < 0.5 and not profile.is_flag:
                 examples = ", ".join(f"'{value}'" for value in profile.ids.drop_nulls().unique(maintain_order=True)[:3])
                 raise LayoutError(
                     f"{self._source}: column '{profile.text}' should hold money, but its values cannot be read as "
@@ -470,7 +486,8 @@ class MoneyReader:
         if self._quantity is not None and self._is_unit_price(base):
             paid = paid * self._quantity.numbers
         rows = pl.DataFrame({"order": self._orders, "refund": refunds.numbers.abs(), "paid": paid})
-        alone = rows.filter(pl.col("order").is_null()).select("refund", "paid")
+        numbered = self._orders.null_count() < len(self._orders)
+        alone = rows.select("refund", "paid").head(0 if numbered else rows.height)
         whole = pl.col("paid").sum() if self._grain(base).grain == "line" else pl.col("paid").drop_nulls().first()
         sums = rows.filter(pl.col("order").is_not_null()).group_by("order").agg(pl.col("refund").max(), whole)
         known = pl.concat([alone, sums.select("refund", "paid")]).filter((pl.col("refund") > 0) & (pl.col("paid") > 0))

@@ -112,7 +112,7 @@ _LEXICON: Mapping[str, str] = {
     "total": (
         "total totals grandtotal gesamt gesamtbetrag gesamtsumme gesamtpreis summe sum summa totalt totale totalbelop "
         "bestellwert bestellsumme auftragssumme endbetrag rechnungsbetrag ordresum ordretotal totaal totaalbedrag "
-        "suma razem calkowita calkowity ialt zuzahlen tebetalen attbetala abetale netapayer итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
+        "suma samlet razem calkowita calkowity ialt zuzahlen tebetalen attbetala abetale netapayer итого всего итог totaux bestelsumma ordersumma orderbelopp ordrebelop sumtotal"
     ),
     "grand": "grand gross brutto bruttobetrag bruto brut lordo bruttobelop",
     "amount": (
@@ -127,7 +127,7 @@ _LEXICON: Mapping[str, str] = {
     "line": "line lines lineitem position pos zeile linje rad regel ligne linea linha riga pozycja строка row item items "
     "lineitems posten varelinje",
     "unit": "unit each per single einzel stuk unitario unitaire "
-    "jednostkowa einheit einheits enhed enheds enhet enhets stykk stykke styk styck stuck stuks eenheid eenheids unidad unidade unita",
+    "jednostkowa einheit einheits enhed enheds enhet enhets stykk stykke styk styck stuck stuks eenheid eenheids unidad unita",
     "price": "pu apris price prices preis pris prijs prix precio prezzo preco cena цена itemcost rate tarif cost",
     "costs": "cogs wareneinsatz einkaufspreis ek purchasecost innkjopspris costprice profit margin marge gewinn",
     "fee": "fee fees gebuhr gebuhren gebyr avgift frais comision commissione oplata комиссия commission processing tip "
@@ -161,7 +161,7 @@ _LEXICON: Mapping[str, str] = {
     "test": "test testmode sandbox testorder",
     "quantity": (
         "quantity quantities qty menge anzahl antall antal aantal quantite cantidad quantita quantidade ilosc sztuk "
-        "количество кол ко qte liczba qtd qtde cant anz menge hoeveelheid pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
+        "количество кол ко qte qta unidades uds unidade liczba qtd qtde cant anz menge hoeveelheid pieces piece pcs stk units count stuckzahl unitssold itemssold kwmeng"
     ),
     "product": (
         "product products sku article artikel artikkel produkt produit producto prodotto produto towar товар товара "
