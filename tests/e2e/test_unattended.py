@@ -93,6 +93,10 @@ class TestJsonLines:
         read = [(line["role"], line["column"], line["meaning"]) for line in lines if line["event"] == "reading"]
         assert read[0] == ("customer_id", "customer_id", "customer_id")
         assert read[-1] == ("money", "amount", "money_row")
+        assert read == [
+            (role["role"], role["column"], role["meaning"]["key"])
+            for role in json.loads((tmp_path / "s.run.json").read_text())["orders"]["reading"]["roles"]
+        ]
         run = json.loads((tmp_path / "s.run.json").read_text())
         assert steps["Reading and cleaning orders"]["counts"]["rows"] == run["cleaning"]["n_raw"]
         assert steps["Scoring"]["counts"]["customers"] == run["counts"]["asked"]
