@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,7 @@ from repurchase.orders.sources import read_table
 from repurchase.orders.vocabulary import ColumnName, parse_name, plain
 from repurchase.report.list_texts import id_headings
 
-__all__ = ["CustomerList", "free_names", "id_column", "read_customers"]
+__all__ = ["CustomerList", "free_names", "id_column", "matched", "read_customers"]
 
 _BEGINS = r"=+\-@＝＋－＠"
 """See ``marketing.cells.safe_text``."""
@@ -84,6 +84,47 @@ def _unguarded(ids: pl.Series, path: Path) -> pl.Series:
     if ids.dtype != pl.String or ids_of_ours(path) is None:
         return ids
     return ids.str.replace(rf"^'([{_BEGINS}])", "$1")
+
+
+_ENOUGH_IDS = 5
+
+
+def matched(listed: CustomerList, known: pl.Series) -> CustomerList:
+    """Name the customers of a list as the orders do, where another of its columns does.
+
+    Parameters
+    ----------
+    listed : CustomerList
+        As read.
+    known : Series of str
+        Customers of the orders.
+
+    Returns
+    -------
+    CustomerList
+        The same list, or one with the ids of the column that the orders know.
+
+    Raises
+    ------
+    InputError
+        If the orders know none of at least five ids.
+    """
+    if listed.rows["customer_id"].is_in(known.implode()).any() or len(listed.rows) < _ENOUGH_IDS:
+        return listed
+    texts = [name for name, kind in listed.rows.schema.items() if kind == pl.String and name != "customer_id"]
+    found = {name: int(clean_ids(listed.rows[name]).is_in(known.implode()).sum()) for name in texts}
+    best = max(found, key=lambda name: found[name], default="")
+    if not best or not found[best]:
+        raise InputError(
+            f"{listed.path}: none of the {len(listed.rows):,} customers on the list has orders. They are named by an id "
+            f"such as '{listed.rows['customer_id'][0]}', the customers of the orders by one such as '{known[0]}'. Give the "
+            "column with the ids of the orders the name customer_id.",
+            withheld=(listed.rows["customer_id"][0], known[0]),
+        )
+    ids = clean_ids(listed.rows[best])
+    rows = listed.rows.rename({"customer_id": free_names(["customer_id"], taken=listed.rows.columns)["customer_id"]})
+    named = rows.drop(best).insert_column(0, ids.alias("customer_id")).filter(pl.col("customer_id").is_not_null())
+    return replace(listed, rows=named.unique("customer_id", keep="first", maintain_order=True))
 
 
 def free_names(names: Iterable[str], *, taken: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from repurchase import __version__
 from repurchase.estimators.fitted import FittedModel
 from repurchase.estimators.scores import for_customers
 from repurchase.features.timeline import Ledger
-from repurchase.jobs.customers import CustomerList
+from repurchase.jobs.customers import CustomerList, matched
 from repurchase.jobs.intake import Intake, take_in
 from repurchase.jobs.outputs import QUARANTINE
 from repurchase.jobs.scoring.changes import LastRun, changes_since, last_run
@@ -182,6 +182,7 @@ def _scores(plan: Plan, intake: Intake, delivery: Delivery, steps: Steps) -> Sco
 
 
 def _asked_for(asked: CustomerList, model: FittedModel, intake: Intake, jobs: int) -> pl.DataFrame:
+    asked = matched(asked, pl.concat([book.customers(intake.as_of) for book in intake.books]))
     ids = asked.rows["customer_id"]
     known = [
         model.predict(
