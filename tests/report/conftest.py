@@ -9,9 +9,32 @@ import polars as pl
 import pytest
 
 from repurchase.marketing.measures import measures_of
+from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
 from repurchase.tables import scores_table
 
 AS_OF = date(2024, 12, 31)
+STATUSES = [["Betalt", 12345], ["Sendt", 1], *([f"S{number}", 1] for number in range(8))]
+READING = ReadingDecision(
+    (
+        RoleDecision(
+            "customer_id",
+            "E-post",
+            Fact("customer_email"),
+            (Fact("by_name"),),
+            (
+                ("Kundenr", Fact("placeholder", {"value": "0", "rows": 1, "total": 2000})),
+                ("Navn", Fact("lower_rank", {"column": "E-post"})),
+            ),
+        ),
+        RoleDecision("order_id", None, Fact("no_order_id")),
+        RoleDecision(
+            "money", "Sum", Fact("money_order"), (Fact("named"), Fact("constant", {"share": 0.995, "orders": 21}))
+        ),
+        RoleDecision("status", "Status", Fact("status"), (Fact("status_sale", {"statuses": STATUSES}),)),
+    ),
+    (("Refusjonsnotat", Fact("unused_refund")),),
+)
+"""How an export was read."""
 HORIZONS = (30, 90, 365)
 
 
@@ -154,7 +177,7 @@ def record(simulate_orders: Any) -> dict[str, Any]:
         "clv_horizon_days": 365,
         "discount_rate": 0.1,
         "currency": "GBP",
-        "orders": {"source": "orders.csv", "digest": "ab" * 32, "layout": "own names"},
+        "orders": {"source": "orders.csv", "digest": "ab" * 32, "layout": "own names", "reading": READING.to_dict()},
         "cleaning": cleaning(),
         "measures": measures,
         "evaluation": evaluation(),

@@ -113,7 +113,7 @@ def test_readable_without_seeing(page: str) -> None:
     pictures = [attrs for tag, attrs in outline.tags if tag == "svg"]
     assert len(pictures) == 12
     assert all(attrs.get("role") == "img" and attrs.get("aria-labelledby") for attrs in pictures)
-    assert tags.count("caption") == tags.count("table") == 6
+    assert tags.count("caption") == tags.count("table") == 7
     assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
     assert tags.count("h1") == 1
     assert ("html", {"lang": "en"}) in outline.tags

@@ -13,28 +13,7 @@ from repurchase.report.language import speaking
 from repurchase.report.page import build_report
 from repurchase.report.reading_decision import reading_rows
 from repurchase.report.recorded import misshapen
-
-STATUSES = [["Betalt", 12345], ["Sendt", 1], *([f"S{number}", 1] for number in range(8))]
-DECISION = ReadingDecision(
-    (
-        RoleDecision(
-            "customer_id",
-            "E-post",
-            Fact("customer_email"),
-            (Fact("by_name"),),
-            (
-                ("Kundenr", Fact("placeholder", {"value": "0", "rows": 1, "total": 2000})),
-                ("Navn", Fact("lower_rank", {"column": "E-post"})),
-            ),
-        ),
-        RoleDecision("order_id", None, Fact("no_order_id")),
-        RoleDecision(
-            "money", "Sum", Fact("money_order"), (Fact("named"), Fact("constant", {"share": 0.995, "orders": 21}))
-        ),
-        RoleDecision("status", "Status", Fact("status"), (Fact("status_sale", {"statuses": STATUSES}),)),
-    ),
-    (("Refusjonsnotat", Fact("unused_refund")),),
-)
+from tests.report.conftest import READING
 
 
 def recorded(decision: ReadingDecision) -> dict[str, Any]:
@@ -44,7 +23,7 @@ def recorded(decision: ReadingDecision) -> dict[str, Any]:
 
 def test_columns_are_told_in_norwegian() -> None:
     with speaking("nb"):
-        shown = reading_rows(recorded(DECISION))
+        shown = reading_rows(recorded(READING))
     assert shown is not None
     customer, order, money, status = shown["roles"]
     assert (customer["name"], customer["column"]) == ("Kunde", "E-post")
@@ -63,7 +42,7 @@ def test_columns_are_told_in_norwegian() -> None:
 
 def test_russian_counts_orders_as_russian_does() -> None:
     with speaking("ru"):
-        shown = reading_rows(recorded(DECISION))
+        shown = reading_rows(recorded(READING))
     assert shown is not None
     assert shown["roles"][2]["reasons"][1].endswith("из 21 заказа с несколькими строками")
 
@@ -88,6 +67,7 @@ def test_the_page_shows_and_escapes_what_the_shop_wrote(
     attack = "<script>alert(1)</script>"
     facts = (Fact("status_sale", {"statuses": [[attack, 3]]}),)
     role = RoleDecision("status", attack, Fact("dates_and_times", {"column": attack}), facts, ((attack, facts[0]),))
+    del run["orders"]["reading"]
     before = build_report(scored, run)
     run["orders"] |= recorded(ReadingDecision((role,), ((attack, Fact("unused_test")),)))
     assert misshapen(run) is None
@@ -110,7 +90,7 @@ def test_the_page_shows_and_escapes_what_the_shop_wrote(
     ],
 )
 def test_an_edited_decision_is_named(run: dict[str, Any], place: str, value: object) -> None:
-    run["orders"] |= recorded(DECISION)
+    run["orders"] |= recorded(READING)
     assert misshapen(run) is None
     *path, last = place.split(".")
     inner: Any = run["orders"]["reading"]
