@@ -13,7 +13,6 @@ from repurchase.report.language import speaking
 from repurchase.report.page import build_report
 from repurchase.report.reading_decision import reading_rows
 from repurchase.report.recorded import misshapen
-from tests.report.conftest import READING
 
 
 def recorded(decision: ReadingDecision) -> dict[str, Any]:
@@ -21,9 +20,9 @@ def recorded(decision: ReadingDecision) -> dict[str, Any]:
     return {"reading": json.loads(json.dumps(decision.to_dict()))}
 
 
-def test_columns_are_told_in_norwegian() -> None:
+def test_columns_are_told_in_norwegian(record: dict[str, Any]) -> None:
     with speaking("nb"):
-        shown = reading_rows(recorded(READING))
+        shown = reading_rows(record["orders"])
     assert shown is not None
     customer, order, money, status = shown["roles"]
     assert (customer["name"], customer["column"]) == ("Kunde", "E-post")
@@ -40,9 +39,9 @@ def test_columns_are_told_in_norwegian() -> None:
     assert shown["ignored"] == [{"column": "Refusjonsnotat", "why": "kan inneholde refusjoner"}]
 
 
-def test_russian_counts_orders_as_russian_does() -> None:
+def test_russian_counts_orders_as_russian_does(record: dict[str, Any]) -> None:
     with speaking("ru"):
-        shown = reading_rows(recorded(READING))
+        shown = reading_rows(record["orders"])
     assert shown is not None
     assert shown["roles"][2]["reasons"][1].endswith("из 21 заказа с несколькими строками")
 
@@ -90,7 +89,6 @@ def test_the_page_shows_and_escapes_what_the_shop_wrote(
     ],
 )
 def test_an_edited_decision_is_named(run: dict[str, Any], place: str, value: object) -> None:
-    run["orders"] |= recorded(READING)
     assert misshapen(run) is None
     *path, last = place.split(".")
     inner: Any = run["orders"]["reading"]
