@@ -1,232 +1,224 @@
-"""Columns told apart by name: known exports, synonyms, what is told, and what must be asked."""
+"""Columns told apart by name, where their values agree: known exports, synonyms, what is named, and what is asked."""
 
+import polars as pl
 import pytest
 
 from repurchase.errors import LayoutError
-from repurchase.orders.layouts import recognise
+from repurchase.orders.interpretation import interpret
+from repurchase.orders.layouts import known_export
+from tests.orders.known_shop import LINES, ORDERS
 
-SHOPIFY = """Name,Email,Financial Status,Paid at,Fulfillment Status,Fulfilled at,Accepts Marketing,Currency,Subtotal,
-Shipping,Taxes,Total,Discount Code,Discount Amount,Shipping Method,Created at,Lineitem quantity,Lineitem name,
-Lineitem price,Lineitem compare at price,Lineitem sku,Lineitem requires shipping,Lineitem taxable,
-Lineitem fulfillment status,
-Billing Name,Notes,Cancelled at,Payment Method,Payment Reference,Refunded Amount,Vendor,Outstanding Balance,Employee,
-Location,Device ID,Id,Tags,Risk Level,Source,Lineitem discount,Phone""".replace("\n", "").split(",")
-WOO_PLUGIN = [
-    "order_id",
-    "order_number",
-    "order_date",
-    "paid_date",
-    "status",
-    "shipping_total",
-    "tax_total",
-    "order_total",
-    "order_subtotal",
-    "order_currency",
-    "payment_method",
-    "customer_id",
-    "customer_user",
-    "customer_email",
-    "billing_first_name",
-    "billing_email",
-    "line_item_1",
-]
-WOO_ADVANCED = [
-    "Order Number",
-    "Order Status",
-    "Order Date",
-    "First Name (Billing)",
-    "Email (Billing)",
-    "Payment Method Title",
-    "Cart Discount Amount",
-    "Order Subtotal Amount",
-    "Order Shipping Amount",
-    "Order Refund Amount",
-    "Order Total Amount",
-    "SKU",
-    "Item #",
-    "Item Name",
-    "Quantity",
-    "Item Cost",
-    "Coupon Code",
-    "Discount Amount",
-]
-WOO_ANALYTICS = [
-    "Date",
-    "Order #",
-    "N. Revenue (formatted)",
-    "Status",
-    "Customer",
-    "Customer type",
-    "Product(s)",
-    "Items sold",
-    "Coupon(s)",
-    "N. Revenue",
-]
+UCI = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
 
 
-def refusal(columns: list[str], **told: str) -> str:
+def export(rows: pl.DataFrame, **columns: str) -> pl.DataFrame:
+    """Columns of the known shop under other names, each heading with the column or the text that it holds."""
+    return rows.select(
+        (pl.col(ours) if ours in rows.columns else pl.lit(ours)).cast(pl.String).alias(heading)
+        for heading, ours in columns.items()
+    )
+
+
+def refusal(rows: pl.DataFrame, **named: str) -> str:
     with pytest.raises(LayoutError) as caught:
-        recognise(columns, told=told, source="orders.csv")
+        interpret(rows, named=named, source="orders.csv")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("columns", "name", "rule", "some"),
+    ("rows", "columns", "name", "rule", "roles"),
     [
         (
-            SHOPIFY,
-            "Shopify orders",
+            LINES,
+            {"Invoice": "order", "StockCode": "product", "Quantity": "units", "InvoiceDate": "day", "Price": "each",
+             "Customer ID": "customer"},
+            "UCI Online Retail",
+            "quantity_price",
+            {"customer_id": "Customer ID", "order_id": "Invoice", "product_id": "StockCode", "price": "Price"},
+        ),
+        (
+            LINES,
+            {"InvoiceNo": "order", "StockCode": "product", "Quantity": "units", "InvoiceDate": "day",
+             "UnitPrice": "each", "CustomerID": "customer"},
+            "UCI Online Retail",
+            "quantity_price",
+            {"customer_id": "CustomerID", "price": "UnitPrice", "quantity": "Quantity"},
+        ),
+        (
+            LINES,
+            {"Order Number": "order", "Order Status": "Completed", "Order Date": "day", "Email (Billing)": "email",
+             "Order Total Amount": "total", "SKU": "product", "Quantity": "units", "Item Cost": "each"},
+            "WooCommerce orders",
             "order_total",
-            {"customer_id": "Email", "order_id": "Name", "order_date": "Created at", "cancelled_at": "Cancelled at"},
+            {"order_total": "Order Total Amount", "price": "Item Cost", "product_id": "SKU", "status": "Order Status"},
         ),
         (
-            ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"],
-            "UCI Online Retail",
-            "quantity_price",
-            {"customer_id": "Customer ID", "order_id": "Invoice", "product_id": "StockCode"},
+            ORDERS,
+            {"Date": "day", "Order #": "order", "N. Revenue (formatted)": "total", "Status": "completed",
+             "Customer": "email", "Items sold": "2", "N. Revenue": "total"},
+            "WooCommerce analytics",
+            "amount",
+            {"customer_id": "Customer", "order_id": "Order #", "status": "Status"},
         ),
         (
-            ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"],
-            "UCI Online Retail",
-            "quantity_price",
-            {"customer_id": "CustomerID", "price": "UnitPrice"},
-        ),
-        (
-            ["customer_id", "date", "number_of_cds", "dollar_value"],
+            ORDERS,
+            {"customer_id": "customer", "date": "day", "number_of_cds": "3", "dollar_value": "total"},
             "CDNOW",
             "amount",
             {"amount": "dollar_value", "quantity": "number_of_cds"},
         ),
         (
-            WOO_PLUGIN,
-            "WooCommerce orders",
-            "order_total",
-            {"customer_id": "billing_email", "order_date": "order_date", "currency": "order_currency"},
-        ),
-        (
-            WOO_ADVANCED,
-            "WooCommerce orders",
-            "order_total",
-            {"refunded": "Order Refund Amount", "price": "Item Cost", "product_id": "SKU", "status": "Order Status"},
-        ),
-        (
-            WOO_ANALYTICS,
-            "WooCommerce analytics",
-            "amount",
-            {"customer_id": "Customer", "amount": "N. Revenue", "order_id": "Order #"},
-        ),
-        (
-            ["ORDER ID", "Customer-ID", "order date", "Amount"],
+            ORDERS,
+            {"ORDER ID": "order", "Customer-ID": "customer", "order date": "day", "Amount": "total"},
             "orders with named columns",
             "amount",
             {"customer_id": "Customer-ID", "order_id": "ORDER ID", "order_date": "order date", "amount": "Amount"},
         ),
         (
-            ["client_id", "transaction_date", "qty", "unit_price"],
+            LINES,
+            {"client_id": "customer", "transaction_date": "day", "sku": "product", "qty": "units", "unit_price": "each"},
             "orders with named columns",
             "quantity_price",
-            {"customer_id": "client_id", "order_date": "transaction_date"},
+            {"customer_id": "client_id", "order_date": "transaction_date", "price": "unit_price", "quantity": "qty"},
+        ),
+        (
+            ORDERS,
+            {"Bestellnummer": "order", "Kundennummer": "customer", "Bestelldatum": "day", "Gesamtbetrag": "total"},
+            "orders with named columns",
+            "amount",
+            {"customer_id": "Kundennummer", "order_id": "Bestellnummer", "order_date": "Bestelldatum"},
+        ),
+        (
+            ORDERS,
+            {"Номер заказа": "order", "Покупатель": "customer", "Дата": "day", "Сумма": "total"},
+            "orders with named columns",
+            "amount",
+            {"customer_id": "Покупатель", "order_id": "Номер заказа", "order_date": "Дата", "amount": "Сумма"},
         ),
     ],
-)
-def test_usual_exports_are_recognised_unaided(columns: list[str], name: str, rule: str, some: dict[str, str]) -> None:
-    layout = recognise(columns)
+)  # fmt: skip
+def test_usual_exports_are_recognised_unaided(
+    rows: pl.DataFrame, columns: dict[str, str], name: str, rule: str, roles: dict[str, str]
+) -> None:
+    layout = interpret(export(rows, **columns))
     assert (layout.name, layout.amount_rule) == (name, rule)
-    assert some.items() <= dict(layout.columns).items()
+    assert roles.items() <= dict(layout.columns).items()
 
 
-def test_what_is_told_wins_over_what_is_recognised() -> None:
-    layout = recognise(SHOPIFY, told={"customer_id": "Phone", "amount": "Subtotal"})
-    assert layout.columns["customer_id"] == "Phone"
-    assert (layout.amount_rule, layout.columns["amount"]) == ("amount", "Subtotal")
+def test_software_is_known_by_all_of_its_columns() -> None:
+    known = known_export(UCI)
+    assert known is not None
+    assert (known.name, known.cancellation_prefix) == ("UCI Online Retail", "C")
+    assert known_export([name for name in UCI if name != "StockCode"]) is None
 
 
-def test_a_told_column_may_be_spelled_loosely() -> None:
-    assert recognise(["Kunde Nr", "date"], told={"customer_id": "kunde_nr"}).columns["customer_id"] == "Kunde Nr"
+def test_an_id_wins_over_the_address_and_the_date_of_the_order_over_others() -> None:
+    columns = {"customer_id": "customer", "email": "email", "order_date": "day", "modified_at": "day", "amount": "total"}
+    layout = interpret(export(ORDERS, **columns))
+    assert (layout.columns["customer_id"], layout.columns["order_date"]) == ("customer_id", "order_date")
 
 
-def test_our_own_name_wins_over_a_synonym() -> None:
-    columns = ["customer_id", "order_date", "created_at", "amount", "total", "email"]
-    layout = recognise(columns)
-    assert layout.columns["order_date"] == "order_date"
-    assert layout.columns["customer_id"] == "customer_id"
-    assert layout.columns["amount"] == "amount"
+def test_columns_that_are_not_used_although_they_could_matter_are_shown() -> None:
+    rows = export(ORDERS, customer="customer", date="day", total="total").with_columns(
+        pl.lit("see note").alias("refunds"), pl.lit("no").alias("test order"), pl.lit("x").alias("colour")
+    )
+    ignored = [column for column, _ in interpret(rows).decision.ignored]
+    assert ignored == ["refunds"]
+    assert interpret(rows).columns["cancelled"] == "test order"
 
 
 def test_a_log_without_money_is_allowed_and_says_so() -> None:
-    layout = recognise(["customer_id", "order_date", "store"])
+    layout = interpret(export(ORDERS, customer_id="customer", order_date="day", shelf="x"))
     assert layout.amount_rule == "none"
-    assert "No column of money was found among customer_id, order_date, store" in layout.notes[0]
+    assert "No column of money was found among customer_id, order_date, shelf" in layout.notes[0]
 
 
-def test_missing_columns_are_named_with_a_guess() -> None:
-    assert refusal(["Kunde", "Dato", "Beløp"]) == (
-        "orders.csv: 2 of the 2 needed columns are missing: customer_id, order_date. Found: Kunde, Dato, Beløp. "
-        "Say which is which: --columns customer_id=Kunde,order_date=Dato,amount=Beløp"
+class TestNamedColumns:
+    """What the user named always wins, or is an error that says why."""
+
+    FRAME = export(
+        ORDERS, order_id="order", customer_id="customer", email="email", order_date="day", amount="total", paid_sum="total"
     )
 
-
-def test_one_missing_column_without_a_guess() -> None:
-    assert refusal(["customer_id", "x", "amount"]) == (
-        "orders.csv: 1 of the 2 needed columns is missing: order_date. Found: customer_id, x, amount. "
-        "Say which is which: --columns order_date=..."
+    @pytest.mark.parametrize(
+        ("role", "column"), [("customer_id", "email"), ("amount", "paid_sum"), ("order_id", "email")]
     )
+    def test_win_over_what_would_have_been_chosen(self, role: str, column: str) -> None:
+        layout = interpret(self.FRAME, named={role: column})
+        assert layout.columns[role] == column
+
+    @pytest.mark.parametrize("spelled", ["Kunde Nr", "kunde_nr", "KUNDE-NR"])
+    def test_may_be_spelled_loosely(self, spelled: str) -> None:
+        rows = export(ORDERS, **{"Kunde Nr": "customer", "date": "day"})
+        assert interpret(rows, named={"customer_id": spelled}).columns["customer_id"] == "Kunde Nr"
+
+    def test_are_known_by_the_decision(self) -> None:
+        decision = interpret(self.FRAME, named={"amount": "paid_sum"}).decision.role("money")
+        assert decision is not None
+        assert (decision.column, [fact.key for fact in decision.evidence][0]) == ("paid_sum", "named")
+
+    def test_that_are_not_there_are_an_error(self) -> None:
+        assert refusal(export(ORDERS, customer_id="customer", order_date="day", amout="total"), amount="amount") == (
+            "orders.csv: --columns amount=amount names a column that is not there. Did you mean amout?"
+        )
+
+    def test_of_roles_that_do_not_exist_are_an_error(self) -> None:
+        assert refusal(self.FRAME, custmer_id="email") == (
+            "orders.csv: --columns names 'custmer_id', which is not one of our columns. Did you mean 'customer_id'?"
+        )
+
+    @pytest.mark.parametrize("role", ["amount", "order_total", "price"])
+    def test_that_hold_no_numbers_are_no_money(self, role: str) -> None:
+        assert refusal(self.FRAME, **{role: "email"}).startswith(
+            f"orders.csv: column 'email' was named as {role}, but most of its values are not numbers: 'buyer0@shop.example'"
+        )
+
+    def test_one_column_cannot_be_two_things(self) -> None:
+        who = export(ORDERS, who="customer", amount="total")
+        assert refusal(who, customer_id="who", order_date="who") == (
+            "orders.csv: column 'who' cannot be both customer_id and order_date. "
+            "Say which is which: --columns customer_id=...,order_date=..."
+        )
+
+    def test_money_is_read_from_one_column(self) -> None:
+        both = refusal(self.FRAME, amount="amount", order_total="paid_sum")
+        assert both.startswith("orders.csv: both amount=amount and order_total=paid_sum were named")
 
 
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [
-        (
-            ["customer_id", "created_at", "paid_at", "amount"],
-            (
-                "2 columns could be the date of the order (order_date) equally well: created_at, paid_at. "
-                "Say which: --columns order_date=created_at or --columns order_date=paid_at"
-            ),
-        ),
-        (
-            ["client_id", "user_id", "date", "amount"],
-            (
-                "2 columns could be the customer (customer_id) equally well: client_id, user_id. "
-                "Say which: --columns customer_id=client_id or --columns customer_id=user_id"
-            ),
-        ),
-        (
-            ["customer_id", "date", "revenue", "order_total"],
-            (
-                "2 columns could be the amount (amount) equally well: order_total, revenue. "
-                "Say which: --columns amount=order_total or --columns amount=revenue"
-            ),
-        ),
-    ],
-)
-def test_two_columns_with_equal_right_are_asked_about(columns: list[str], expected: str) -> None:
-    assert refusal(columns) == f"orders.csv: {expected}"
+class TestQuestions:
+    """Where two columns have equal right, or one is missing, the user is asked."""
 
+    @pytest.mark.parametrize(
+        ("columns", "words", "role", "first", "second"),
+        [
+            ({"client_id": "customer", "date": "day", "amount": "total"}, "the customer", "customer_id", "client_id", "user_id"),
+            ({"account_id": "customer", "date": "day", "amount": "total"}, "the customer", "customer_id", "account_id", "member_id"),
+            ({"customer_id": "customer", "order_date": "day", "amount": "total"}, "the date of the order", "order_date", "order_date", "purchase_date"),
+        ],
+    )  # fmt: skip
+    def test_two_columns_with_equal_right(
+        self, columns: dict[str, str], words: str, role: str, first: str, second: str
+    ) -> None:
+        other = pl.format("2024-0{}-11", pl.int_range(pl.len()) % 7 + 1)
+        rows = export(ORDERS, **columns).with_columns(other.alias(second))
+        said = refusal(rows)
+        assert f"2 columns could be {words} ({role})" in said
+        assert f"Say which: --columns {role}={first} or --columns {role}={second}" in said
+        assert interpret(rows, named={role: second}).columns[role] == second
 
-def test_the_question_is_settled_by_telling() -> None:
-    layout = recognise(["customer_id", "created_at", "paid_at", "amount"], told={"order_date": "paid_at"})
-    assert layout.columns["order_date"] == "paid_at"
+    def test_two_columns_that_say_the_same_are_one(self) -> None:
+        rows = export(ORDERS, client_id="customer", user_id="customer", date="day", amount="total")
+        assert interpret(rows).columns["customer_id"] == "client_id"
 
+    def test_a_missing_column_is_named_with_a_guess(self) -> None:
+        assert refusal(export(ORDERS, Hvem="customer", Dato="day", Sum="total")) == (
+            "orders.csv: 1 required column was not found: customer_id. Columns: Hvem, Dato, Sum. "
+            "Name them: --columns customer_id=..."
+        )
 
-def test_a_told_column_that_is_not_there() -> None:
-    assert refusal(["customer_id", "order_date", "amout"], amount="amount") == (
-        "orders.csv: --columns amount=amount names a column that is not there. Did you mean amout?"
-    )
-
-
-def test_a_told_role_that_does_not_exist() -> None:
-    assert refusal(["customer_id", "order_date"], custmer_id="customer_id") == (
-        "orders.csv: --columns names 'custmer_id', which is not one of our columns. Did you mean 'customer_id'?"
-    )
-
-
-def test_one_column_cannot_be_two_things() -> None:
-    assert refusal(["who", "amount"], customer_id="who", order_date="who") == (
-        "orders.csv: column 'who' cannot be both customer_id and order_date. "
-        "Say which is which: --columns customer_id=...,order_date=..."
-    )
-
-
-def test_the_same_heading_twice_is_asked_about() -> None:
-    assert "equally well: date, date_duplicated_0" in refusal(["customer_id", "date", "date_duplicated_0"])
+    def test_nothing_is_guessed_where_no_name_says_anything(self) -> None:
+        assert refusal(pl.DataFrame({"a": ["x", "y"], "b": ["1", "2"]})) == (
+            "orders.csv: 2 required columns were not found: customer_id, order_date. Columns: a, b. "
+            "Name them: --columns customer_id=...,order_date=..."
+        )

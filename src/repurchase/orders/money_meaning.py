@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from repurchase.orders.column_profiles import share
+
 __all__ = ["Grain", "GrainEvidence", "UnitEvidence", "grain_evidence", "grows_with", "is_of_customers", "unit_evidence"]
 
 Grain = Literal["line", "order", "first_line", "single", "unclear"]
@@ -21,6 +23,7 @@ _CENT = 0.011
 _ENOUGH_ROWS = 30
 _ENOUGH_CUSTOMERS = 8
 _SLOPE_OF_NONE = 0.3
+_USUAL_QUANTITIES = 5.0
 _SLOPE_OF_TOTALS = 0.6
 
 
@@ -117,13 +120,13 @@ def grain_evidence(values: pl.Series, orders: pl.Series, *, enough: int = _ENOUG
     count = several.height
     if count < enough:
         return GrainEvidence("single", count)
-    first_only = _share(several["first_filled"] & (several["filled"] == 1))
+    first_only = share(several["first_filled"] & (several["filled"] == 1))
     if first_only >= _FIRST_LINE:
         return GrainEvidence("first_line", count, first_only)
     repeated = several.filter(pl.col("filled") > 1)
     if repeated.height < enough:
         return GrainEvidence("single", repeated.height)
-    constant = _share(repeated["different"] == 1)
+    constant = share(repeated["different"] == 1)
     if constant >= _CONSTANT:
         return GrainEvidence("order", repeated.height, constant)
     grain: Grain = "line" if constant <= _DIFFERENT else "unclear"
@@ -192,6 +195,8 @@ def grows_with(money: pl.Series, quantity: pl.Series) -> Literal["unit", "line"]
     """
     rows = pl.DataFrame({"money": money.abs(), "quantity": quantity.abs()}).drop_nulls()
     rows = rows.filter((pl.col("money") > 0) & (pl.col("quantity") > 0))
+    # Fuel in thousandths of a gallon would outweigh everything that is sold by the piece.
+    rows = rows.filter(pl.col("quantity") <= _USUAL_QUANTITIES * pl.col("quantity").median())
     if rows.height < _ENOUGH_ROWS or rows["quantity"].n_unique() < 2:
         return None
     x, y = rows["quantity"].log().to_numpy(), rows["money"].log().to_numpy()
@@ -225,7 +230,7 @@ def is_of_customers(values: pl.Series, customers: pl.Series) -> bool:
     )
     if several.height < _ENOUGH_CUSTOMERS or rows["value"].n_unique() < several.height // 2:
         return False
-    return _share(several["different"] == 1) >= _CONSTANT
+    return share(several["different"] == 1) >= _CONSTANT
 
 
 def _by_product(rows: pl.DataFrame) -> tuple[int, int]:
@@ -268,7 +273,3 @@ def _by_order(rows: pl.DataFrame, totals: pl.Series) -> tuple[int, int]:
         sums.filter((pl.col("multiplied") - pl.col("total")).abs() < _CENT).height,
         sums.filter((pl.col("money") - pl.col("total")).abs() < _CENT).height,
     )
-
-
-def _share(mask: pl.Series) -> float:
-    return float(mask.mean() or 0.0) if len(mask) else 0.0
