@@ -7,14 +7,14 @@ from functools import cached_property
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.orders.amounts import NumberEvidence, NumberForm, read_numbers
+from repurchase.orders.amounts import NumberEvidence, read_numbers
 from repurchase.orders.dates import read_dates
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.layouts import FILE_COLUMN
 from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types
 from repurchase.orders.vocabulary import ColumnName, fold, parse_name
 
-__all__ = ["ColumnProfile", "profile_columns"]
+__all__ = ["ColumnProfile", "profile_columns", "share"]
 
 _FEW_VALUES = 40
 _MOST_VALUES = 0.8
@@ -104,7 +104,7 @@ class ColumnProfile:
     @cached_property
     def zero_share(self) -> float:
         """Share of rows whose number is zero or missing."""
-        return float((self.numbers.fill_null(0.0) == 0).mean() or 0.0)
+        return share(self.numbers.fill_null(0.0) == 0)
 
     @cached_property
     def date_share(self) -> float:
@@ -119,7 +119,7 @@ class ColumnProfile:
             read = [read_dates(some, date_order=order).values for order in ("day_first", "month_first")]
         except InputError:
             return 0.0
-        return max(float(dates.is_not_null().mean() or 0.0) for dates in read)
+        return max(share(dates.is_not_null()) for dates in read)
 
     @cached_property
     def digit_share(self) -> float:
@@ -191,6 +191,27 @@ def _numbers(values: pl.Series) -> pl.Series:
     except InputError:  # its decimal mark is open, and is asked about when the column is read
         form = evidence.decide(decimal_mark="point")
     return read_numbers(values, form=form)[0]
+
+
+def share(mask: pl.Series) -> float:
+    """Say which share of a column is true.
+
+    Parameters
+    ----------
+    mask : Series of bool
+        Missing values count for neither.
+
+    Returns
+    -------
+    float
+        0 for a column without values.
+
+    Examples
+    --------
+    >>> share(pl.Series([True, False, None])), share(pl.Series([], dtype=pl.Boolean))
+    (0.5, 0.0)
+    """
+    return int(mask.sum()) / max(len(mask) - mask.null_count(), 1)
 
 
 def profile_columns(rows: pl.DataFrame) -> list[ColumnProfile]:

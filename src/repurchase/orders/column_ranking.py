@@ -3,24 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from repurchase.orders.column_profiles import ColumnProfile
+from repurchase.orders.column_profiles import ColumnProfile, share
 from repurchase.orders.decisions import Fact
+from repurchase.orders.vocabulary import NOT_FOR
 
-__all__ = ["Candidate", "MONEY_ROLES", "RANKED_ROLES", "money_rank", "rank_columns"]
+__all__ = ["MONEY_ROLES", "RANKED_ROLES", "Candidate", "money_rank", "rank_columns"]
 
 MONEY_ROLES = ("amount", "order_total")
-_NEVER_AN_ID = (
-    "date time amount total price revenue address status type category note quantity birth first discount channel "
-    "currency refund cancelled tax fee method weight costs subtotal balance modified due shipped net test"
-).split()
-_NEVER_A_DATE = (
-    "shipped modified due birth first cancelled refund customer person product status amount total price revenue id "
-    "email phone quantity discount type address tax fee line channel note category method balance"
-).split()
-_NEVER_MONEY = (
-    "lifetime shipped discount fee balance refund costs weight id date status type quantity phone email address birth "
-    "time currency category method note test product person customer cancelled channel"
-).split()
 _UNKNOWN_LETTERS = 20.0
 _LINES_OF_ONE_ORDER = 20
 
@@ -77,26 +66,34 @@ def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
         return None
     if column.n_filled == 0:  # the last to be chosen, so that a message can name it
         return (0.0, Fact("mostly_empty", {"share": 0.0})) if name.has("customer") else None
+    rank = _contact_rank(column) or _customer_rank(column)
+    return None if rank is None else (rank - _unknown(column), None)
+
+
+def _contact_rank(column: ColumnProfile) -> float | None:
+    name = column.name
     if name.has("email") and not name.has("date", "time", "status", "type", "first", "shipped", "amount"):
-        is_address = column.email_share >= 0.5
-        return 80.0 - _unknown(column) + is_address - 0.5 * name.has("invoice"), None
-    if name.has("phone") and not name.has("date", "type"):
-        return 30.0 - _unknown(column), None
-    if name.has(*_NEVER_AN_ID) or name.has("order", "transaction", "product", "line", "invoice", "receipt"):
+        return 80.0 + (column.email_share >= 0.5) - 0.5 * name.has("invoice")
+    return 30.0 if name.has("phone") and not name.has("date", "type") else None
+
+
+def _customer_rank(column: ColumnProfile) -> float | None:
+    name = column.name
+    if name.has(*NOT_FOR["id"]) or name.has("order", "transaction", "product", "line", "invoice", "receipt"):
         return None
-    named = name.has("customer")
-    if named and name.has("id") and not name.has("person"):
-        return 100.0 - _unknown(column), None
-    if (named or name.has("person")) and column.person_share >= 0.5:
-        return 20.0 + 2.0 * named - _unknown(column), None
-    if named and not name.has("person"):
-        return 88.0 - 2.0 * _unknown(column), None
-    return (15.0, None) if named else None
+    named, is_person = name.has("customer"), name.has("person")
+    if named and name.has("id") and not is_person:
+        return 100.0
+    if (named or is_person) and column.person_share >= 0.5:
+        return 20.0 + 2.0 * named
+    if not named:
+        return None
+    return 15.0 if is_person else 88.0 - _unknown(column)
 
 
 def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal() or name.has(*_NEVER_AN_ID):
+    if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal() or name.has(*NOT_FOR["id"]):
         return None
     if column.n_distinct < 2 and (column.n_distinct == 0 or column.n_filled > _LINES_OF_ONE_ORDER):
         return None
@@ -126,13 +123,13 @@ def _order_word(column: ColumnProfile) -> float | None:
         return found if name.has("id") or (many and column.person_share < 0.5) else None
     if name.only("id") and column.n_distinct >= 0.3 * column.n_filled:
         return 55.0
-    looks_numbered = column.ids.drop_nulls().str.contains(r"^[#A-Za-z\-]{0,8}\d+[A-Za-z\-]{0,4}$").mean() or 0.0
+    looks_numbered = share(column.ids.drop_nulls().str.contains(r"^[#A-Za-z\-]{0,8}\d+[A-Za-z\-]{0,4}$"))
     return 60.0 if name.only("person") and looks_numbered >= 0.9 else None
 
 
 def _date(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if name.has(*_NEVER_A_DATE) or column.is_flag or column.n_filled == 0:
+    if name.has(*NOT_FOR["date"]) or column.is_flag or column.n_filled == 0:
         return None
     rank = _date_word(column)
     if rank is None:
@@ -167,7 +164,7 @@ def _date_word(column: ColumnProfile) -> float | None:
 def money_rank(column: ColumnProfile) -> float | None:
     """Rank a column as the money a customer paid; None where its name speaks of something else."""
     name = column.name
-    if name.has(*_NEVER_MONEY) and not (name.has("tax") and name.has("including", "excluding")):
+    if name.has(*NOT_FOR["money"]) and not (name.has("tax") and name.has("including", "excluding")):
         return None
     if name.has("tax") and not name.has("including", "excluding"):
         return None
@@ -213,9 +210,8 @@ def _money(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     if column.number_share < 0.5 or column.is_flag:
         return None if column.n_filled and rank < 8.0 else (rank, Fact("not_numbers"))
     rank -= 10.0 * (1.0 - column.number_share)
-    if column.zero_share >= (0.5 if column.name.has("adjusted") else 0.9) and column.n_filled >= 0.5 * len(
-        column.values
-    ):
+    most = 0.5 if column.name.has("adjusted") else 0.9
+    if column.zero_share >= most and column.n_filled >= 0.5 * len(column.values):
         return rank, Fact("mostly_zero", {"share": column.zero_share})
     return rank, None
 
@@ -265,7 +261,7 @@ def _price(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
     named = name.has("price") or (name.has("unit") and name.has("amount", "total", "net"))
     per_piece = name.concepts[:1] == ("price",) and name.has("quantity", "id")
-    if not named or (name.has(*_NOT_OF_A_PRICE) and not per_piece) or (name.has("total") and not name.has("unit")):
+    if not named or (name.has(*NOT_FOR["price"]) and not per_piece) or (name.has("total") and not name.has("unit")):
         return None
     if column.number_share < 0.5:
         return None
@@ -297,7 +293,7 @@ def _product(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     named = name.has("product") or (
         name.has("line") and name.has("id", "person") and column.n_distinct < column.n_filled
     )
-    if not named or name.has(*_NOT_OF_A_PRODUCT) or column.n_filled == 0:
+    if not named or name.has(*NOT_FOR["product"]) or column.n_filled == 0:
         return None
     return 10.0 + 2.0 * name.has("id", "line") - 3.0 * name.has("person") - _unknown(column), None
 
@@ -332,11 +328,6 @@ def _currency(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     return 10.0 + name.has("order") - _unknown(column), None
 
 
-_NOT_OF_A_PRICE = "shipped tax discount refund subtotal id quantity costs fee lifetime order date".split()
-_NOT_OF_A_PRODUCT = (
-    "amount total price quantity status type category discount tax weight customer date refund revenue costs address "
-    "balance currency channel shipped fee"
-).split()
 RANKED_ROLES: Mapping[str, Ranking] = {
     "customer_id": _customer,
     "order_id": _order,

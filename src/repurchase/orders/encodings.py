@@ -283,7 +283,7 @@ def _fit_signs(text: str) -> float:
         sign = around[at : at + 1] or around[0]
         contexts.setdefault(sign, set()).add(around.replace(sign, " "))
     total = sum(_fit_sign(sign, around) for sign, around in contexts.items())
-    beside_digits = set(
+    beside_digits: set[str] = set(
         re.findall(r"(?<=\d)[^\W\d_](?=\d)|(?<![^\W_])[^\W\d_](?=\d)|(?<=\d)[^\W\d_](?![^\W\d_])", text)
     )
     return total + _LETTER_BY_DIGIT * sum(letter > "\x7f" for letter in beside_digits)

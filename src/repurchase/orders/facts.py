@@ -199,9 +199,9 @@ class Facts:
             )
         if self.damaged_ids:
             raise OrdersError(
-                f"{source}: {self.damaged_ids:,} customer ids in column '{layout.columns['customer_id']}' were destroyed by "
-                "a spreadsheet (such as 7.12E+12): different customers became one. Export the orders again without opening "
-                "them in a spreadsheet, or name another column: --columns customer_id=..."
+                f"{source}: {self.damaged_ids:,} customer ids in column '{layout.columns['customer_id']}' were damaged "
+                "by a spreadsheet (such as 7.12E+12): different customers became one. Export the orders again without "
+                "opening them in a spreadsheet, or name another column: --columns customer_id=..."
             )
         undated = self.n_rows - self.n_dated
         if undated * 2 > self.n_rows:

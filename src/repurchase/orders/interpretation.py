@@ -1,31 +1,30 @@
 """Decide which column of an export has which role: ranked by name, checked against the values, and recorded."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from repurchase.errors import LayoutError, first_few
-from repurchase.orders.column_profiles import ColumnProfile, profile_columns
+from repurchase.orders.column_profiles import ColumnProfile, profile_columns, share
+from repurchase.orders.column_questions import ASKED_ROLES, SHOWN_COLUMNS, missing_roles, named_column, unclear_role
 from repurchase.orders.column_ranking import Candidate, rank_columns
 from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
 from repurchase.orders.ids import placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, KnownExport, Layout, known_export
+from repurchase.orders.money_evidence import MoneyEvidence, MoneyRows
 from repurchase.orders.money_meaning import grain_evidence
-from repurchase.orders.money_roles import MoneyReader, MoneyReading, MoneyRows
+from repurchase.orders.money_roles import MoneyReader, MoneyReading
 from repurchase.orders.policy import exact_repeats
 from repurchase.orders.statuses import classify_status, classify_types
-from repurchase.orders.vocabulary import ROLES, parse_name, plain
+from repurchase.orders.vocabulary import ROLES
 
 __all__ = ["interpret"]
 
 _REQUIRED = ("customer_id", "order_date")
-_SHOWN_COLUMNS = 12
 _SAME = 0.99
 _TIE = 0.05
 _PLACEHOLDERS = 0.002
 _CONTINUED = 0.05
-_WORDS = {"customer_id": "the customer", "order_date": "the date of the order", "amount": "the amount"}
 
 
 def interpret(rows: pl.DataFrame, *, named: Mapping[str, str] | None = None, source: str = "orders") -> Layout:
@@ -72,7 +71,7 @@ class _Interpretation:
         self.rows = rows.drop(FILE_COLUMN, strict=False)
         self.profiles = {profile.text: profile for profile in profile_columns(rows)}
         self.files = rows[FILE_COLUMN].cast(pl.String) if FILE_COLUMN in rows.columns else None
-        self.named = {role: _named_column(role, name, list(self.profiles), source) for role, name in named.items()}
+        self.named = {role: named_column(role, name, list(self.profiles), source) for role, name in named.items()}
         self.roles: dict[str, str] = {}
         self.decisions: list[RoleDecision] = []
         self.export: KnownExport | None = known_export(list(self.profiles))
@@ -124,9 +123,9 @@ class _Interpretation:
         best = fitting[0]
         rivals = [other for other in fitting[1:] if best.rank - other.rank < _TIE]
         different = [other for other in rivals if not _same(best.profile, other.profile)]
-        if different and role in _WORDS:
+        if different and role in ASKED_ROLES:
             raise LayoutError(
-                _unclear(role, [best.profile.text, *(other.profile.text for other in different)], self.source)
+                unclear_role(role, [best.profile.text, *(other.profile.text for other in different)], self.source)
             )
         return best
 
@@ -220,9 +219,9 @@ class _Interpretation:
     def _require(self) -> None:
         missing = [role for role in _REQUIRED if role not in self.roles]
         if missing:
-            raise LayoutError(_missing(missing, self.roles, list(self.profiles), self.source))
+            raise LayoutError(missing_roles(missing, self.roles, list(self.profiles), self.source))
         for role in _REQUIRED:
-            twins = [other for other in _WORDS if other != role and self.named.get(other) == self.roles[role]]
+            twins = [other for other in ASKED_ROLES if other != role and self.named.get(other) == self.roles[role]]
             if twins:
                 raise LayoutError(
                     f"{self.source}: column '{self.roles[role]}' cannot be both {role} and {twins[0]}. "
@@ -238,7 +237,7 @@ class _Interpretation:
             ), False
         orders = self.profiles[column].ids
         blank = orders.is_null()
-        if 0 < blank.sum() and blank.mean() >= _CONTINUED and not blank[0]:  # type: ignore[operator]
+        if blank.sum() > 0 and blank.mean() >= _CONTINUED and not blank[0]:  # type: ignore[operator]
             others = [self.profiles[self.roles[role]].filled for role in ("customer_id", "order_date")]
             if not any((blank & filled).any() for filled in others):
                 return orders.forward_fill(), True
@@ -266,19 +265,14 @@ class _Interpretation:
         if not first_line_only:  # a row written twice does not say that all lines of its order are alike
             apart = apart.set(exact_repeats(self.rows), None)
         kinds = self.profiles[self.roles["record_type"]] if "record_type" in self.roles else None
-        reader = MoneyReader(
-            self.profiles,
-            self.named,
-            self._free(),
-            MoneyRows(apart, customers, _sales(kinds, len(apart)), first_line_only),
-            self.source,
-        )
+        rows = MoneyRows(apart, customers, _sales(kinds, len(apart)), first_line_only)
+        reader = MoneyReader(MoneyEvidence(self.profiles, self.named, self._free(), rows), self.source)
         money = reader.read()
         self.roles.update(money.columns)
         self.decisions.extend(money.decisions)
         if money.rule == "none":
             self.notes.append(
-                f"No column of money was found among {first_few(list(self.profiles), shown=_SHOWN_COLUMNS)}: purchases "
+                f"No column of money was found among {first_few(list(self.profiles), shown=SHOWN_COLUMNS)}: purchases "
                 "are predicted, money is not. If one of them is money, name it: --columns amount=..."
             )
         return money
@@ -343,7 +337,7 @@ class _Interpretation:
                 and not profile.name.has("shipped", "customer")
             ):
                 found.append((profile.text, Fact(concern)))
-        return tuple(found[:_SHOWN_COLUMNS])
+        return tuple(found[:SHOWN_COLUMNS])
 
 
 def _sales(kinds: ColumnProfile | None, height: int) -> pl.Series:
@@ -369,7 +363,7 @@ def _types(profile: ColumnProfile) -> tuple[Fact, ...]:
 
 
 def _has_times(date: ColumnProfile) -> bool:
-    return bool(date.ids.drop_nulls().head(200).str.contains(r"\d[:.]\d{2}").mean() or 0.0 > 0.5)
+    return share(date.ids.drop_nulls().head(200).str.contains(r"\d[:.]\d{2}")) > 0.5
 
 
 def _same(one: ColumnProfile, other: ColumnProfile) -> bool:
@@ -377,7 +371,7 @@ def _same(one: ColumnProfile, other: ColumnProfile) -> bool:
     pair = pl.DataFrame({"one": one.ids, "other": other.ids}).drop_nulls()
     if pair.is_empty():
         return other.n_filled == 0
-    equal = float((pair["one"] == pair["other"]).mean() or 0.0) >= _SAME
+    equal = share(pair["one"] == pair["other"]) >= _SAME
     return equal or pair.n_unique() == one.n_distinct == other.n_distinct
 
 
@@ -416,52 +410,3 @@ def _rejected(
     return tuple(
         (candidate.profile.text, candidate.against or Fact("lower_rank", {"column": column})) for candidate in named[:3]
     )
-
-
-def _unclear(role: str, candidates: Sequence[str], source: str) -> str:
-    choices = " or ".join(f"--columns {role}={column}" for column in candidates[:3])
-    return (
-        f"{source}: {len(candidates)} columns could be {_WORDS[role]} ({role}) equally well: "
-        f"{first_few(candidates)}. Say which: {choices}"
-    )
-
-
-_HINTS: Mapping[str, tuple[str, ...]] = {
-    "customer_id": ("customer", "email", "person", "phone"),
-    "order_date": ("date", "time", "created"),
-    "amount": ("total", "amount", "revenue", "price", "sale", "paid"),
-}
-
-
-def _missing(missing: Sequence[str], roles: Mapping[str, str], columns: Sequence[str], source: str) -> str:
-    taken = set(roles.values())
-    guesses = {}
-    for role in (*missing, "amount"):
-        guess = next((c for c in columns if parse_name(c).has(*_HINTS[role]) and c not in taken), None)
-        if guess is not None or role in missing:
-            guesses[role] = guess or "..."
-            taken.add(guesses[role])
-    if len([role for role in missing if guesses[role] == "..."]) == len(missing):
-        guesses.pop("amount", None)
-    pairs = ",".join(f"{role}={column}" for role, column in guesses.items())
-    option = f'"{pairs}"' if " " in pairs else pairs
-    were = "column was" if len(missing) == 1 else "columns were"
-    return (
-        f"{source}: {len(missing)} required {were} not found: {', '.join(missing)}. "
-        f"Columns: {first_few(columns, shown=_SHOWN_COLUMNS)}. Name them: --columns {option}"
-    )
-
-
-def _named_column(role: str, name: str, columns: Sequence[str], source: str) -> str:
-    if role not in ROLES:
-        near = difflib.get_close_matches(role, ROLES, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Known are: {', '.join(ROLES)}."
-        raise LayoutError(f"{source}: --columns names '{role}', which is not one of our columns. {hint}")
-    if name in columns:
-        return name
-    alike = [column for column in columns if plain(column) == plain(name)]
-    if len(alike) == 1:
-        return alike[0]
-    near = difflib.get_close_matches(name, columns, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Found: {first_few(columns, shown=_SHOWN_COLUMNS)}."
-    raise LayoutError(f"{source}: --columns {role}={name} names a column that is not there. {hint}")

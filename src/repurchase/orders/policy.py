@@ -133,10 +133,7 @@ def judge(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *
 
 
 def _apart(rows: pl.DataFrame) -> pl.DataFrame:
-    """Give a further order of the same number and customer a number of its own, unless it is a copy of the first.
-
-    Two shops number from #1001; of one shop, overlapping exports hold an order twice.
-    """
+    """Give a further order of the same number and customer its own number, unless it is a copy of the first."""
     if not (rows["copy"] > 1).any():
         return rows.with_columns(pl.lit(value=False).alias("repeated_order"))
     header = ["order_id", "customer_id", "order_date", "gross_total"]

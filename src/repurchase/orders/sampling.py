@@ -137,7 +137,8 @@ class OrderSampling:
             hashes = clean_ids(rows[self.column]).forward_fill().fill_null("").hash(seed=0)
         else:
             hashes = rows.drop(FILE_COLUMN, strict=False).hash_rows(seed=0)
-        return (hashes % 2**_DEEPEST).bitwise_trailing_zeros().clip(upper_bound=_DEEPEST).cast(pl.Int64).rename("")
+        depths: pl.Series = (hashes % 2**_DEEPEST).bitwise_trailing_zeros().clip(upper_bound=_DEEPEST)
+        return depths.cast(pl.Int64).rename("")
 
 
 def sample_rows(log: OrderLog, *, named: Mapping[str, str], most: int = MOST_ROWS) -> pl.DataFrame:

@@ -314,7 +314,7 @@ def _largest(sales: pl.DataFrame) -> tuple[tuple[int, str], ...]:
 
 
 def _examples(orders: pl.DataFrame, kept: pl.DataFrame) -> tuple[CustomerExample, ...]:
-    """Customers drawn by a hash of their ids, with a few orders each if there are such; their money is net of returns."""
+    """Customers drawn by a hash of their ids, with a few orders each if there are such; money is net of returns."""
     counts = orders.group_by("customer_id").agg(pl.col("order_id").n_unique().alias("orders"))
     drawn = counts.with_columns(
         (~pl.col("orders").is_between(*_FEW)).alias("many"), id_hash(counts["customer_id"]).alias("hash")
