@@ -15,8 +15,8 @@ from repurchase.orders.money_evidence import MoneyEvidence, MoneyRows
 from repurchase.orders.money_meaning import grain_evidence
 from repurchase.orders.money_roles import MoneyReader, MoneyReading
 from repurchase.orders.policy import exact_repeats
-from repurchase.orders.statuses import classify_status, classify_types
-from repurchase.orders.vocabulary import ROLES
+from repurchase.orders.statuses import StatusClass, classify_status, classify_types
+from repurchase.orders.vocabulary import ROLES, parse_name
 
 __all__ = ["interpret"]
 
@@ -102,7 +102,7 @@ class _Interpretation:
             header_column=header,
             continued=continued,
             cancellation_prefix=self.export.cancellation_prefix if self.export else None,
-            shop_statuses=dict(self.export.statuses) if self.export else {},
+            shop_statuses=self._shop_statuses(),
             notes=tuple(self.notes),
             decision=ReadingDecision(tuple(self.decisions), self._ignored()),
         )
@@ -310,13 +310,20 @@ class _Interpretation:
         if "paid_at" in self.named:
             return True
         columns = [self.profiles[self.roles[role]] for role in ("status", "payment_status") if role in self.roles]
-        shop = self.export.statuses if self.export else {}
+        shop = self._shop_statuses()
         unclear = any(
             classify_status(value, shop=shop) in {"unclear", "unknown"}
             for found in columns
             for value in found.few_values
         )
         return unclear or not columns
+
+    def _shop_statuses(self) -> dict[str, StatusClass]:
+        """What single statuses mean in this export; an order whose *financial* status is pending was placed."""
+        statuses = dict(self.export.statuses) if self.export else {}
+        columns = [self.roles[role] for role in ("status", "payment_status") if role in self.roles]
+        placed: dict[str, StatusClass] = {"pending": "unclear"}
+        return {**statuses, **placed} if any(parse_name(name).has("financial") for name in columns) else statuses
 
     def _ignored(self) -> tuple[tuple[str, Fact], ...]:
         concerns = (

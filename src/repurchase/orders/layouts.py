@@ -94,16 +94,12 @@ class KnownExport:
 
 
 _WOO: Mapping[str, StatusClass] = {"pending": "not_sale", "onhold": "sale"}
-_UNCLEAR_PENDING: Mapping[str, StatusClass] = {"pending": "unclear"}
 _EXPORTS = (
     KnownExport(
         "Shopify orders",
         (("name",), ("createdat",), ("total", "lineitemprice"), ("financialstatus", "lineitemquantity")),
-        statuses=_UNCLEAR_PENDING,
     ),
-    KnownExport(
-        "Squarespace orders", (("orderid",), ("financialstatus",), ("lineitemprice",)), statuses=_UNCLEAR_PENDING
-    ),
+    KnownExport("Squarespace orders", (("orderid",), ("financialstatus",), ("lineitemprice",))),
     KnownExport(
         "UCI Online Retail",
         (
