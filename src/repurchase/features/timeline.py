@@ -310,10 +310,7 @@ def _purchase_days(known: pl.DataFrame, has_amounts: bool) -> pl.DataFrame:
 
 
 def _with_refunded(days: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Add the days on which customers bought who have given everything back, with the money they were charged.
-
-    They did buy, and can be asked to buy again; that nothing was kept is in their net money.
-    """
+    """Add the days, at the money charged then, on which customers bought who have given everything back."""
     if not (known["spend"] < known["charged"]).any():
         return days
     others = known.join(days.select("customer").unique(), on="customer", how="anti")

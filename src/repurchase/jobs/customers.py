@@ -18,6 +18,8 @@ __all__ = ["CustomerList", "free_names", "id_column", "matched", "read_customers
 
 _BEGINS = r"=+\-@＝＋－＠"
 """See ``marketing.cells.safe_text``."""
+
+
 @dataclass(frozen=True)
 class CustomerList:
     """Customers asked for.
@@ -116,9 +118,9 @@ def matched(listed: CustomerList, known: pl.Series) -> CustomerList:
     best = max(found, key=lambda name: found[name], default="")
     if not best or not found[best]:
         raise InputError(
-            f"{listed.path}: none of the {len(listed.rows):,} customers on the list has orders. They are named by an id "
-            f"such as '{listed.rows['customer_id'][0]}', the customers of the orders by one such as '{known[0]}'. Give the "
-            "column with the ids of the orders the name customer_id.",
+            f"{listed.path}: none of the {len(listed.rows):,} customers on the list has orders. Its ids are such as "
+            f"'{listed.rows['customer_id'][0]}', those of the orders such as '{known[0]}'. Give the column with the ids "
+            "of the orders the name customer_id.",
             withheld=(listed.rows["customer_id"][0], known[0]),
         )
     ids = clean_ids(listed.rows[best])
@@ -186,7 +188,8 @@ def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path, op
         if wanted in columns:
             return str(wanted)
     ours = {plain(heading) for heading in id_headings()}
-    ranked = [(rank + 20.0 * (plain(name) in ours), -at, name) for at, name in enumerate(columns) if (rank := _rank(parse_name(name)))]
+    ranks = {name: _rank(parse_name(name)) + 20.0 * (plain(name) in ours) for name in columns}
+    ranked = [(ranks[name], -at, name) for at, name in enumerate(columns) if ranks[name]]
     if ranked:
         return max(ranked)[2]
     raise InputError(
