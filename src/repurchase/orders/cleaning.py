@@ -181,8 +181,8 @@ def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulin
     Judged
         For each customer the same as if the whole log had been cleaned at once.
     """
-    raw = raw.drop(FILE_COLUMN, strict=False)
-    rows = judge(raw, reading, layout, ruled, settings=settings)
+    plain = raw.drop(FILE_COLUMN, strict=False)
+    rows = judge(plain, reading, layout, ruled, settings=settings)
     rows = rows.with_columns(_treatment(settings, ruled.has_amounts))
     tally = Tally.of(rows, raw, layout, ruled)
     kept = rows.filter(pl.col("treatment") != "set_aside")
@@ -190,7 +190,7 @@ def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulin
     given = [role for role in _DESCRIBING if role in layout.columns]
     charged = pl.when(counts_as_order(layout)).then(pl.coalesce("gross", "amount")).otherwise(0.0).alias("charged")
     named = kept.select("row", "customer_id", "order_id", "order_date", amount, charged, sale_dates(kept), *given)
-    return Judged(named, _set_aside(rows, raw), tally, _no_sale(rows))
+    return Judged(named, _set_aside(rows, plain), tally, _no_sale(rows))
 
 
 def require_sales(tally: Tally, *, source: str) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from repurchase.orders.accounts import REASONS, CleaningReport, Reason, Treatment
 from repurchase.orders.ids import id_hash
-from repurchase.orders.layouts import Layout
+from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.orders.loss_patterns import LossCounts
 from repurchase.orders.policy import NETTED, Rulings, counts_as_order, exact_repeats
 
@@ -115,7 +115,7 @@ class Tally:
         rows : DataFrame
             As `policy.judge` gave them, with ``treatment``.
         raw : DataFrame
-            The same rows of the export.
+            The same rows of the export, with ``FILE_COLUMN`` where there are several files.
         layout : Layout
             The export format.
         ruled : Rulings
@@ -157,7 +157,7 @@ class Tally:
             employee_orders=_n_orders(staff),
             paid_back_orders=len(partly),
             paid_back=_units(partly),
-            equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw).sum()),
+            equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw.drop(FILE_COLUMN, strict=False)).sum()),
             lost_returns=lost,
             excluded_statuses=_statuses(
                 rows.filter((pl.col("reason") == "cancelled_order") & (pl.col("validity") == "not_sale"))
