@@ -18,7 +18,9 @@ def shop_lines() -> pl.DataFrame:
             who = (f"k{order % 17:02d}", f"buyer{order % 17}@shop.example")
             rows.append((f"A{1000 + order}", day.isoformat(), *who, f"p{product}", units, PRICES[product]))
     names = ["order", "day", "customer", "email", "product", "units", "each"]
-    lines = pl.DataFrame(rows, schema=names, orient="row").with_columns(line=(pl.col("units") * pl.col("each")).round(2))
+    lines = pl.DataFrame(rows, schema=names, orient="row").with_columns(
+        line=(pl.col("units") * pl.col("each")).round(2)
+    )
     total = (pl.col("line").sum().over("order") + 4.95).round(2)
     return lines.with_columns(total.alias("total"), first=pl.col("order").is_first_distinct())
 

@@ -460,7 +460,7 @@ def money(result: CleanOrders) -> dict[str, int]:
 def test_every_row_has_one_place(rows: list[Row], returns: str, duplicates: str) -> None:
     result = clean(log(*ALWAYS, *rows), returns=returns, duplicates=duplicates)
     report = result.report
-    assert report.n_raw == len(rows) + 1
+    assert report.n_raw == len(rows) + len(ALWAYS)
     assert report.n_kept + sum(why.rows for why in report.reasons) == report.n_raw
     assert result.orders.height == report.n_kept + report.count("netted")
     assert result.set_aside.height == report.count("set_aside")

@@ -1,4 +1,4 @@
-"""What columns mean is decided by their values: the orders of a known shop, written in many ways, come back as they were."""
+"""The orders of a known shop, written in many ways, come back as they were: values decide what columns mean."""
 
 from collections.abc import Callable
 from pathlib import Path

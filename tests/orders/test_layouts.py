@@ -77,7 +77,8 @@ def refusal(rows: pl.DataFrame, **named: str) -> str:
         ),
         (
             LINES,
-            {"client_id": "customer", "transaction_date": "day", "sku": "product", "qty": "units", "unit_price": "each"},
+            {"client_id": "customer", "transaction_date": "day", "sku": "product", "qty": "units",
+             "unit_price": "each"},
             "orders with named columns",
             "quantity_price",
             {"customer_id": "client_id", "order_date": "transaction_date", "price": "unit_price", "quantity": "qty"},
@@ -114,7 +115,13 @@ def test_software_is_known_by_all_of_its_columns() -> None:
 
 
 def test_an_id_wins_over_the_address_and_the_date_of_the_order_over_others() -> None:
-    columns = {"customer_id": "customer", "email": "email", "order_date": "day", "modified_at": "day", "amount": "total"}
+    columns = {
+        "customer_id": "customer",
+        "email": "email",
+        "order_date": "day",
+        "modified_at": "day",
+        "amount": "total",
+    }
     layout = interpret(export(ORDERS, **columns))
     assert (layout.columns["customer_id"], layout.columns["order_date"]) == ("customer_id", "order_date")
 
@@ -138,7 +145,13 @@ class TestNamedColumns:
     """What the user named always wins, or is an error that says why."""
 
     FRAME = export(
-        ORDERS, order_id="order", customer_id="customer", email="email", order_date="day", amount="total", paid_sum="total"
+        ORDERS,
+        order_id="order",
+        customer_id="customer",
+        email="email",
+        order_date="day",
+        amount="total",
+        paid_sum="total",
     )
 
     @pytest.mark.parametrize(
@@ -156,7 +169,7 @@ class TestNamedColumns:
     def test_are_known_by_the_decision(self) -> None:
         decision = interpret(self.FRAME, named={"amount": "paid_sum"}).decision.role("money")
         assert decision is not None
-        assert (decision.column, [fact.key for fact in decision.evidence][0]) == ("paid_sum", "named")
+        assert (decision.column, decision.evidence[0].key) == ("paid_sum", "named")
 
     def test_that_are_not_there_are_an_error(self) -> None:
         assert refusal(export(ORDERS, customer_id="customer", order_date="day", amout="total"), amount="amount") == (
@@ -170,9 +183,8 @@ class TestNamedColumns:
 
     @pytest.mark.parametrize("role", ["amount", "order_total", "price"])
     def test_that_hold_no_numbers_are_no_money(self, role: str) -> None:
-        assert refusal(self.FRAME, **{role: "email"}).startswith(
-            f"orders.csv: column 'email' was named as {role}, but most of its values are not numbers: 'buyer0@shop.example'"
-        )
+        said = refusal(self.FRAME, **{role: "email"})
+        assert f"column 'email' was named as {role}, but most of its values are not numbers: 'buyer0@" in said
 
     def test_one_column_cannot_be_two_things(self) -> None:
         who = export(ORDERS, who="customer", amount="total")
@@ -190,18 +202,17 @@ class TestQuestions:
     """Where two columns have equal right, or one is missing, the user is asked."""
 
     @pytest.mark.parametrize(
-        ("columns", "words", "role", "first", "second"),
+        ("words", "role", "first", "second"),
         [
-            ({"client_id": "customer", "date": "day", "amount": "total"}, "the customer", "customer_id", "client_id", "user_id"),
-            ({"account_id": "customer", "date": "day", "amount": "total"}, "the customer", "customer_id", "account_id", "member_id"),
-            ({"customer_id": "customer", "order_date": "day", "amount": "total"}, "the date of the order", "order_date", "order_date", "purchase_date"),
+            ("the customer", "customer_id", "client_id", "user_id"),
+            ("the customer", "customer_id", "account_id", "member_id"),
+            ("the date of the order", "order_date", "order_date", "purchase_date"),
         ],
-    )  # fmt: skip
-    def test_two_columns_with_equal_right(
-        self, columns: dict[str, str], words: str, role: str, first: str, second: str
-    ) -> None:
-        other = pl.format("2024-0{}-11", pl.int_range(pl.len()) % 7 + 1)
-        rows = export(ORDERS, **columns).with_columns(other.alias(second))
+    )
+    def test_two_columns_with_equal_right(self, words: str, role: str, first: str, second: str) -> None:
+        plain = export(ORDERS, customer_id="customer", date="day", amount="total")
+        plain = plain.rename({"customer_id" if role == "customer_id" else "date": first})
+        rows = plain.with_columns(pl.format("2024-0{}-11", pl.int_range(pl.len()) % 7 + 1).alias(second))
         said = refusal(rows)
         assert f"2 columns could be {words} ({role})" in said
         assert f"Say which: --columns {role}={first} or --columns {role}={second}" in said

@@ -1,31 +1,45 @@
-"""What all rows decide is the same however they are split."""
+"""What all rows decide is the same however they are split; each file is read as it is written."""
 
+from collections.abc import Callable
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import OrdersError
+from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.facts import Facts, Unread
-from repurchase.orders.layouts import Layout, recognise
+from repurchase.orders.layouts import FILE_COLUMN, Layout
+from repurchase.orders.sources import read_orders
 from repurchase.orders.survey import Survey, surveyed_columns
 from repurchase.orders.values import read_values
 from repurchase.settings import Settings
+from tests.orders.known_shop import ORDERS, TOTAL
 
 DATES = ["03/04/2024", "31/12/2024", "12/31/2024", "2024-01-05", "5.6.2024", "45292", "soon", "", None]
 AMOUNTS = ["7", "7,50", "1.234,56", "1,234.56", "12.5", "free", "", None]
-LAYOUT = recognise(["customer_id", "order_date", "amount"])
+LAYOUT = Layout("known", {name: name for name in ("customer_id", "order_date", "amount")}, "orders", "amount")
 
 rows_of = st.lists(
-    st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from(DATES), st.sampled_from(AMOUNTS)), min_size=2
+    st.tuples(
+        st.sampled_from(["a", "b", None]),
+        st.sampled_from(DATES),
+        st.sampled_from(AMOUNTS),
+        st.sampled_from([0, 1]),
+    ),
+    min_size=2,
 )
 
 
-def frame(rows: list[tuple[str | None, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict.fromkeys(("customer_id", "order_date", "amount"), pl.String), orient="row")
+def frame(rows: list[tuple[str | int | None, ...]], *, files: bool = False) -> pl.DataFrame:
+    schema = {**dict.fromkeys(("customer_id", "order_date", "amount"), pl.String), FILE_COLUMN: pl.UInt32}
+    whole = pl.DataFrame([(*row[:3], row[3] if len(row) > 3 else 0) for row in rows], schema=schema, orient="row")
+    return whole if files else whole.drop(FILE_COLUMN)
 
 
 def decided(survey: Survey, layout: Layout = LAYOUT) -> object:
@@ -35,18 +49,22 @@ def decided(survey: Survey, layout: Layout = LAYOUT) -> object:
         return str(fault)
 
 
-@given(rows_of, st.integers(1, 7))
-def test_a_survey_of_pieces_is_that_of_the_whole(rows: list[tuple[str | None, ...]], size: int) -> None:
-    whole = frame(rows)
+@hypothesis_settings(deadline=None)
+@given(rows_of, st.integers(1, 7), st.booleans())
+def test_a_survey_of_pieces_is_that_of_the_whole(
+    rows: list[tuple[str | int | None, ...]], size: int, files: bool
+) -> None:
+    whole = frame(rows, files=files)
     pieces = reduce(add, (Survey.of(piece, LAYOUT) for piece in whole.iter_slices(size)))
 
     assert decided(pieces) == decided(Survey.of(whole, LAYOUT))
 
 
+@hypothesis_settings(deadline=None)
 @given(rows_of, st.integers(1, 7))
-def test_facts_of_pieces_are_those_of_the_whole(rows: list[tuple[str | None, ...]], size: int) -> None:
+def test_facts_of_pieces_are_those_of_the_whole(rows: list[tuple[str | int | None, ...]], size: int) -> None:
     whole = frame(rows)
-    settings = Settings(date_order="day_first")
+    settings = Settings(date_order="day_first", decimal_mark="comma")
     forms = Survey.of(whole, LAYOUT).decide(LAYOUT, settings=settings, source="orders")
 
     def facts(piece: pl.DataFrame) -> Facts:
@@ -59,14 +77,17 @@ def test_facts_of_pieces_are_those_of_the_whole(rows: list[tuple[str | None, ...
     assert together.numbers["amount"].unread == at_once.numbers["amount"].unread
 
 
-def test_one_value_decides_for_all() -> None:
+@pytest.mark.parametrize(("deciding", "decides"), [(1, False), (10, False), (11, True)])
+def test_a_few_values_decide_for_all_but_not_a_slip(deciding: int, decides: bool) -> None:
     many = frame([("a", "03/04/2024", "1.234")] * 500)
-    one = frame([("b", "31/12/2024", "7,50")])
+    few = frame([("b", "31/12/2024", "7,50")] * deciding)
 
-    forms = (Survey.of(many, LAYOUT) + Survey.of(one, LAYOUT)).decide(LAYOUT, settings=Settings(), source="orders")
+    forms = decided(Survey.of(many, LAYOUT) + Survey.of(few, LAYOUT))
 
-    assert forms.dates.order == "day_first"
-    assert forms.numbers["amount"] == "comma"
+    assert isinstance(forms, str) != decides
+    if not isinstance(forms, str):
+        assert forms.dates.order == "day_first"  # type: ignore[attr-defined]
+        assert forms.numbers["amount"].mark == "comma"  # type: ignore[attr-defined]
     assert isinstance(decided(Survey.of(many, LAYOUT)), str)
 
 
@@ -78,6 +99,12 @@ def test_typed_columns_leave_nothing_to_decide() -> None:
     assert surveyed_columns(schema | {"order_date": pl.Int64()}, LAYOUT) == ["order_date"]
 
 
+def test_columns_that_were_not_surveyed_have_a_form_all_the_same() -> None:
+    forms = Survey().decide(LAYOUT, settings=Settings(), source="orders")
+
+    assert list(forms.numbers) == ["amount"]
+
+
 @pytest.mark.parametrize(("unread", "refused"), [(2, True), (1, False)])
 def test_most_of_the_values_must_be_readable(unread: int, refused: bool) -> None:
     facts = Facts(n_rows=3, n_named=3, n_dated=3, numbers={"amount": Unread(3, unread, ("'free'",))})
@@ -87,3 +114,75 @@ def test_most_of_the_values_must_be_readable(unread: int, refused: bool) -> None
             facts.require_usable(LAYOUT, source="orders")
     else:
         facts.require_usable(LAYOUT, source="orders")
+
+
+DAY = pl.col("day").str.to_date()
+ISO, NAMED = DAY.dt.strftime("%Y-%m-%d"), DAY.dt.strftime("%d %b %Y")
+BRITISH, AMERICAN, DOTTED = DAY.dt.strftime("%d/%m/%Y"), DAY.dt.strftime("%m/%d/%Y"), DAY.dt.strftime("%d.%m.%Y")
+POINT = pl.col("total").cast(pl.String)
+COMMA = POINT.str.replace(".", ",", literal=True)
+GERMAN = pl.format("{} €", COMMA)
+
+
+class TestFiles:
+    """Files of one folder that write their dates and numbers differently."""
+
+    def write(self, folder: Path, parts: list[tuple[pl.Expr, pl.Expr]], *, first: int = 40) -> Path:
+        """The known orders: most in the first file, the rest shared by the others."""
+        bounds = [0, first, *(first + (ORDERS.height - first) * n // (len(parts) - 1) for n in range(1, len(parts)))]
+        for number, (day, money) in enumerate(parts):
+            part = ORDERS[bounds[number] : bounds[number + 1]]
+            part.select("order", "customer", date=day, total=money).write_csv(folder / f"{number}.csv")
+        return folder
+
+    def require_right(self, folder: Path) -> None:
+        result = clean_orders(read_orders(folder))
+        ours = result.orders.select(
+            pl.col("order_id").alias("order"),
+            pl.col("order_date").dt.date().cast(pl.String).alias("day"),
+            "customer_id",
+            pl.col("amount").round(2),
+        )
+        assert result.report.reasons == ()
+        assert set(ours.rows()) == set(ORDERS.select("order", "day", "customer", "total").rows())
+        assert result.orders["amount"].sum() == pytest.approx(TOTAL)
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            [(BRITISH, POINT), (AMERICAN, POINT)],
+            [(ISO, POINT), (DOTTED, POINT), (AMERICAN, POINT)],
+            [(NAMED, POINT), (BRITISH, POINT)],
+            [(ISO, POINT), (ISO, COMMA)],
+            [(ISO, COMMA), (ISO, GERMAN), (ISO, POINT)],
+            [(AMERICAN, POINT), (DOTTED, GERMAN)],
+        ],
+    )
+    def test_are_each_read_as_they_show(self, tmp_path: Path, parts: list[tuple[pl.Expr, pl.Expr]]) -> None:
+        self.require_right(self.write(tmp_path, parts))
+
+    @pytest.mark.parametrize("written", [BRITISH, AMERICAN])
+    def test_that_cannot_tell_alone_are_read_as_the_others(self, tmp_path: Path, written: pl.Expr) -> None:
+        early = DAY.dt.day() <= 12
+        ORDERS.filter(~early).select("order", "customer", date=written, total="total").write_csv(tmp_path / "a.csv")
+        ORDERS.filter(early).select("order", "customer", date=written, total="total").write_csv(tmp_path / "b.csv")
+        self.require_right(tmp_path)
+
+    @pytest.mark.parametrize("partitions", [1, 3])
+    def test_are_counted_in_a_note(
+        self, tmp_path: Path, partitions: int, taken_in: Callable[..., tuple[object, ...]]
+    ) -> None:
+        folder = tmp_path / "log"
+        folder.mkdir()
+        self.write(folder, [(AMERICAN, POINT), (BRITISH, COMMA)])
+        notes, total = taken_in(folder, partitions=partitions)
+        assert "1 of 2 files write their dates differently; each is read as it shows." in notes  # type: ignore[operator]
+        assert "1 of 2 files write their numbers differently; each is read as it shows." in notes  # type: ignore[operator]
+        assert total == pytest.approx(TOTAL)
+
+    def test_that_leave_it_open_together_are_asked_about(self, tmp_path: Path) -> None:
+        early = ORDERS.filter(DAY.dt.day() <= 12)
+        for number, part in enumerate((early[:10], early[10:])):
+            part.select("order", "customer", date=BRITISH, total="total").write_csv(tmp_path / f"{number}.csv")
+        with pytest.raises(OrdersError, match="--date-order day_first or --date-order month_first"):
+            clean_orders(read_orders(tmp_path))

@@ -1,0 +1,32 @@
+"""Orders taken in as a job does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from repurchase.jobs.intake import Checked, check_orders, take_in
+from repurchase.settings import Settings
+
+
+@pytest.fixture
+def taken_in(tmp_path: Path) -> Callable[..., tuple[tuple[str, ...], float]]:
+    """Notes and net sales of a log."""
+
+    def take(source: Path, **settings: object) -> tuple[tuple[str, ...], float]:
+        own = Settings(**settings)  # type: ignore[arg-type]
+        taken = take_in(str(source), settings=own, folder=tmp_path / "work")
+        return taken.report.notes, taken.tally.sales_total
+
+    return take
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Callable[..., Checked]:
+    """What ``check`` finds."""
+
+    def check(source: Path, **settings: object) -> Checked:
+        own = Settings(**settings)  # type: ignore[arg-type]
+        return check_orders(str(source), settings=own, folder=tmp_path / "work")
+
+    return check
