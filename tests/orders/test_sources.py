@@ -181,8 +181,7 @@ def test_a_folder_with_a_kind_of_table_that_cannot_be_read(tmp_path: Path) -> No
     write(tmp_path, "a.csv", WHOLE)
     write(tmp_path, "b.numbers", b"PK\x03\x04...")
     assert refusal(tmp_path) == (
-        f"{tmp_path}: 1 of 2 files cannot be read as orders: b.numbers. "
-        "Save them as CSV or Parquet, or move them away."
+        f"{tmp_path}: 1 of 2 files cannot be read as orders: b.numbers. Save them as CSV or Parquet, or move them away."
     )
 
 
