@@ -83,7 +83,7 @@ class _Interpretation:
         self._customer()
         self._require()
         orders, continued = self._orders()
-        header = self._header(orders, _REQUIRED, enough=1)  # without a customer or a date, lines would be lost
+        header = self._header(orders, _REQUIRED) or self._header_of_few(orders)
         self._plain_role("record_type")
         money = self._money(orders, first_line_only=continued or header is not None)
         self._statuses()
@@ -248,12 +248,19 @@ class _Interpretation:
         files = self.files if self.files is not None else pl.lit("")
         return pl.select(pl.concat_str(orders, orders.rle_id(), files, separator="\0")).to_series()
 
-    def _header(self, orders: pl.Series, roles: Sequence[str], *, enough: int = 5) -> str | None:
+    def _header(self, orders: pl.Series, roles: Sequence[str]) -> str | None:
         """The first column of these roles that is filled on the first line of an order only."""
         columns = [self.roles[role] for role in roles if role in self.roles]
         blocks = self._in_blocks(orders)
-        grains = ((name, grain_evidence(self.profiles[name].ids, blocks, enough=enough).grain) for name in columns)
+        grains = ((name, grain_evidence(self.profiles[name].ids, blocks).grain) for name in columns)
         return next((name for name, grain in grains if grain == "first_line"), None)
+
+    def _header_of_few(self, orders: pl.Series) -> str | None:
+        """The column of customers, where the few orders with lines lack both customer and date on their later ones."""
+        columns = [self.profiles[self.roles[role]].ids for role in _REQUIRED]
+        blocks = self._in_blocks(orders)
+        alike = all(grain_evidence(column, blocks, enough=1).grain == "first_line" for column in columns)
+        return self.roles["customer_id"] if alike else None
 
     def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids
