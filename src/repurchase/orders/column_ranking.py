@@ -162,7 +162,18 @@ def _date_word(column: ColumnProfile) -> float | None:
 
 
 def money_rank(column: ColumnProfile) -> float | None:
-    """Rank a column as the money a customer paid; None where its name speaks of something else."""
+    """Rank a column as the money a customer paid.
+
+    Parameters
+    ----------
+    column : ColumnProfile
+        The column; only its name counts.
+
+    Returns
+    -------
+    float or None
+        Higher is better; None where the name speaks of something else.
+    """
     name = column.name
     if name.has(*NOT_FOR["money"]) and not (name.has("tax") and name.has("including", "excluding")):
         return None
