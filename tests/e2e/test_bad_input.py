@@ -311,7 +311,7 @@ SETTINGS: dict[str, tuple[str | bytes, str]] = {
     "horizon_as_text": ("horizons = ['30']", r"'horizons' must be 1 to 3650 days"),
     "columns_not_a_table": ("columns = 'Kunde'", r"'columns' must be a table"),
     "column_not_text": ("[columns]\ncustomer_id = 5", r"'columns' must be"),
-    "unknown_rule": ("[sufficiency]\nmin_buyers = 5", r"unknown setting 'min_buyers'"),
+    "unknown_rule": ("[sufficiency]\nmin_buyers = 5", r"'sufficiency' must be a table of min_customers"),
 }
 
 

@@ -24,23 +24,28 @@ def stored(shop: pl.DataFrame, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def awkward(shop: pl.DataFrame, tmp_path: Path) -> Path:
-    """Text: day before month, decimal commas, semicolons, blank lines, a line end in a value, names with a dot."""
+    """Text of two files: day or month first, decimal commas or points; guests known by mail; a line end in a value."""
     folder = tmp_path / "text"
     folder.mkdir()
-    text = shop.select(
-        pl.int_range(pl.len()).cast(pl.String).alias(""),
-        pl.col("customer_id").alias("Kunde.nr"),
-        pl.col("order_id").alias("Bestilling"),
-        pl.col("order_date").dt.strftime("%d/%m/%Y").alias("Dato"),
-        pl.col("amount").cast(pl.String).str.replace(".", ",", literal=True).alias("Beløp"),
-        pl.when(pl.int_range(pl.len()) % 50 == 0)
-        .then(pl.lit('en "blå"\nkopp; stor'))
-        .otherwise("product_id")
-        .alias("Vare"),
-    )
-    for number in range(2):
+    is_guest = pl.col("customer_id").str.strip_suffix(".0").str.ends_with("7")
+    amount = pl.col("amount").cast(pl.String)
+    for number, (dates, money) in enumerate(
+        (("%d/%m/%Y", amount.str.replace(".", ",", literal=True)), ("%m/%d/%Y", amount))
+    ):
+        text = shop.select(
+            pl.int_range(pl.len()).cast(pl.String).alias(""),
+            pl.when(is_guest).then(pl.lit("Guest")).otherwise("customer_id").alias("Kunde.nr"),
+            pl.format("k{}@shop.example", pl.col("customer_id").str.strip_suffix(".0")).alias("E-post"),
+            pl.col("order_id").alias("Bestilling"),
+            pl.col("order_date").dt.strftime(dates).alias("Dato"),
+            money.alias("Beløp"),
+            pl.when(pl.int_range(pl.len()) % 50 == 0)
+            .then(pl.lit('en "blå"\nkopp; stor'))
+            .otherwise("product_id")
+            .alias("Vare"),
+        )
         lines = text.gather_every(2, number).write_csv(separator=";")
-        (folder / f"{number}.csv").write_text(f"{lines}\n;;;;;\n", encoding="utf-8")
+        (folder / f"{number}.csv").write_text(f"{lines}\n;;;;;;\n", encoding="utf-8")
     return folder
 
 
@@ -78,7 +83,12 @@ def test_text_scored_there_is_text_scored_here(
     require_same(tmp_path / "here.parquet", tmp_path / "there.parquet")
     status = dict(scores_of(tmp_path / "there.parquet").select("customer_id", "status").rows())
     assert (status["0900"], status["9998"]) == ("scored", "no_purchases")  # given back, and free
+    assert status["k1007@shop.example"] == "scored"
+    assert "Guest" not in status
     record = record_of(tmp_path / "there.parquet")
+    reading = [record_of(tmp_path / f"{name}.parquet")["orders"]["reading"] for name in ("here", "there")]
+    assert reading[1] == reading[0]
+    assert sum("1 of 2 files write" in note for note in record["cleaning"]["notes"]) == 2
     assert record["engine"]["master"] == cluster.master
     assert record["engine"]["engine"] == "spark"
     assert record["partitions"]["count"] == 5
