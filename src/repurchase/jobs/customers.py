@@ -118,9 +118,9 @@ def matched(listed: CustomerList, known: pl.Series) -> CustomerList:
     best = max(found, key=lambda name: found[name], default="")
     if not best or not found[best]:
         raise InputError(
-            f"{listed.path}: none of the {len(listed.rows):,} customers on the list has orders. Its ids are such as "
-            f"'{listed.rows['customer_id'][0]}', those of the orders such as '{known[0]}'. Give the column with the ids "
-            "of the orders the name customer_id.",
+            f"{listed.path}: none of the {len(listed.rows):,} customers on the list has orders. An id on the list: "
+            f"'{listed.rows['customer_id'][0]}'; an id in the orders: '{known[0]}'. Rename the column that holds the "
+            "ids of the orders to customer_id.",
             withheld=(listed.rows["customer_id"][0], known[0]),
         )
     ids = clean_ids(listed.rows[best])
