@@ -203,7 +203,7 @@ def second_opinion(orders: pl.DataFrame, as_of: date) -> dict[str, Any]:
         own_day = row["order_date"].date()
         if own_day <= as_of:
             net[row["customer_id"], row["sale_date"] or own_day] += round(row["amount"] * 100)
-            if row["amount"] >= 0:
+            if row["amount"] > 0:
                 sold[row["customer_id"], own_day].add(row["order_id"])
     days: dict[str, list[date]] = defaultdict(list)
     for (who, day), amount in sorted(net.items()):
