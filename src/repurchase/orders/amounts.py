@@ -13,7 +13,7 @@ import polars as pl
 
 from repurchase.errors import OrdersError
 from repurchase.orders.blanks import BLANK_WORDS
-from repurchase.orders.currencies import currency_of
+from repurchase.orders.currencies import currency_of, has_no_decimals
 from repurchase.orders.number_shapes import NumberShape, number_shape_of
 from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
 
@@ -75,6 +75,8 @@ class NumberEvidence:
         Rows marked ``CR`` and ``DR``.
     is_plain : bool
         Whether every value is a number as it stands.
+    round : int
+        Rows that end in a mark and three zeros, such as ``2.000``.
     examples : mapping of str to str
         The first text, in alphabetical order, of each kind.
     """
@@ -86,6 +88,7 @@ class NumberEvidence:
     credits: int = 0
     debits: int = 0
     is_plain: bool = True
+    round: int = 0
     examples: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -120,6 +123,7 @@ class NumberEvidence:
             self.credits + other.credits,
             self.debits + other.debits,
             self.is_plain and other.is_plain,
+            self.round + other.round,
             {kind: min(side.examples[kind] for side in (self, other) if kind in side.examples) for kind in both},
         )
 
@@ -130,6 +134,7 @@ class NumberEvidence:
         source: str = "orders",
         folder: "NumberEvidence | None" = None,
         decimal_mark: DecimalMark | None = None,
+        counts: bool = False,
     ) -> NumberForm:
         """Decide how the column writes numbers.
 
@@ -141,6 +146,8 @@ class NumberEvidence:
             Of all files together; it decides where these rows do not.
         decimal_mark : {"point", "comma"}, optional
             Decides, before the other files, where these rows do not or contradict each other.
+        counts : bool
+            Whether they are counts: where all of them end in a mark and three zeros, ``2.000`` is two, not thousands.
 
         Returns
         -------
@@ -153,7 +160,7 @@ class NumberEvidence:
             If decimals and thousands cannot be told apart, or rows contradict each other.
         """
         mark = decimal_mark if decimal_mark and self._is_contradiction else self._mark(column, source)
-        mark = mark or decimal_mark
+        mark = mark or decimal_mark or (self._mark_of_counts() if counts else None)
         if mark is None and folder is not None:
             mark = folder._mark(column, source)  # noqa: SLF001 - of the same class
         if mark is None:
@@ -202,9 +209,17 @@ class NumberEvidence:
             return "point"
         if count["three_point"] and count["three_comma"]:
             return None
+        if self.currencies and all(has_no_decimals(currency) for currency in self.currencies):
+            return "comma" if count["three_point"] else "point"
         if count["short"] < _STRAY_SHARE * (three + count["short"]) or count["long"] >= _STRAY_SHARE * three:
             return None
         return "comma" if count["three_point"] else "point"
+
+    def _mark_of_counts(self) -> DecimalMark | None:
+        point, comma = (self.kinds.get(kind, 0) for kind in ("three_point", "three_comma"))
+        if self.round < point + comma or (point and comma):
+            return None
+        return "point" if point else "comma"
 
     def _question(self, column: str, source: str) -> str:
         pick = self.examples.get("three_point") or self.examples["three_comma"]
@@ -337,6 +352,7 @@ def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
         count["ledgers"]["cr"],
         count["ledgers"]["dr"],
         is_plain=is_plain,
+        round=int(counted.filter(pl.col("clean").str.contains(r"\d[.,]000$"))["rows"].sum()),
         examples=examples,
     )
 

@@ -27,6 +27,7 @@ _FAULTS = (
     NotImplementedError,
     RuntimeError,
 )
+_EXPLANATIONS = ("readme", "read me", "license", "licence", "liesmich", "lisezmoi", "leeme", "lesmeg", "lasmig")
 _PRIVATE = 0o700
 _CHUNK_BYTES = 1 << 22
 _MOST_UNPACKED = 1 << 32
@@ -137,6 +138,7 @@ def tables_in_zip(path: Path, *, shown: str) -> list[str]:
     except _FAULTS as fault:
         raise OrdersError(f"{shown}: the archive is damaged ({fault}). Export it again.") from fault
     tables = [entry for entry in entries if entry.filename.lower().removesuffix(".gz").endswith(TABLES)]
+    tables = [entry for entry in tables if not _is_explanation(entry.filename)] or tables
     if len(entries) == 1 and not entries[0].filename.lower().endswith(".zip"):
         tables = entries
     if not tables:
@@ -270,3 +272,9 @@ def _opened_member(path: Path, member: str) -> BinaryIO:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.replace("\\", "/").split("/"))
+
+
+def _is_explanation(name: str) -> bool:
+    """Whether a file explains an export, such as README.txt."""
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1].lower()
+    return stem.startswith(_EXPLANATIONS) and stem.endswith((".txt", ".md"))

@@ -79,6 +79,8 @@ def _contact_rank(column: ColumnProfile) -> float | None:
 
 def _customer_rank(column: ColumnProfile) -> float | None:
     name = column.name
+    if name.has("loyalty") and name.has("id") and not name.has("balance", "date", "amount", "total", "status", "type"):
+        return 90.0
     if name.has(*NOT_FOR["id"]) or name.has("order", "transaction", "product", "line", "invoice", "receipt"):
         return None
     named, is_person = name.has("customer"), name.has("person")
@@ -129,7 +131,9 @@ def _order_word(column: ColumnProfile) -> float | None:
 
 def _date(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     name = column.name
-    if name.has(*NOT_FOR["date"]) or column.is_flag or column.n_filled == 0:
+    of_event = name.concepts[:2] in {("type", "date"), ("type", "time")}  # event_date, Vorgangsdatum
+    unwanted = [concept for concept in NOT_FOR["date"] if not (of_event and concept == "type")]
+    if name.has(*unwanted) or column.is_flag or column.n_filled == 0:
         return None
     rank = _date_word(column)
     if rank is None:
@@ -253,7 +257,9 @@ def _status(column: ColumnProfile) -> tuple[float, Fact | None] | None:
             return None
         return 10.0 + 2.0 * name.has("order") + name.has("paid", "financial") + known - _unknown(column) / 4.0, None
     by_content = known >= 0.9 and column.excludes_orders and not column.is_flag
-    return (5.0 + known, None) if by_content and not name.has("type", "note", "method") else None
+    answers = known == 1.0 and len(column.few_values) > 1  # of a payment provider: gateway_response
+    named_otherwise = name.has("type", "note") or (name.has("method") and not answers)
+    return (5.0 + known, None) if by_content and not named_otherwise else None
 
 
 def _record_type(column: ColumnProfile) -> tuple[float, Fact | None] | None:

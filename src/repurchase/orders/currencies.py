@@ -2,9 +2,10 @@
 
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache
 
-__all__ = ["currency_of"]
+__all__ = ["currency_of", "different_currencies", "has_no_decimals"]
 
 _LOCALES = (
     "en en_AU en_CA en_IN en_SG en_NZ en_ZA de de_CH fr fr_CH es es_MX nl nb sv da ru pl pt pt_PT it fi cs sk tr hu ro "
@@ -55,6 +56,12 @@ _WORDS = {
 }
 _SHARED = ("kr", "$", "¥", "£")
 """Symbols of several currencies: they are kept as they are."""
+_SHARED_BY = {
+    "kr": "NOK SEK DKK ISK",
+    "$": "USD AUD CAD NZD SGD HKD TWD MXN ARS CLP COP UYU",
+    "¥": "JPY CNY",
+    "£": "GBP EGP LBP",
+}
 
 
 @cache
@@ -88,6 +95,53 @@ def currency_of(word: str) -> str | None:
         return currency_of(folded.split()[0])
     signs = [letter for letter in word if unicodedata.category(letter) == "Sc"]
     return None if not signs else _symbols().get(signs[0], signs[0])
+
+
+def has_no_decimals(currency: str) -> bool:
+    """Say whether money of a currency is counted in whole units.
+
+    Parameters
+    ----------
+    currency : str
+        From `currency_of`.
+
+    Returns
+    -------
+    bool
+        True for ``JPY``, ``KRW``, ``CLP`` and the like, and for ``¥``.
+
+    Examples
+    --------
+    >>> has_no_decimals("KRW"), has_no_decimals("EUR"), has_no_decimals("¥")
+    (True, False, True)
+    """
+    from babel.numbers import get_currency_precision
+
+    return currency == "¥" or (currency in _codes() and get_currency_precision(currency) == 0)
+
+
+def different_currencies(rows: Mapping[str, int]) -> list[str]:
+    """Name the currencies that amounts are marked with, if they are certainly not one.
+
+    Parameters
+    ----------
+    rows : mapping of str to int
+        Rows by the currency from `currency_of`.
+
+    Returns
+    -------
+    list of str
+        Most frequent first; a sign that several share, such as ``kr``, is one with each of those. Empty for one
+        currency, and where the others stand on single rows, as slips do.
+
+    Examples
+    --------
+    >>> different_currencies({"EUR": 70, "GBP": 30}), different_currencies({"$": 70, "USD": 30})
+    (['EUR', 'GBP'], [])
+    """
+    found = [currency for currency, count in sorted(rows.items(), key=lambda item: (-item[1], item[0])) if count > 2]
+    signs = [currency for currency in found if not any(currency in _SHARED_BY.get(sign, "").split() for sign in found)]
+    return signs if len(signs) > 1 else []
 
 
 @cache

@@ -25,6 +25,8 @@ _SAME = 0.99
 _TIE = 0.05
 _PLACEHOLDERS = 0.002
 _CONTINUED = 0.05
+_FEWEST_SHARED = 5
+_SHARED = 0.2
 
 
 def interpret(rows: pl.DataFrame, *, named: Mapping[str, str] | None = None, source: str = "orders") -> Layout:
@@ -85,7 +87,8 @@ class _Interpretation:
         orders, continued = self._orders()
         header = self._header(orders, _REQUIRED) or self._header_of_few(orders)
         self._plain_role("record_type")
-        money = self._money(orders, first_line_only=continued or header is not None)
+        recur = not continued and header is None and self._numbers_recur(orders)
+        money = self._money(orders, first_line_only=continued or header is not None, by_day=recur)
         self._statuses()
         header = header or self._header(orders, ("order_total", "status", "payment_status"))
         for role in ("cancelled_at", "cancelled", "paid", "paid_at", "currency"):
@@ -101,6 +104,7 @@ class _Interpretation:
             refund_per=money.refund_per,
             header_column=header,
             continued=continued,
+            numbers_recur=recur,
             cancellation_prefix=self.export.cancellation_prefix if self.export else None,
             shop_statuses=self._shop_statuses(),
             notes=tuple(self.notes),
@@ -262,8 +266,24 @@ class _Interpretation:
         alike = all(grain_evidence(column, blocks, enough=1).grain == "first_line" for column in columns)
         return self.roles["customer_id"] if alike else None
 
-    def _money(self, orders: pl.Series, *, first_line_only: bool) -> MoneyReading:
+    def _numbers_recur(self, orders: pl.Series) -> bool:
+        """Whether order numbers begin anew, each year or in each shop, as those of several customers show."""
         customers = self.profiles[self.roles["customer_id"]].ids
+        known = pl.DataFrame({"order": orders, "customer": customers}).drop_nulls()
+        several = known.group_by("order").agg(pl.col("customer").n_unique())["customer"] > 1
+        if several.sum() < _FEWEST_SHARED or share(several) < _SHARED:
+            return False
+        self.notes.append(
+            f"{share(several):.0%} of the order numbers are of several customers: an order is a number, a customer and "
+            "a day."
+        )
+        return True
+
+    def _money(self, orders: pl.Series, *, first_line_only: bool, by_day: bool) -> MoneyReading:
+        customers = self.profiles[self.roles["customer_id"]].ids
+        if by_day:
+            days = self.profiles[self.roles["order_date"]].ids.fill_null("")
+            orders = pl.select(pl.concat_str(orders, days, separator="\0")).to_series()
         apart = (
             self._in_blocks(orders)
             if first_line_only

@@ -41,6 +41,8 @@ class Layout:
         Order ids that begin so are cancellations.
     shop_statuses : mapping of str to StatusClass
         What single statuses mean in the software that wrote the export.
+    numbers_recur : bool
+        Order numbers begin anew, each year or in each shop: sales of one number on two days are two orders.
     aliases : mapping of str to str
         Of customers that some rows name by another column only: that id to the one used for them.
     notes : tuple of str
@@ -58,6 +60,7 @@ class Layout:
     continued: bool = False
     cancellation_prefix: str | None = None
     shop_statuses: Mapping[str, StatusClass] = field(default_factory=dict)
+    numbers_recur: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     decision: ReadingDecision = field(default_factory=ReadingDecision)

@@ -88,9 +88,11 @@ class MoneyEvidence:
 
     def by_slope(self, column: ColumnProfile) -> str | None:
         """What the money of rows of different quantities says, unless the name leaves nothing open."""
-        if column.name.has("price") and column.name.has("unit", "line"):
+        if column.name.has("price") and column.name.has("unit"):
             return "unit"
-        return grows_with(column.numbers, self.quantity.numbers) if self.quantity is not None else None
+        grows = grows_with(column.numbers, self.quantity.numbers) if self.quantity is not None else None
+        of_line = column.name.has("price") and column.name.has("line")  # item price: per piece, unless values deny it
+        return "unit" if of_line and grows is None else grows
 
     def units(self, column: ColumnProfile) -> UnitEvidence:
         """Whether a column is a price per unit or money of a line."""

@@ -14,6 +14,7 @@ from repurchase.orders.layouts import AmountRule
 from repurchase.orders.money_evidence import CENT, SAME, MoneyEvidence
 from repurchase.orders.money_meaning import GrainEvidence, is_of_customers
 from repurchase.orders.refund_roles import RefundReader
+from repurchase.orders.vocabulary import NOT_FOR
 
 __all__ = ["MoneyReader", "MoneyReading"]
 
@@ -288,11 +289,13 @@ class MoneyReader:
                     withheld=examples,
                 )
         with_currency = [profile for profile in self._evidence.free if profile.has_currency_signs]
+        with_currency = with_currency or [profile for profile in self._evidence.free if _looks_like_money(profile)]
         if with_currency:
             shown = " or ".join(f"--columns amount={profile.text}" for profile in with_currency[:3])
             hold = "1 column holds" if len(with_currency) == 1 else f"{len(with_currency)} columns hold"
             raise LayoutError(
-                f"{self._source}: no column name says what customers paid, but {hold} money: "
+                f"{self._source}: no column name says what customers paid, but {hold} "
+                f"what may be money: "
                 f"{first_few([profile.text for profile in with_currency])}. Say which it is: {shown}"
             )
 
@@ -314,6 +317,15 @@ class MoneyReader:
         if rule == "quantity_price":
             return Fact("money_quantity_price", {"quantity": quantity.text if quantity else ""})
         return Fact("money_row" if grain.grain == "single" else "money_line")
+
+
+def _looks_like_money(profile: ColumnProfile) -> bool:
+    """Whether values are numbers with two decimals, many of them different, and no name says what else they are."""
+    if profile.name.has(*NOT_FOR["money"], "tax", "unit") or profile.number_share < _MOSTLY or profile.n_distinct < 20:
+        return False
+    numbers = profile.numbers.drop_nulls()
+    two = (numbers * 100 - (numbers * 100).round(0)).abs() < 1e-6
+    return bool(two.all()) and share(numbers != numbers.round(1)) >= 0.5
 
 
 def _not_chosen(candidates: Sequence[Candidate], column: str) -> tuple[tuple[str, Fact], ...]:

@@ -9,7 +9,7 @@ __all__ = ["implausible", "require_plausible"]
 
 _MOST_UNKNOWN = 0.02
 _LARGE_SHARE = 0.20
-_TIMES_THE_NEXT = 10
+_TIMES_THE_NEXT = 5
 _ENOUGH_ORDERS = 100
 _ENOUGH_CUSTOMERS = 20
 _UNITS = 10_000

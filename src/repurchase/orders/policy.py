@@ -139,7 +139,7 @@ def _apart(rows: pl.DataFrame) -> pl.DataFrame:
     header = ["order_id", "customer_id", "order_date", "gross_total"]
     rows = rows.with_columns(
         ((pl.col("copy") > 1) & (pl.col("copy") > pl.col("copy").min().over(header))).alias("repeated_order"),
-        (pl.col("copy") > pl.col("copy").min().over("order_id", "customer_id")).alias("later"),
+        (pl.col("copy") > pl.col("copy").min().over("order_id", "customer_id").clip(lower_bound=1)).alias("later"),
     )
     numbered = pl.format("{}/{}", "order_id", "copy")
     own = pl.when(pl.col("later") & ~pl.col("repeated_order")).then(numbered).otherwise("order_id")

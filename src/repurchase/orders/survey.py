@@ -7,7 +7,9 @@ from typing import TypeVar
 
 import polars as pl
 
+from repurchase.errors import OrdersError, first_few
 from repurchase.orders.amounts import COMMA_NOTE, NumberEvidence, NumberForm
+from repurchase.orders.currencies import different_currencies
 from repurchase.orders.date_formats import DateEvidence, DateForm, as_text
 from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.settings import Settings
@@ -128,6 +130,7 @@ class Survey:
             else DateForm()
         )
         different = {number: form for number, form in dates.items() if _bare_form(form) != _bare_form(main)}
+        self._require_one_currency(layout, source)
         numbers, by_file = self._number_forms(layout, settings=settings, source=source)
         commas = (
             f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, form in numbers.items() if form.mark == "comma"
@@ -156,6 +159,21 @@ class Survey:
             for number, evidence in sorted(self.dates.items())
         }
 
+    def _require_one_currency(self, layout: Layout, source: str) -> None:
+        """Refuse amounts with the signs of several currencies; a column of currencies is looked at later."""
+        for role in _MONEY if "currency" not in layout.columns else ():
+            of_role = [evidence for (known, _), evidence in self.numbers.items() if known == role]
+            found = sum(of_role, NumberEvidence()).currencies
+            different = different_currencies(found)
+            if different:
+                shown = first_few(f"{currency} ({found[currency]:,} rows)" for currency in different)
+                raise OrdersError(
+                    f"{source}: the amounts in '{layout.columns[role]}' are in {len(different)} currencies: {shown}. "
+                    "Money of two currencies cannot be added. Convert it before, or write the currency into a column "
+                    "of its own and keep one: currency = '...' in repurchase.toml.",
+                    withheld=shown,
+                )
+
     def _number_forms(
         self, layout: Layout, *, settings: Settings, source: str
     ) -> tuple[dict[str, NumberForm], dict[tuple[str, int], NumberForm]]:
@@ -170,7 +188,11 @@ class Survey:
             )
             decided = {
                 number: evidence.decide(
-                    column=layout.columns[role], source=source, folder=together, decimal_mark=settings.decimal_mark
+                    column=layout.columns[role],
+                    source=source,
+                    folder=together,
+                    decimal_mark=settings.decimal_mark,
+                    counts=role == "quantity",
                 )
                 for number, evidence in sorted(found.items())
             }

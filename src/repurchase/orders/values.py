@@ -88,7 +88,8 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
     values = _negated(values)
     values = values.with_columns(_is_refund(values).alias("is_refund"))
     if layout.header_column is None:  # a refund under the number of its sale is apart from it
-        values = values.with_columns(pl.when("is_refund").then(0).otherwise(1).cast(pl.Int64).alias("copy"))
+        copy = _by_day(values) if layout.numbers_recur else pl.lit(1, pl.Int64)
+        values = values.with_columns(pl.when("is_refund").then(0).otherwise(copy).cast(pl.Int64).alias("copy"))
     priced = _with_money(values, layout)
     return Reading(priced, _facts(priced, rows, layout, dates, unread))
 
@@ -304,6 +305,18 @@ def _with_copies(values: pl.DataFrame, header: pl.Series) -> pl.DataFrame:
     begins = values.with_columns(filled(header).cast(pl.Int64).alias("begins"))
     copy = pl.col("begins").cum_sum().over("order_id").clip(lower_bound=1)
     return begins.with_columns(copy.alias("copy")).drop("begins")
+
+
+def _by_day(values: pl.DataFrame) -> pl.Series:
+    """Number the orders of one number and customer: a sale on another day begins another; what comes back does not."""
+    order = ["customer_id", "order_id"]
+    backwards = pl.any_horizontal((pl.col(name) < 0) for name in ("amount", "order_total", "quantity"))
+    day = pl.when(~backwards.fill_null(value=False)).then(pl.col("order_date").dt.date())
+    sales = values.select("row", "order_date", *order, day.alias("day")).sort("order_date", "row")
+    before = pl.col("day").forward_fill().shift(1).over(order)
+    begins = (pl.col("day") != before).fill_null(value=False).cast(pl.Int64)
+    numbered = sales.with_columns(begins.alias("begins")).with_columns(pl.col("begins").cum_sum().over(order) + 1)
+    return numbered.sort("row")["begins"]
 
 
 def _is_refund(values: pl.DataFrame) -> pl.Series:
