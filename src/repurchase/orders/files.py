@@ -78,7 +78,7 @@ def open_file(
     try:
         _require_file(path, shown)
         if is_parquet(path):
-            return OpenedFile(*open_parquet(path, shown=shown, whole=set_aside))
+            return OpenedFile(*open_parquet(path, shown=shown, spool=spool, whole=set_aside))
         if is_zip(path):
             open_unpacked = partial(open_file, set_aside=set_aside, wanted=wanted)
             open_member = partial(open_text, path, set_aside=set_aside, encodings=encodings)

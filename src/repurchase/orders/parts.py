@@ -10,6 +10,7 @@ from typing import Protocol
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.orders.typed_dates import drop_impossible_dates, frame_from_arrow, unsupported_zones
 
 __all__ = ["ParquetPart", "Part", "Spool", "Stamp", "open_parquet", "regrouped"]
 
@@ -151,12 +152,13 @@ class ParquetPart:
             try:
                 scan = pl.scan_parquet(stamp.path, hive_partitioning=False, glob=False).select(columns)
                 for start in range(0, count, n_rows):
-                    yield scan.slice(start, n_rows).collect()
+                    rows = scan.slice(start, n_rows).collect()
+                    yield rows.with_columns(drop_impossible_dates(rows[name]) for name in _dates(rows))
             except (pl.exceptions.PolarsError, OSError) as fault:
                 raise OrdersError(_unreadable(stamp.shown, fault)) from fault
 
 
-def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[ParquetPart, tuple[str, ...]]:
+def open_parquet(path: Path, *, shown: str, spool: Path, whole: bool = False) -> tuple[ParquetPart, tuple[str, ...]]:
     """Open a Parquet file: its columns and number of rows, as its own end says.
 
     Parameters
@@ -165,6 +167,8 @@ def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[Parque
         The file.
     shown : str
         What messages call it.
+    spool : Path
+        Folder for a copy of rows that Polars cannot read where they lie.
     whole : bool
         Read all of it once, so that damage within is known now and not halfway.
 
@@ -180,11 +184,16 @@ def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[Parque
     OrdersError
         If it is damaged, or has no rows.
     """
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
+        if unsupported_zones(parquet.read_schema(path)):
+            return _converted(path, shown, spool), ()
         scan = pl.scan_parquet(path, hive_partitioning=False, glob=False)
         found = scan.collect_schema()
         count = int(scan.select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, OSError) as fault:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as fault:
         raise OrdersError(_unreadable(shown, fault)) from fault
     if count == 0:
         raise OrdersError(f"{shown}: columns but no orders. Found the columns {first_few(found, shown=12)}.")
@@ -196,6 +205,29 @@ def open_parquet(path: Path, *, shown: str, whole: bool = False) -> tuple[Parque
         for _ in part.batches(tuple(schema), n_rows=SPOOLED_ROWS):
             pass
     return part, said
+
+
+def _dates(rows: pl.DataFrame) -> list[str]:
+    return [name for name, dtype in rows.schema.items() if dtype.is_temporal()]
+
+
+def _converted(path: Path, shown: str, folder: Path) -> ParquetPart:
+    """Copy a file whose times are in zones that Polars does not know, with those times as text."""
+    from pyarrow import parquet
+
+    spool = Spool(folder, shown=shown)
+    with parquet.ParquetFile(path) as file:
+        flat = [
+            name
+            for name, dtype in zip(file.schema_arrow.names, file.schema_arrow.types, strict=True)
+            if not dtype.num_fields
+        ]
+        for batch in file.iter_batches(batch_size=SPOOLED_ROWS, columns=flat):
+            spool.add(frame_from_arrow(batch))
+    part = spool.part()
+    if part.n_rows == 0:
+        raise OrdersError(f"{shown}: columns but no orders. Found the columns {first_few(flat, shown=12)}.")
+    return part
 
 
 def _unreadable(shown: str, fault: Exception) -> str:

@@ -8,6 +8,7 @@ from datetime import date
 import polars as pl
 
 from repurchase.orders.accounts import REASONS, CleaningReport, Reason, Treatment
+from repurchase.orders.amounts import exact_units
 from repurchase.orders.ids import id_hash
 from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.orders.loss_patterns import LossCounts
@@ -15,7 +16,7 @@ from repurchase.orders.policy import NETTED, Rulings, counts_as_order, exact_rep
 
 __all__ = ["CustomerExample", "Tally"]
 
-_CENTS = 10_000
+_UNITS = 10_000
 _LARGEST = 2
 _EXAMPLES = 3
 _FEW = (2, 6)
@@ -151,19 +152,21 @@ class Tally:
             days=frozenset(kept["order_date"].dt.date().unique().to_list()),
             n_customers=kept["customer_id"].hash().n_unique(),
             n_orders=_n_orders(_orders(rows, sales, layout)),
-            sales=_units(kept["amount"]) if ruled.has_amounts else 0,
+            sales=exact_units(kept["amount"]) if ruled.has_amounts else 0,
             statuses=_statuses(sales),
             refunded_statuses=_statuses(rows.filter(pl.col("reason") == "refunded_in_full")),
             employee_orders=_n_orders(staff),
             paid_back_orders=len(partly),
-            paid_back=_units(partly),
+            paid_back=exact_units(partly),
             equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw.drop(FILE_COLUMN, strict=False)).sum()),
             lost_returns=lost,
             excluded_statuses=_statuses(
                 rows.filter((pl.col("reason") == "cancelled_order") & (pl.col("validity") == "not_sale"))
             ),
             not_understood=Counter(dict(doubted.select("status", "orders").rows())),
-            not_understood_money=Counter({status: _units(pl.Series([money])) for status, _, money in doubted.rows()}),
+            not_understood_money=Counter(
+                {status: exact_units(pl.Series([money])) for status, _, money in doubted.rows()}
+            ),
             losses=LossCounts.of(rows, raw, columns),
             largest=_largest(sales),
             examples=_examples(_orders(rows, sales, layout), kept),
@@ -197,7 +200,7 @@ class Tally:
     @property
     def sales_total(self) -> float:
         """Net money."""
-        return self.sales / _CENTS
+        return self.sales / _UNITS
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -254,7 +257,7 @@ class Tally:
                 "equal purchases on one day cannot be told from a row written twice."
             )
         if self.paid_back_orders:
-            money = self.paid_back / _CENTS
+            money = self.paid_back / _UNITS
             notes.append(
                 f"{self.paid_back_orders:,} orders were paid back in part; {money:,.2f} in all was taken off them."
             )
@@ -269,10 +272,6 @@ class Tally:
 
 def _any(rows: pl.DataFrame, mask: pl.Expr) -> bool:
     return bool(rows.select(mask.any()).item())
-
-
-def _units(money: pl.Series) -> int:
-    return int((money * _CENTS).round(0).cast(pl.Int64).sum())
 
 
 def _orders(rows: pl.DataFrame, sales: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
 __all__ = ["drop_impossible_dates", "frame_from_arrow", "unsupported_zones"]
 
-_FIRST_DAY, _LAST_DAY = -1, 84_100
-"""Days since 1970 beyond which no date is converted at all; a little wider than what is read."""
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""Days since 1970 of the years 1 and 9999, all that Python's dates hold."""
+_MOST = 2**63 - 1
 _A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _OFFSET = re.compile(r"^([+-])(\d\d):?(\d\d)$")
 
 
 def drop_impossible_dates(values: pl.Series) -> pl.Series:
-    """Remove typed dates far outside 1970 to 2199, which Polars and Python cannot convert, print or compare safely.
+    """Remove typed dates outside the years 1 to 9999, which Python does not hold and Polars cannot print.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def drop_impossible_dates(values: pl.Series) -> pl.Series:
         return values
     unit = _A_DAY[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1
     counted = values.to_physical()
-    possible = counted.is_between(_FIRST_DAY * unit, _LAST_DAY * unit)
+    possible = counted.is_between(max(_FIRST_DAY * unit, -_MOST), min(_LAST_DAY * unit, _MOST))
     if possible.all():
         return values
     return counted.set(~possible.fill_null(value=True), None).cast(values.dtype)
@@ -98,7 +99,7 @@ def _with_offset(name: str, column: "pa.ChunkedArray[Any]") -> pl.Series:
     shown = "+00:00" if found is None else f"{found[1]}{found[2]}:{found[3]}"
     counted = pl.Series(name, pl.from_arrow(column.cast(pa.int64())))
     day = _A_DAY[column.type.unit]
-    possible = counted.is_between(_FIRST_DAY * day, _LAST_DAY * day).fill_null(value=False)
+    possible = counted.is_between(max(_FIRST_DAY * day, -_MOST), min(_LAST_DAY * day, _MOST)).fill_null(value=False)
     counted = counted.set(~possible, None)
     micros = counted // 1_000 if column.type.unit == "ns" else counted * _MICROS[column.type.unit]
     clock = (micros + minutes * 60_000_000).cast(pl.Datetime("us"))
