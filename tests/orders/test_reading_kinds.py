@@ -12,6 +12,7 @@ from repurchase.orders.amounts import NumberEvidence
 from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.currencies import different_currencies
 from repurchase.orders.interpretation import interpret
+from repurchase.orders.statuses import classify_status
 from repurchase.settings import Settings
 from tests.orders.known_shop import GOODS, LINES, N_ORDERS, ORDERS, TOTAL
 
@@ -151,3 +152,56 @@ def test_a_readme_beside_the_table_in_an_archive(tmp_path: Path, taken_in: Taken
         archive.writestr("export/orders.csv", written(ORDERS, **KEY, Total="total").write_csv())
         archive.writestr("export/README.txt", "All orders, by day.")
     assert taken_in(tmp_path / "export.zip")[1] == pytest.approx(TOTAL)
+
+
+class TestCustomers:
+    @pytest.mark.parametrize("other", ["sales_rep_email", "Seller E-Mail", "Salesperson email"])
+    def test_the_address_of_an_employee_is_no_customer(self, other: str) -> None:
+        export = written(ORDERS, **{"Order ID": "order", other: pl.lit("rep@shop.example"), "Customer email": "email"})
+        assert interpret(export.with_columns(ORDERS["day"].alias("Date"))).columns["customer_id"] == "Customer email"
+
+    @pytest.mark.parametrize("other", ["customer_unique_id", "E-mail", "Loyalty ID"])
+    def test_an_id_that_is_new_with_every_order_is_no_customer(self, other: str) -> None:
+        export = written(ORDERS, order_id="order", customer_id=pl.format("c-{}", "order"), date="day", total="total")
+        layout = interpret(export.with_columns(ORDERS["email" if other == "E-mail" else "customer"].alias(other)))
+        assert layout.columns["customer_id"] == other
+        assert any("--columns customer_id=customer_id" in note for note in layout.notes)
+
+    def test_a_customer_segment_does_not_take_the_place_of_new_customers(self) -> None:
+        segment = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("new")).otherwise(pl.lit("old"))
+        export = written(ORDERS, order_id="order", customer_id=pl.format("c-{}", "order"), date="day", total="total")
+        layout = interpret(export.with_columns(export.select(segment.alias("customer_segment")).to_series()))
+        assert layout.columns["customer_id"] == "customer_id"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("Zahlung eingegangen", "sale"),
+        ("Zahlung nicht eingegangen", "unknown"),
+        ("Pagamento accettato", "sale"),
+        ("Paid, not shipped", "sale"),
+        ("Betalingsfout", "not_sale"),
+        ("Не удался", "not_sale"),
+        ("Afgerond", "sale"),
+    ],
+)
+def test_statuses_of_shop_software(status: str, expected: str) -> None:
+    assert classify_status(status) == expected
+
+
+def test_how_many_items_is_not_the_money() -> None:
+    layout = interpret(
+        written(ORDERS, **KEY, **{"Total items": pl.int_range(pl.len()) % 4 + 1, "Total price": "total"})
+    )
+    assert layout.columns["order_total" if layout.amount_rule == "order_total" else "amount"] == "Total price"
+
+
+def test_a_readme_in_a_folder_is_left_out(tmp_path: Path, taken_in: Taken) -> None:
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    written(ORDERS, **KEY, Total="total").write_csv(folder / "orders.csv")
+    (folder / "README.txt").write_text("All orders, by day.\n")
+    notes, money = taken_in(folder)
+    assert money == pytest.approx(TOTAL)
+    assert any("README.txt" in note for note in notes)

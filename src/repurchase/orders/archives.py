@@ -12,7 +12,16 @@ from typing import BinaryIO, cast
 
 from repurchase.errors import OrdersError, first_few
 
-__all__ = ["TABLES", "is_compressed", "is_zip", "require_bounded", "stored_bytes", "tables_in_zip", "unpacked"]
+__all__ = [
+    "TABLES",
+    "is_compressed",
+    "is_explanation",
+    "is_zip",
+    "require_bounded",
+    "stored_bytes",
+    "tables_in_zip",
+    "unpacked",
+]
 
 TABLES = (".csv", ".tsv", ".txt", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm", ".xls", ".ods")
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -138,7 +147,7 @@ def tables_in_zip(path: Path, *, shown: str) -> list[str]:
     except _FAULTS as fault:
         raise OrdersError(f"{shown}: the archive is damaged ({fault}). Export it again.") from fault
     tables = [entry for entry in entries if entry.filename.lower().removesuffix(".gz").endswith(TABLES)]
-    tables = [entry for entry in tables if not _is_explanation(entry.filename)] or tables
+    tables = [entry for entry in tables if not is_explanation(entry.filename)] or tables
     if len(entries) == 1 and not entries[0].filename.lower().endswith(".zip"):
         tables = entries
     if not tables:
@@ -237,6 +246,28 @@ def require_bounded(path: Path, *, shown: str, most_bytes: int) -> None:
                 )
 
 
+def is_explanation(name: str) -> bool:
+    """Say whether a file explains an export.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, with or without its folder.
+
+    Returns
+    -------
+    bool
+        True for ``README.txt`` and the like.
+
+    Examples
+    --------
+    >>> is_explanation("export/README.txt"), is_explanation("orders.txt")
+    (True, False)
+    """
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1].lower()
+    return stem.startswith(_EXPLANATIONS) and stem.endswith((".txt", ".md"))
+
+
 def _compression(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(6)
@@ -272,9 +303,3 @@ def _opened_member(path: Path, member: str) -> BinaryIO:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.replace("\\", "/").split("/"))
-
-
-def _is_explanation(name: str) -> bool:
-    """Whether a file explains an export, such as README.txt."""
-    stem = name.replace("\\", "/").rsplit("/", 1)[-1].lower()
-    return stem.startswith(_EXPLANATIONS) and stem.endswith((".txt", ".md"))

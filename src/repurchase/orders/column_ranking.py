@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from repurchase.orders.column_profiles import ColumnProfile, share
 from repurchase.orders.decisions import Fact
-from repurchase.orders.vocabulary import NOT_FOR
+from repurchase.orders.vocabulary import NOT_FOR, ColumnName
 
 __all__ = ["MONEY_ROLES", "RANKED_ROLES", "Candidate", "money_rank", "rank_columns"]
 
@@ -72,6 +72,8 @@ def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
 
 def _contact_rank(column: ColumnProfile) -> float | None:
     name = column.name
+    if name.has("employee") and not name.has("customer"):
+        return None
     if name.has("email") and not name.has("date", "time", "status", "type", "first", "shipped", "amount"):
         return 80.0 + (column.email_share >= 0.5) - 0.5 * name.has("invoice")
     return 30.0 if name.has("phone") and not name.has("date", "type") else None
@@ -79,8 +81,8 @@ def _contact_rank(column: ColumnProfile) -> float | None:
 
 def _customer_rank(column: ColumnProfile) -> float | None:
     name = column.name
-    if name.has("loyalty") and name.has("id") and not name.has("balance", "date", "amount", "total", "status", "type"):
-        return 90.0
+    if _is_card(name):
+        return 87.0
     if name.has(*NOT_FOR["id"]) or name.has("order", "transaction", "product", "line", "invoice", "receipt"):
         return None
     named, is_person = name.has("customer"), name.has("person")
@@ -91,6 +93,13 @@ def _customer_rank(column: ColumnProfile) -> float | None:
     if not named:
         return None
     return 15.0 if is_person else 88.0 - _unknown(column)
+
+
+def _is_card(name: ColumnName) -> bool:
+    """Whether a name is of a member's card or number of a loyalty programme, not of its points or days."""
+    other = name.has("balance", "date", "amount", "total", "status", "type")
+    is_card = (name.has("loyalty") and name.has("id")) or name.concepts[:2] == ("customer", "method")
+    return is_card and not other
 
 
 def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
@@ -197,6 +206,7 @@ def money_rank(column: ColumnProfile) -> float | None:
     rank += 0.20 * name.has("grand") + 0.10 * name.has("order", "paid") + 0.05 * name.has("base")
     after_discount = name.has("net") and name.has("sale", "revenue")  # net of discounts, where gross is before them
     rank += 1.5 * after_discount - 0.60 * (name.has("net") and not after_discount) - 0.40 * name.has("purchased")
+    rank -= 2.0 * (name.concepts == ("total", "line"))  # total items may be how many; of lines it is the line total
     return rank - name.unknown / _UNKNOWN_LETTERS
 
 

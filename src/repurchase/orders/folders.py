@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.orders.archives import is_explanation
 from repurchase.orders.walking import files_below, files_matching, require_name
 
 __all__ = [
@@ -207,7 +208,8 @@ def readable_among(
     OrdersError
         If there is none, or if tables lie among them that cannot be read.
     """
-    readable = [name for name in names if name.lower().endswith(endings)]
+    tables = [name for name in names if name.lower().endswith(endings)]
+    readable = [name for name in tables if not is_explanation(name)] or tables
     sheets = [_last(name) for name in names if name.lower().endswith(_UNREADABLE) and name not in set(readable)]
     others = [_last(name) for name in names if name not in set(readable)]
     if not readable:

@@ -8,6 +8,7 @@ from repurchase.errors import LayoutError, first_few
 from repurchase.orders.column_profiles import ColumnProfile, profile_columns, share
 from repurchase.orders.column_questions import ASKED_ROLES, SHOWN_COLUMNS, missing_roles, named_column, unclear_role
 from repurchase.orders.column_ranking import Candidate, rank_columns
+from repurchase.orders.customer_columns import who_comes_back
 from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
 from repurchase.orders.ids import placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, KnownExport, Layout, known_export
@@ -190,6 +191,13 @@ class _Interpretation:
         best = self._by_rank("customer_id", candidates)
         if best is None:
             return
+        orders = self.profiles[self.roles["order_id"]] if "order_id" in self.roles else None
+        first, best = best, who_comes_back(best, candidates, orders)
+        if best is not first:
+            self.notes.append(
+                f"'{first.profile.text}' has a new customer for every order, '{best.profile.text}' has customers who "
+                f"came back. If the first is right: --columns customer_id={first.profile.text}"
+            )
         against = _against_customer(best.profile, email.profile) if email and email is not best else None
         rejected = _rejected(candidates, best.profile.text, only=("person",))
         if email is not None and against is not None:
@@ -313,10 +321,19 @@ class _Interpretation:
                     RoleDecision(role, self.named[role], Fact("status"), (Fact("named"),)),
                 )
         wanted = [role for role in ("status", "payment_status") if role not in self.named]
-        for role, candidate in zip(wanted, rank_columns(self._free(), "status"), strict=False):
+        found = [
+            candidate for candidate in rank_columns(self._free(), "status") if self._tells_apart(candidate.profile)
+        ]
+        for role, candidate in zip(wanted, found, strict=False):
             column = candidate.profile.text
             evidence = Fact("by_name") if candidate.profile.name.has("status") else Fact("by_content")
             self._take(role, column, RoleDecision(role, column, Fact("status"), (evidence,)))
+
+    def _tells_apart(self, column: ColumnProfile) -> bool:
+        """Whether statuses tell orders apart; one word for all, of which nothing is known, does not."""
+        words = column.few_values
+        known = [classify_status(word, shop=self._shop_statuses()) not in {"unclear", "unknown"} for word in words]
+        return len(words) != 1 or any(known)
 
     def _plain_role(self, role: str, *, shown: bool = True) -> None:
         if role in self.roles or (role == "paid_at" and not self._paid_at_tells()):

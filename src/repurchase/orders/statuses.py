@@ -112,7 +112,15 @@ def _in_vocabulary(text: str, key: str) -> StatusClass:
     first, _, rest = text.strip().replace("_", " ").partition(" ")
     if rest and fold(first) in _STEMS["negations"] and _vocabulary_class(status_key(rest)) == "sale":
         return "not_sale"
-    return _vocabulary_class(key)
+    found = _vocabulary_class(key)
+    return "unknown" if found == "sale" and _is_denied_later(text) else found
+
+
+def _is_denied_later(text: str) -> bool:
+    """Whether a word amid a status denies it, as in ``Zahlung nicht eingegangen``, and no sale is stated before it."""
+    words = [fold(word) for word in text.replace("_", " ").split()]
+    at = next((place for place, word in enumerate(words) if place and word in _STEMS["negations"]), None)
+    return at is not None and _vocabulary_class(status_key(" ".join(words[:at]))) != "sale"
 
 
 @lru_cache(maxsize=4096)
