@@ -14,7 +14,6 @@ ASKED_ROLES = {"customer_id": "the customer", "order_date": "the date of the ord
 _HINTS: Mapping[str, tuple[str, ...]] = {
     "customer_id": ("customer", "email", "person", "phone"),
     "order_date": ("date", "time", "created"),
-    "amount": ("total", "amount", "revenue", "price", "sale", "paid"),
 }
 
 
@@ -63,13 +62,9 @@ def missing_roles(missing: Sequence[str], roles: Mapping[str, str], columns: Seq
     """
     taken = set(roles.values())
     guesses = {}
-    for role in (*missing, "amount"):
-        guess = next((c for c in columns if parse_name(c).has(*_HINTS[role]) and c not in taken), None)
-        if guess is not None or role in missing:
-            guesses[role] = guess or "..."
-            taken.add(guesses[role])
-    if len([role for role in missing if guesses[role] == "..."]) == len(missing):
-        guesses.pop("amount", None)
+    for role in missing:
+        guesses[role] = next((c for c in columns if parse_name(c).has(*_HINTS[role]) and c not in taken), "...")
+        taken.add(guesses[role])
     pairs = ",".join(f"{role}={column}" for role, column in guesses.items())
     option = f'"{pairs}"' if " " in pairs else pairs
     were = "column was" if len(missing) == 1 else "columns were"

@@ -41,6 +41,7 @@ _RANGES = {
 }
 _ISO = r"^[12]\d{3}-\d\d-\d\d(?:[T ]\d\d:\d\d|$)"
 _YEARS_OF_A_LOG = 25
+_SEVERAL = 3
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ class DateEvidence:
             return DateForm(notes=("Dates are read day first, as dates with points are.",))
         if not folder._is_silent:  # noqa: SLF001
             form = folder._of_votes(column=column, source=source)  # noqa: SLF001
-            return DateForm(form.order, notes=(f"Dates are read {form.order[:-6]} first, as other files show.",))
+            if not self._denies(form.order):
+                return DateForm(form.order, notes=(f"Dates are read {form.order[:-6]} first, as other files show.",))
         pick = self.examples["either"]
         day, month = (int(number) for number in pick.replace("/", "-").replace(".", "-").split("-")[:2])
         rows = sum(self.pairs.values())
@@ -210,6 +212,12 @@ class DateEvidence:
             "Say which: --date-order day_first or --date-order month_first.",
             withheld=(pick, f"{day} {_month_name(month)}", f"{_month_name(day)} {month}"),
         )
+
+    def _denies(self, order: DateOrder) -> bool:
+        """Whether an order would put all dates on one day of several months, where the other has days of one month."""
+        firsts, seconds = ({pair[number] for pair in self.pairs} for number in (0, 1))
+        days, months = (firsts, seconds) if order == "day_first" else (seconds, firsts)
+        return len(days) == 1 and len(months) >= _SEVERAL
 
     @property
     def _votes(self) -> tuple[int, int]:

@@ -135,7 +135,12 @@ class Survey:
         commas = (
             f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, form in numbers.items() if form.mark == "comma"
         )
-        notes = [*main.notes, *commas]
+        said = Counter(note for form in dates.values() for note in form.notes)
+        notes = [
+            note if files == len(dates) else f"{note.removesuffix('.')} ({files} of {len(dates)} files)."
+            for note, files in said.items()
+        ]
+        notes += commas
         if different:
             notes.append(
                 f"{len(different)} of {len(dates)} files write their dates differently; each is read as it shows."

@@ -214,8 +214,6 @@ def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[st
             )
             for word in text.unique().drop_nulls()
         }
-        if len(classes) == 1 and set(classes.values()) <= {"unknown", "unclear"}:
-            continue  # one word for all orders tells none of them apart
         known = text.replace_strict(classes, default=None, return_dtype=pl.String)
         worse = (_severity(known) > _severity(validity)).fill_null(value=False)
         status, validity = text.zip_with(worse, status), known.zip_with(worse, validity)
