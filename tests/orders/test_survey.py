@@ -168,6 +168,22 @@ class TestFiles:
         ORDERS.filter(early).select("order", "customer", date=written, total="total").write_csv(tmp_path / "b.csv")
         self.require_right(tmp_path)
 
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    def test_that_the_order_of_the_others_would_scatter_over_months_are_asked_about(
+        self, tmp_path: Path, names: str
+    ) -> None:
+        ORDERS.select("order", "customer", date=BRITISH, total="total").write_csv(tmp_path / f"{names[0]}.csv")
+        days = [f"02/{day:02}/2024" for day in range(1, 13)]
+        rows = {"order": range(9001, 9013), "customer": ["c1"] * 12, "date": days, "total": [10.0] * 12}
+        pl.DataFrame(rows).write_csv(tmp_path / f"{names[1]}.csv")
+
+        with pytest.raises(OrdersError, match="can be read in two ways"):
+            clean_orders(read_orders(tmp_path))
+
+        orders = clean_orders(read_orders(tmp_path), settings=Settings(date_order="month_first")).orders
+        added = orders.filter(pl.col("order_id").cast(pl.Int64, strict=False) > 9000)
+        assert added["order_date"].dt.strftime("%m-%d").sort().to_list() == [f"02-{day:02}" for day in range(1, 13)]
+
     @pytest.mark.parametrize("partitions", [1, 3])
     def test_are_counted_in_a_note(
         self, tmp_path: Path, partitions: int, taken_in: Callable[..., tuple[object, ...]]
