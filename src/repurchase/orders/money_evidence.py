@@ -127,9 +127,10 @@ class MoneyEvidence:
         if values is None or self.price is column:
             return None
         rows = pl.DataFrame({"order": self.orders, "line": values, "value": column.numbers}).drop_nulls()
-        several = rows.filter(pl.len().over("order") > 1)
+        several = rows.filter(pl.col("order").is_not_null() & (pl.len().over("order") > 1))
         agreeing = share((several["line"] - several["value"]).abs() < CENT)
-        return Fact("sums_match", {"share": agreeing, "orders": several.height}) if agreeing >= 0.9 else None
+        n_orders = several["order"].n_unique()
+        return Fact("sums_match", {"share": agreeing, "orders": n_orders}) if agreeing >= 0.9 else None
 
     def matches_sums(self, column: ColumnProfile) -> Fact | None:
         """Whether the column equals the sum of quantity × price over the order."""
