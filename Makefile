@@ -17,10 +17,19 @@ $(STAMP): requirements-dev.lock pyproject.toml
 HOME_DIR ?= .
 ORDERS ?=
 OUT ?= $(HOME_DIR)/outputs/scores.parquet
+ARGS ?=
+
+# One word for the shell, whatever is in it; ~/ at its beginning is the user's folder. ARGS alone is cut into words.
+at_start := @start@
+quoted = '$(subst ','\'',$(subst $(at_start),,$(subst $(at_start)~/,$(HOME)/,$(at_start)$(1))))'
+home = $(call quoted,$(HOME_DIR))
+orders = $(call quoted,$(ORDERS))
+out = $(call quoted,$(OUT))
 
 .PHONY: help
 help: ## list the targets
-	@echo "make TARGET [ORDERS=orders.csv] [HOME_DIR=folder] [OUT=scores.parquet]"
+	@echo "make TARGET [ORDERS=orders.csv] [HOME_DIR=folder] [OUT=scores.parquet] [ARGS=\"--columns amount=Total\"]"
+	@echo "ORDERS is one file, folder, glob or address; options go into ARGS (check, train, score, report, monitor)."
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
@@ -28,32 +37,32 @@ install: $(STAMP) ## make .venv with the locked dependencies
 
 .PHONY: demo
 demo: $(STAMP) ## the main job on the CDNOW orders that ship inside lifetimes
-	@$(BIN)/repurchase demo --home $(HOME_DIR)
+	@$(BIN)/repurchase demo --home $(home)
 
 .PHONY: check
 check: $(STAMP) orders-given ## what an export holds, and whether it is enough; writes nothing
-	@$(BIN)/repurchase check $(ORDERS) --home $(HOME_DIR)
+	@$(BIN)/repurchase check $(orders) --home $(home) $(ARGS)
 
 .PHONY: train
 train: $(STAMP) orders-given ## train on ORDERS, judge, keep, promote what is better
-	@$(BIN)/repurchase train $(ORDERS) --home $(HOME_DIR)
+	@$(BIN)/repurchase train $(orders) --home $(home) $(ARGS)
 
 .PHONY: score
 score: $(STAMP) orders-given ## score the customers of ORDERS into OUT
-	@$(BIN)/repurchase score $(ORDERS) --home $(HOME_DIR) --out $(OUT)
+	@$(BIN)/repurchase score $(orders) --home $(home) --out $(out) $(ARGS)
 
 .PHONY: report
 report: $(STAMP) ## make outputs/report.html from OUT; with ORDERS, every purchase and product too
-	@$(BIN)/repurchase report $(OUT) --home $(HOME_DIR) $(if $(ORDERS),--orders $(ORDERS)) --out $(HOME_DIR)/outputs/report.html
+	@$(BIN)/repurchase report $(out) --home $(home) $(if $(ORDERS),--orders $(orders)) --out $(home)/outputs/report.html $(ARGS)
 
 .PHONY: monitor
 monitor: $(STAMP) orders-given ## what came of the scores in OUT, by the ORDERS as they are now
-	@$(BIN)/repurchase monitor $(OUT) $(ORDERS) --home $(HOME_DIR)
+	@$(BIN)/repurchase monitor $(out) $(orders) --home $(home) $(ARGS)
 
 .PHONY: mlflow
 mlflow: $(STAMP) ## open the MLflow pages of the runs on http://127.0.0.1:5000
-	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 \
-		--workers 1 --backend-store-uri sqlite:///$(abspath $(HOME_DIR))/mlruns/mlflow.db
+	@home="$$(cd $(home) && pwd)" && MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+		$(BIN)/mlflow server --host 127.0.0.1 --workers 1 --backend-store-uri "sqlite:///$$home/mlruns/mlflow.db"
 
 .PHONY: notebooks
 notebooks: $(STAMP) ## run the notebooks as they are
@@ -111,4 +120,7 @@ clean: ## remove caches and outputs; models and runs stay
 
 .PHONY: orders-given
 orders-given:
-	@test -n "$(ORDERS)" || { echo "Say which orders: make $(MAKECMDGOALS) ORDERS=orders.csv"; exit 2; }
+	@test -n $(orders) || { echo "Say which orders: make $(MAKECMDGOALS) ORDERS=orders.csv"; exit 2; }
+	@case $(orders) in *" --"*) test -e $(orders) || { \
+		echo "ORDERS is one word; options go into ARGS: make $(MAKECMDGOALS) ORDERS=shop.sqlite ARGS=\"--table orders\""; \
+		exit 2; };; esac

@@ -2,11 +2,12 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cache
 from itertools import chain
@@ -260,6 +261,50 @@ def test_papers_name_make_targets_that_exist() -> None:
 def code_of(text: str) -> str:
     """What stands between backticks, in lines or in blocks."""
     return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run make with a program that shows its words, each on a line."""
+    program = tmp_path / "repurchase"
+    program.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    program.chmod(0o755)
+    (tmp_path / "stamp").touch()
+    told = {"BIN": tmp_path, "STAMP": tmp_path / "stamp"}
+    plain = {name: value for name, value in os.environ.items() if name not in {"ORDERS", "OUT", "ARGS", "HOME_DIR"}}
+
+    def make(target: str, **further: object) -> "subprocess.CompletedProcess[str]":
+        words = [f"{name}={value}" for name, value in (told | further).items()]
+        asked = ["make", "--no-print-directory", target, *words]
+        return subprocess.run(asked, cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "orders", ["my orders.csv", 'it\'s "mine".csv', "orders/*.csv", "https://shop.example/a?b=c&d=e;f#g", "a,b (1).csv"]
+)
+@pytest.mark.parametrize("target", ["check", "train", "score", "monitor", "report"])
+def test_make_hands_on_orders_as_one_word(
+    made: Callable[..., "subprocess.CompletedProcess[str]"], target: str, orders: str
+) -> None:
+    told = made(target, ORDERS=orders, HOME_DIR="my shop", ARGS="--columns 'amount=Total paid'")
+
+    assert told.returncode == 0, told.stderr
+    words = told.stdout.splitlines()
+    assert orders in words
+    assert words[words.index("--home") + 1] == "my shop"
+    assert words[-2:] == ["--columns", "amount=Total paid"]
+
+
+def test_make_knows_the_folder_of_the_user_and_refuses_options_among_orders(
+    made: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> None:
+    assert made("check", ORDERS="~/my orders.csv").stdout.splitlines()[1] == f"{os.environ['HOME']}/my orders.csv"
+    told = made("train", ORDERS="shop.sqlite --table orders")
+    assert told.returncode == 2
+    assert 'options go into ARGS: make train ORDERS=shop.sqlite ARGS="--table orders"' in told.stdout
+    assert "Say which orders" in made("train").stdout
 
 
 def test_every_make_target_says_what_it_does() -> None:

@@ -260,10 +260,13 @@ class TestForget:
         assert repurchase(*asked, "--out", outputs / "scores.parquet").code == 0
         assert repurchase(*asked, "--out", outputs / "vip.csv", "--customers", listed).code == 0
         assert repurchase("report", outputs / "vip.csv", "--out", outputs / "report.html").code == 0
+        drawn = ("--orders", shop.orders, "--out", outputs / "drawn.html")
+        assert repurchase("report", outputs / "scores.parquet", "--home", shop.home, *drawn).code == 0
         shutil.copy(outputs / "report.html", shop.home / "far.html")
         names = pl.read_parquet(outputs / "scores.parquet")["customer_id"].to_list()
 
         outcome = repurchase("forget", f" {shop.ids[0]}", "--home", shop.home)
+        again = "repurchase report outputs/scores.parquet --orders ORDERS --out outputs/drawn.html"
 
         assert outcome.code == 0, outcome.err
         assert outcome.out.splitlines() == [
@@ -273,6 +276,7 @@ class TestForget:
             "outputs/vip.csv: 1 row removed.",
             "outputs/vip.run.json: 1 id removed.",
             "far.html: removed, since the scores it was made from are not there.",
+            f"outputs/drawn.html: made again from scores.parquet, without purchases; `{again}` draws them again.",
             "outputs/report.html: made again from vip.csv.",
             "vip.csv: 2 rows removed.",
             SOURCES_STAY,
@@ -284,7 +288,9 @@ class TestForget:
         page = (outputs / "report.html").read_text()
         assert shop.ids[1] in page
         assert "belongs to other scores" not in page
-        assert repurchase("forget", shop.ids[0], "--home", shop.home).out.startswith(f"Found nowhere: {shop.ids[0]}.")
+        unknown = repurchase("forget", shop.ids[0], "--home", shop.home)
+        assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (2, "", 1)
+        assert "nobody was found, nothing was erased" in unknown.err
         again = repurchase("score", shop.orders, "--home", shop.home, "--out", outputs / "scores.parquet")
         assert again.code == 0
         assert pl.read_parquet(outputs / "scores.parquet")["customer_id"].to_list() == names

@@ -13,7 +13,7 @@ from repurchase.evaluation.judgement import judge
 from repurchase.jobs.summary import training_lines
 from repurchase.registry.card import model_card
 from repurchase.registry.figures import run_metrics
-from repurchase.registry.gate import judge_evaluation
+from repurchase.registry.gate import Verdict, judge_evaluation
 from repurchase.report.figures import calibration, gains
 from repurchase.report.run_sections import evaluation_rows, grade
 
@@ -126,3 +126,20 @@ def test_the_grade_is_of_a_horizon_that_can_be_graded(make_predictions: Predict)
     assert [row["grade"] for row in evaluation["horizons"]] == [evaluation["grade"], "-"]
     assert evaluation["primary_horizon_days"] == 30
     assert judge(quiet)["grade"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({}, "Next: train on a longer history"),
+        ({"gain_over_rule": -0.1}, "days_since_last in the scores (`repurchase score ORDERS --model 7`)"),
+        ({"gain_over_rule": 0.1, "champion": 0.3}, "Next: nothing; the champion goes on scoring."),
+    ],
+)
+def test_a_refusal_says_what_to_do_next(numbers: dict[str, float], words: str) -> None:
+    verdict = Verdict(False, "Refused.", numbers)
+    evaluation = {"grade": "D", "grade_words": "", "reasons": [], "limits": [], "backtest": []}
+    told = SimpleNamespace(evaluation=evaluation, verdict=verdict, version="7", folder=Path("models/7"))
+    last = training_lines(told)[-1]  # type: ignore[arg-type]
+    assert words in last
+    assert "`repurchase models promote 7 --force`" in last

@@ -78,6 +78,14 @@ def forgotten_in_part(home: Path, *ids: str, columns: dict[str, str] | None = No
     return lines
 
 
+def refused(home: Path, *ids: str, **asked: Any) -> tuple[list[str], str]:
+    """What is said where some were found nowhere, and the refusal at the end."""
+    lines: list[str] = []
+    with pytest.raises(InputError) as refusal:
+        lines.extend(forget(ids, settings=Settings(home=home), **asked))
+    return lines, str(refusal.value)
+
+
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -114,21 +122,61 @@ def test_twice_is_harmless(tmp_path):
     forgotten(tmp_path, "17")
     before = everything(tmp_path)
 
-    lines = forgotten(tmp_path, "17")
+    lines, refusal = refused(tmp_path, "17")
 
-    assert lines == ["Found nowhere: 17.", SOURCES_STAY]
+    assert lines == []
+    assert refusal.startswith(f"nobody was found, nothing was erased: below {tmp_path} no file names 17. ")
     assert everything(tmp_path) == before
+
+
+def test_a_name_that_nobody_has_is_a_refusal_that_log_lines_do_not_repeat(tmp_path):
+    write_output(tmp_path / "outputs")
+
+    with pytest.raises(
+        InputError, match=r"nobody was found, nothing was erased: .* names someone@typo\.no\."
+    ) as refusal:
+        forgotten(tmp_path, "someone@typo.no")
+
+    assert "\n" not in str(refusal.value)
+    assert "typo" not in refusal.value.log_words
+
+
+def test_those_who_are_found_are_erased_and_the_others_named(tmp_path):
+    out = write_output(tmp_path / "outputs")
+
+    lines, refusal = refused(tmp_path, "17", "71", "someone@typo.no")
+
+    assert "outputs/scores.parquet: 1 row removed." in lines
+    assert lines[-3:] == [
+        "Found nowhere: 71.",
+        "someone@typo.no is neither a customer id nor an e-mail address in lists.",
+        SOURCES_STAY,
+    ]
+    assert refusal.startswith(
+        "2 of 3 names were found nowhere and may remain under another spelling; the others are erased."
+    )
+    assert pl.read_parquet(out)["customer_id"].to_list() == ["8", "9"]
+
+
+def test_a_place_that_is_not_changed_and_a_name_that_nobody_has_are_one_refusal(tmp_path):
+    write_output(tmp_path / "outputs")
+    (tmp_path / "odd.csv").write_bytes(b'customer_id\n"17\n18\n')
+
+    with pytest.raises(DeliveryError, match=r"may remain in 1 place .*1 of 2 names was found nowhere: check the sp"):
+        forgotten(tmp_path, "17", "71")
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(tmp_path):
     write_output(tmp_path / "outputs")
     before = everything(tmp_path)
 
-    lines = forgotten(tmp_path, "17", "unknown", dry_run=True)
+    lines, refusal = refused(tmp_path, "17", "unknown", dry_run=True)
 
     assert lines[0] == "outputs/scores.quarantine.parquet: 2 rows would be removed."
     assert "Found nowhere: unknown." in lines
     assert lines[-1] == "This was a dry run: nothing was changed."
+    assert "1 of 2 names was found nowhere" in refusal
+    assert "the others would be erased" in refusal
     assert everything(tmp_path) == before
 
 
@@ -215,11 +263,12 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     work.mkdir(parents=True)
     (work / "00000.parquet").write_text("customers")
 
-    lines = forgotten(tmp_path, "nobody")
+    lines, refusal = refused(tmp_path, "nobody")
 
     assert not left.exists()
     assert not work.exists()
-    assert lines[:3] == [
+    assert "nothing else was erased" in refusal
+    assert lines == [
         "outputs/.other.parquet.partial-abc: left by a run that was killed; removed.",
         "outputs/.partial-report.html-12: left by a run that was killed; removed.",
         "outputs/.scores.parquet.work: left by a run that was killed; removed.",
@@ -356,7 +405,8 @@ def test_lists_whose_record_cannot_be_read_are_refused_before_anything_is_change
 def test_a_record_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "lists.json").write_text('["milk"]')
 
-    assert forgotten(tmp_path, "17") == ["Found nowhere: 17.", SOURCES_STAY]
+    assert refused(tmp_path, "17")[0] == []
+    assert (tmp_path / "lists.json").read_text() == '["milk"]'
 
 
 @pytest.mark.parametrize("heading", ["customer_id,email", "Kunde-ID;E-post", "Client,Mail"])
@@ -392,7 +442,7 @@ def test_an_address_in_lists_stands_for_its_customers(tmp_path, heading):
     out = write_output(tmp_path / "outputs")
     ours = write_lists(tmp_path / "lists", heading)
 
-    lines = forgotten(tmp_path, " ANNA@shop.example ", "eva@shop.example")
+    lines, refusal = refused(tmp_path, " ANNA@shop.example ", "eva@shop.example")
 
     assert lines == [
         "anna@shop.example: the e-mail address of customer 17, =9.",
@@ -403,6 +453,7 @@ def test_an_address_in_lists_stands_for_its_customers(tmp_path, heading):
         "eva@shop.example is neither a customer id nor an e-mail address in lists.",
         SOURCES_STAY,
     ]
+    assert refusal.startswith("1 of 2 names was found nowhere")
     assert pl.read_parquet(out)["customer_id"].to_list() == ["8", "9"]
     assert ours.read_bytes().decode("utf-8-sig") == f"{heading}\r\n8,per@shop.example\r\n"
 

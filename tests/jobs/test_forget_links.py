@@ -216,7 +216,8 @@ def test_what_a_killed_run_left_beside_a_linked_file_is_removed(home: Path, tmp_
     left.mkdir()
     (left / "scores.parquet").write_text("customers")
 
-    forgotten(home, "nobody")
+    with pytest.raises(InputError, match="nobody was found, nothing else was erased"):
+        forgotten(home, "nobody")
 
     assert not left.exists()
     assert pl.read_parquet(out).height == 3
@@ -229,7 +230,8 @@ def test_a_planted_link_among_leftovers_is_removed_and_not_followed(home: Path, 
     (home / ".scores.parquet.work").symlink_to(theirs)
     (home / ".c.customers.parquet.partial-1").symlink_to(theirs / "thesis.txt")
 
-    forgotten(home)
+    with pytest.raises(InputError, match="nobody was found, nothing else was erased"):
+        forgotten(home)
 
     assert (theirs / "thesis.txt").read_text() == "mine"
     assert not list(home.iterdir())

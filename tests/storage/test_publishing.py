@@ -313,3 +313,38 @@ def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
     with deliver_folder(tmp_path / "lists", kind=ANYTHING):  # noqa: SIM117 - one within the other
         with pytest.raises(DeliveryError, match="being written by another run"):
             replace_folder(tmp_path / "lists")
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+@pytest.mark.parametrize("what", ["file", "files", "folder"])
+def test_names_are_on_the_disk_before_a_run_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, before: str | None
+) -> None:
+    out, named = tmp_path / ("lists" if what == "folder" else "scores.parquet"), []
+    if before and what == "folder":
+        out.mkdir()
+        (out / "all.csv").write_text(before)
+    elif before:
+        publish(out, before)
+    sync = os.fsync
+
+    def note(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode) and os.path.samestat(os.fstat(number), tmp_path.stat()):
+            content = out / "all.csv" if what == "folder" else out
+            named.append(content.read_text() if content.exists() else None)
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    if what == "file":
+        write_file(out, b"new")
+    elif what == "files":
+        publish(out)
+    else:
+        with deliver_folder(out, kind=ANYTHING) as staging:
+            (staging / "all.csv").write_text("new")
+
+    assert named[-1] == "new"
+
+
+def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path: Path) -> None:
+    publishing.sync_folder(tmp_path / "nowhere")

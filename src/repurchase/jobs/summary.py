@@ -23,10 +23,11 @@ def training_lines(trained: "Trained") -> list[str]:
     Returns
     -------
     list of str
-        Grade, reasons, limits, the table of the backtest, the verdict.
+        Grade, reasons, limits, the table of the backtest, the verdict; what to do where it was refused.
     """
     evaluation = trained.evaluation
     standing = "is the champion" if trained.verdict.passed else "is kept as challenger"
+    next_step = [] if trained.verdict.passed else [_next_step(trained)]
     return [
         "",
         f"Grade {evaluation['grade']}: {evaluation['grade_words']}",
@@ -34,7 +35,19 @@ def training_lines(trained: "Trained") -> list[str]:
         _backtest_table(evaluation),
         trained.verdict.words,
         f"Version {trained.version} {standing}. Model: {trained.folder}",
+        *next_step,
     ]
+
+
+def _next_step(trained: "Trained") -> str:
+    version, numbers = trained.version, trained.verdict.numbers
+    force = f"`repurchase models promote {version} --force`"
+    if "champion" in numbers and numbers["gain_over_rule"] > 0:
+        return f"Next: nothing; the champion goes on scoring. {force} takes this one all the same."
+    return (
+        "Next: train on a longer history, if there is one. Until then rank customers by a rule, such as "
+        f"days_since_last in the scores (`repurchase score ORDERS --model {version}`); {force} takes it all the same."
+    )
 
 
 def score_lines(scored: "Scored") -> list[str]:

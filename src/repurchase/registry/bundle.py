@@ -37,6 +37,7 @@ from repurchase.registry.disk import (
     partial_sibling,
     sha256,
 )
+from repurchase.storage.publishing import sync_folder
 
 __all__ = ["LoadedBundle", "load_bundle", "read_manifest", "save_bundle"]
 
@@ -171,7 +172,9 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+        sync_folder(partial)
         partial.rename(folder)
+        sync_folder(folder.parent)
     except OSError as fault:
         raise DeliveryError(f"{folder} cannot be written: {fault.strerror}. No bundle was left there.") from fault
     finally:

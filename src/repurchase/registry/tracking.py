@@ -21,6 +21,7 @@ from repurchase.registry.pending import settle_pending
 from repurchase.registry.registrations import register_pending, registrations, write_registration
 from repurchase.registry.store import BUNDLE, MODEL, Store, current, database_of, mlflow_faults, open_store
 from repurchase.registry.training import Training
+from repurchase.storage.publishing import sync_folder
 from repurchase.storage.redaction import redacted, redacted_json
 
 __all__ = ["Training", "keep_training", "log_training", "register"]
@@ -78,6 +79,7 @@ def log_training(store: Store, training: Training) -> str:
             bundle = _save(training, place.version, staging / "bundle")
             _log(store, training, place, bundle, staging)
             bundle.rename(models / place.version)
+            sync_folder(models)
             undo.pop_all()
         shutil.rmtree(staging, ignore_errors=True)
         _finish(store, place)
@@ -132,6 +134,7 @@ def _keep_locally(home: Path, training: Training) -> tuple[str, Path]:
         staging = partial_sibling(models / version)
         try:
             _save(training, version, staging / "bundle").rename(models / version)
+            sync_folder(models)
         except OSError as fault:
             raise DeliveryError(f"{models / version} cannot be written: {fault.strerror}.") from fault
         finally:

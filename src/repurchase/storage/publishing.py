@@ -25,6 +25,7 @@ __all__ = [
     "publish_folder",
     "real_path",
     "remove",
+    "sync_folder",
     "sync_to_disk",
     "write_file",
 ]
@@ -91,7 +92,7 @@ def remove(path: Path) -> None:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Wait until a file is on the disk, so that it outlives a loss of power under the name it is then given.
+    """Wait until a file's content is on the disk; its name is once `sync_folder` waited for the folder too.
 
     Parameters
     ----------
@@ -105,6 +106,24 @@ def sync_to_disk(path: Path) -> None:
     """
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, so that files outlive a loss of power under them.
+
+    Nothing happens where the system or the file system cannot: the names are given, and a refusal would deny that.
+
+    Parameters
+    ----------
+    folder : Path
+        In which names were given or removed.
+    """
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -133,6 +152,7 @@ def write_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.chmod(_mode_of(target))
         partial.replace(target)
+        sync_folder(target.parent)
     except OSError as fault:
         raise DeliveryError(f"{path} cannot be written: {fault.strerror or fault}. Nothing was changed.") from fault
     finally:
@@ -185,6 +205,10 @@ def publish_files(staging: Path, files: Mapping[Path, Path], *, removed: Iterabl
     journal = staging / JOURNAL
     journal.write_text(json.dumps(entries), encoding="utf-8")
     sync_to_disk(journal)
+    places = {real_path(path).parent for path in (*files.values(), *removed)}
+    places |= {folder for made in (staging, *(staged.parent for staged in files)) for folder in (made / BEFORE, made)}
+    for folder in places:  # the journal and what it keeps come before the names
+        sync_folder(folder)
     with deferred_signals():
         try:
             for staged, target in files.items():
@@ -194,6 +218,8 @@ def publish_files(staging: Path, files: Mapping[Path, Path], *, removed: Iterabl
         except BaseException:
             _undo(staging)
             raise
+        for folder in places:
+            sync_folder(folder)
         journal.unlink()
 
 
@@ -261,11 +287,14 @@ def publish_folder(staging: Path, out: Path) -> None:
     """
     for path in staging.iterdir():
         sync_to_disk(path)
+    sync_folder(staging)
     staging.chmod(0o777 & ~_umask())
     with deferred_signals():
         if not out.exists():
             staging.rename(out)
+            sync_folder(out.parent)
         elif _exchanged(staging, out):
+            sync_folder(out.parent)
             shutil.rmtree(staging, ignore_errors=True)
         else:
             _replaced_in_two_steps(staging, out)
@@ -294,6 +323,7 @@ def _replaced_in_two_steps(staging: Path, out: Path) -> None:
         (aside / EARLIER).rename(out)
         aside.rmdir()
         raise
+    sync_folder(out.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -19,6 +19,7 @@ from repurchase.orders.ids import clean_ids
 from repurchase.storage.outputs import is_page
 
 __all__ = [
+    "draws_purchases",
     "ids_in_csv",
     "ids_in_page",
     "ids_in_table",
@@ -329,6 +330,28 @@ def language_of(path: Path) -> str:
     """
     told = _LANGUAGE.search(_head(path))
     return told[1] if told else "en"
+
+
+def draws_purchases(path: Path) -> bool:
+    """Say whether a page was made with orders, whose purchases it draws.
+
+    Parameters
+    ----------
+    path : Path
+        A page of ours.
+
+    Returns
+    -------
+    bool
+        Whether its data hold them.
+
+    Raises
+    ------
+    InputError
+        If the page was changed and cannot be read.
+    """
+    with _readable(path):
+        return any("bought" in json.loads(listed) for listed in _LISTED.findall(path.read_text(encoding="utf-8")))
 
 
 def _head(path: Path) -> str:

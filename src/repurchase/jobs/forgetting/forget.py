@@ -5,7 +5,7 @@ from pathlib import Path
 
 from repurchase.errors import DeliveryError, InputError, first_few
 from repurchase.jobs.forgetting.campaigns import forget_in_campaigns
-from repurchase.jobs.forgetting.files import ids_in_page, ids_in_table, language_of, made_from
+from repurchase.jobs.forgetting.files import draws_purchases, ids_in_page, ids_in_table, language_of, made_from
 from repurchase.jobs.forgetting.lists import (
     Made,
     customers_of,
@@ -58,7 +58,7 @@ def forget(
     ------
     InputError
         If nobody is named, an id is empty, outputs are hashed with a key that is not there, or a file of ours cannot
-        be read.
+        be read; or, at the end, if somebody was found nowhere. Those who were found are erased then.
     DeliveryError
         If a file cannot be written, or another run is writing it; or, at the end, if customers may remain in places
         that could not be reached or are not changed. What the lines say is done.
@@ -68,10 +68,11 @@ def forget(
         raise InputError(f"--home {home}: no such folder.")
     named = ids_given(customers, from_file, settings)
     places = search_home(home)
-    for left, out in places.left:
+    left_behind = places.left
+    for left, out in left_behind:
         with refusals(left):
             yield from clear_killed(left, out, home, dry_run=dry_run)
-    if places.left:
+    if left_behind:
         places = search_home(home)
     outputs, unknown = outputs_of(places)
     made = folders_of_lists(places)
@@ -83,7 +84,7 @@ def forget(
     yield from (wanted.may_remain(line) for line in (*places.unreached, *unknown))
     yield from (f"{one}: the e-mail address of customer {first_few(sorted(whose))}." for one, whose in owners.items())
     yield from _forget_everywhere(places, wanted, outputs, made, settings, from_file=from_file, dry_run=dry_run)
-    yield from _end(wanted, ids, outputs, dry_run=dry_run)
+    yield from _end(wanted, named, outputs, home, cleared=bool(left_behind) and not dry_run, dry_run=dry_run)
 
 
 def _forget_everywhere(
@@ -117,14 +118,24 @@ def _forget_everywhere(
     yield from other_lists(places, wanted, made, known=known, sources=order_files(places))
 
 
-def _end(wanted: Wanted, ids: frozenset[str], outputs: Iterable[Output], *, dry_run: bool) -> Iterator[str]:
-    missing = sorted(ids - wanted.found)
+def _end(
+    wanted: Wanted, named: frozenset[str], outputs: Iterable[Output], home: Path, *, cleared: bool, dry_run: bool
+) -> Iterator[str]:
+    missing = sorted(named - wanted.found)
+    tables = sorted({output.table for output in outputs if output.table})
+    untouched = [wanted.may_remain(f"{table} was not touched: delete the rows there yourself.") for table in tables]
+    if not wanted.found and not wanted.remaining:
+        who = first_few(missing)
+        raise InputError(
+            f"nobody was found, nothing{' else' if cleared else ''} was erased: below {home} no file names {who}. "
+            "Ids are spelled as in the orders; an e-mail address must be an id or stand in lists.",
+            withheld=who,
+        )
     addresses = [one for one in missing if "@" in one]
     if len(addresses) < len(missing):
         yield f"Found nowhere: {first_few(one for one in missing if one not in addresses)}."
     yield from (f"{one} is neither a customer id nor an e-mail address in lists." for one in addresses)
-    for table in sorted({output.table for output in outputs if output.table}):
-        yield wanted.may_remain(f"{table} was not touched: delete the rows there yourself.")
+    yield from untouched
     yield SOURCES_STAY
     if dry_run:
         yield "This was a dry run: nothing was changed."
@@ -132,8 +143,18 @@ def _end(wanted: Wanted, ids: frozenset[str], outputs: Iterable[Output], *, dry_
         raise DeliveryError(
             f"these customers may remain in {counted(len(wanted.remaining), 'place')} that could not be reached or "
             f"are not changed: {first_few(wanted.remaining)} Everything else is done. Take them out there, then run "
-            "again."
+            f"again.{f' {_unknown(missing, named)}: check the spelling.' if missing else ''}"
         )
+    if missing:
+        others = f"; the others {'would be' if dry_run else 'are'} erased" if len(missing) < len(named) else ""
+        raise InputError(
+            f"{_unknown(missing, named)} and may remain under another spelling{others}. Ids are spelled as in the "
+            "orders: correct them and run again."
+        )
+
+
+def _unknown(missing: Collection[str], named: Collection[str]) -> str:
+    return f"{len(missing):,} of {counted(len(named), 'name')} {'was' if len(missing) == 1 else 'were'} found nowhere"
 
 
 def _owners(named: Collection[str], outputs: Iterable[Output], made: Made) -> dict[str, set[str]]:
@@ -162,9 +183,13 @@ def _forget_in_page(page: Path, wanted: Wanted, home: Path, *, dry_run: bool) ->
     candidates = [page.parent / f"{source}{ending}" for ending in FORMATS] if source else []
     scores = next((path for path in candidates if _are_scores(path)), None)
     if scores is not None:
+        again = f"{done('made again', dry_run)} from {scores.name}"
+        if draws_purchases(page):
+            command = f"repurchase report {shown(scores, home)} --orders ORDERS --out {shown(page, home)}"
+            again = f"{again}, without purchases; `{command}` draws them again"
         if not dry_run:
             write_report(scores, page, locale=language_of(page))
-        yield f"{shown(page, home)}: {done('made again', dry_run)} from {scores.name}."
+        yield f"{shown(page, home)}: {again}."
         return
     if not dry_run:
         with refusals(page):
