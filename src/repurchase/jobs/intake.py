@@ -20,6 +20,7 @@ from repurchase.orders.addresses import DatabaseSource
 from repurchase.orders.cleaning import Judged, clean_rows, require_sales, today_in
 from repurchase.orders.decisions import ReadingDecision, log_line
 from repurchase.orders.facts import Facts
+from repurchase.orders.named_statuses import notes_on_named_statuses
 from repurchase.orders.plausibility import implausible, require_plausible
 from repurchase.orders.policy import Rulings, rulings
 from repurchase.orders.reading_summary import final_decision
@@ -260,6 +261,7 @@ def _at_once(log: OrderLog, settings: Settings, as_of: date | None) -> Intake:
     reading = read_values(rows, log.layout, forms, settings=settings)
     ruled = _rulings(reading.facts, log, settings)
     judged = clean_rows(rows, reading, log.layout, ruled, settings=settings)
+    notes_on_named_statuses(judged.tally, log.layout, settings=settings, source=log.source)
     require_sales(judged.tally, source=log.source)
     day = resolve_as_of(judged.tally.days, as_of=as_of)
     book = replace(ledger_of(judged.kept, observed_until=day), has_amounts=ruled.has_amounts, no_sale=judged.no_sale)
@@ -292,6 +294,7 @@ def _in_partitions(
         kept.append(_keep(judged, folder / "books" / f"{number:05d}", ruled))
         aside.append(_keep_aside(judged, folder / "aside" / f"{number:05d}.parquet"))
         on_progress(number + 1, spill.partitions)
+    notes_on_named_statuses(tally, layout, settings=settings, source=log.source)
     require_sales(tally, source=log.source)
     day = resolve_as_of(tally.days, as_of=as_of)
     books = Books(tuple(book for book in kept if book), day, ruled.has_amounts)
@@ -320,7 +323,8 @@ def _intake(
     log: OrderLog, tally: Tally, books: Books, set_aside: pl.LazyFrame, *, settled: _Settled, settings: Settings
 ) -> Intake:
     forms, facts, ruled = settled
-    notes = (*log.notes, *forms.notes, *facts.notes(log.layout))
+    named = notes_on_named_statuses(tally, log.layout, settings=settings, source=log.source)
+    notes = (*log.notes, *forms.notes, *facts.notes(log.layout), *named)
     report = tally.report(log.layout, ruled, notes=notes)
     decision = final_decision(log.layout, forms, tally)
     files = tuple(Path(file.path).name for file in log.files)

@@ -21,7 +21,8 @@ REASONS: Mapping[str, str] = {
     "duplicate_line": "equal in every column to an earlier row",
     "repeated_order": "a second copy of an order that was read before",
     "not_an_order": "a record that is no order (a payout, a fee, a transfer)",
-    "cancelled_order": "an order that was cancelled, failed or was never paid",
+    "cancelled_order": "its status, type or a flag says that this is not a sale (cancelled, failed, unpaid, or not "
+    "among sale_statuses)",
     "zero_total": "an order with a total of zero (gifts, replacements, samples)",
     "cancellation": "a cancellation of an earlier sale",
     "return": "a return, with a negative amount",

@@ -12,7 +12,8 @@ The order of reasons (a row that shows several faults counts under the first):
     of day (CDNOW): two equal purchases on a day cannot be told from one row written twice.
 7.  ``repeated_order`` - where 6 does not apply: an order whose total appears again (overlapping exports)
 8.  ``not_an_order`` - the record's type says that it is a payout, a fee or a transfer
-9.  ``cancelled_order`` - the order's status, cancellation date or flags say that no sale came about
+9.  ``cancelled_order`` - the status, the type (a voided receipt), the cancellation date or flags of an order say that
+    no sale came about; what was given back of such an order goes with it
 10. ``zero_total`` - an order whose lines are all worth zero; a free line of a paying order stays
 
 These are set aside. The following stay among the orders as negative money (or are set aside, by ``settings.returns``,
@@ -209,7 +210,7 @@ def require_sales(tally: Tally, *, source: str) -> None:
         With the reasons.
     """
     if not tally.n_kept:
-        why = first_few(f"{reason.rows:,} {reason.reason}" for reason in tally.reasons if reason.rows)
+        why = first_few(f"{reason.rows:,}: {reason.words}" for reason in tally.reasons if reason.rows)
         raise OrdersError(
             f"{source}: none of the {tally.n_raw:,} rows is a sale: {why}. Check the export and its columns."
         )

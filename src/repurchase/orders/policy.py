@@ -149,7 +149,12 @@ def _apart(rows: pl.DataFrame) -> pl.DataFrame:
 def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: Rulings) -> pl.DataFrame:
     money = "net_total" if _has_totals(layout) else "amount"
     repeats = exact_repeats(raw) if ruled.repeats_are_faults else _none(raw.height)
-    stopped = pl.col("cancelled") | (pl.col("validity") == "not_sale").fill_null(value=False)
+    stopped = pl.any_horizontal(
+        "cancelled",
+        (pl.col("validity") == "not_sale").fill_null(value=False),
+        (pl.col("record_type") == "void").fill_null(value=False),
+    )
+    rows = _with_stops(rows.with_columns(stopped.alias("stopped")), layout)
     return rows.with_columns(
         pl.col("customer_id").is_null().alias("missing_customer"),
         pl.col("order_date").is_null().alias("unreadable_date"),
@@ -158,8 +163,34 @@ def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rul
         (pl.col("currency") != pl.lit(ruled.currency, pl.String)).fill_null(value=False).alias("other_currency"),
         repeats.alias("duplicate_line"),
         (pl.col("record_type") == "other").fill_null(value=False).alias("not_an_order"),
-        (stopped & ~_gives_back(layout)).alias("cancelled_order"),
-    )
+    ).rename({"stopped": "cancelled_order"})
+
+
+def _with_stops(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Settle which rows no sale came of: what gives money back counts, unless its own sale does not.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Values, and ``stopped``: a status, a flag or a type says that no sale came about.
+    layout : Layout
+        The export format.
+
+    Returns
+    -------
+    DataFrame
+        With the final ``stopped``.
+    """
+    if not rows["stopped"].any():
+        return rows
+    rows = rows.with_columns(_gives_back(layout).alias("gives_back"))
+    rows = rows.with_columns((pl.col("stopped") & ~pl.col("gives_back")).alias("stopped"))
+    if rows["gives_back"].any():
+        order = ["customer_id", "order_id"]
+        sold = (~pl.col("gives_back") & ~pl.col("stopped")).any().over(order)
+        undone = pl.col("order_id").is_not_null() & pl.col("stopped").any().over(order) & ~sold
+        rows = rows.with_columns((pl.col("stopped") | (pl.col("gives_back") & undone)).alias("stopped"))
+    return rows.drop("gives_back")
 
 
 def _gives_back(layout: Layout) -> pl.Expr:

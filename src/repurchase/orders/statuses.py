@@ -4,12 +4,14 @@ A value is looked up by the stems of its words, in twelve languages. What is not
 reported, and too much of it stops the run (see ``cleaning_rules``).
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
+from repurchase.orders.status_phrases import is_paid_and_waits, without_kept_money
 from repurchase.orders.vocabulary import fold
 
 __all__ = [
@@ -20,12 +22,14 @@ __all__ = [
     "classify_status",
     "classify_type",
     "classify_types",
+    "is_void",
     "status_key",
 ]
 
 StatusClass = Literal["sale", "not_sale", "refunded", "unclear", "unknown"]
 """``unclear``: understood, but shops mean different things by it (``on hold``); ``unknown``: not in the vocabulary."""
 RecordType = Literal["sale", "refund", "other", "unknown"]
+"""``other``: no order that counts; `is_void` tells those that were undone at the till."""
 
 _SHORT = 4
 _FILE = tomllib.loads(resources.files(__package__).joinpath("status_words.toml").read_text(encoding="utf-8"))
@@ -81,7 +85,8 @@ def classify_status(
     text : str
         As it stands in the export.
     sale, not_sale : iterable of str
-        Statuses that the settings name. Where ``sale`` is given, no other status counts as a sale.
+        Statuses that the settings name. Where ``sale`` is given, no other status counts as a sale; ``refunded`` is
+        still told apart, as such a row may be the refund of a sale.
     shop : mapping, optional
         What single statuses mean in the software that wrote the export, by `status_key`.
     payment : bool
@@ -109,6 +114,13 @@ def classify_status(
 
 
 def _in_vocabulary(text: str, key: str) -> StatusClass:
+    kept = without_kept_money(text, _STEMS["refunded"])
+    if kept is not None:
+        found = _in_vocabulary(kept.rest, status_key(kept.rest)) if kept.rest else "unknown"
+        return ("unclear" if kept.is_refused else "sale") if found == "unknown" else found
+    if not _begins(key, _STEMS["unpaid"]) and is_paid_and_waits(text):
+        against = (meaning for meaning, name in _CLASSES if name in {"not_sale", "refunded"} and _holds(key, name))
+        return next(against, "sale")
     first, _, rest = text.strip().replace("_", " ").partition(" ")
     if rest and fold(first) in _STEMS["negations"] and _vocabulary_class(status_key(rest)) == "sale":
         return "not_sale"
@@ -136,9 +148,36 @@ def _mentions(key: str, name: str) -> bool:
     return any(stem in key for stem in _STEMS[name])
 
 
+def _holds(key: str, name: str) -> bool:
+    return _begins(key, _STEMS[name])
+
+
 def _begins(key: str, stems: tuple[str, ...]) -> bool:
     """Whether a text begins with a stem, or holds one that is long enough not to be there by chance."""
     return key.startswith(stems) or any(len(stem) > _SHORT and stem in key for stem in stems)
+
+
+@lru_cache(maxsize=4096)
+def is_void(text: str) -> bool:
+    """Say whether a record was undone at the till: its money was never paid, and is none that was given back.
+
+    Parameters
+    ----------
+    text : str
+        Its type, as it stands in the export.
+
+    Returns
+    -------
+    bool
+        Whether a word of it begins like ``void``.
+
+    Examples
+    --------
+    >>> [is_void(word) for word in ("Void", "Voided sale", "Refund", "Avoir")]
+    [True, True, False, False]
+    """
+    words = re.findall(r"[^\W_]+", fold(text))
+    return any(word.startswith(_TYPE_STEMS["void"]) for word in words)
 
 
 @lru_cache(maxsize=4096)
@@ -153,7 +192,7 @@ def classify_type(text: str) -> RecordType:
     Returns
     -------
     RecordType
-        ``other``: no order at all, such as a payout or a fee.
+        ``other``: no order at all, such as a payout or a fee, or one that was voided.
 
     Examples
     --------
@@ -161,6 +200,8 @@ def classify_type(text: str) -> RecordType:
     ['sale', 'refund', 'other', 'unknown']
     """
     key = status_key(text)
+    if is_void(text):
+        return "other"
     return next((kind for kind in _TYPES if _begins(key, _TYPE_STEMS[kind])), "unknown")
 
 

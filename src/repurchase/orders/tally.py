@@ -9,7 +9,7 @@ import polars as pl
 
 from repurchase.orders.accounts import REASONS, CleaningReport, Reason, Treatment
 from repurchase.orders.amounts import exact_units
-from repurchase.orders.ids import id_hash
+from repurchase.orders.ids import clean_ids, id_hash
 from repurchase.orders.layouts import FILE_COLUMN, Layout
 from repurchase.orders.loss_patterns import LossCounts
 from repurchase.orders.policy import NETTED, Rulings, counts_as_order, exact_repeats
@@ -67,6 +67,8 @@ class Tally:
     statuses, refunded_statuses, excluded_statuses : Counter of str
         Orders that are sales, those of them that were paid back in full, and those that are no sales for their
         status, by that.
+    written_statuses : frozenset of str
+        All statuses of the rows, as they are written.
     employee_orders, paid_back_orders : int
         Orders kept that are marked as employees', and that were paid back in part.
     paid_back : int
@@ -103,6 +105,7 @@ class Tally:
     excluded_statuses: Counter[str] = field(default_factory=Counter)
     not_understood: Counter[str] = field(default_factory=Counter)
     not_understood_money: Counter[str] = field(default_factory=Counter)
+    written_statuses: frozenset[str] = frozenset()
     losses: LossCounts = field(default_factory=LossCounts)
     largest: tuple[tuple[int, str], ...] = ()
     examples: tuple[CustomerExample, ...] = ()
@@ -167,6 +170,7 @@ class Tally:
             not_understood_money=Counter(
                 {status: exact_units(pl.Series([money])) for status, _, money in doubted.rows()}
             ),
+            written_statuses=_written_statuses(raw, layout),
             losses=LossCounts.of(rows, raw, columns),
             largest=_largest(sales),
             examples=_examples(_orders(rows, sales, layout), kept),
@@ -192,6 +196,7 @@ class Tally:
             excluded_statuses=self.excluded_statuses + other.excluded_statuses,
             not_understood=self.not_understood + other.not_understood,
             not_understood_money=self.not_understood_money + other.not_understood_money,
+            written_statuses=self.written_statuses | other.written_statuses,
             losses=self.losses + other.losses,
             largest=tuple(sorted({*self.largest, *other.largest}, reverse=True)[:_LARGEST]),
             examples=_shown((*self.examples, *other.examples)),
@@ -293,6 +298,12 @@ def _statuses(rows: pl.DataFrame) -> Counter[str]:
     """Orders by status."""
     known = rows.filter(pl.col("status").is_not_null())
     return Counter(dict(known.group_by("status").agg(_ORDER_HASH.n_unique()).rows()))
+
+
+def _written_statuses(raw: pl.DataFrame, layout: Layout) -> frozenset[str]:
+    columns = [layout.columns[role] for role in ("status", "payment_status") if role in layout.columns]
+    words = (clean_ids(raw[name].unique()).drop_nulls() for name in columns)
+    return frozenset(word for column in words for word in column)
 
 
 def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:

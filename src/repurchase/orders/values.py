@@ -10,7 +10,7 @@ from repurchase.orders.dates import DatesRead, read_dates
 from repurchase.orders.facts import Facts, Unread, filled
 from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, Layout
-from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types
+from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types, is_void
 from repurchase.orders.survey import NUMBERS, Forms, written_dates
 from repurchase.orders.vocabulary import fold, parse_name
 from repurchase.settings import Settings
@@ -87,6 +87,9 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
         values = _adjusted(values)
     values = _negated(values)
     values = values.with_columns(_is_refund(values).alias("is_refund"))
+    if settings.sale_statuses:  # these are sales and no others: an order that was paid back is none, a refund is one
+        unlisted = (pl.col("validity") == "refunded") & ~pl.col("is_refund")
+        values = values.with_columns(pl.when(unlisted).then(pl.lit("not_sale")).otherwise("validity").alias("validity"))
     if layout.header_column is None:  # a refund under the number of its sale is apart from it
         copy = _by_day(values) if layout.numbers_recur else pl.lit(1, pl.Int64)
         values = values.with_columns(pl.when("is_refund").then(0).otherwise(copy).cast(pl.Int64).alias("copy"))
@@ -240,7 +243,8 @@ def _severity(validity: pl.Series) -> pl.Series:
 
 def _record_types(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     text = _ids(rows, layout, "record_type")
-    kinds = classify_types(text.unique().drop_nulls().sort())
+    types = text.unique().drop_nulls().sort()
+    kinds = {kind: "void" if is_void(kind) else meaning for kind, meaning in classify_types(types).items()}
     return text.replace_strict(kinds, default=None, return_dtype=pl.String)
 
 

@@ -54,6 +54,7 @@ from repurchase.orders.cleaning import require_sales, today_in
 from repurchase.orders.facts import Facts
 from repurchase.orders.interpretation import interpret
 from repurchase.orders.logs import FileRead, OrderLog, digest_of
+from repurchase.orders.named_statuses import notes_on_named_statuses
 from repurchase.orders.plausibility import implausible
 from repurchase.orders.policy import rulings
 from repurchase.orders.reading_summary import final_decision
@@ -170,10 +171,11 @@ class Cluster:
         ruled = rulings(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
         notes, partitions = self._shared_out(log, found, replace(reading, ruled=ruled))
         tally = reduce(add, (opened(row["content"]) for row in rows_of(of_kind(notes, "tally"))), Tally())
+        named = notes_on_named_statuses(tally, log.layout, settings=settings, source=log.source)
         require_sales(tally, source=log.source)
         day = resolve_as_of(tally.days, as_of=as_of)
         books = ClusterBooks((), day, ruled.has_amounts, notes, partitions)
-        said = (*log.notes, *forms.notes, *facts.notes(log.layout))
+        said = (*log.notes, *forms.notes, *facts.notes(log.layout), *named)
         report = tally.report(log.layout, ruled, notes=said)
         aside = fetched(of_kind(notes, "aside"), folder / "aside")
         set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
