@@ -1,6 +1,7 @@
 """A campaign measured again and again: nothing is lost, and MLflow has one run for the plan and one for what came."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -159,7 +160,8 @@ def test_plan_and_measurement_are_runs_of_their_own_without_customers(
     assert json.loads(Path(kept).read_text())["repurchase"] == found["repurchase"]
     content = b"".join(path.read_bytes() for path in (tmp_path / "mlruns").rglob("*") if path.is_file())
     names = pl.read_parquet(out / "campaign.customers.parquet")["customer_id"].to_list()
-    assert not [name for name in names if name.encode() in content]
+    words = set(re.findall(rb"[0-9A-Za-z]+", content))  # an id can be part of a digest
+    assert not [name for name in names if name.encode() in words]
     assert str(tmp_path / "orders.csv").encode() not in content
 
 
