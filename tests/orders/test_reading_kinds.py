@@ -13,6 +13,7 @@ from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.currencies import different_currencies
 from repurchase.orders.interpretation import interpret
 from repurchase.orders.statuses import classify_status
+from repurchase.orders.vocabulary import parse_name
 from repurchase.settings import Settings
 from tests.orders.known_shop import GOODS, LINES, N_ORDERS, ORDERS, TOTAL
 
@@ -205,3 +206,30 @@ def test_a_readme_in_a_folder_is_left_out(tmp_path: Path, taken_in: Taken) -> No
     notes, money = taken_in(folder)
     assert money == pytest.approx(TOTAL)
     assert any("README.txt" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "concepts"),
+    [
+        ("датаОтмены", ("date", "cancelled")),
+        ("IDКлиента", ("id", "customer")),
+        ("общаяСумма", ("total", "amount")),
+        ("Größe", ("grand",)),
+    ],
+)
+def test_names_of_several_words_in_one(name: str, concepts: tuple[str, ...]) -> None:
+    assert parse_name(name).concepts == concepts
+
+
+def test_refunds_of_prices_with_a_status_are_taken_off() -> None:
+    sold = written(LINES, **KEY, Status=pl.lit("paid"), Price="each", Quantity="units")
+    back = written(
+        LINES.head(6).with_columns(pl.format("R{}", pl.int_range(6)).alias("order")),
+        **KEY,
+        Status=pl.lit("refunded"),
+        Price="each",
+        Quantity=-pl.col("units"),
+    )
+    taken_off = float(LINES.head(6).select(pl.col("line").sum()).item())
+    orders = clean_orders(pl.concat([sold, back])).orders
+    assert orders["amount"].sum() == pytest.approx(GOODS - taken_off)

@@ -326,7 +326,8 @@ def _is_refund(values: pl.DataFrame) -> pl.Series:
     by_type = (pl.col("record_type") == "refund").fill_null(value=False)
     if values["order_total"].null_count() < values.height:
         return values.select(by_type | (pl.col("order_total") < 0).fill_null(value=False)).to_series()
-    negative = (pl.col("amount") < 0).fill_null(value=False)
+    money = pl.coalesce("amount", pl.col("price") * pl.col("quantity"))
+    negative = (money < 0).fill_null(value=False)
     if not values.select(negative.any()).item():
         return values.select(by_type).to_series()
     refunded = (pl.col("validity") == "refunded").fill_null(value=False)
