@@ -8,15 +8,16 @@ from repurchase.errors import LayoutError, first_few
 from repurchase.orders.column_profiles import ColumnProfile, profile_columns, share
 from repurchase.orders.column_questions import ASKED_ROLES, SHOWN_COLUMNS, missing_roles, named_column, unclear_role
 from repurchase.orders.column_ranking import Candidate, rank_columns
-from repurchase.orders.customer_columns import who_comes_back
+from repurchase.orders.customer_columns import adds_customers, against_customer, who_comes_back
 from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
-from repurchase.orders.ids import placeholder_ids
 from repurchase.orders.layouts import FILE_COLUMN, KnownExport, Layout, known_export
 from repurchase.orders.money_evidence import MoneyEvidence, MoneyRows
 from repurchase.orders.money_meaning import grain_evidence
 from repurchase.orders.money_roles import MoneyReader, MoneyReading
+from repurchase.orders.order_blocks import in_blocks, shared_numbers
 from repurchase.orders.policy import exact_repeats
 from repurchase.orders.statuses import StatusClass, classify_status, classify_types
+from repurchase.orders.unused_columns import unused_columns
 from repurchase.orders.vocabulary import ROLES, parse_name
 
 __all__ = ["interpret"]
@@ -24,10 +25,7 @@ __all__ = ["interpret"]
 _REQUIRED = ("customer_id", "order_date")
 _SAME = 0.99
 _TIE = 0.05
-_PLACEHOLDERS = 0.002
 _CONTINUED = 0.05
-_FEWEST_SHARED = 5
-_SHARED = 0.2
 
 
 def interpret(rows: pl.DataFrame, *, named: Mapping[str, str] | None = None, source: str = "orders") -> Layout:
@@ -88,8 +86,14 @@ class _Interpretation:
         orders, continued = self._orders()
         header = self._header(orders, _REQUIRED) or self._header_of_few(orders)
         self._plain_role("record_type")
-        recur = not continued and header is None and self._numbers_recur(orders)
-        money = self._money(orders, first_line_only=continued or header is not None, by_day=recur)
+        customers = self.profiles[self.roles["customer_id"]].ids
+        shared = shared_numbers(orders, customers) if not continued and header is None else None
+        if shared is not None:
+            self.notes.append(
+                f"{shared:.0%} of the order numbers are of several customers: an order is a number, a customer and a "
+                "day."
+            )
+        money = self._money(orders, first_line_only=continued or header is not None, by_day=shared is not None)
         self._statuses()
         header = header or self._header(orders, ("order_total", "status", "payment_status"))
         for role in ("cancelled_at", "cancelled", "paid", "paid_at", "currency"):
@@ -105,11 +109,11 @@ class _Interpretation:
             refund_per=money.refund_per,
             header_column=header,
             continued=continued,
-            numbers_recur=recur,
+            numbers_recur=shared is not None,
             cancellation_prefix=self.export.cancellation_prefix if self.export else None,
             shop_statuses=self._shop_statuses(),
             notes=tuple(self.notes),
-            decision=ReadingDecision(tuple(self.decisions), self._ignored()),
+            decision=ReadingDecision(tuple(self.decisions), unused_columns(self._free(), self.decisions)),
         )
 
     def _free(self) -> list[ColumnProfile]:
@@ -198,7 +202,7 @@ class _Interpretation:
                 f"'{first.profile.text}' has a new customer for every order, '{best.profile.text}' has customers who "
                 f"came back. If the first is right: --columns customer_id={first.profile.text}"
             )
-        against = _against_customer(best.profile, email.profile) if email and email is not best else None
+        against = against_customer(best.profile, email.profile) if email and email is not best else None
         rejected = _rejected(candidates, best.profile.text, only=("person",))
         if email is not None and against is not None:
             rejected = ((best.profile.text, against),)
@@ -221,7 +225,7 @@ class _Interpretation:
         elif profile.person_share >= 0.5:
             kind = "customer_name"
         facts = [evidence]
-        if fallback is not None and _adds_customers(profile, fallback.profile):
+        if fallback is not None and adds_customers(profile, fallback.profile):
             facts.append(Fact("fallback", {"column": fallback.profile.text}))
             self._take("customer_fallback", fallback.profile.text)
         decision = RoleDecision("customer_id", profile.text, Fact(kind), tuple(facts), rejected)
@@ -255,37 +259,19 @@ class _Interpretation:
                 return orders.forward_fill(), True
         return orders, False
 
-    def _in_blocks(self, orders: pl.Series) -> pl.Series:
-        """Rows of one number that follow each other: two orders of one number are no order with two first lines."""
-        files = self.files if self.files is not None else pl.lit("")
-        return pl.select(pl.concat_str(orders, orders.rle_id(), files, separator="\0")).to_series()
-
     def _header(self, orders: pl.Series, roles: Sequence[str]) -> str | None:
         """The first column of these roles that is filled on the first line of an order only."""
         columns = [self.roles[role] for role in roles if role in self.roles]
-        blocks = self._in_blocks(orders)
+        blocks = in_blocks(orders, self.files)
         grains = ((name, grain_evidence(self.profiles[name].ids, blocks).grain) for name in columns)
         return next((name for name, grain in grains if grain == "first_line"), None)
 
     def _header_of_few(self, orders: pl.Series) -> str | None:
         """The column of customers, where the few orders with lines lack both customer and date on their later ones."""
         columns = [self.profiles[self.roles[role]].ids for role in _REQUIRED]
-        blocks = self._in_blocks(orders)
+        blocks = in_blocks(orders, self.files)
         alike = all(grain_evidence(column, blocks, enough=1).grain == "first_line" for column in columns)
         return self.roles["customer_id"] if alike else None
-
-    def _numbers_recur(self, orders: pl.Series) -> bool:
-        """Whether order numbers begin anew, each year or in each shop, as those of several customers show."""
-        customers = self.profiles[self.roles["customer_id"]].ids
-        known = pl.DataFrame({"order": orders, "customer": customers}).drop_nulls()
-        several = known.group_by("order").agg(pl.col("customer").n_unique())["customer"] > 1
-        if several.sum() < _FEWEST_SHARED or share(several) < _SHARED:
-            return False
-        self.notes.append(
-            f"{share(several):.0%} of the order numbers are of several customers: an order is a number, a customer and "
-            "a day."
-        )
-        return True
 
     def _money(self, orders: pl.Series, *, first_line_only: bool, by_day: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids
@@ -293,7 +279,7 @@ class _Interpretation:
             days = self.profiles[self.roles["order_date"]].ids.fill_null("")
             orders = pl.select(pl.concat_str(orders, days, separator="\0")).to_series()
         apart = (
-            self._in_blocks(orders)
+            in_blocks(orders, self.files)
             if first_line_only
             else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
         )
@@ -314,12 +300,8 @@ class _Interpretation:
 
     def _statuses(self) -> None:
         for role in ("status", "payment_status"):
-            if role in self.named:
-                self._take(
-                    role,
-                    self.named[role],
-                    RoleDecision(role, self.named[role], Fact("status"), (Fact("named"),)),
-                )
+            if column := self.named.get(role):
+                self._take(role, column, RoleDecision(role, column, Fact("status"), (Fact("named"),)))
         wanted = [role for role in ("status", "payment_status") if role not in self.named]
         found = [
             candidate for candidate in rank_columns(self._free(), "status") if self._tells_apart(candidate.profile)
@@ -369,27 +351,6 @@ class _Interpretation:
         placed: dict[str, StatusClass] = {"pending": "unclear"}
         return {**statuses, **placed} if any(parse_name(name).has("financial") for name in columns) else statuses
 
-    def _ignored(self) -> tuple[tuple[str, Fact], ...]:
-        concerns = (
-            ("refund", "unused_refund"),
-            ("cancelled", "unused_cancelled"),
-            ("status", "unused_status"),
-            ("test", "unused_test"),
-        )
-        shown = {column for decision in self.decisions for column, _ in decision.rejected}
-        found = []
-        for profile in self._free():
-            concern = next((key for concept, key in concerns if profile.name.has(concept)), None)
-            concern = concern or ("unused_type" if profile.name.has("type") and profile.has_refund_type else None)
-            if (
-                concern
-                and profile.n_filled
-                and profile.text not in shown
-                and not profile.name.has("shipped", "customer")
-            ):
-                found.append((profile.text, Fact(concern)))
-        return tuple(found[:SHOWN_COLUMNS])
-
 
 def _sales(kinds: ColumnProfile | None, height: int) -> pl.Series:
     """Rows whose type does not say that they are refunds or no orders."""
@@ -424,33 +385,6 @@ def _same(one: ColumnProfile, other: ColumnProfile) -> bool:
         return other.n_filled == 0
     equal = share(pair["one"] == pair["other"]) >= _SAME
     return equal or pair.n_unique() == one.n_distinct == other.n_distinct
-
-
-def _placeholder_share(profile: ColumnProfile) -> tuple[str, int]:
-    """The most frequent placeholder of a column of customers, and the rows of all of them."""
-    marked = profile.ids.filter(placeholder_ids(profile.ids).fill_null(value=False))
-    if marked.is_empty():
-        return "", 0
-    return str(marked.value_counts(sort=True).row(0)[0]), len(marked)
-
-
-def _adds_customers(profile: ColumnProfile, other: ColumnProfile) -> bool:
-    """Whether another column names customers on rows where the first one names nobody."""
-    nobody = profile.ids.is_null() | placeholder_ids(profile.ids).fill_null(value=True)
-    named = other.ids.is_not_null() & ~placeholder_ids(other.ids).fill_null(value=True)
-    return bool((nobody & named).any())
-
-
-def _against_customer(profile: ColumnProfile, email: ColumnProfile) -> Fact | None:
-    """Why e-mail addresses are the better customer ids, if they are."""
-    value, rows = _placeholder_share(profile)
-    if rows > _PLACEHOLDERS * profile.n_filled and email.n_filled >= profile.n_filled - rows:
-        return Fact("placeholder", {"value": value, "rows": rows, "total": profile.n_filled})
-    if profile.n_filled < 0.95 * email.n_filled:
-        return Fact("mostly_empty", {"share": profile.n_filled / max(len(profile.values), 1)})
-    if profile.person_share >= 0.5 and not profile.name.has("id"):
-        return Fact("person_names")
-    return None
 
 
 def _rejected(
