@@ -127,6 +127,17 @@ class TestFirstLines:
         assert dict(ours.rows()) == dict(expected.rows())
         assert result.report.n_orders == ORDERS.height
 
+    @pytest.mark.parametrize("empty", [("Date",), ("Date", "Order ID")], ids=len)
+    def test_of_a_guest_are_not_those_of_another_customer_with_the_number(self, empty: tuple[str, ...]) -> None:
+        guests = LINES.with_columns(pl.lit(None, pl.String).alias("customer"), day=pl.lit("2024-12-30"))
+        both = pl.concat([LINES, guests])
+        rows = written(both, Amount="line", SKU="product").with_columns(
+            pl.when(both["first"]).then(pl.col(name)).alias(name) for name in ("Customer ID", *empty)
+        )
+        result = clean(rows)
+        assert {why.reason: why.rows for why in result.report.reasons} == {"missing_customer": LINES.height}
+        assert result.orders["amount"].sum() == pytest.approx(GOODS)
+
     def test_of_a_single_order_tell_too(self) -> None:
         rows = written(LINES.head(3), Amount="line", SKU="product").with_columns(
             pl.when(LINES.head(3)["first"]).then(pl.col(name)).alias(name) for name in ("Customer ID", "Date")

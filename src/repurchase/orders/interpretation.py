@@ -23,6 +23,7 @@ from repurchase.orders.vocabulary import ROLES, parse_name
 __all__ = ["interpret"]
 
 _REQUIRED = ("customer_id", "order_date")
+_ON_EVERY_ORDER = ("order_date", "customer_id")  # in this order: a guest's order has a date, but no customer
 _SAME = 0.99
 _TIE = 0.05
 _CONTINUED = 0.05
@@ -84,7 +85,8 @@ class _Interpretation:
         self._customer()
         self._require()
         orders, continued = self._orders()
-        header = self._header(orders, _REQUIRED) or self._header_of_few(orders)
+        header = self.roles["order_id"] if continued else self._header(orders, _ON_EVERY_ORDER)
+        header = header or self._header_of_few(orders)
         self._plain_role("record_type")
         customers = self.profiles[self.roles["customer_id"]].ids
         shared = shared_numbers(orders, customers) if not continued and header is None else None
@@ -267,11 +269,11 @@ class _Interpretation:
         return next((name for name, grain in grains if grain == "first_line"), None)
 
     def _header_of_few(self, orders: pl.Series) -> str | None:
-        """The column of customers, where the few orders with lines lack both customer and date on their later ones."""
+        """The column of dates, where the few orders with lines lack both customer and date on their later ones."""
         columns = [self.profiles[self.roles[role]].ids for role in _REQUIRED]
         blocks = in_blocks(orders, self.files)
         alike = all(grain_evidence(column, blocks, enough=1).grain == "first_line" for column in columns)
-        return self.roles["customer_id"] if alike else None
+        return self.roles["order_date"] if alike else None
 
     def _money(self, orders: pl.Series, *, first_line_only: bool, by_day: bool) -> MoneyReading:
         customers = self.profiles[self.roles["customer_id"]].ids
