@@ -159,6 +159,6 @@ def test_a_clock_that_lost_its_battery_stops_the_run(shop, undisturbed, tmp_path
 
     assert outcome.code == 2, outcome.err
     assert len(outcome.said) == 1
-    assert "future_date" in outcome.said[0]
+    assert "a date in the future" in outcome.said[0]
     assert shop.visible(out.parent) == earlier
     assert shop.hidden(out.parent) == []

@@ -392,8 +392,8 @@ def test_a_currency_that_is_not_there() -> None:
 
 def test_nothing_left() -> None:
     assert refusal(log(("a", "1", "2030-01-31", "p", "5"), ("b", "2", "2024-01-31", "p", "0"))) == (
-        "orders: none of the 2 rows is a sale: 1: a date in the future, 1: an order with "
-        "a total of zero (gifts, replacements, samples). Check the export and its columns."
+        "orders: none of the 2 rows is a sale: a date in the future (1 row), an order with "
+        "a total of zero (gifts, replacements, samples) (1 row). Check the export and its columns."
     )
 
 

@@ -158,7 +158,7 @@ class TestSaleStatuses:
         assert {why.reason: why.rows for why in result.report.reasons if why.rows} == {"cancelled_order": 2}
 
     def test_that_leave_nothing_are_explained_in_words(self) -> None:
-        with pytest.raises(OrdersError, match=r"none of the 10 rows is a sale: 10: its status, type or a flag says"):
+        with pytest.raises(OrdersError, match=r"none of the 10 rows is a sale: its status, type or a flag says"):
             cleaned([*self.ROWS], status="status", sale_statuses=("sent",))
 
 

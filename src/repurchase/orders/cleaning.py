@@ -210,7 +210,8 @@ def require_sales(tally: Tally, *, source: str) -> None:
         With the reasons.
     """
     if not tally.n_kept:
-        why = first_few(f"{reason.rows:,}: {reason.words}" for reason in tally.reasons if reason.rows)
+        found = [reason for reason in tally.reasons if reason.rows]
+        why = first_few(f"{reason.words} ({reason.rows:,} row{'s' * (reason.rows > 1)})" for reason in found)
         raise OrdersError(
             f"{source}: none of the {tally.n_raw:,} rows is a sale: {why}. Check the export and its columns."
         )
