@@ -70,7 +70,7 @@ notebooks: $(STAMP) ## run the notebooks as they are
 
 .PHONY: test
 test: $(STAMP) ## run the tests and the notebooks
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n 2 --dist loadfile --ignore=tests/faults --ignore=tests/spark
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --hypothesis-profile=ci -n 2 --dist loadfile --ignore=tests/faults --ignore=tests/spark
 	@$(MAKE) --no-print-directory notebooks
 
 .PHONY: test-slow
