@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders import archives, textbytes
+from repurchase.orders import archives, sources, textbytes
 from repurchase.orders.files import open_file
 from repurchase.orders.textfiles import OpenedFile
+from repurchase.settings import Settings
 
 ROWS = [(f"k{n}", "2024-01-31", f"{n}.50") for n in range(40)]
 TEXT = "id;day;amount\n" + "".join(";".join(row) + "\n" for row in ROWS)
@@ -122,9 +123,50 @@ def test_a_damaged_member(tmp_path: Path) -> None:
 
 
 def test_what_would_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_MOST_UNPACKED", 500)
+    monkeypatch.setattr(archives, "MOST_UNPACKED", 500)
     path = zipped(tmp_path / "a.zip", {"orders.parquet": parquet()})
     assert "too much for orders in this format" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("orders.csv.gz", ""),
+        ("a.zip", "orders.csv"),
+        ("a.zip", "orders.parquet"),
+        ("orders.xlsx", "xl/workbook.xml"),
+    ],
+)
+def test_little_that_expands_beyond_the_memory_that_may_be_used(tmp_path: Path, name: str, member: str) -> None:
+    content = b"id;day;amount\n" + b"k1;2024-01-31;2.50\n" * 200_000
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(content))
+    else:
+        zipped(path, {member: content})
+
+    assert "to more than" in refusal(path, most_bytes=1_000_000)
+
+
+def test_orders_that_compress_well_are_read_with_any_memory(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv.gz"
+    path.write_bytes(gzip.compress(TEXT.encode()))
+    assert opened(path, most_bytes=1)[0].part.n_rows == 40
+
+
+def test_the_setting_bounds_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[int] = []
+
+    def noted(*_: object, most_bytes: int, **__: object) -> None:
+        allowed.append(most_bytes)
+        raise OrdersError("enough")
+
+    monkeypatch.setattr(sources, "open_file", noted)
+    path = tmp_path / "orders.csv"
+    path.write_text(TEXT)
+    with pytest.raises(OrdersError, match="enough"):
+        sources.open_orders(path, settings=Settings(memory_gb=0.5), spool=tmp_path / "spool")
+    assert allowed == [500_000_000]
 
 
 @pytest.mark.parametrize(

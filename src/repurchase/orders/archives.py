@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from repurchase.errors import OrdersError, first_few
 
 __all__ = [
+    "MOST_UNPACKED",
     "TABLES",
     "is_compressed",
     "is_explanation",
@@ -39,8 +40,10 @@ _FAULTS = (
 _EXPLANATIONS = ("readme", "read me", "license", "licence", "liesmich", "lisezmoi", "leeme", "lesmeg", "lasmig")
 _PRIVATE = 0o700
 _CHUNK_BYTES = 1 << 22
-_MOST_UNPACKED = 1 << 32
+MOST_UNPACKED = 1 << 32
+"""Bytes that a file may unpack to where no setting says otherwise."""
 _MOST_RATIO = 200
+"""Orders shrink to a fiftieth at best; what shrinks further and is large was made to be."""
 
 
 def is_compressed(path: Path) -> bool:
@@ -79,7 +82,9 @@ def is_zip(path: Path) -> bool:
         return not _SPREADSHEET_MEMBERS & {name.lower() for name in archive.namelist()}
 
 
-def stored_bytes(path: Path, *, shown: str, member: str | None, size: int) -> Iterator[bytes]:
+def stored_bytes(
+    path: Path, *, shown: str, member: str | None, size: int, most_bytes: int = MOST_UNPACKED
+) -> Iterator[bytes]:
     """Stream a file's bytes, decompressed.
 
     Parameters
@@ -92,6 +97,8 @@ def stored_bytes(path: Path, *, shown: str, member: str | None, size: int) -> It
         Which file of an archive, where the path is one.
     size : int
         Bytes of a piece, at most.
+    most_bytes : int
+        From where on it may have no more than some hundred times its compressed size; counted, not believed.
 
     Yields
     ------
@@ -101,13 +108,20 @@ def stored_bytes(path: Path, *, shown: str, member: str | None, size: int) -> It
     Raises
     ------
     OrdersError
-        If it is damaged.
+        If it is damaged, or absurdly large for its compressed size.
     OSError
         If it cannot be read.
     """
+    n_bytes, packed = 0, path.stat().st_size
     try:
         with _opened(path, member) as file:
             while chunk := file.read(size):
+                n_bytes += len(chunk)
+                if n_bytes > max(most_bytes, _MOST_RATIO * packed):
+                    raise OrdersError(
+                        f"{shown}: {packed:,} bytes unpack to more than {n_bytes >> 20:,} MB, hardly orders. Check "
+                        "the file; if they are, raise memory_gb or unpack it yourself."
+                    )
                 yield chunk
     except _FAULTS as fault:
         raise OrdersError(
@@ -163,7 +177,7 @@ def tables_in_zip(path: Path, *, shown: str) -> list[str]:
     return sorted(entry.filename for entry in tables)
 
 
-def unpacked(path: Path, member: str, target: Path, *, shown: str) -> Path:
+def unpacked(path: Path, member: str, target: Path, *, shown: str, most_bytes: int = MOST_UNPACKED) -> Path:
     """Unpack one file of an archive that cannot be read in pieces, such as a spreadsheet.
 
     Parameters
@@ -176,6 +190,8 @@ def unpacked(path: Path, member: str, target: Path, *, shown: str) -> Path:
         The folder to put it in.
     shown : str
         What messages call it.
+    most_bytes : int
+        As in `stored_bytes`.
 
     Returns
     -------
@@ -195,7 +211,7 @@ def unpacked(path: Path, member: str, target: Path, *, shown: str) -> Path:
         with copy.open("wb") as file:
             for chunk in stored_bytes(path, shown=shown, member=member, size=_CHUNK_BYTES):
                 n_bytes += len(chunk)
-                _refuse_bomb(n_bytes, packed, shown)
+                _refuse_bomb(n_bytes, packed, shown, most_bytes)
                 file.write(chunk)
     except OSError as fault:
         raise OrdersError(
@@ -205,8 +221,9 @@ def unpacked(path: Path, member: str, target: Path, *, shown: str) -> Path:
     return copy
 
 
-def _refuse_bomb(n_bytes: int, packed: int, shown: str) -> None:
-    if n_bytes > _MOST_UNPACKED or (n_bytes > 1 << 28 and n_bytes > _MOST_RATIO * packed):
+def _refuse_bomb(n_bytes: int, packed: int, shown: str, most_bytes: int) -> None:
+    least = min(most_bytes, 1 << 28)
+    if n_bytes > MOST_UNPACKED or n_bytes > max(least, _MOST_RATIO * packed):
         raise OrdersError(
             f"{shown}: {packed:,} bytes unpack to more than {n_bytes >> 20:,} MB, too much for orders in this format. "
             "Save them as CSV."

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
-from repurchase.orders.archives import is_zip, tables_in_zip, unpacked
+from repurchase.orders.archives import MOST_UNPACKED, is_zip, tables_in_zip, unpacked
 from repurchase.orders.folders import is_parquet
 from repurchase.orders.parts import Part, open_parquet
 from repurchase.orders.spreadsheets import is_spreadsheet, open_spreadsheet
@@ -47,6 +47,7 @@ def open_file(
     set_aside: bool = False,
     encodings: Sequence[str] = (),
     wanted: Sequence[str] = (),
+    most_bytes: int = MOST_UNPACKED,
 ) -> OpenedFile:
     """Open a file, whatever it is.
 
@@ -64,6 +65,8 @@ def open_file(
         Codecs of other files of the same log, for a text that does not show its own.
     wanted : sequence of str
         Columns that the caller named; they decide between the sheets of a spreadsheet.
+    most_bytes : int
+        From where on a compressed file may have no more than some hundred times its size.
 
     Returns
     -------
@@ -80,12 +83,15 @@ def open_file(
         if is_parquet(path):
             return OpenedFile(*open_parquet(path, shown=shown, spool=spool, whole=set_aside))
         if is_zip(path):
-            open_unpacked = partial(open_file, set_aside=set_aside, wanted=wanted)
-            open_member = partial(open_text, path, set_aside=set_aside, encodings=encodings)
-            return _open_zip(path, shown, spool, open_unpacked, open_member)
+            open_unpacked = partial(open_file, set_aside=set_aside, wanted=wanted, most_bytes=most_bytes)
+            open_member = partial(open_text, path, set_aside=set_aside, encodings=encodings, most_bytes=most_bytes)
+            unpack = partial(unpacked, path, most_bytes=most_bytes)
+            return _open_zip(path, shown, spool, unpack=unpack, open_unpacked=open_unpacked, open_member=open_member)
         if is_spreadsheet(path):
-            return OpenedFile(*open_spreadsheet(path, shown=shown, spool=spool, wanted=wanted))
-        return open_text(path, shown=shown, spool=spool, set_aside=set_aside, encodings=encodings)
+            return OpenedFile(*open_spreadsheet(path, shown=shown, spool=spool, wanted=wanted, most_bytes=most_bytes))
+        return open_text(
+            path, shown=shown, spool=spool, set_aside=set_aside, encodings=encodings, most_bytes=most_bytes
+        )
     except OSError as fault:
         raise OrdersError(f"{shown}: cannot be read ({fault.strerror or fault}). Check the file.") from fault
 
@@ -101,6 +107,8 @@ def _open_zip(
     path: Path,
     shown: str,
     spool: Path,
+    *,
+    unpack: Callable[..., Path],
     open_unpacked: Callable[..., OpenedFile],
     open_member: Callable[..., OpenedFile],
 ) -> OpenedFile:
@@ -108,7 +116,7 @@ def _open_zip(
     for number, member in enumerate(tables_in_zip(path, shown=shown)):
         name, folder = f"{shown}/{member}", spool / f"{number:05d}"
         if member.lower().endswith(_UNSTREAMED):
-            copy = unpacked(path, member, folder / "unpacked", shown=name)
+            copy = unpack(member, folder / "unpacked", shown=name)
             opened[member] = open_unpacked(copy, shown=name, spool=folder / "rows")
         else:
             opened[member] = open_member(shown=name, spool=folder, member=member)

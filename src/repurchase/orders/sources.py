@@ -228,7 +228,12 @@ def _opened(paths: Iterable[Path], shown: Sequence[str], *, root: str, folder: P
     set_aside = settings.on_bad_file == "set_aside"
     folders = partition_columns(shown, root=root)
     files: dict[int, tuple[Path, OpenedFile]] = {}
-    open_one = partial(open_file, set_aside=set_aside, wanted=tuple(settings.columns.values()))
+    open_one = partial(
+        open_file,
+        set_aside=set_aside,
+        wanted=tuple(settings.columns.values()),
+        most_bytes=int(settings.memory_gb * 1e9),
+    )
     for number, (path, name) in enumerate(zip(paths, shown, strict=True)):
         try:
             files[number] = path, open_one(path, shown=name, spool=folder / f"{number:05d}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
-from repurchase.orders.archives import require_bounded
+from repurchase.orders.archives import MOST_UNPACKED, require_bounded
 from repurchase.orders.dialects import Dialect, locate_table, preamble_note
 from repurchase.orders.footers import Footer, count_footers, footer_note
 from repurchase.orders.parts import Part, Spool
@@ -81,7 +81,7 @@ def is_spreadsheet(path: Path) -> bool:
 
 
 def open_spreadsheet(
-    path: Path, *, shown: str, spool: Path, wanted: Sequence[str] = ()
+    path: Path, *, shown: str, spool: Path, wanted: Sequence[str] = (), most_bytes: int = MOST_UNPACKED
 ) -> tuple[Part, tuple[str, ...]]:
     """Open the table in a spreadsheet.
 
@@ -95,6 +95,8 @@ def open_spreadsheet(
         Folder for the rows.
     wanted : sequence of str
         Columns that the caller named; where several sheets hold tables, it is one with all of them, and with dates.
+    most_bytes : int
+        What a zipped one may unpack to; never more than 2 GB.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def open_spreadsheet(
     with path.open("rb") as file:
         is_zipped = file.read(2) == b"PK"
     if is_zipped:
-        require_bounded(path, shown=shown, most_bytes=_MOST_BYTES)
+        require_bounded(path, shown=shown, most_bytes=min(most_bytes, _MOST_BYTES))
     table, notes = _one_table(_workbook(path, shown), shown, wanted)
     name = Path(shown).name
     columns = _Columns(table)

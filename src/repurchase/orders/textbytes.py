@@ -4,12 +4,12 @@ import codecs
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from repurchase.errors import OrdersError
-from repurchase.orders.archives import is_compressed, stored_bytes
+from repurchase.orders.archives import MOST_UNPACKED, is_compressed, stored_bytes
 from repurchase.orders.encodings import SAMPLE_BYTES, UTF_8, Encoding, detect_encoding, unicode_mark
 
 __all__ = ["EDGE_BYTES", "Survey", "Text", "text_of"]
@@ -76,6 +76,8 @@ class Text:
         Whether quotation marks behind a backslash are to be doubled instead.
     stop : int, optional
         Where the table ends, in bytes of the text.
+    most_bytes : int
+        What it may unpack to; see `stored_bytes`.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class Text:
     swaps_quotes: bool = False
     has_escapes: bool = False
     stop: int | None = None
+    most_bytes: int = field(default=MOST_UNPACKED, compare=False)
 
     @property
     def is_plain(self) -> bool:
@@ -101,7 +104,9 @@ class Text:
         iterator of bytes
             Some megabytes each, cut anywhere.
         """
-        chunks = stored_bytes(self.path, shown=self.shown, member=self.member, size=CHUNK_BYTES)
+        chunks = stored_bytes(
+            self.path, shown=self.shown, member=self.member, size=CHUNK_BYTES, most_bytes=self.most_bytes
+        )
         if self.encoding.codec is not None:
             decode = _decoded_by_line if self.encoding.is_mostly_utf8 else _decoded
             chunks = decode(chunks, self.encoding.codec)
@@ -184,7 +189,12 @@ class Text:
 
 
 def text_of(
-    path: Path, *, shown: str, member: str | None = None, encodings: Sequence[str] = ()
+    path: Path,
+    *,
+    shown: str,
+    member: str | None = None,
+    encodings: Sequence[str] = (),
+    most_bytes: int = MOST_UNPACKED,
 ) -> tuple[Text, Survey, tuple[str, ...]]:
     """Find out how a file is to be read so that it is plain UTF-8 text with plain line ends.
 
@@ -198,6 +208,8 @@ def text_of(
         Which file of an archive, where the path is one.
     encodings : sequence of str
         Codecs of other files of the same log, for a file that does not show its own.
+    most_bytes : int
+        What it may unpack to; see `stored_bytes`.
 
     Returns
     -------
@@ -213,7 +225,7 @@ def text_of(
     OrdersError
         If it is no text, or its compression is damaged.
     """
-    text = Text(path, shown, member)
+    text = Text(path, shown, member, most_bytes=most_bytes)
     head = text.head()
     encoding = unicode_mark(head)
     if encoding is None:

@@ -13,6 +13,7 @@ from typing import NoReturn
 import polars as pl
 
 from repurchase.errors import LayoutError, OrdersError, first_few
+from repurchase.orders.archives import MOST_UNPACKED
 from repurchase.orders.dialects import (
     Dialect,
     dialect_of,
@@ -110,6 +111,7 @@ def open_text(
     set_aside: bool = False,
     member: str | None = None,
     encodings: Sequence[str] = (),
+    most_bytes: int = MOST_UNPACKED,
 ) -> OpenedFile:
     """Open a delimited text file, every value of which is text, and go through all of it once.
 
@@ -128,6 +130,8 @@ def open_text(
         Which file of an archive, where the path is one.
     encodings : sequence of str
         Codecs of other files of the same log, for a file that does not show its own.
+    most_bytes : int
+        What it may unpack to; see `stored_bytes`.
 
     Returns
     -------
@@ -144,7 +148,7 @@ def open_text(
     LayoutError
         If the first line is data and not a heading.
     """
-    text, survey, notes = text_of(path, shown=shown, member=member, encodings=encodings)
+    text, survey, notes = text_of(path, shown=shown, member=member, encodings=encodings, most_bytes=most_bytes)
     if not survey.head.strip():
         _refuse_empty(shown)
     name = Path(shown).name
