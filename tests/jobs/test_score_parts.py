@@ -1,6 +1,8 @@
 """Finished parts of a run are used again only as they were written, and no customer is delivered twice."""
 
+import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,25 @@ def test_whole_parts_are_used_again(finished: Path) -> None:
 
     assert again.reused == 4
     assert customers(again) == "abcdefgh"
+
+
+def test_a_part_and_its_name_are_on_the_disk_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, named = tmp_path / "work" / "parts", []
+    sync = os.fsync
+
+    def note(number: int) -> None:
+        if (
+            stat.S_ISDIR(os.fstat(number).st_mode)
+            and folder.exists()
+            and os.path.samestat(os.fstat(number), folder.stat())
+        ):
+            named.append(len(list(folder.glob("*.parquet"))))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    scored(folder)
+
+    assert named == [0, 1, 2, 3, 4]
 
 
 def swapped(folder: Path) -> None:

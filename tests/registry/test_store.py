@@ -2,6 +2,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -55,6 +56,21 @@ def test_several_processes_may_create_it_at_once(tmp_path: Path) -> None:
     assert [process.returncode for process in started] == [0, 0]
     assert len(set(said)) == 1
     assert sorted(path.name for path in (tmp_path / "mlruns").iterdir()) == [".lock", "mlflow.db"]
+
+
+def test_a_new_store_has_its_name_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, named = tmp_path / "mlruns", []
+    sync = os.fsync
+
+    def note(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode) and os.path.samestat(os.fstat(number), folder.stat()):
+            named.append((folder / "mlflow.db").exists())
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    open_store(tmp_path)
+
+    assert named[-1:] == [True]
 
 
 def test_a_killed_creation_is_cleared_and_begun_again(empty_home: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from repurchase.errors import DeliveryError
 from repurchase.registry.disk import clear_partial, locked, partial_sibling, read_json
 from repurchase.registry.reachability import require_reachable
 from repurchase.registry.relocation import follow_move, move_paths
+from repurchase.storage.publishing import sync_folder, sync_to_disk
 from repurchase.storage.redaction import redacted
 
 if TYPE_CHECKING:
@@ -250,7 +251,9 @@ def _create(database: Path) -> None:
         _client(f"sqlite:///{pathname2url(str(partial))}").search_experiments()
     # MLflow notes the working directory as the place of its own experiment "Default".
     move_paths(partial, old=Path.cwd() / "mlruns", new=database.parent / "artifacts")
+    sync_to_disk(partial)
     partial.rename(database)
+    sync_folder(database.parent)
 
 
 def _client(uri: str) -> "MlflowClient":

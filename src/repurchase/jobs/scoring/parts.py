@@ -18,7 +18,7 @@ from repurchase.features.timeline import Ledger
 from repurchase.jobs.books import Books
 from repurchase.storage.digests import sha256_of
 from repurchase.storage.outputs import read_json
-from repurchase.storage.publishing import remove, sync_to_disk
+from repurchase.storage.publishing import remove, sync_folder, sync_to_disk
 
 __all__ = ["PartsFolder", "ScoreParts", "parts_folder", "score_books"]
 
@@ -153,6 +153,7 @@ class PartsFolder:
         remove(self._folder)
         self._folder.parent.mkdir(exist_ok=True)
         self._folder.mkdir()
+        sync_folder(self._folder.parent)
         self._write_manifest()
 
     def clear_partial(self) -> None:
@@ -220,6 +221,7 @@ class PartsFolder:
         partial.write_text(json.dumps({"key": self._key, "parts": self._digests}), encoding="utf-8")
         sync_to_disk(partial)
         partial.replace(self._folder / _KEY)
+        sync_folder(self._folder)  # the names of the parts before it, too
 
 
 def parts_folder(folder: Path, about: Mapping[str, Any]) -> PartsFolder:
