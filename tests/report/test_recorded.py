@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from repurchase.estimators.tiers import Tiers
-from repurchase.report.reading import read_run
+from repurchase.report.reading import read_monitor, read_run
 from repurchase.report.recorded import misshapen
+from repurchase.storage import outputs
 from repurchase.storage.digests import sha256_of, with_digest
 
 TIERS = Tiers(risk_horizon_days=90, high_value=50.0, second_purchase_days=60.0, worth_winning=0.1)
@@ -83,6 +84,14 @@ def test_a_record_that_was_changed_by_hand_is_not_used(tmp_path: Path) -> None:
     for content in ("[" * 100_000, "\udc80", "{"):
         record.write_text(content, errors="surrogateescape")
         assert "cannot be read as JSON" in str(read_run(scores)[1])
+
+
+def test_a_record_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "_MOST_BYTES", 100)
+    scores = tmp_path / "scores.parquet"
+    for ending, read in ((".run.json", read_run), (".monitor.json", read_monitor)):
+        scores.with_suffix(ending).write_text("{" + " " * 200 + "}")
+        assert "cannot be read as JSON" in str(read(scores)[1])
 
 
 def test_curves_of_two_lengths_are_named() -> None:

@@ -14,6 +14,7 @@ from repurchase.jobs.outputs import MONITOR_RECORD, economics_outputs, score_out
 from repurchase.storage.outputs import (
     OutputKind,
     exported_model,
+    json_in,
     page,
     parquet_mark,
     require_apart,
@@ -39,6 +40,22 @@ def write(path: Path, content: pl.DataFrame | str | bytes, mark: str | None = No
 def write_record(folder: Path, **outputs: str) -> None:
     named = {name: {"path": path} for name, path in outputs.items()}
     write(folder / "scores.run.json", json.dumps({"schema": 1, "command": "score", "outputs": named}))
+
+
+# JSON that anyone may have written
+
+
+def test_json_is_bounded(tmp_path: Path) -> None:
+    deep, large, pipe = (tmp_path / name for name in ("deep.json", "large.json", "pipe.json"))
+    deep.write_text("[" * 100_000)
+    with large.open("wb") as file:
+        file.truncate((1 << 28) + 1)
+    os.mkfifo(pipe)
+
+    for path, why in ((deep, "nested too deeply"), (large, "bytes, more than"), (pipe, "no regular file")):
+        with pytest.raises(ValueError, match=why):
+            json_in(path)
+    assert json_in(write(tmp_path / "whole.json", "[1]")) == [1]
 
 
 # What is read

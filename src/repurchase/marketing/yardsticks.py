@@ -87,7 +87,7 @@ def read_yardsticks(path: Path | None = None) -> tuple[Yardstick, ...]:
     source = files("repurchase.marketing").joinpath(YARDSTICKS) if path is None else path
     try:
         told = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as fault:
         raise InputError(f"{path}: cannot be read as TOML ({fault}). Mend it or remove it.") from fault
     rows, others = told.pop("yardstick", []), list(told)
     if others or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

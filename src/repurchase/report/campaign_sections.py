@@ -1,6 +1,5 @@
 """The last campaigns and what they brought, from the files that `repurchase campaign` wrote."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from repurchase.errors import InputError
 from repurchase.report.language import say
 from repurchase.report.words import count, counted, day, decimal, money, share
+from repurchase.storage.outputs import json_in
 
 __all__ = ["MOST_CAMPAIGNS", "campaign_rows", "read_campaigns"]
 
@@ -59,8 +59,8 @@ def _record(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = json_in(path)
+    except (OSError, ValueError):
         return None
     ours = isinstance(record, dict) and record.get("command") in {PLAN, MEASURE} and record.get("schema") == SCHEMA
     return record if ours and _can_be_told(record) else None

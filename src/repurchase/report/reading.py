@@ -1,7 +1,6 @@
 """What the page stands on: a scores file, and the ``run.json`` beside it."""
 
 import csv
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from repurchase.errors import InputError, first_few
 from repurchase.marketing.segments import segment_of
 from repurchase.report.recorded import misshapen, misshapen_monitor
 from repurchase.storage.digests import has_own_digest, sha256_of
+from repurchase.storage.outputs import json_in
 from repurchase.tables import scores_table
 
 __all__ = ["BANDS", "MONITOR", "Facts", "gather", "in_order", "one_run", "read_monitor", "read_run", "read_scores"]
@@ -285,8 +285,8 @@ def read_run(scores_path: Path) -> tuple[dict[str, Any], str | None]:
     if not path.is_file():
         return {}, f"There is no {path.name} beside the scores."
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        run = json_in(path)
+    except (OSError, ValueError):
         return {}, f"{path.name} cannot be read as JSON."
     if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
         return {}, f"{path.name} is not the record of a scoring run that this version knows."
@@ -318,8 +318,8 @@ def read_monitor(scores_path: Path) -> tuple[dict[str, Any], str | None]:
     if not path.is_file():
         return {}, None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = json_in(path)
+    except (OSError, ValueError):
         return {}, f"{path.name} cannot be read as JSON."
     unknown = f"{path.name} is not a record of `repurchase monitor` that this version knows."
     if not isinstance(record, dict) or record.get("schema") != MONITOR_SCHEMA or record.get("command") != "monitor":

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from repurchase.errors import DeliveryError
+from repurchase.storage.outputs import json_in
 
 __all__ = ["exclusive", "locked_file"]
 
@@ -114,7 +115,7 @@ def _write_note(note: Path) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        holder = json.loads(note.read_text())
+        holder = json_in(note)
         return f" (process {holder['pid']}, since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,7 @@ __all__ = [
     "csv_heading",
     "exported_model",
     "is_page",
+    "json_in",
     "json_record",
     "page",
     "parquet_mark",
@@ -189,14 +191,43 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         return _parsed(path)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return {}
+
+
+def json_in(path: Path) -> Any:
+    """Read a file of JSON that anyone may have written.
+
+    Parameters
+    ----------
+    path : Path
+        Any file; one that is larger than any of ours is not read, nor a pipe.
+
+    Returns
+    -------
+    JSON value
+        Its content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no regular file, no JSON, too large, or nested too deeply.
+    """
+    found = path.stat()
+    if not S_ISREG(found.st_mode):
+        raise ValueError(f"{path}: no regular file")
+    if found.st_size > _MOST_BYTES:
+        raise ValueError(f"{path}: {found.st_size:,} bytes, more than {_MOST_BYTES:,}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as fault:
+        raise ValueError(f"{path}: nested too deeply") from fault
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MOST_BYTES:
-        return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = json_in(path)
     return record if isinstance(record, dict) else {}
 
 

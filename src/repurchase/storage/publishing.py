@@ -16,6 +16,7 @@ from errno import EINVAL, EISDIR, ENOSYS, EOPNOTSUPP, EPERM
 from pathlib import Path
 
 from repurchase.errors import DeliveryError
+from repurchase.storage.outputs import json_in
 from repurchase.storage.signals import deferred_signals
 
 __all__ = [
@@ -251,7 +252,7 @@ def _identity(path: Path) -> list[int] | None:
 def _undo(staging: Path) -> None:
     """Put back what lay under the names of a publication that was not finished."""
     try:
-        entries = json.loads((staging / JOURNAL).read_text(encoding="utf-8"))
+        entries = json_in(staging / JOURNAL)
         places = [(real_path(staging.parent / Path(one["name"]).name), one["new"], one["before"]) for one in entries]
     except (OSError, ValueError, KeyError, TypeError):
         return

@@ -17,7 +17,7 @@ from repurchase.marketing.campaigns import CONTROL, TREATMENT
 from repurchase.marketing.cells import safe_text
 from repurchase.storage.delivery import Delivery
 from repurchase.storage.digests import has_own_digest, sha256_of, with_digest
-from repurchase.storage.outputs import OutputKind, csv_heading, json_record, parquet_mark, table
+from repurchase.storage.outputs import OutputKind, csv_heading, json_in, json_record, parquet_mark, table
 
 __all__ = [
     "CAMPAIGN",
@@ -311,8 +311,8 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file. {NOT_OURS}.")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as fault:
+        record = json_in(path)
+    except (OSError, ValueError) as fault:
         raise InputError(
             f"{path} is not a campaign: nobody was held out by lot, so what it brought cannot be measured. {NOT_OURS}."
         ) from fault

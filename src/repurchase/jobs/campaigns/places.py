@@ -1,11 +1,11 @@
 """Where campaigns and their measurements are written, and what must not be written over."""
 
-import json
 from datetime import date
 from pathlib import Path
 
 from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.campaigns.files import CAMPAIGN, MEASURED, Campaign
+from repurchase.storage.outputs import json_in
 
 __all__ = ["campaign_path", "measured_path", "require_longer"]
 
@@ -103,9 +103,9 @@ def require_longer(path: Path, planned: Campaign, *, days: int, until: date) -> 
         If it would be lost.
     """
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = json_in(path)
         seen, last, plan = int(there["observed_days"]), there["observed_until"], there["planned"]["digest"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return
     if plan != planned.record["digest"]:
         raise DeliveryError(

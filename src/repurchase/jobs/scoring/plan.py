@@ -1,6 +1,5 @@
 """What a scoring run is about to do, settled before any order is read."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve
 from repurchase.settings import Settings
 from repurchase.storage.delivery import FORMATS, require_file_name, work_folder
-from repurchase.storage.outputs import require_apart, require_outputs, require_outside_registry
+from repurchase.storage.outputs import json_in, require_apart, require_outputs, require_outside_registry
 from repurchase.tables import scores_table
 
 __all__ = ["Plan", "carried", "plan_scoring", "require_own_record"]
@@ -166,8 +165,8 @@ def require_own_record(out: Path) -> None:
     """
     record = out.with_name(out.stem + ".run.json")
     try:
-        theirs = json.loads(record.read_text(encoding="utf-8"))["outputs"]["scores"]["path"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        theirs = json_in(record)["outputs"]["scores"]["path"]
+    except (OSError, ValueError, KeyError, TypeError):
         return
     if theirs != out.name and (out.parent / str(theirs)).exists():
         raise DeliveryError(
