@@ -118,6 +118,7 @@ def test_a_measurement_that_lies_elsewhere_forgets_too(
     assert measure(tmp_path / "may", orders(), "--out", tmp_path / "elsewhere").code == 0
     table = tmp_path / "elsewhere" / "campaign.outcomes.parquet"
     someone = pl.read_parquet(table)["customer_id"][0]
+    scores.unlink()  # without a record they would be named as a place where customers remain
     assert repurchase("forget", someone, "--home", tmp_path).code == 0
     assert someone not in pl.read_parquet(table)["customer_id"]
 

@@ -431,6 +431,34 @@ def test_a_list_without_a_record_is_named(tmp_path, heading):
     ]
 
 
+@pytest.mark.parametrize("of", ["scores.parquet", "scores.quarantine.parquet"])
+def test_a_copy_in_parquet_without_a_record_is_named(tmp_path, of):
+    out = write_output(tmp_path / "outputs")
+    copy = tmp_path / "old" / "copy.parquet"
+    copy.parent.mkdir()
+    copy.write_bytes(out.with_name(of).read_bytes())
+    before = copy.read_bytes()
+    line = "old/copy.parquet: names 1 of these; no record tells of this file: it was not touched."
+
+    assert line in forgotten(tmp_path, "17", dry_run=True)
+    assert line in forgotten_in_part(tmp_path, "17")
+    assert copy.read_bytes() == before
+    assert forgotten_in_part(tmp_path, "17")[0] == line
+
+
+def test_orders_in_parquet_stay_and_damaged_ones_are_named(tmp_path):
+    orders = tmp_path / "orders.parquet"
+    pl.DataFrame({"Kunde": [17, 8], "Total": [1.0, 2.0]}).write_parquet(orders)
+    files = [{"path": str(orders), "sha256": digest(orders)}]
+    write_output(tmp_path / "outputs", orders={"columns": {"customer_id": "Kunde"}, "files": files})
+    line = "orders.parquet: names 1 of these; these are orders: it was not touched."
+
+    assert line in forgotten(tmp_path, "17")
+
+    (tmp_path / "odd.parquet").write_bytes(b"PAR1")
+    assert "odd.parquet: cannot be read; see for yourself whether it names them." in forgotten_in_part(tmp_path, "8")
+
+
 def test_a_csv_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "odd.csv").write_bytes(b'customer_id\n"17\n18\n')
 

@@ -22,6 +22,7 @@ __all__ = [
     "draws_purchases",
     "ids_in_csv",
     "ids_in_page",
+    "ids_in_parquet",
     "ids_in_table",
     "language_of",
     "list_without",
@@ -33,6 +34,7 @@ __all__ = [
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _ARROW = "ARROW:schema"
+_FAULTS = (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, csv.Error)
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 4096
 _SCORES_OF = re.compile(r'<meta name="repurchase-scores" content="([^"]*)">')
@@ -112,6 +114,34 @@ def ids_in_csv(path: Path, headings: Collection[str], wanted: Collection[str]) -
         return _counts(rows.select(column).collect()[column], wanted)
 
 
+def ids_in_parquet(path: Path, headings: Collection[str], wanted: Collection[str]) -> dict[str, int]:
+    """Count rows of some customers in a Parquet file that anybody may have written.
+
+    Parameters
+    ----------
+    path : Path
+        Of any size.
+    headings : collection of str
+        What a column of ids may be called.
+    wanted : collection of str
+        Ids as `clean_ids` spells them.
+
+    Returns
+    -------
+    dict of str to int
+        Each id that is there, and its rows; nobody where no column is called so.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    with _readable(path):
+        rows = _scan(path)
+        column = next((name for name in rows.collect_schema() if name in headings), None)
+        return {} if column is None else _counts(rows.select(column).collect()[column], wanted)
+
+
 def stage_without(path: Path, column: str, wanted: Collection[str], staged: Path) -> int:
     """Write a table without some customers' rows.
 
@@ -189,7 +219,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, csv.Error, pl.exceptions.PolarsError) as fault:
+    except (*_FAULTS, pl.exceptions.PolarsError) as fault:
         raise InputError(f"{path} cannot be read, so nobody can be taken out of it. Mend it or remove it.") from fault
 
 

@@ -12,7 +12,7 @@ from repurchase.jobs.forgetting.lists import (
     folders_of_lists,
     forget_in_folder,
     forget_in_list,
-    other_lists,
+    other_tables,
 )
 from repurchase.jobs.forgetting.outputs import Output, forget_in_output, order_files, outputs_of
 from repurchase.jobs.forgetting.places import Places, clear_killed, search_home
@@ -114,8 +114,10 @@ def _forget_everywhere(
     sent = _lists(outputs)
     for path in sent:  # last: they are not ours, and may be anything by now
         yield from forget_in_list(path, wanted, places, columns=settings.columns, dry_run=dry_run)
-    known = [*reached, *sent, *(output.scores for output in outputs), *([from_file] if from_file else [])]
-    yield from other_lists(places, wanted, made, known=known, sources=order_files(places))
+    ours = [path for output in outputs for path in (output.scores, output.quarantine)]
+    known = [*reached, *sent, *ours, *([from_file] if from_file else [])]
+    columns = {output.column for output in outputs}
+    yield from other_tables(places, wanted, made, columns=columns, known=known, sources=order_files(places))
 
 
 def _end(

@@ -1,6 +1,5 @@
 """Take customers out of lists: of folders of ours, whose records are kept true, and of those that were sent to us."""
 
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.jobs.forgetting.files import ids_in_csv, list_without, rows_of_list
+from repurchase.jobs.forgetting.files import ids_in_csv, ids_in_parquet, list_without, rows_of_list
 from repurchase.jobs.forgetting.places import Places
 from repurchase.jobs.forgetting.wanted import Wanted
 from repurchase.jobs.forgetting.words import counted, done, refusals, shown
@@ -20,9 +19,10 @@ from repurchase.orders.ids import clean_ids
 from repurchase.orders.vocabulary import plain
 from repurchase.report.list_texts import id_headings
 from repurchase.storage.digests import sha256_of
+from repurchase.storage.outputs import json_in
 from repurchase.storage.publishing import write_file
 
-__all__ = ["Made", "customers_of", "folders_of_lists", "forget_in_folder", "forget_in_list", "other_lists"]
+__all__ = ["Made", "customers_of", "folders_of_lists", "forget_in_folder", "forget_in_list", "other_tables"]
 
 _ID = "customer_id"
 Made = Mapping[Path, Mapping[str, Any]]
@@ -63,8 +63,8 @@ def folders_of_lists(places: Places) -> dict[Path, dict[str, Any]]:
 def _is_of_others(path: Path) -> bool:
     """Whether a file of that name says itself that it is something else."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = json_in(path)
+    except (OSError, ValueError):
         return False
     return not isinstance(record, dict) or record.get("command") != "lists"
 
@@ -201,10 +201,10 @@ def forget_in_list(
     yield f"{shown(path, places.home)}: {counted(sum(found.values()), 'row')} {done('removed', dry_run)}."
 
 
-def other_lists(
-    places: Places, wanted: Wanted, made: Made, *, known: Collection[Path], sources: set[str]
+def other_tables(
+    places: Places, wanted: Wanted, made: Made, *, columns: Collection[str], known: Collection[Path], sources: set[str]
 ) -> Iterator[str]:
-    """Name CSV files with a column of ids that no record tells of, such as a list that was copied.
+    """Name tables with a column of ids that no record tells of, such as scores or a list that were copied.
 
     Parameters
     ----------
@@ -214,6 +214,8 @@ def other_lists(
         Who.
     made : mapping of Path to mapping
         From `folders_of_lists`.
+    columns : collection of str
+        What the column of ids is called in other outputs.
     known : collection of Path
         Further files that were looked through.
     sources : set of str
@@ -225,14 +227,15 @@ def other_lists(
         A line per file that names some of them; none is touched.
     """
     ours = [file for folder, record in made.items() for file in _files(folder, record)]
-    headings = {*id_headings(), *(column for _, column in ours)}
+    headings = {*id_headings(), *columns, *(column for _, column in ours)}
     looked_through = {path.resolve() for path in (*known, *(path for path, _ in ours))}
     spelled, home = wanted.in_cells, places.home
-    for path in places.named(".csv"):
+    for path in places.named(".csv", ".parquet"):
         if path.resolve() in looked_through:
             continue
         try:
-            found = ids_in_csv(path, headings, spelled.keys())
+            ids_in = ids_in_csv if path.suffix.lower() == ".csv" else ids_in_parquet
+            found = ids_in(path, headings, spelled.keys())
         except InputError:
             yield wanted.may_remain(f"{shown(path, home)}: cannot be read; see for yourself whether it names them.")
             continue
