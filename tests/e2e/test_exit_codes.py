@@ -1,5 +1,7 @@
 """0 done, 1 a defect with its traceback, 2 the caller's input, 130 interrupted."""
 
+import pytest
+
 from repurchase import __version__
 
 
@@ -29,6 +31,32 @@ def test_an_interruption_is_said_in_a_line(repurchase, monkeypatch, tmp_path):
     assert outcome.code == 130
     assert outcome.err.startswith("repurchase: interrupted")
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", "orders.csv", "--out", "x" * 240 + ".parquet"),
+        ("score", "orders.csv", "--out", "x" * 300 + ".parquet"),
+        ("report", "scores.parquet", "--out", "x" * 300 + ".html"),
+        ("lists", "scores.parquet", "--out", "x" * 300),
+        ("economics", "x" * 300 + ".parquet"),
+        ("monitor", "x" * 300 + ".parquet", "orders.csv"),
+        ("forget", "17", "--from-file", "x" * 300 + ".csv"),
+    ],
+)
+def test_a_name_that_is_too_long_is_refused_in_a_line(repurchase, monkeypatch, tmp_path, words, as_json):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "orders.csv").write_text("customer_id,order_date,amount\n17,2024-01-31,2.50\n")
+
+    outcome = repurchase(*words, *(["--log-format", "json"] if as_json else []))
+
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
+    if not as_json:
+        assert outcome.err.count("\n") == 1
 
 
 def test_a_defect_keeps_its_traceback(repurchase, monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import ENAMETOOLONG
 from functools import wraps
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -125,7 +126,7 @@ def _run(app: typer.Typer, signals: list[int], *, as_json: bool) -> int:
         if signals or isinstance(fault, typer.Abort | KeyboardInterrupt):  # a library may have made another of it
             code = next(iter(signals), INTERRUPTED)
             return _stop(ending_words(code), code, as_json=as_json)
-        words = fault if isinstance(fault, RepurchaseError) else _misuse(fault)
+        words = fault if isinstance(fault, RepurchaseError) else _too_long(fault) or _misuse(fault)
         return _defect(fault, as_json=as_json) if words is None else _stop(words, FAULT, as_json=as_json)
 
 
@@ -145,6 +146,13 @@ def _defect(fault: BaseException, *, as_json: bool) -> int:
         traceback.print_exception(fault)
         sys.stderr.write("repurchase: a defect of this program; please report it with the lines above.\n")
     return DEFECT
+
+
+def _too_long(fault: BaseException) -> str | None:
+    """Say which name is longer than the file system allows, if that is what went wrong."""
+    if not isinstance(fault, OSError) or fault.errno != ENAMETOOLONG:
+        return None
+    return f"{fault.filename}: a name longer than the file system allows, some 255 bytes. Choose a shorter one."
 
 
 def _misuse(fault: BaseException) -> str | None:
