@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.marketing.refill import NOT_GOODS, due_products, product_gaps, refill_rates
+from repurchase.marketing.products import NON_PRODUCT_PATTERN, due_products, product_gaps, refill_rates
 
 LOGS = {
     "completejourney_lines": (14, (date(2017, 8, 15), date(2017, 9, 30), date(2017, 10, 31))),
@@ -29,7 +29,7 @@ def product_days(path: Path) -> pl.DataFrame:
     """Read customers, products and days."""
     lines = pl.read_parquet(path).filter(pl.col("product_id").is_not_null() & (pl.col("amount") > 0))
     if "product_name" in lines.columns:
-        lines = lines.filter(~pl.col("product_name").str.contains(NOT_GOODS))
+        lines = lines.filter(~pl.col("product_name").str.contains(NON_PRODUCT_PATTERN))
     return lines.select(*_OWN, day=pl.col("order_date").dt.date()).unique()
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repurchase.jobs.demo import cdnow_orders
+from repurchase.jobs.order_intake import cdnow_orders
 
 BARE = "python -c pass"
 HEADING = f"{'command':<26}{'runs':>5}{'median s':>10}{'min-max s':>14}{'CPU s':>8}{'x bare':>8}{'goal s':>8}"

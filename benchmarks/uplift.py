@@ -22,8 +22,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from repurchase.marketing.targeting import chosen_share, even_weights, try_targeting
-from repurchase.marketing.uplift import fit_uplift
+from repurchase.campaigns.targeting import evaluate_targeting, fit_uplift, group_weights, targeted_share
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -162,8 +161,8 @@ def one_email(who: Customers, score: Floats) -> list[tuple[float, float]]:
     """Gain, and what it is beyond the lot, the risk list and the highest p, at the share."""
     mine = who._replace(arm=np.where(who.arm > 0, 1, 0))
     effects = _effects(mine, seed=0)
-    ways = [np.full(len(who.y), SHARE), *(chosen_share(rival, share=SHARE) for rival in (who.x[:, 0], -who.x[:, 0]))]
-    chosen = chosen_share(score, share=SHARE)[:, None]
+    ways = [np.full(len(who.y), SHARE), *(targeted_share(rival, share=SHARE) for rival in (who.x[:, 0], -who.x[:, 0]))]
+    chosen = targeted_share(score, share=SHARE)[:, None]
     return [difference(chosen, 0 * chosen, effects), *(difference(chosen, way[:, None], effects) for way in ways)]
 
 
@@ -178,9 +177,9 @@ def choosing_the_email(who: Customers, learner: Learner, *, seed: int) -> list[t
         here = fold == number
         told = np.stack([_learned(who.take(~here), learner, (0, arm))(who.x[here]) for arm in (1, 2)], axis=1)
         best = np.eye(2)[told.argmax(axis=1)]
-        policy[here] = best * chosen_share(told.max(axis=1), share=SHARE)[:, None]
-    lot, risk = np.full(len(who.y), SHARE), chosen_share(who.x[:, 0], share=SHARE)
-    highest = chosen_share(-who.x[:, 0], share=SHARE)
+        policy[here] = best * targeted_share(told.max(axis=1), share=SHARE)[:, None]
+    lot, risk = np.full(len(who.y), SHARE), targeted_share(who.x[:, 0], share=SHARE)
+    highest = targeted_share(-who.x[:, 0], share=SHARE)
     by_lot, men = np.array([0.5, 0.5]), np.array([1.0, 0.0])
     rivals = [lot[:, None] * by_lot, risk[:, None] * by_lot, *(way[:, None] * men for way in (lot, risk, highest))]
     effects = _effects(who, seed=seed)
@@ -215,8 +214,8 @@ def of_the_oracle(kind: str, learner: Learner, *, repeats: int = 4) -> float:
         others, effect, _ = world(kind, 20_000, 1000 + seed)
         told = learner(who.x, who.arm > 0, who.y)(others.x)
         lot = SHARE * effect.sum()
-        earned += float(chosen_share(told, share=SHARE) @ effect) - lot
-        best += float(chosen_share(effect, share=SHARE) @ effect) - lot
+        earned += float(targeted_share(told, share=SHARE) @ effect) - lot
+        best += float(targeted_share(effect, share=SHARE) @ effect) - lot
     return earned / best
 
 
@@ -226,7 +225,7 @@ def false_alarms(kind: str, *, repeats: int) -> int:
     for seed in range(repeats):
         who, _, p = world(kind, 2000, 5000 + seed, 0.5)
         rivals = {"highest risk": -p, "highest p": p}
-        found += try_targeting(who.x, who.arm > 0, who.y, rivals=rivals, share=SHARE, random_state=seed).beats_all
+        found += evaluate_targeting(who.x, who.arm > 0, who.y, rivals=rivals, share=SHARE, random_state=seed).beats_all
     return found
 
 
@@ -239,9 +238,11 @@ def season_alarms(*, repeats: int, even: bool) -> int:
         treated, late = np.concatenate([quiet[0].arm, busy[0].arm]) > 0, np.arange(len(p)) >= len(quiet[2])
         chance = np.clip(p + 0.3 * late * (x[:, 1] > 0), 0, 1)
         y = (np.random.default_rng(8000 + seed).random(len(p)) < chance).astype(np.float64)
-        weight = even_weights(treated, late) if even else None
+        weight = group_weights(treated, late) if even else None
         rivals = {"highest risk": -p, "highest p": p}
-        found += try_targeting(x, treated, y, rivals=rivals, share=SHARE, weight=weight, random_state=seed).beats_all
+        found += evaluate_targeting(
+            x, treated, y, rivals=rivals, share=SHARE, weight=weight, random_state=seed
+        ).beats_all
     return found
 
 

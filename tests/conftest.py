@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.cli import main
+from repurchase.cli.app import main
 from repurchase.registry.store import open_store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

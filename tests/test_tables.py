@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.tables import Column, Table
+from repurchase.schemas import Column, Table
 
 SHARES = Table(
     name="shares",

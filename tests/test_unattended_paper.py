@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import typer
 
-import repurchase.cli
-from repurchase.jobs import commands
-from repurchase.jobs.logs import FIELDS
+import repurchase.cli.app
+from repurchase.cli import commands
+from repurchase.cli.logs import FIELDS
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "unattended.md").read_text(encoding="utf-8")
-GROUP: Any = typer.main.get_command(repurchase.cli.app)
+GROUP: Any = typer.main.get_command(repurchase.cli.app.app)
 
 
 def blocks(language: str) -> list[str]:
@@ -44,7 +44,14 @@ def test_the_lines_shown_have_the_fields_that_are_told() -> None:
 
 def test_every_exit_code_is_explained() -> None:
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, flags=re.MULTILINE)}
-    assert told == {0, commands.DEFECT, commands.FAULT, commands.DRIFTED, commands.INTERRUPTED, commands.TERMINATED}
+    assert told == {
+        0,
+        commands.EXIT_DEFECT,
+        commands.EXIT_FAULT,
+        commands.EXIT_DRIFTED,
+        commands.INTERRUPTED,
+        commands.TERMINATED,
+    }
 
 
 def test_the_dag_runs_the_commands_it_should(monkeypatch: pytest.MonkeyPatch) -> None:

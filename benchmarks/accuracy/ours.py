@@ -7,7 +7,7 @@ import polars as pl
 
 from benchmarks.accuracy.logs import Log, as_date
 from benchmarks.accuracy.prediction import Prediction
-from repurchase import tables
+from repurchase import schemas as tables
 
 NAME = "repurchase"
 

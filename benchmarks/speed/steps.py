@@ -17,31 +17,32 @@ def scan(path: str) -> None:
 
 def our_features(path: str) -> None:
     """Orders to RFM and the whole feature table, one horizon's windows included."""
-    from repurchase.estimators.cuts import Cut
-    from repurchase.estimators.predictor import in_blocks
-    from repurchase.features.behaviour import windows
-    from repurchase.features.rfm import rfm
+    from repurchase.features.behaviour import rfm_of_history, window_features
+    from repurchase.models.scoring import predict_in_blocks
+    from repurchase.models.snapshots import Snapshot
 
     book, day = _ledger(path)
     history = book.history(day)
-    rfm(history, book.ids)
-    in_blocks(Cut(history), lambda block: {**block.features, **windows(block.history, horizon_days=90)}, n_jobs=2)
+    rfm_of_history(history, book.ids)
+    predict_in_blocks(
+        Snapshot(history), lambda block: {**block.features, **window_features(block.history, horizon_days=90)}, n_jobs=2
+    )
 
 
 def our_fit(path: str) -> None:
     """Orders to fitted BG/NBD and Gamma-Gamma."""
-    from repurchase.estimators.cuts import Cut
+    from repurchase.models.snapshots import Snapshot
 
     book, day = _ledger(path)
-    print(*_fitted(Cut(book.history(day))))
+    print(*_fitted(Snapshot(book.history(day))))
 
 
 def our_parametric(path: str) -> None:
     """Orders to fits, expected purchases, P(alive) and 12-month spend, nothing learned."""
-    from repurchase.estimators.cuts import Cut
+    from repurchase.models.snapshots import Snapshot
 
     book, day = _ledger(path)
-    cut = Cut(book.history(day))
+    cut = Snapshot(book.history(day))
     btyd, money = _fitted(cut)
     outlook = cut.outlook(btyd)
     outlook.p_alive  # noqa: B018 - computed on first use
@@ -50,7 +51,7 @@ def our_parametric(path: str) -> None:
 
 
 def _fitted(cut):
-    from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
+    from repurchase.models.btyd.fitting import fit_btyd, fit_gamma_gamma
 
     return fit_btyd(*cut.rfm, families=("bgnbd",)), fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
 
@@ -58,11 +59,11 @@ def _fitted(cut):
 def _ledger(path: str):
     import polars as pl
 
-    from repurchase.features.ledgers import ledger
+    from repurchase.features.ledger import build_ledger
 
     orders = pl.read_parquet(path)
     day = orders["order_date"].max().date()
-    return ledger(orders, observed_until=day), day
+    return build_ledger(orders, observed_until=day), day
 
 
 def their_summary(path: str) -> None:

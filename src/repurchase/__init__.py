@@ -17,30 +17,14 @@ __version__ = "0.1.0"
 __all__ = ["RepurchaseModel", "clean_orders", "read_orders"]
 
 _HOMES = {
-    "RepurchaseModel": "repurchase.estimators.model",
+    "RepurchaseModel": "repurchase.models.model",
     "clean_orders": "repurchase.orders.cleaning",
-    "read_orders": "repurchase.orders.sources",
+    "read_orders": "repurchase.orders.log",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names on first use, so that ``repurchase --help`` stays quick.
-
-    Parameters
-    ----------
-    name : str
-        One of ``__all__``.
-
-    Returns
-    -------
-    object
-        The class or function of that name.
-
-    Raises
-    ------
-    AttributeError
-        If the package has no such name.
-    """
+    """Import the public names on first use, so that ``repurchase --help`` stays quick."""
     if name not in _HOMES:
         raise AttributeError(f"module 'repurchase' has no attribute '{name}'")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""Everything that `repurchase` raises on purpose.
+"""Exceptions that repurchase raises on purpose.
 
 The tree::
 
@@ -23,21 +23,7 @@ repurchase.errors.InsufficientHistory: orders.csv: 1 customer; at least 50 are n
 
 from collections.abc import Iterable
 
-__all__ = [
-    "BundleError",
-    "DeliveryError",
-    "FitError",
-    "InputError",
-    "InsufficientHistory",
-    "LayoutError",
-    "LeakageError",
-    "OrdersError",
-    "PromotionRefused",
-    "RepurchaseError",
-    "first_few",
-]
-
-SHOWN = 5
+MAX_EXAMPLES = 5
 
 
 class RepurchaseError(Exception):
@@ -107,7 +93,7 @@ class DeliveryError(RepurchaseError):
     """Results cannot be written where they were asked for."""
 
 
-def first_few(values: Iterable[object], *, shown: int = SHOWN) -> str:
+def first_few(values: Iterable[object], *, shown: int = MAX_EXAMPLES) -> str:
     """Join the first few offenders for a message.
 
     Parameters

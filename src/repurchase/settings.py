@@ -1,4 +1,4 @@
-"""One frozen `Settings`: built-in defaults, then ``repurchase.toml``, then command-line flags.
+"""Frozen Settings from defaults, repurchase.toml and command-line flags.
 
 ``repurchase.toml`` lies in the home folder (``--home``); every key is optional::
 
@@ -54,13 +54,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from repurchase.errors import InputError
 
-__all__ = ["DEFAULT_HORIZONS", "Settings"]
-
 DEFAULT_HORIZONS = (30, 90, 180, 365)
 SETTINGS_FILE = "repurchase.toml"
 SUFFICIENCY = ("min_customers", "min_repeat_buyers")
-MOST_BYTES = 1 << 20
-MOST_SHOWN = 80
+MAX_SETTINGS_BYTES = 1 << 20
+MAX_NAMES_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,8 +257,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
-        if not path.is_file() or size > MOST_BYTES:
-            found = f"{size:,} bytes, more than {MOST_BYTES:,}" if path.is_file() else "no regular file"
+        if not path.is_file() or size > MAX_SETTINGS_BYTES:
+            found = f"{size:,} bytes, more than {MAX_SETTINGS_BYTES:,}" if path.is_file() else "no regular file"
             raise InputError(f"{path}: {found}. Correct it or move it away.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as fault:
@@ -280,7 +278,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
         shown = repr(value)
-        shown = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"
+        shown = shown if len(shown) <= MAX_NAMES_SHOWN else f"{shown[:MAX_NAMES_SHOWN]}…"
         raise InputError(f"The setting '{name}' must be {expected}. Got {shown} instead.")
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.tables import scores_table
+from repurchase.models.model import RepurchaseModel
+from repurchase.schemas import scores_table
 
 START = date(2024, 1, 1)
 DAY = START + timedelta(days=520)

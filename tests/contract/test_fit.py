@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.model import RepurchaseModel
+from repurchase.models.model import RepurchaseModel
 
 START, DAY = date(2024, 1, 1), date(2025, 6, 4)
 
@@ -110,19 +110,19 @@ class TestKnownTruth:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def world(cls, simulate_orders: Callable[..., pl.DataFrame]) -> None:
-        from repurchase.estimators.btyd import Btyd
-        from repurchase.estimators.cuts import Cut
-        from repurchase.features.ledgers import ledger
+        from repurchase.features.ledger import build_ledger
+        from repurchase.models.btyd.model import BtydModel
+        from repurchase.models.snapshots import Snapshot
 
         orders = simulate_orders(customers=2_000, days=470, arrival_days=350, start=START, seed=12, **cls.TRUTH)
         model = RepurchaseModel(horizons=(60,)).fit(orders, cls.DAY)
         cls.scores = model.predict(orders, cls.DAY)
-        book = ledger(orders, observed_until=cls.DAY + timedelta(days=60))
-        cut = Cut(book.history(cls.DAY))
+        book = build_ledger(orders, observed_until=cls.DAY + timedelta(days=60))
+        cut = Snapshot(book.history(cls.DAY))
         outcomes = book.outcomes(cut.history, horizon_days=60)
         cls.bought, cls.purchase_days, cls.spend = outcomes.bought, outcomes.purchase_days, outcomes.spend
         cls.p = cls.scores["p_repurchase_60d"].to_numpy()
-        cls.true_p = Btyd("bgnbd", **cls.TRUTH).p_purchase(*cut.rfm, horizon_days=60)
+        cls.true_p = BtydModel("bgnbd", **cls.TRUTH).p_purchase(*cut.rfm, horizon_days=60)
 
     def log_loss(self, p: np.ndarray) -> float:
         return float(-np.mean(np.where(self.bought, np.log(p), np.log1p(-p))))

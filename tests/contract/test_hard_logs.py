@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.model import RepurchaseModel
+from repurchase.models.model import RepurchaseModel
 
 START = date(2024, 1, 1)
 Simulate = Callable[..., pl.DataFrame]
@@ -132,4 +132,4 @@ def test_where_nobody_came_back_a_first_purchase_is_what_an_order_brings(simulat
 def test_risk_rests_on_a_horizon_that_outcomes_taught(simulate_orders: Simulate) -> None:
     model = RepurchaseModel(horizons=(30, 200)).fit(simulate_orders(customers=500, days=300, arrival_days=250))
     assert model.learned_ == (30,)
-    assert model.tiers_.risk_horizon_days == 30
+    assert model.segment_thresholds_.risk_horizon_days == 30

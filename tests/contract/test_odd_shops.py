@@ -20,12 +20,12 @@ import polars as pl
 import pytest
 
 from repurchase import RepurchaseModel
-from repurchase.cli import main
-from repurchase.estimators.cuts import Cuts
-from repurchase.estimators.rules import RULES, fit_rule
-from repurchase.evaluation.backtest import predictions_of
-from repurchase.features.ledgers import ledger
-from repurchase.features.rfm import rfm_table
+from repurchase.cli.app import main
+from repurchase.evaluation.backtest import record_predictions
+from repurchase.evaluation.comparison import RULE_SCORES, fit_rule
+from repurchase.features.behaviour import rfm_table
+from repurchase.features.ledger import build_ledger
+from repurchase.models.snapshots import Snapshots
 
 Floats = npt.NDArray[np.float64]
 Shop = Any
@@ -36,7 +36,7 @@ TOLERANCE, OF_A_SMALL_SHARE = 0.02, 0.1
 """Of a share, beyond what chance did to the outcomes that the model learned from; of a small one, a part of it."""
 BESIDE_THE_RULES = 0.005
 """By which log loss may lie above the better rule's."""
-VOICES = ("model", *RULES)
+VOICES = ("model", *RULE_SCORES)
 
 
 LOOK_AHEAD: dict[str, tuple[int, ...]] = {
@@ -93,11 +93,11 @@ class Answer:
 
     def by_rules(self, horizon_days: int) -> dict[str, Floats]:
         """The rules' probabilities, learned from the earlier days that the model learned from."""
-        cuts = Cuts(ledger(self.shop.orders, observed_until=self.shop.as_of), horizons=(horizon_days,))
+        cuts = Snapshots(build_ledger(self.shop.orders, observed_until=self.shop.as_of), horizons=(horizon_days,))
         known = [cuts.at(day) for day in cuts.train_days(self.shop.as_of, horizon_days=horizon_days)]
         bought = [cuts.outcomes(cut, horizon_days=horizon_days).bought for cut in known]
         now = cuts.at(self.shop.as_of)
-        return {name: fit_rule(name, known, bought, horizon_days=horizon_days).p_purchase(now) for name in RULES}
+        return {name: fit_rule(name, known, bought, horizon_days=horizon_days).p_purchase(now) for name in RULE_SCORES}
 
 
 def answer(shop: Shop, horizons: tuple[int, ...]) -> Answer:
@@ -219,9 +219,9 @@ class TestAfterAClosing:
 
     def test_a_backtest_names_days_by_the_calendar(self, reopened: Answer) -> None:
         shop = reopened.shop
-        cuts = Cuts(ledger(shop.orders, observed_until=shop.as_of), horizons=(30,))
+        cuts = Snapshots(build_ledger(shop.orders, observed_until=shop.as_of), horizons=(30,))
         counted = shop.as_of - timedelta(days=100)
-        said = predictions_of(reopened.model.forecaster_, cuts, counted, horizon_days=30)
+        said = record_predictions(reopened.model.forecaster_, cuts, counted, horizon_days=30)
         assert said["cutoff"].unique().to_list() == [counted - timedelta(days=59)]  # one of sixty days is counted
 
     def test_comes_back_from_its_state(self, reopened: Answer) -> None:
@@ -281,7 +281,7 @@ class TestTheWholeWay:
             name: [row["log_loss"] for row in evaluation["backtest"] if row["predictor"] == name] for name in VOICES
         }
         if grades == "ABC":
-            assert all(np.mean(lost["model"]) < np.mean(lost[rule]) for rule in RULES)
+            assert all(np.mean(lost["model"]) < np.mean(lost[rule]) for rule in RULE_SCORES)
 
         code, _, refused = command("score", *where, "--out", out)
         if grades != "ABC":

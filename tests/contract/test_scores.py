@@ -13,8 +13,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from repurchase.errors import InputError, InsufficientHistory, OrdersError
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import build_ledger
+from repurchase.models.model import RepurchaseModel
 from repurchase.registry.bundle import load_bundle, save_bundle
 
 DAY = date(2025, 6, 4)
@@ -89,7 +89,7 @@ class TestBlocks:
         size: int,
         threads: int,
     ) -> None:
-        book = ledger(shop, observed_until=DAY)
+        book = build_ledger(shop, observed_until=DAY)
         if size == 1:  # so many calls that a part must do
             some = scores["customer_id"][:40].to_list()
             found = model.fitted_.predict(book, DAY, some, n_jobs=threads, customers_per_block=size)
@@ -100,7 +100,7 @@ class TestBlocks:
     def test_of_a_ledger_that_reaches_beyond_the_day_give_the_same_bits(
         self, model: RepurchaseModel, shop: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits
     ) -> None:
-        book = ledger(shop, observed_until=DAY + timedelta(days=30))
+        book = build_ledger(shop, observed_until=DAY + timedelta(days=30))
         same_bits(model.fitted_.predict(book, DAY), scores)
 
 

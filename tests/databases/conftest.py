@@ -21,9 +21,9 @@ import polars as pl
 import psycopg
 import pytest
 
-from repurchase.orders.addresses import DatabaseSource, Server, orders_source, read_server
-from repurchase.orders.databases import spool_database
 from repurchase.settings import Settings
+from repurchase.sources.databases import spool_database
+from repurchase.sources.locations import DatabaseSource, Server, parse_orders_source, parse_server
 
 PASSWORD = "geheim@42/ø"
 
@@ -175,7 +175,7 @@ class Shop:
 
     @property
     def server(self) -> Server:
-        return read_server(self.address)[0]
+        return parse_server(self.address)[0]
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         return self.cluster.admin(statement, self.name)
@@ -183,7 +183,7 @@ class Shop:
     def read(self, *, settings: Settings | None = None, **words: str) -> Answer:
         """What a query or a table gives."""
         settings = settings or Settings(retry_seconds=0)
-        return read_all(orders_source(self.with_password, **words), settings=settings)
+        return read_all(parse_orders_source(self.with_password, **words), settings=settings)
 
     def session(self, state: str = "") -> int | None:
         """The process of the session that is at work for `repurchase`, once it is in that state."""
@@ -253,4 +253,4 @@ def shop(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 @pytest.fixture(autouse=True)
 def _quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repurchase.orders.patience.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("repurchase.sources.locations._FIRST_RETRY_SECONDS", 0.05)

@@ -5,13 +5,13 @@ import pickle
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.orders.addresses import (
+from repurchase.sources.locations import (
     is_database,
-    orders_source,
-    quoted,
-    read_server,
+    parse_orders_source,
+    parse_server,
+    parse_table_name,
+    quote_identifier,
     require_one_select,
-    table_name,
 )
 
 
@@ -42,7 +42,7 @@ class TestServers:
         ],
     )
     def test_are_taken_apart(self, text, shown, options):
-        server, rest = read_server(text)
+        server, rest = parse_server(text)
 
         assert (server.shown, dict(server.options), rest) == (shown, options, [])
 
@@ -59,12 +59,12 @@ class TestServers:
     )
     def test_what_cannot_be_taken_apart_is_not_repeated(self, text):
         with pytest.raises(InputError, match="database address") as refused:
-            read_server(text)
+            parse_server(text)
 
         assert "heim" not in str(refused.value)
 
     def test_do_not_show_their_password(self):
-        source = orders_source("postgresql://anna:geheim@db/shop?password=geheim2", table="orders")
+        source = parse_orders_source("postgresql://anna:geheim@db/shop?password=geheim2", table="orders")
 
         assert "geheim" not in f"{source} {source!r} {source.shown} {source.database!r}"
         assert pickle.loads(pickle.dumps(source)) == source
@@ -79,11 +79,11 @@ class TestSources:
         "text", ["orders.csv", "orders", "data/*.parquet", "s3://shop/orders.parquet", "db.csv.gz"]
     )
     def test_other_files_are_none(self, text):
-        assert orders_source(text) == text
+        assert parse_orders_source(text) == text
 
     @pytest.mark.parametrize(("text", "path"), [("sqlite:///a/b.db", "a/b.db"), ("duckdb:////a/b.db", "/a/b.db")])
     def test_three_strokes_are_relative_and_four_absolute(self, text, path):
-        assert orders_source(text, table="t").shown == path
+        assert parse_orders_source(text, table="t").shown == path
 
     @pytest.mark.parametrize(
         ("text", "words", "said"),
@@ -101,7 +101,7 @@ class TestSources:
     )
     def test_what_does_not_fit_is_said_in_a_line(self, text, words, said):
         with pytest.raises(InputError) as refused:
-            orders_source(text, **words)
+            parse_orders_source(text, **words)
 
         assert said in str(refused.value)
         assert "geheim" not in str(refused.value)
@@ -120,8 +120,8 @@ class TestNames:
         ],
     )
     def test_are_read_as_in_sql(self, text, parts):
-        assert table_name(text) == parts
-        assert table_name(quoted(parts)) == parts
+        assert parse_table_name(text) == parts
+        assert parse_table_name(quote_identifier(parts)) == parts
 
 
 class TestQueries:

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from repurchase.errors import InputError, OrdersError
-from repurchase.orders import postgres
-from repurchase.orders.addresses import orders_source
 from repurchase.settings import Settings
+from repurchase.sources import databases as postgres
+from repurchase.sources.locations import parse_orders_source
 
 ROWS = 3000
 SLOWLY = "select n, pg_sleep((select seconds from pause)) is null as slept from rows order by n"
@@ -116,7 +116,7 @@ class TestReading:
         address = shop.with_password.replace(old, new)
 
         with pytest.raises(OrdersError, match=said) as refused:
-            read_database(orders_source(address, table="t"), settings=Settings(retry_seconds=3600))
+            read_database(parse_orders_source(address, table="t"), settings=Settings(retry_seconds=3600))
 
         assert caplog.text == ""
         assert not any(word in f"{refused.value}{refused.value.__cause__}" for word in ("geheim", "falsch"))

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders.addresses import orders_source
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.sources import read_orders
+from repurchase.orders.log import read_orders
 from repurchase.settings import Settings
+from repurchase.sources.locations import parse_orders_source
 
 SETTINGS = Settings(retry_seconds=0)
 HOLD = """
@@ -60,8 +60,8 @@ def test_orders_are_those_of_the_same_csv(rows, sqlite_file, duckdb_file, tmp_pa
     before = path.read_bytes()
 
     by_csv = read_orders(tmp_path / "orders.csv", settings=SETTINGS)
-    by_path = read_orders(orders_source(str(path), **words), settings=SETTINGS)
-    by_scheme = read_orders(orders_source(f"{kind}:///{path}", **words), settings=SETTINGS)
+    by_path = read_orders(parse_orders_source(str(path), **words), settings=SETTINGS)
+    by_scheme = read_orders(parse_orders_source(f"{kind}:///{path}", **words), settings=SETTINGS)
 
     assert clean_orders(by_path).orders.equals(clean_orders(by_csv).orders)
     assert by_scheme.rows.equals(by_path.rows)
@@ -78,7 +78,7 @@ def test_an_sqlite_column_may_hold_anything(read_database, tmp_path):
         connection.commit()
 
     read = read_database(
-        orders_source(str(tmp_path / "x.db"), query="select * from t order by rowid"), settings=SETTINGS
+        parse_orders_source(str(tmp_path / "x.db"), query="select * from t order by rowid"), settings=SETTINGS
     )
 
     assert read.rows.rows() == [("9007199254740993", "0.30000000000000004"), ("x", None), ("00ff", "")]
@@ -93,7 +93,7 @@ def test_duckdb_types_are_kept_or_text(read_database, tmp_path):
         )
     settings = Settings(timezone="Europe/Oslo", retry_seconds=0)
 
-    (row,) = read_database(orders_source(str(tmp_path / "x.duckdb"), table="t"), settings=settings).rows.rows()
+    (row,) = read_database(parse_orders_source(str(tmp_path / "x.duckdb"), table="t"), settings=settings).rows.rows()
 
     assert row[:6] == (
         "7",
@@ -122,7 +122,7 @@ def test_refusals_are_one_line(read_database, sqlite_file, duckdb_file, kind, wo
     before = path.read_bytes()
 
     with pytest.raises(OrdersError) as refused:
-        read_database(orders_source(str(path), **words), settings=SETTINGS)
+        read_database(parse_orders_source(str(path), **words), settings=SETTINGS)
 
     assert said in str(refused.value)
     assert str(path) in str(refused.value)
@@ -135,13 +135,13 @@ def test_what_is_no_database_is_said(read_database, tmp_path):
 
     for name, said in (("notes.db", "neither an SQLite nor a DuckDB file"), ("gone.db", "no such file")):
         with pytest.raises(OrdersError, match=said):
-            read_database(orders_source(str(tmp_path / name), table="t"), settings=SETTINGS)
+            read_database(parse_orders_source(str(tmp_path / name), table="t"), settings=SETTINGS)
 
 
 def test_a_file_that_another_program_holds_is_waited_for(read_database, duckdb_file, monkeypatch):
     let_go = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: holder.communicate("", timeout=30))
-    monkeypatch.setattr("repurchase.orders.patience.time", let_go)
-    source = orders_source(str(duckdb_file), table="orders")
+    monkeypatch.setattr("repurchase.sources.locations.time", let_go)
+    source = parse_orders_source(str(duckdb_file), table="orders")
 
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(duckdb_file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -161,6 +161,6 @@ def test_a_statement_hidden_from_us_is_not_hidden_from_duckdb(read_database, duc
     query = f"select 1 as a$x$ ; copy (select 1) to '{place}'; select 2 as b$x$"
 
     with pytest.raises(OrdersError):
-        read_database(orders_source(str(duckdb_file), query=query), settings=Settings(retry_seconds=0))
+        read_database(parse_orders_source(str(duckdb_file), query=query), settings=Settings(retry_seconds=0))
 
     assert not place.exists()

@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from repurchase.errors import LayoutError, OrdersError, RepurchaseError
-from repurchase.jobs.intake import Intake, take_in
-from repurchase.orders import postgres
-from repurchase.orders.addresses import orders_source
+from repurchase.jobs.order_intake import Intake, load_orders
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.sources import RawOrders, read_orders
+from repurchase.orders.log import RawOrders, read_orders
 from repurchase.settings import Settings
+from repurchase.sources import databases as postgres
+from repurchase.sources.locations import parse_orders_source
 
 SETTINGS = Settings(retry_seconds=0)
 TEXTS = "tab\t line\n cr\r back\\slash \\N \"q\" 'a' , æ💚"
@@ -87,7 +87,7 @@ class TestValues:
         shop.ask("GRANT SELECT ON late TO night")
         settings = Settings(timezone=zone, retry_seconds=0)
 
-        by_table = read_orders(orders_source(shop.address, table="late"), settings=settings)
+        by_table = read_orders(parse_orders_source(shop.address, table="late"), settings=settings)
         by_query = shop.read(settings=settings, query="select order_date::date as day from late")
 
         assert clean_orders(by_table, settings=settings).orders["order_date"].dt.day().to_list() == [day]
@@ -111,8 +111,10 @@ class TestAsFiles:
         rows.write_csv(tmp_path / "orders.csv")
         shop.load("orders", rows, **types)
 
-        by_file = take_in(str(tmp_path / "orders.csv"), settings=SETTINGS, folder=tmp_path / "a")
-        by_table = take_in(orders_source(shop.address, table="orders"), settings=SETTINGS, folder=tmp_path / "b")
+        by_file = load_orders(str(tmp_path / "orders.csv"), settings=SETTINGS, folder=tmp_path / "a")
+        by_table = load_orders(
+            parse_orders_source(shop.address, table="orders"), settings=SETTINGS, folder=tmp_path / "b"
+        )
 
         assert orders_of(by_table).equals(orders_of(by_file))
         assert by_table.report.n_kept == by_file.report.n_kept
@@ -129,7 +131,7 @@ class TestAsFiles:
         )
         shop.ask("GRANT SELECT ON lines TO night")
 
-        raw = read_orders(orders_source(shop.address, table="lines"), settings=SETTINGS)
+        raw = read_orders(parse_orders_source(shop.address, table="lines"), settings=SETTINGS)
 
         assert raw.layout.name == "UCI Online Retail"
         amounts = [("13085", (1 + n // 6) * (2.5 + n % 6)) for n in range(18)]
@@ -140,11 +142,13 @@ class TestAsFiles:
         shop.ask("GRANT SELECT ON ordrer TO night")
         told = {"customer_id": "hvem", "order_date": "dato", "amount": "sum"}
 
-        raw = read_orders(orders_source(shop.address, table="ordrer"), settings=Settings(columns=told, retry_seconds=0))
+        raw = read_orders(
+            parse_orders_source(shop.address, table="ordrer"), settings=Settings(columns=told, retry_seconds=0)
+        )
 
         assert clean_orders(raw).orders["amount"].to_list() == [12.5]
         with pytest.raises(LayoutError, match=r"\(table ordrer\): 1 required column was not found: customer_id"):
-            read_orders(orders_source(shop.address, table="ordrer"), settings=SETTINGS)
+            read_orders(parse_orders_source(shop.address, table="ordrer"), settings=SETTINGS)
 
     def test_the_record_says_what_was_asked_and_gives_a_digest(self, shop, tmp_path):
         shop.ask(
@@ -152,12 +156,12 @@ class TestAsFiles:
             "FROM generate_series(1, 9) n"
         )
         shop.ask("GRANT SELECT ON orders TO night")
-        source = orders_source(shop.with_password, query="select * from orders where customer_id < 9 -- not all")
+        source = parse_orders_source(shop.with_password, query="select * from orders where customer_id < 9 -- not all")
 
-        first = take_in(source, settings=SETTINGS, folder=tmp_path).describe()
-        again = take_in(source, settings=SETTINGS, folder=tmp_path).describe()
+        first = load_orders(source, settings=SETTINGS, folder=tmp_path).describe()
+        again = load_orders(source, settings=SETTINGS, folder=tmp_path).describe()
         shop.ask("UPDATE orders SET order_date = '2024-01-02' WHERE customer_id = 8")
-        later = take_in(source, settings=SETTINGS, folder=tmp_path).describe()
+        later = load_orders(source, settings=SETTINGS, folder=tmp_path).describe()
 
         (file,) = first["files"]
         assert (file["path"], file["rows"]) == (shop.address, 8)
@@ -171,7 +175,7 @@ class TestStreaming:
         endless = "select generate_series(1, 10000000000) as n, repeat('x', 100) as words"
 
         def first_rows(connection, watch):
-            rows = postgres.stream(connection, endless, watch)
+            rows = postgres.stream_query(connection, endless, watch)
             try:
                 return next(rows)
             finally:
@@ -186,7 +190,7 @@ class TestStreaming:
         query = "select n, repeat(n::text, n % 7) as words, nullif(n % 3, 0) as third from generate_series(1, 2000) n"
         whole = shop.read(query=query)
         monkeypatch.setattr(postgres, "CHUNK_BYTES", 999)
-        monkeypatch.setattr("repurchase.orders.parts.SPOOLED_ROWS", 100)
+        monkeypatch.setattr("repurchase.sources.parquet.SPOOLED_ROWS", 100)
 
         pieces = shop.read(query=query)
 

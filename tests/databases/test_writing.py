@@ -9,11 +9,15 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.jobs.scoring import tables
-from repurchase.jobs.scoring.destinations import scores_destination
-from repurchase.jobs.scoring.parts import ScoreParts
-from repurchase.jobs.scoring.tables import Batch, require_fitting, write_scores
-from repurchase.tables import scores_table
+from repurchase.jobs import score_delivery as tables
+from repurchase.jobs.score_delivery import (
+    PartitionedScores,
+    ScoreBatch,
+    find_scores_table,
+    require_compatible_table,
+    write_scores_table,
+)
+from repurchase.schemas import scores_table
 
 NIGHT = date(2024, 12, 31)
 HARD = [
@@ -78,10 +82,10 @@ def same(left: pl.DataFrame, right: pl.DataFrame) -> bool:
 
 def write(shop, batch, *, table="scores", seconds=0.0, before_commit=lambda written: None):
     half = batch.scores.height // 2
-    parts = ScoreParts((batch.scores.head(half), batch.scores.slice(half)))
-    whole = Batch(parts, batch.as_of, batch.model_version, batch.horizons)
-    return write_scores(
-        scores_destination(f"{shop.with_password}/{table}"), whole, seconds=seconds, before_commit=before_commit
+    parts = PartitionedScores((batch.scores.head(half), batch.scores.slice(half)))
+    whole = ScoreBatch(parts, batch.as_of, batch.model_version, batch.horizons)
+    return write_scores_table(
+        find_scores_table(f"{shop.with_password}/{table}"), whole, seconds=seconds, before_commit=before_commit
     )
 
 
@@ -202,12 +206,12 @@ class TestRefusals:
         write(shop, night(horizons=(30,), customers=20))
         shop.ask(change)
         before = stored(shop)
-        destination = scores_destination(f"{shop.address}/scores")
+        destination = find_scores_table(f"{shop.address}/scores")
 
         with pytest.raises(DeliveryError) as written:
             write(shop, night(horizons=(30, 90), customers=20, seed=1))
         with pytest.raises(DeliveryError) as foreseen:
-            require_fitting(destination, horizons=(30, 90), further=pl.Schema(), seconds=0)
+            require_compatible_table(destination, horizons=(30, 90), further=pl.Schema(), seconds=0)
 
         assert said in str(written.value)
         assert str(foreseen.value) == str(written.value)
@@ -228,14 +232,16 @@ class TestRefusals:
         shop.ask("ALTER TABLE closed OWNER TO admin")
 
         with pytest.raises(DeliveryError, match=said) as refused:
-            require_fitting(
-                scores_destination(f"{shop.address}/{table}"), horizons=(30, 90), further=pl.Schema(), seconds=0
+            require_compatible_table(
+                find_scores_table(f"{shop.address}/{table}"), horizons=(30, 90), further=pl.Schema(), seconds=0
             )
 
         assert "\n" not in str(refused.value)
 
     def test_looking_beforehand_changes_nothing(self, shop):
-        require_fitting(scores_destination(f"{shop.address}/scores"), horizons=(30,), further=pl.Schema(), seconds=0)
+        require_compatible_table(
+            find_scores_table(f"{shop.address}/scores"), horizons=(30,), further=pl.Schema(), seconds=0
+        )
 
         assert shop.ask("SELECT to_regclass('scores')") == [(None,)]
 
@@ -278,7 +284,7 @@ class TestRefusals:
     )
     def test_addresses_without_a_table(self, out, said):
         with pytest.raises(InputError) as refused:
-            scores_destination(out)
+            find_scores_table(out)
 
         assert said in str(refused.value)
         assert "geheim" not in str(refused.value)
@@ -331,20 +337,20 @@ class TestWhatArrives:
 
     @pytest.mark.parametrize("long", ["n" * 64, "ø" * 32])
     def test_names_that_would_be_cut_are_refused_beforehand(self, shop, long):
-        destination = scores_destination(f"{shop.address}/scores")
+        destination = find_scores_table(f"{shop.address}/scores")
 
         with pytest.raises(DeliveryError, match="longer than the 63 bytes"):
-            require_fitting(destination, horizons=(30,), further=pl.Schema({long: pl.String}), seconds=0)
+            require_compatible_table(destination, horizons=(30,), further=pl.Schema({long: pl.String}), seconds=0)
         with pytest.raises(DeliveryError, match="longer than the 63 bytes"):
-            require_fitting(
-                scores_destination(f"{shop.address}/{long}"), horizons=(30,), further=pl.Schema(), seconds=0
+            require_compatible_table(
+                find_scores_table(f"{shop.address}/{long}"), horizons=(30,), further=pl.Schema(), seconds=0
             )
 
     def test_a_column_that_the_server_does_not_take_is_refused_beforehand(self, shop):
-        destination = scores_destination(f"{shop.address}/scores")
+        destination = find_scores_table(f"{shop.address}/scores")
 
         with pytest.raises(DeliveryError, match="ctid"):
-            require_fitting(destination, horizons=(30,), further=pl.Schema({"ctid": pl.String}), seconds=0)
+            require_compatible_table(destination, horizons=(30,), further=pl.Schema({"ctid": pl.String}), seconds=0)
 
 
 class TestFaults:
@@ -358,7 +364,7 @@ class TestFaults:
     def cutting_copies(shop, monkeypatch, *, times: int) -> None:
         """Ends the session in the midst of COPY, so many times."""
         monkeypatch.setattr(tables, "_SLICE_ROWS", 25)
-        whole = tables._csv
+        whole = tables._copy_csv
         left = iter(range(times))
 
         def parts(scores: pl.DataFrame) -> Iterator[bytes]:
@@ -368,7 +374,7 @@ class TestFaults:
                     shop.await_session_gone()
                 yield part
 
-        monkeypatch.setattr(tables, "_csv", parts)
+        monkeypatch.setattr(tables, "_copy_csv", parts)
 
     def test_a_session_killed_in_mid_copy_is_tried_again(self, shop, last_night, monkeypatch, caplog):
         self.cutting_copies(shop, monkeypatch, times=2)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.registry.disk import locked
+from repurchase.storage.atomic_files import locked_folder
 
 HORIZONS = ("--horizon", "30", "--horizon", "90")
 
@@ -58,7 +58,7 @@ def trained(once: Path, sample: pl.DataFrame, repurchase: Command) -> Trained:
     """Version 1 looks 30 and 90 days ahead; version 2 of the same orders looks 30. Tests that change it take a copy."""
     home, orders = once / "trained-home", once / "trained-home.csv"
     asked = (HORIZONS, HORIZONS[:2])
-    with locked(once / "trained-home.lock"), pytest.MonkeyPatch.context() as patch:
+    with locked_folder(once / "trained-home.lock"), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         notes = [once / f"trained-home.{number}.txt" for number in range(len(asked))]
         if not notes[-1].exists():
@@ -83,7 +83,7 @@ def home(trained: Trained, tmp_path: Path) -> Path:
 def scored(trained: Trained, once: Path, repurchase: Command) -> Path:
     """Scores by version 1 of everyone, with what belongs beside them."""
     out = once / "trained-home-scores" / "scores.parquet"
-    with locked(once / "trained-home.lock"):
+    with locked_folder(once / "trained-home.lock"):
         if not out.exists():
             outcome = repurchase("score", trained.orders, "--home", trained.home, "--model", 1, "--out", out)
             assert outcome.code == 0, outcome.err

@@ -24,7 +24,7 @@ def test_an_interruption_is_said_in_a_line(repurchase, monkeypatch, tmp_path):
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("repurchase.jobs.intake.check_orders", interrupted)
+    monkeypatch.setattr("repurchase.jobs.order_intake.check_orders", interrupted)
 
     outcome = repurchase("check", "orders.csv", "--home", tmp_path)
 
@@ -63,7 +63,7 @@ def test_a_defect_keeps_its_traceback(repurchase, monkeypatch, tmp_path):
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("postgresql://ann:s3cret@db/shop")
 
-    monkeypatch.setattr("repurchase.jobs.intake.check_orders", broken)
+    monkeypatch.setattr("repurchase.jobs.order_intake.check_orders", broken)
 
     outcome = repurchase("check", "orders.csv", "--home", tmp_path)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from repurchase.report.language import LOCALES
-from repurchase.report.retold import said_again
+from repurchase.i18n.catalogues import LOCALES
+from repurchase.report.record_texts import rerender_sentence
 
 OTHERS = [name for name in LOCALES if name != "en"]
 
@@ -28,7 +28,7 @@ def sentences(run: dict[str, Any]) -> Iterator[str]:
 def test_every_sentence_of_the_record_has_a_template(scored: Path) -> None:
     told = list(sentences(json.loads(scored.with_suffix(".run.json").read_text())))
     assert len(told) > 70
-    unknown = [sentence for sentence in told if said_again(sentence) is None]
+    unknown = [sentence for sentence in told if rerender_sentence(sentence) is None]
     assert not unknown, f"no template in report/catalogues/*_record.toml for: {unknown}"
 
 

@@ -128,7 +128,7 @@ class TestScoring:
         assert one.read_bytes() == two.read_bytes()
 
     def test_csv_says_what_parquet_says(self, score, scored, tmp_path):
-        from repurchase.report.reading import read_scores
+        from repurchase.storage.run_records import read_scores
 
         assert read_scores(score(tmp_path / "scores.csv")).equals(pl.read_parquet(scored))
 
@@ -137,7 +137,10 @@ class TestScoring:
         command = ["score", trained.orders, "--home", trained.home, "--model", "1", "--out", out]
 
         ended = subprocess.run(
-            [sys.executable, "-m", "repurchase.cli", *map(str, command)], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "repurchase.cli.app", *map(str, command)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
         assert ended.returncode == 0, ended.stderr

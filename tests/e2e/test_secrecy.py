@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.jobs.forgetting.forget import SOURCES_STAY
+from repurchase.jobs.forget import SOURCES_NOTE
 from repurchase.registry.store import Store, open_store
 
 JSON = ("--log-format", "json")
@@ -279,7 +279,7 @@ class TestForget:
             f"outputs/drawn.html: made again from scores.parquet, without purchases; `{again}` draws them again.",
             "outputs/report.html: made again from vip.csv.",
             "vip.csv: 2 rows removed.",
-            SOURCES_STAY,
+            SOURCES_NOTE,
         ]
         kept = [path for path in shop.home.rglob("*") if path.is_file()]
         assert [path for path in kept if any(shop.ids[0].encode() in part for part in contents(path))] == []

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 import typer
 
-import repurchase.cli
-from repurchase.registry.bundle import SELF, _self_digest
-from repurchase.registry.disk import json_bytes
+import repurchase.cli.app
+from repurchase.registry.bundle import MANIFEST_DIGEST_KEY, _manifest_digest
+from repurchase.storage.json_files import json_bytes
 
 PAST = "1998-01-31"
 
@@ -26,7 +26,7 @@ def commands(group: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
             yield (*prefix, name)
 
 
-COMMANDS = sorted(commands(typer.main.get_command(repurchase.cli.app)))
+COMMANDS = sorted(commands(typer.main.get_command(repurchase.cli.app.app)))
 
 
 def lines_of(outcome: Any) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ class TestJsonLines:
         def broken(*args: object, **kwargs: object) -> None:
             raise ZeroDivisionError("customer 17")
 
-        monkeypatch.setattr("repurchase.jobs.intake.check_orders", broken)
+        monkeypatch.setattr("repurchase.jobs.order_intake.check_orders", broken)
 
         outcome = repurchase("check", "orders.csv", "--home", tmp_path, *JSON)
 
@@ -154,7 +154,7 @@ class TestJsonLines:
         def interrupted(*args: object, **kwargs: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("repurchase.jobs.intake.check_orders", interrupted)
+        monkeypatch.setattr("repurchase.jobs.order_intake.check_orders", interrupted)
 
         outcome = repurchase("check", "orders.csv", "--home", tmp_path, *JSON)
 
@@ -284,8 +284,8 @@ def strip_profile(bundle: Path) -> None:
     """Make of a bundle what an earlier version would have written."""
     (bundle / "profile.json").unlink()
     manifest = json.loads((bundle / "manifest.json").read_text())
-    del manifest["files"]["profile.json"], manifest[SELF]
-    whole = {**manifest, SELF: _self_digest(manifest)}
+    del manifest["files"]["profile.json"], manifest[MANIFEST_DIGEST_KEY]
+    whole = {**manifest, MANIFEST_DIGEST_KEY: _manifest_digest(manifest)}
     (bundle / "manifest.json").write_bytes(json_bytes(whole, name="manifest.json"))
 
 
@@ -340,7 +340,7 @@ class TestMonitor:
         home = tmp_path / "home"
         shutil.copytree(trained.home, home)
         assert repurchase("models", "relocate", "--home", home).code == 0
-        monkeypatch.setattr("repurchase.registry.disk.LOCK_WAIT_SECONDS", 0.1)
+        monkeypatch.setattr("repurchase.storage.atomic_files.LOCK_WAIT_SECONDS", 0.1)
         holder = sqlite3.connect(home / "mlruns" / ".lock", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         try:

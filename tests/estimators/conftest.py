@@ -8,10 +8,10 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from repurchase.estimators.btyd import Family
-from repurchase.estimators.cuts import Cut, Cuts
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import build_ledger
+from repurchase.models.btyd.model import Family
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import Snapshot, Snapshots
 
 SHOP_DAY = date(2025, 1, 31)
 
@@ -19,14 +19,14 @@ Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="session")
-def shop_cuts(simulate_orders: Callable[..., pl.DataFrame]) -> Cuts:
+def shop_cuts(simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
     """900 customers over 800 days from 2023-06-01, observed to the end."""
     orders = simulate_orders(customers=900, days=800, arrival_days=500, start=date(2023, 6, 1), seed=21)
-    return Cuts(ledger(orders, observed_until=date(2025, 8, 8)), horizons=(60,))
+    return Snapshots(build_ledger(orders, observed_until=date(2025, 8, 8)), horizons=(60,))
 
 
 @pytest.fixture(scope="session")
-def shop_cut(shop_cuts: Cuts) -> Cut:
+def shop_cut(shop_cuts: Snapshots) -> Snapshot:
     """Its customers on 2025-01-31."""
     return shop_cuts.at(SHOP_DAY)
 
@@ -68,7 +68,7 @@ def cdnow_model(cdnow_part: pl.DataFrame) -> RepurchaseModel:
 
 
 @pytest.fixture(scope="session")
-def cdnow_cut(cdnow_part: pl.DataFrame, cdnow_model: RepurchaseModel) -> Cut:
+def cdnow_cut(cdnow_part: pl.DataFrame, cdnow_model: RepurchaseModel) -> Snapshot:
     """Them on that day."""
     day = cdnow_model.as_of_
-    return Cut(ledger(cdnow_part, observed_until=day).history(day))
+    return Snapshot(build_ledger(cdnow_part, observed_until=day).history(day))

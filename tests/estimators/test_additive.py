@@ -11,9 +11,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from repurchase.estimators.additive import AdditiveHead
-from repurchase.estimators.additive_fit import PENALTY, TAIL, fit_additive, fit_log_spend
-from repurchase.estimators.design import Design
+from repurchase.models.additive import PENALTY, TAIL_SHARE, AdditiveModel, fit_additive, fit_log_spend
+from repurchase.models.snapshots import FeatureMatrix
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,9 +35,9 @@ BENT = {
 }
 
 
-def some_design(n: int, *, seed: int) -> Design:
+def some_design(n: int, *, seed: int) -> FeatureMatrix:
     rng = np.random.default_rng(seed)
-    return Design(
+    return FeatureMatrix(
         {
             "frequency": np.floor(rng.gamma(0.8, 3.0, n)),
             "days_since_last": np.floor(rng.gamma(1.0, 90.0, n)),
@@ -50,9 +49,9 @@ def some_design(n: int, *, seed: int) -> Design:
     )
 
 
-def changed(design: Design, **columns: npt.ArrayLike) -> Design:
+def changed(design: FeatureMatrix, **columns: npt.ArrayLike) -> FeatureMatrix:
     """The same customers with other values, one for all or one each."""
-    return Design(
+    return FeatureMatrix(
         {**design, **{name: np.broadcast_to(values, design.n_customers) * 1.0 for name, values in columns.items()}}
     )
 
@@ -61,11 +60,11 @@ def changed(design: Design, **columns: npt.ArrayLike) -> Design:
 class Peer:
     """The same regression, terms written out a second time and left to scikit-learn's own pipeline."""
 
-    known: Design
+    known: FeatureMatrix
     regression: Any
     tail: float = 0.0
 
-    def terms(self, design: Design) -> Floats:
+    def terms(self, design: FeatureMatrix) -> Floats:
         columns = []
         for name, bend in BENT.items():
             known, asked = bend(self.known[name]), bend(design[name])
@@ -84,7 +83,7 @@ class Peer:
 
 
 @pytest.fixture(scope="module")
-def known() -> tuple[Design, npt.NDArray[np.bool_], Floats, Floats]:
+def known() -> tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats]:
     """Customers, who bought, their money, weights."""
     design = some_design(2_500, seed=1)
     rng = np.random.default_rng(2)
@@ -94,16 +93,16 @@ def known() -> tuple[Design, npt.NDArray[np.bool_], Floats, Floats]:
 
 
 @pytest.fixture(scope="module")
-def head(known: tuple[Design, npt.NDArray[np.bool_], Floats, Floats]) -> AdditiveHead:
+def head(known: tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats]) -> AdditiveModel:
     design, bought, _, weight = known
     return fit_additive(design, bought, weight)
 
 
 def test_equals_the_logistic_regression_it_stands_for(
-    known: tuple[Design, npt.NDArray[np.bool_], Floats, Floats], head: AdditiveHead
+    known: tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats], head: AdditiveModel
 ) -> None:
     design, bought, _, weight = known
-    peer = Peer(design, LogisticRegression(C=1 / PENALTY, max_iter=5_000, tol=1e-9), TAIL).fit(bought, weight)
+    peer = Peer(design, LogisticRegression(C=1 / PENALTY, max_iter=5_000, tol=1e-9), TAIL_SHARE).fit(bought, weight)
     for asked in (design, some_design(500, seed=3)):
         wanted = peer.pipeline.decision_function(peer.terms(asked))
         np.testing.assert_allclose(head.total(asked), wanted, atol=1e-4)
@@ -111,7 +110,7 @@ def test_equals_the_logistic_regression_it_stands_for(
 
 
 def test_equals_the_ridge_regression_it_stands_for(
-    known: tuple[Design, npt.NDArray[np.bool_], Floats, Floats],
+    known: tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats],
 ) -> None:
     design, _, spend, weight = known
     floored = np.log(np.maximum(spend, np.quantile(spend, 0.002)))
@@ -121,7 +120,7 @@ def test_equals_the_ridge_regression_it_stands_for(
     np.testing.assert_allclose(found.total(asked), peer.pipeline.predict(peer.terms(asked)), atol=1e-8)
 
 
-def test_contributions_add_up(head: AdditiveHead) -> None:
+def test_contributions_add_up(head: AdditiveModel) -> None:
     asked = some_design(300, seed=5)
     parts = head.contributions(asked)
     assert set(parts) == set(BENT)
@@ -129,13 +128,13 @@ def test_contributions_add_up(head: AdditiveHead) -> None:
     assert np.ptp(parts["usual_log_gap"]) == 0.0
 
 
-def test_follows_what_was_true(head: AdditiveHead) -> None:
+def test_follows_what_was_true(head: AdditiveModel) -> None:
     typical = some_design(1, seed=6)
     silent = [head.total(changed(typical, days_since_last=day))[0] for day in (0.0, 30.0, 120.0, 400.0)]
     assert (np.diff(silent) < 0).all()
 
 
-def test_a_missing_value_has_its_own_height(head: AdditiveHead) -> None:
+def test_a_missing_value_has_its_own_height(head: AdditiveModel) -> None:
     asked = changed(some_design(3, seed=7), spend_typical=[np.nan, np.nan, 20.0])
     part = head.contributions(asked)["spend_typical"]
     assert np.isfinite(part).all()
@@ -143,21 +142,21 @@ def test_a_missing_value_has_its_own_height(head: AdditiveHead) -> None:
 
 
 def test_is_flat_beyond_what_it_saw(
-    known: tuple[Design, npt.NDArray[np.bool_], Floats, Floats], head: AdditiveHead
+    known: tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats], head: AdditiveModel
 ) -> None:
     name, seen = "days_since_last", known[0]["days_since_last"]
     edge, beyond = (changed(some_design(1, seed=8), **{name: day}) for day in (seen.max(), 1e9))
     assert head.total(edge).tolist() == pytest.approx(head.total(beyond).tolist(), rel=1e-12)
 
 
-def test_a_customers_digits_do_not_depend_on_the_others(head: AdditiveHead) -> None:
+def test_a_customers_digits_do_not_depend_on_the_others(head: AdditiveModel) -> None:
     asked = some_design(501, seed=9)
     whole = head.total(asked)
     assert [head.total(asked.rows(slice(place, place + 1)))[0] for place in range(501)] == whole.tolist()
 
 
 def test_a_feature_that_nobody_has_is_left_out(
-    known: tuple[Design, npt.NDArray[np.bool_], Floats, Floats],
+    known: tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats],
 ) -> None:
     design, bought, _, weight = known
     found = fit_additive(changed(design, gap_last_days=np.nan), bought, weight)
@@ -167,7 +166,7 @@ def test_a_feature_that_nobody_has_is_left_out(
 
 @pytest.mark.parametrize(("reach_back", "heard"), [(0.1, False), (0.3, True)])
 def test_last_year_speaks_only_where_enough_customers_had_one(
-    known: tuple[Design, npt.NDArray[np.bool_], Floats, Floats], reach_back: float, heard: bool
+    known: tuple[FeatureMatrix, npt.NDArray[np.bool_], Floats, Floats], reach_back: float, heard: bool
 ) -> None:
     design, bought, _, weight = known
     last_year = np.where(np.linspace(0, 1, 2_500) < reach_back, bought, np.nan)
@@ -175,6 +174,6 @@ def test_last_year_speaks_only_where_enough_customers_had_one(
     assert ("bought_year_ago" in found.columns) == heard
 
 
-def test_comes_through_json_exactly(head: AdditiveHead) -> None:
-    again = AdditiveHead.from_dict(json.loads(json.dumps(head.to_dict(), allow_nan=False)))
+def test_comes_through_json_exactly(head: AdditiveModel) -> None:
+    again = AdditiveModel.from_dict(json.loads(json.dumps(head.to_dict(), allow_nan=False)))
     assert again == head

@@ -7,20 +7,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.btyd import Btyd, Family, GammaGamma, Outlook
-from repurchase.estimators.btyd_rows import Pairs
+from repurchase.models.btyd.model import BtydForecast, BtydModel, DistinctPairs, Family, GammaGamma
 
 Floats = npt.NDArray[np.float64]
 HORIZONS = (1.0, 7.0, 30.0, 90.0, 365.0, 3650.0)
 MODELS = {
-    "usual": Btyd("mbgnbd", 0.55, 60.0, 0.9, 3.0),
-    "usual, dropout after repeats": Btyd("bgnbd", 0.55, 60.0, 0.9, 3.0),
-    "a just below 1": Btyd("bgnbd", 0.8, 30.0, 1 - 1e-6, 2.5),
-    "a just above 1": Btyd("mbgnbd", 0.8, 30.0, 1 + 2e-6, 2.5),
-    "a above 1": Btyd("bgnbd", 1.3, 12.0, 2.2, 9.0),
-    "hardly any dropout": Btyd("mbgnbd", 0.3, 5.0, 1e-3, 50.0),
-    "most drop out": Btyd("bgnbd", 5.0, 400.0, 6.0, 0.2),
-    "no dropout": Btyd("nbd", 0.4, 20.0, 0.0, 1.0),
+    "usual": BtydModel("mbgnbd", 0.55, 60.0, 0.9, 3.0),
+    "usual, dropout after repeats": BtydModel("bgnbd", 0.55, 60.0, 0.9, 3.0),
+    "a just below 1": BtydModel("bgnbd", 0.8, 30.0, 1 - 1e-6, 2.5),
+    "a just above 1": BtydModel("mbgnbd", 0.8, 30.0, 1 + 2e-6, 2.5),
+    "a above 1": BtydModel("bgnbd", 1.3, 12.0, 2.2, 9.0),
+    "hardly any dropout": BtydModel("mbgnbd", 0.3, 5.0, 1e-3, 50.0),
+    "most drop out": BtydModel("bgnbd", 5.0, 400.0, 6.0, 0.2),
+    "no dropout": BtydModel("nbd", 0.4, 20.0, 0.0, 1.0),
 }
 
 
@@ -64,7 +63,7 @@ class TestAnswers:
 
     def test_come_through_json_exactly(self, name: str) -> None:
         fit = MODELS[name]
-        again = Btyd.from_dict(json.loads(json.dumps(fit.to_dict())))
+        again = BtydModel.from_dict(json.loads(json.dumps(fit.to_dict())))
         assert again.to_dict() == fit.to_dict()
         who = customers()
         again_p, p = (one.p_purchase(*who, horizon_days=30).tolist() for one in (again, fit))
@@ -86,7 +85,7 @@ def test_one_time_buyers_fade_in_mbgnbd_only() -> None:
 
 def test_nothing_jumps_where_a_passes_1() -> None:
     def orders(a: float) -> Floats:
-        return Btyd("mbgnbd", 0.8, 30.0, a, 2.5).expected_purchases(
+        return BtydModel("mbgnbd", 0.8, 30.0, a, 2.5).expected_purchases(
             [0, 3, 40], [0, 50, 390], [90, 90, 400], horizon_days=90
         )
 
@@ -98,7 +97,7 @@ def test_agrees_with_simulated_customers(family: Family, simulate_customers: Cal
     """Within four standard errors, in each of seven kinds of customers, of 60,000 whose parameters are known."""
     world = {"r": 0.8, "alpha": 50.0, "a": 0.8, "b": 2.0}
     x, t_x, T, after = simulate_customers(family, customers=60_000, **world, until=60.0, seed=11)
-    fit = Btyd(family, **world)
+    fit = BtydModel(family, **world)
     p = fit.p_purchase(x, t_x, T, horizon_days=60)
     orders = fit.expected_purchases(x, t_x, T, horizon_days=60)
     recent = T - t_x < 60
@@ -122,7 +121,7 @@ def test_spend_shrinks_toward_the_shop_the_less_the_more_is_known() -> None:
 @pytest.mark.parametrize("horizon_days", [1, 90, 365])
 def test_dropout_only_takes_away_also_where_digits_are_lost(horizon_days: int) -> None:
     """Nearly everybody buys daily: r and alpha run into the ten thousands, and the closed form loses all its digits."""
-    daily = Btyd("bgnbd", 52880.9, 52880.65, 0.00096, 10.6)
+    daily = BtydModel("bgnbd", 52880.9, 52880.65, 0.00096, 10.6)
     x = np.array([0.0, 3.0, 20.0])
     found = daily.expected_purchases(x, x, x, horizon_days=horizon_days)
     without_dropout = (daily.r + x) / (daily.alpha + x) * horizon_days
@@ -133,13 +132,13 @@ def test_dropout_only_takes_away_also_where_digits_are_lost(horizon_days: int) -
 
 @pytest.mark.parametrize("family", ["mbgnbd", "bgnbd", "nbd"])
 def test_an_outlook_has_the_bits_of_each_answer_alone(family: Family) -> None:
-    fit = Btyd(family, 0.6, 30.0, 0.8, 3.0)
+    fit = BtydModel(family, 0.6, 30.0, 0.8, 3.0)
     rng = np.random.default_rng(0)
     x, T = np.floor(rng.gamma(0.6, 4.0, 500)), np.floor(rng.uniform(1, 700, 500))
     t_x = np.where(x > 0, np.floor(T * rng.random(500)), 0.0)
-    pairs = Pairs(x, T)
+    pairs = DistinctPairs(x, T)
     some = slice(100, 200)
-    block = Outlook(fit, (x[some], t_x[some], T[some]), pairs.rows(100, 200))
+    block = BtydForecast(fit, (x[some], t_x[some], T[some]), pairs.rows(100, 200))
     assert block.p_alive.tobytes() == fit.p_alive(x, t_x, T)[some].tobytes()
     for days in (30, 365):
         wanted = fit.p_purchase(x, t_x, T, horizon_days=days), fit.expected_purchases(x, t_x, T, horizon_days=days)

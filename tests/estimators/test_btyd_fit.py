@@ -9,18 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.btyd import Btyd, Family, GammaGamma
-from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
-from repurchase.estimators.btyd_likelihood import Peak, Point, purchase_likelihood
-from repurchase.estimators.btyd_rows import collapse
-from repurchase.estimators.cuts import Cuts
+from repurchase.models.btyd.fitting import LikelihoodPoint, Optimum, fit_btyd, fit_gamma_gamma, purchase_likelihood
+from repurchase.models.btyd.model import BtydModel, Family, GammaGamma, count_equal_rows
+from repurchase.models.snapshots import Snapshots
 
 Floats = npt.NDArray[np.float64]
 Customers = tuple[Floats, Floats, Floats]
 Simulate = Callable[..., tuple[Floats, ...]]
 
 
-def parameters(fit: Btyd) -> list[float]:
+def parameters(fit: BtydModel) -> list[float]:
     return [fit.r, fit.alpha, fit.a, fit.b]
 
 
@@ -47,7 +45,7 @@ def test_is_no_further_from_the_truth_than_chance_allows(
     fit = fit_btyd(x, t_x, T, families=(family,))
     assert fit.note == ""
     error = np.log(parameters(fit)) - np.log(truth)
-    point = purchase_likelihood(family, *collapse(x, t_x, T))(np.log(parameters(fit)))
+    point = purchase_likelihood(family, *count_equal_rows(x, t_x, T))(np.log(parameters(fit)))
     assert error @ -point.curvature @ error < 23.5
     assert (np.abs(point.slope) < 1e-4 * np.sqrt(-np.diag(point.curvature))).all()
 
@@ -65,38 +63,38 @@ def shop(simulate_customers: Simulate) -> Customers:
 
 
 @pytest.fixture(scope="module")
-def fitted(shop: Customers) -> Btyd:
+def fitted(shop: Customers) -> BtydModel:
     return fit_btyd(*shop, families=("bgnbd",))
 
 
 class TestFit:
-    def test_equal_rows_count_as_often_as_they_occur(self, shop: Customers, fitted: Btyd) -> None:
+    def test_equal_rows_count_as_often_as_they_occur(self, shop: Customers, fitted: BtydModel) -> None:
         five_times = fit_btyd(*(np.tile(column, 5) for column in shop), families=("bgnbd",))
         np.testing.assert_allclose(parameters(five_times), parameters(fitted), rtol=1e-9)
         assert five_times.log_likelihood == pytest.approx(5 * fitted.log_likelihood, rel=1e-12)
 
     @pytest.mark.parametrize("start", [(0.05, 0.05, 30.0), (8.0, 4.0, 0.5), (0.5, 30.0, 30.0)])
     def test_ends_in_the_same_place_wherever_it_starts(
-        self, shop: Customers, fitted: Btyd, start: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+        self, shop: Customers, fitted: BtydModel, start: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("repurchase.estimators.btyd_fit.USUAL", start)
+        monkeypatch.setattr("repurchase.models.btyd.fitting._TYPICAL_PARAMETERS", start)
         again = fit_btyd(*shop, families=("bgnbd",))
         assert again.log_likelihood == pytest.approx(fitted.log_likelihood, abs=1e-6)
         np.testing.assert_allclose(parameters(again), parameters(fitted), rtol=1e-5)
 
     def test_a_first_search_that_fails_is_not_the_last(
-        self, shop: Customers, fitted: Btyd, monkeypatch: pytest.MonkeyPatch
+        self, shop: Customers, fitted: BtydModel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("repurchase.estimators.btyd_fit.USUAL", (1e-9, 0.8, 2.5))
+        monkeypatch.setattr("repurchase.models.btyd.fitting._TYPICAL_PARAMETERS", (1e-9, 0.8, 2.5))
         again = fit_btyd(*shop, families=("bgnbd",))
         assert again.note == ""
         np.testing.assert_allclose(parameters(again), parameters(fitted), rtol=1e-5)
 
-    def test_the_order_of_customers_does_not_matter(self, shop: Customers, fitted: Btyd) -> None:
+    def test_the_order_of_customers_does_not_matter(self, shop: Customers, fitted: BtydModel) -> None:
         mixed = np.random.default_rng(0).permutation(len(shop[0]))
         assert fit_btyd(*(column[mixed] for column in shop), families=("bgnbd",)) == fitted
 
-    def test_weeks_say_what_days_say(self, shop: Customers, fitted: Btyd) -> None:
+    def test_weeks_say_what_days_say(self, shop: Customers, fitted: BtydModel) -> None:
         x, t_x, T = shop
         weeks = fit_btyd(x, t_x / 7, T / 7, families=("bgnbd",))
         np.testing.assert_allclose(parameters(weeks), [fitted.r, fitted.alpha / 7, fitted.a, fitted.b], rtol=1e-7)
@@ -112,9 +110,9 @@ class TestFit:
         assert capfd.readouterr() == ("", "")
 
 
-def test_other_days_fits_change_no_digit(shop_cuts: Cuts) -> None:
+def test_other_days_fits_change_no_digit(shop_cuts: Snapshots) -> None:
     days = [date(2024, 6, 30), date(2024, 9, 30), date(2024, 12, 31)]
-    forward, backward = (Cuts(shop_cuts.book, horizons=(60,)) for _ in range(2))
+    forward, backward = (Snapshots(shop_cuts.book, horizons=(60,)) for _ in range(2))
     first = [forward.btyd(day, "mbgnbd") for day in days]
     assert [backward.btyd(day, "mbgnbd") for day in reversed(days)] == first[::-1]
     assert len({fit.r for fit in first}) == 3
@@ -197,7 +195,7 @@ class TestRidges:
         assert fit.note == "a, b held to usual values by a weak prior: these customers hardly tell them"
         assert fit.a / (fit.a + fit.b) < 0.001
         assert fit.r / fit.alpha == pytest.approx(3.0 / 60, rel=0.1)
-        never = purchase_likelihood(family, *collapse(x, t_x, age))(np.log([fit.r, fit.alpha, 1e-12, fit.b]))
+        never = purchase_likelihood(family, *count_equal_rows(x, t_x, age))(np.log([fit.r, fit.alpha, 1e-12, fit.b]))
         assert fit.log_likelihood == pytest.approx(never.value, abs=1.0)
 
     def test_customers_who_leave_at_once_are_said_to(self, simulate_customers: Simulate) -> None:
@@ -218,8 +216,8 @@ class TestRidges:
 
 
 def test_a_is_kept_off_1_where_the_formulas_divide_by_zero(shop: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    peak = Peak(np.log([0.7, 40.0, 1.0, 2.5]), Point(0.0, np.zeros(4), -10.0 * np.eye(4)), settled=True)
-    monkeypatch.setattr("repurchase.estimators.btyd_fit.climb", lambda *_: peak)
+    peak = Optimum(np.log([0.7, 40.0, 1.0, 2.5]), LikelihoodPoint(0.0, np.zeros(4), -10.0 * np.eye(4)), settled=True)
+    monkeypatch.setattr("repurchase.models.btyd.fitting.newton_maximize", lambda *_: peak)
     fit = fit_btyd(*shop, families=("bgnbd",))
     assert fit.a == pytest.approx(1.0 + 2e-6, abs=1e-12)
     assert np.isfinite(fit.expected_purchases(*kinds(), horizon_days=90)).all()
@@ -301,7 +299,7 @@ class TestGammaGamma:
     def test_what_is_out_of_bounds_gives_way(self, name: str, limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
         x, means = self.shop(p=6.0, q=4.0, v=15.0, customers=3_000)
         assert fit_gamma_gamma(x, means).fallback_mean is None
-        monkeypatch.setattr(f"repurchase.estimators.btyd_fit.{name}", limit)
+        monkeypatch.setattr(f"repurchase.models.btyd.fitting.{name}", limit)
         assert fit_gamma_gamma(x, means).fallback_mean == np.median(means)
 
     def test_the_fallback_is_the_median_shrunk_to_own_means(self) -> None:

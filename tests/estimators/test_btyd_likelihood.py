@@ -7,16 +7,15 @@ import numpy.typing as npt
 import pytest
 from scipy.special import betaln, gammaln
 
-from repurchase.estimators.btyd import Family
-from repurchase.estimators.btyd_likelihood import (
+from repurchase.models.btyd.fitting import (
     Likelihood,
-    Point,
-    climb,
-    money_likelihood,
+    LikelihoodPoint,
+    newton_maximize,
     purchase_likelihood,
+    spend_likelihood,
     with_prior,
 )
-from repurchase.estimators.btyd_rows import collapse
+from repurchase.models.btyd.model import Family, count_equal_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,9 +84,9 @@ class TestPurchases:
 def test_rows_are_added_up_beyond_one_block(
     simulate_customers: Callable[..., tuple[Floats, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, weights = collapse(*simulate_customers("bgnbd", customers=500, r=0.8, alpha=30.0, a=0.5, b=2.0)[:3])
+    rows, weights = count_equal_rows(*simulate_customers("bgnbd", customers=500, r=0.8, alpha=30.0, a=0.5, b=2.0)[:3])
     whole = purchase_likelihood("mbgnbd", rows, weights)(np.zeros(4))
-    monkeypatch.setattr("repurchase.estimators.btyd_likelihood.BLOCK", 64)
+    monkeypatch.setattr("repurchase.models.btyd.fitting._BLOCK_ROWS", 64)
     blocks = purchase_likelihood("mbgnbd", rows, weights)(np.zeros(4))
     assert blocks.value == pytest.approx(whole.value, rel=1e-13)
     np.testing.assert_allclose(blocks.curvature, whole.curvature, rtol=1e-11)
@@ -105,15 +104,15 @@ def test_no_digit_is_lost_where_dropout_vanishes() -> None:
 @pytest.mark.parametrize("parameters", MONEY)
 class TestMoney:
     def test_value_is_the_papers(self, parameters: list[float]) -> None:
-        found = money_likelihood(*money_rows())(np.log(parameters)).value
+        found = spend_likelihood(*money_rows())(np.log(parameters)).value
         assert found == pytest.approx(money_by_the_paper(parameters), rel=1e-9)
 
     def test_derivatives_are_those_of_the_value(self, parameters: list[float]) -> None:
-        require_true_derivatives(money_likelihood(*money_rows()), np.log(parameters))
+        require_true_derivatives(spend_likelihood(*money_rows()), np.log(parameters))
 
 
 def test_a_prior_adds_its_own_value_and_derivatives() -> None:
-    likelihood, centre = money_likelihood(*money_rows()), np.array([1.0, 2.0, 3.0])
+    likelihood, centre = spend_likelihood(*money_rows()), np.array([1.0, 2.0, 3.0])
     held = with_prior(likelihood, centre, spread=2.0)
     require_true_derivatives(held, np.log(MONEY[0]))
     assert held(centre).value == likelihood(centre).value
@@ -121,36 +120,39 @@ def test_a_prior_adds_its_own_value_and_derivatives() -> None:
     assert held(aside).value == likelihood(aside).value - 0.5
 
 
-def valley(theta: Floats) -> Point:
+def valley(theta: Floats) -> LikelihoodPoint:
     """Minus Rosenbrock's function: a bent, narrow ridge, concave only near its peak at (1, 1)."""
     x, y = theta
     value = -((1 - x) ** 2) - 100 * (y - x**2) ** 2
     slope = np.array([2 * (1 - x) + 400 * x * (y - x**2), -200 * (y - x**2)])
     curvature = np.array([[-2 + 400 * y - 1200 * x**2, 400 * x], [400 * x, -200.0]])
-    return Point(value, slope, curvature)
+    return LikelihoodPoint(value, slope, curvature)
 
 
 class TestClimb:
     @pytest.mark.parametrize("start", [[-1.2, 1.0], [0.0, 3.0], [5.0, 5.0]])
     def test_reaches_the_peak_round_a_bend(self, start: list[float]) -> None:
-        peak = climb(valley, np.array(start))
+        peak = newton_maximize(valley, np.array(start))
         assert peak.settled
         np.testing.assert_allclose(peak.at, [1.0, 1.0], rtol=1e-6)
         assert peak.least_known[0] > 0
 
     def test_gives_up_where_it_rises_without_end(self) -> None:
-        peak = climb(lambda theta: Point(float(theta.sum()), np.ones(2), np.zeros((2, 2))), np.zeros(2))
+        peak = newton_maximize(
+            lambda theta: LikelihoodPoint(float(theta.sum()), np.ones(2), np.zeros((2, 2))), np.zeros(2)
+        )
         assert not peak.settled
 
     def test_gives_up_on_what_is_no_number(self) -> None:
-        nothing = Point(float("nan"), np.full(2, np.nan), np.full((2, 2), np.nan))
-        assert not climb(lambda _: nothing, np.zeros(2)).settled
-        whole = Point(0.0, np.ones(2), -np.eye(2))
-        assert not climb(lambda theta: nothing if theta.any() else whole, np.zeros(2)).settled
+        nothing = LikelihoodPoint(float("nan"), np.full(2, np.nan), np.full((2, 2), np.nan))
+        assert not newton_maximize(lambda _: nothing, np.zeros(2)).settled
+        whole = LikelihoodPoint(0.0, np.ones(2), -np.eye(2))
+        assert not newton_maximize(lambda theta: nothing if theta.any() else whole, np.zeros(2)).settled
 
     def test_a_plain_without_a_peak_is_hardly_known(self) -> None:
-        peak = climb(
-            lambda theta: Point(-float(theta[0] ** 2), np.array([-2 * theta[0], 0.0]), np.diag([-2.0, 0.0])), np.ones(2)
+        peak = newton_maximize(
+            lambda theta: LikelihoodPoint(-float(theta[0] ** 2), np.array([-2 * theta[0], 0.0]), np.diag([-2.0, 0.0])),
+            np.ones(2),
         )
         information, direction = peak.least_known
         assert information == pytest.approx(0.0, abs=1e-12)

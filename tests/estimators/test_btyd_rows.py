@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.btyd_rows import Pairs, collapse, distinct_pairs
+from repurchase.models.btyd.model import DistinctPairs, count_equal_rows, distinct_pairs
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +25,7 @@ COLUMNS = {
 @pytest.mark.parametrize("name", COLUMNS)
 def test_rows_and_counts_are_those_of_numpy(name: str) -> None:
     columns = (*COLUMNS[name], np.floor(np.abs(COLUMNS[name][1])))
-    rows, counts = collapse(*columns)
+    rows, counts = count_equal_rows(*columns)
     expected, expected_counts = np.unique(np.column_stack(columns), axis=0, return_counts=True)
     assert rows.tolist() == expected.tolist()
     assert counts.tolist() == expected_counts.tolist()
@@ -48,7 +48,7 @@ def test_what_a_pair_decides_is_computed_once_for_all_blocks() -> None:
         asked.append(len(first))
         return 100 * first + second
 
-    pairs = Pairs(frequency, age)
+    pairs = DistinctPairs(frequency, age)
     blocks = [pairs.rows(0, 3), pairs.rows(3, 4), pairs]
     assert [block.look_up("both", both).tolist() for block in blocks] == [
         [309.0, 5.0, 309.0],

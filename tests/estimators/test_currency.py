@@ -8,11 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.baseline import USUAL_SPEND
-from repurchase.estimators.cuts import Cut, Cuts
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.history import MONEY
-from repurchase.features.ledgers import ledger
+from repurchase.features.history import MONEY_SCALE
+from repurchase.features.ledger import build_ledger
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import DEFAULT_TYPICAL_SPEND, Snapshot, Snapshots
 
 HORIZON = 30
 MONEY_COLUMNS = (
@@ -62,7 +61,7 @@ def test_what_moves_the_risk_is_told_alike_in_any_unit(orders: pl.DataFrame, mod
     rescaled = in_units(orders, 1e3)
     other = RepurchaseModel(horizons=(HORIZON,)).fit(rescaled)
     mine, theirs = (
-        one.explanation_.parts(Cut(ledger(log, observed_until=one.as_of_).history(one.as_of_)).features)
+        one.explanation_.parts(Snapshot(build_ledger(log, observed_until=one.as_of_).history(one.as_of_)).features)
         for one, log in ((model, orders), (other, rescaled))
     )
     assert np.ptp(mine["money"]) > 0.01
@@ -71,13 +70,17 @@ def test_what_moves_the_risk_is_told_alike_in_any_unit(orders: pl.DataFrame, mod
 
 
 def test_the_typical_purchase_day_is_what_was_known_and_is_kept(orders: pl.DataFrame, model: RepurchaseModel) -> None:
-    cut = Cut(ledger(orders, observed_until=model.as_of_).history(model.as_of_))
+    cut = Snapshot(build_ledger(orders, observed_until=model.as_of_).history(model.as_of_))
     assert model.forecaster_.typical_spend == np.quantile(cut.history.spend, 0.5, method="higher")
     again = RepurchaseModel.from_state(json.loads(json.dumps(model.to_state())))
     assert again.predict(orders).equals(model.predict(orders))
-    later = Cuts(ledger(orders, observed_until=model.as_of_), horizons=(HORIZON,)).typical_spend(date(2023, 12, 1))
-    assert later == Cuts(
-        ledger(orders.filter(pl.col("order_date").dt.date() <= date(2023, 12, 1)), observed_until=date(2023, 12, 1)),
+    later = Snapshots(build_ledger(orders, observed_until=model.as_of_), horizons=(HORIZON,)).typical_spend(
+        date(2023, 12, 1)
+    )
+    assert later == Snapshots(
+        build_ledger(
+            orders.filter(pl.col("order_date").dt.date() <= date(2023, 12, 1)), observed_until=date(2023, 12, 1)
+        ),
         horizons=(HORIZON,),
     ).typical_spend(date(2023, 12, 1))
 
@@ -88,12 +91,12 @@ def test_a_model_saved_without_it_counts_money_in_its_own_unit(orders: pl.DataFr
     for _, head in state["calibration"]["heads"]:
         del head["days"]
     old = RepurchaseModel.from_state(state)
-    assert old.forecaster_.typical_spend == USUAL_SPEND
-    cut = Cut(ledger(orders, observed_until=old.as_of_).history(old.as_of_))
+    assert old.forecaster_.typical_spend == DEFAULT_TYPICAL_SPEND
+    cut = Snapshot(build_ledger(orders, observed_until=old.as_of_).history(old.as_of_))
     read = old.forecaster_.design(cut, horizon_days=HORIZON)
     np.testing.assert_array_equal(read["spend_typical"], cut.features["spend_typical"])
     np.testing.assert_array_equal(read["fading_spend_60d"], cut.features["fading_spend_60d"])
-    spent = cut.history.spend_between(int(cut.history.day.max()) - HORIZON, 10**6) / MONEY
+    spent = cut.history.spend_between(int(cut.history.day.max()) - HORIZON, 10**6) / MONEY_SCALE
     assert read["spend_last_window"].sum() == pytest.approx(spent.sum())
     scores = old.predict(orders)
     assert (scores[f"orders_expected_{HORIZON}d"] >= scores[f"p_repurchase_{HORIZON}d"]).all()

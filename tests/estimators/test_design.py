@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.additive import AdditiveHead
-from repurchase.estimators.design import MOST_WHOLE, Design, bend, stacked
+from repurchase.models.additive import AdditiveModel
+from repurchase.models.snapshots import MAX_WHOLE_VALUE, FeatureMatrix, stack_matrices, transform_feature
 
 Floats = npt.NDArray[np.float64]
 
@@ -13,12 +13,12 @@ COUNTS = np.array([0.0, 3.0, np.nan, 7.0, 3.0, 0.0])
 MONEY = np.array([0.5, 20.0, np.nan, 1e6, -3.0, 0.0])
 
 
-def one_curve(name: str, knots: tuple[float, ...], heights: tuple[float, ...]) -> AdditiveHead:
-    return AdditiveHead((name,), (knots,), (heights,), (-4.0,), 0.25)
+def one_curve(name: str, knots: tuple[float, ...], heights: tuple[float, ...]) -> AdditiveModel:
+    return AdditiveModel((name,), (knots,), (heights,), (-4.0,), 0.25)
 
 
-def by_interpolation(head: AdditiveHead, values: Floats) -> Floats:
-    bent = bend(head.columns[0], values)
+def by_interpolation(head: AdditiveModel, values: Floats) -> Floats:
+    bent = transform_feature(head.columns[0], values)
     return head.intercept + np.where(np.isnan(bent), head.missing[0], np.interp(bent, head.knots[0], head.heights[0]))
 
 
@@ -38,7 +38,7 @@ def test_a_curve_is_the_line_through_its_points(
 ) -> None:
     head = one_curve("spend_last", knots, heights)
     np.testing.assert_allclose(
-        head.total(Design({"spend_last": values})), by_interpolation(head, values), rtol=0, atol=1e-12
+        head.total(FeatureMatrix({"spend_last": values})), by_interpolation(head, values), rtol=0, atol=1e-12
     )
 
 
@@ -46,9 +46,9 @@ def test_what_many_share_gives_the_bits_of_each_alone() -> None:
     rng = np.random.default_rng(0)
     days = np.where(rng.random(900) < 0.2, np.nan, np.floor(rng.gamma(0.7, 200.0, 900)))
     head = one_curve("gap_last_days", (0.3, 1.1, 3.7, 5.0), (0.1, -0.7, 0.33, 1.0))
-    whole = Design({"gap_last_days": days})
+    whole = FeatureMatrix({"gap_last_days": days})
     assert whole.bent("gap_last_days").place is not None
-    among_others = Design({"gap_last_days": np.append(0.5, days)})
+    among_others = FeatureMatrix({"gap_last_days": np.append(0.5, days)})
     assert among_others.bent("gap_last_days").place is None
     assert head.total(whole).tobytes() == head.total(among_others)[1:].tobytes()
     some = np.array([5, 17, 3])
@@ -56,20 +56,20 @@ def test_what_many_share_gives_the_bits_of_each_alone() -> None:
     assert head.total(whole, some).tolist() == head.total(whole)[some].tolist()
 
 
-@pytest.mark.parametrize("odd", [0.5, -1.0, -0.5, float(MOST_WHOLE), np.inf])
+@pytest.mark.parametrize("odd", [0.5, -1.0, -0.5, float(MAX_WHOLE_VALUE), np.inf])
 def test_a_value_that_is_no_small_count_is_kept_as_it_is(odd: float) -> None:
     values = np.append(np.arange(100.0), odd)
-    assert Design({"frequency": values}).bent("frequency").place is None
+    assert FeatureMatrix({"frequency": values}).bent("frequency").place is None
 
 
 def test_is_bent_once_for_all_that_stand_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from repurchase.estimators import design
+    from repurchase.models import snapshots as design
 
     bent: list[str] = []
-    monkeypatch.setattr(design, "bend", lambda name, values: bent.append(name) or bend(name, values))
-    shared = Design({"spend_last": MONEY, "frequency": COUNTS})
+    monkeypatch.setattr(design, "bend", lambda name, values: bent.append(name) or transform_feature(name, values))
+    shared = FeatureMatrix({"spend_last": MONEY, "frequency": COUNTS})
     for factor in (1.0, 2.0):
-        one = Design({"btyd_rate": MONEY * factor, "frequency": COUNTS + 1}, beside=shared)
+        one = FeatureMatrix({"btyd_rate": MONEY * factor, "frequency": COUNTS + 1}, beside=shared)
         one.bent("spend_last")
         one.bent("btyd_rate")
         assert one["frequency"][1] == 4.0
@@ -77,10 +77,10 @@ def test_is_bent_once_for_all_that_stand_beside_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_names_come_in_order_and_rows_stay_together() -> None:
-    design = Design({"a": COUNTS, "b": MONEY}, beside=Design({"c": COUNTS}))
+    design = FeatureMatrix({"a": COUNTS, "b": MONEY}, beside=FeatureMatrix({"c": COUNTS}))
     assert list(design) == ["c", "a", "b"]
     assert (len(design), design.n_customers) == (3, 6)
-    both = stacked([design.rows(slice(0, 2)), design.rows(np.array([4]))])
+    both = stack_matrices([design.rows(slice(0, 2)), design.rows(np.array([4]))])
     assert {name: values.tolist() for name, values in both.items()} == {
         "c": [0.0, 3.0, 3.0],
         "a": [0.0, 3.0, 3.0],

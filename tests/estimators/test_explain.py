@@ -6,32 +6,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from repurchase.estimators.baseline import money_unit_of
-from repurchase.estimators.blend import expit, logit
-from repurchase.estimators.cuts import Cut
-from repurchase.estimators.design import Design
-from repurchase.estimators.explain import FACTS, LEAST_AGREEMENT, Explanation, fit_explanation
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.history import MONEY
+from repurchase.features.history import MONEY_SCALE
+from repurchase.models.explanations import FACT_FEATURES, MIN_AGREEMENT, Explanation, fit_explanation
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import FeatureMatrix, Snapshot, expit, logit, money_unit_for
 
 Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
-def said(cdnow_model: RepurchaseModel, cdnow_cut: Cut) -> Floats:
+def said(cdnow_model: RepurchaseModel, cdnow_cut: Snapshot) -> Floats:
     """Log odds that the model delivers."""
-    return logit(cdnow_model.predict_cut(cdnow_cut).p[90])
+    return logit(cdnow_model.predict_snapshot(cdnow_cut).p[90])
 
 
 def test_parts_base_and_what_is_left_are_the_log_odds(
-    cdnow_model: RepurchaseModel, cdnow_cut: Cut, said: Floats
+    cdnow_model: RepurchaseModel, cdnow_cut: Snapshot, said: Floats
 ) -> None:
     explanation = cdnow_model.explanation_
     parts = explanation.parts(cdnow_cut.features)
-    assert set(parts) == set(FACTS)
+    assert set(parts) == set(FACT_FEATURES)
     told = explanation.curves.intercept + sum(explanation.base) + np.sum(list(parts.values()), axis=0)
-    multiples = cdnow_cut.features["spend_typical"] * (MONEY / money_unit_of(explanation.typical_spend))
-    read = Design({"spend_typical": multiples}, beside=cdnow_cut.features)
+    multiples = cdnow_cut.features["spend_typical"] * (MONEY_SCALE / money_unit_for(explanation.typical_spend))
+    read = FeatureMatrix({"spend_typical": multiples}, beside=cdnow_cut.features)
     assert np.allclose(told, explanation.curves.total(read), rtol=0, atol=1e-9)
     left = said - told
     assert np.var(left) < 0.05 * np.var(said)
@@ -44,10 +41,10 @@ def test_parts_base_and_what_is_left_are_the_log_odds(
     assert np.var(left[repeat]) < 0.1 * np.var(said[repeat])
 
 
-def test_the_base_is_the_usual_buyer(cdnow_model: RepurchaseModel, cdnow_cut: Cut, said: Floats) -> None:
+def test_the_base_is_the_usual_buyer(cdnow_model: RepurchaseModel, cdnow_cut: Snapshot, said: Floats) -> None:
     explanation = fit_explanation(cdnow_cut.features, said)
     parts = explanation.parts(cdnow_cut.features)
-    for fact in set(FACTS) - {"money"}:
+    for fact in set(FACT_FEATURES) - {"money"}:
         assert np.average(parts[fact], weights=expit(said)) == pytest.approx(0.0, abs=1e-9), fact
     spend = cdnow_cut.features["spend_typical"]
     assert parts["money"][np.argmin(np.abs(spend - explanation.usual["spend_typical"]))] == pytest.approx(0.0, abs=1e-3)
@@ -55,7 +52,7 @@ def test_the_base_is_the_usual_buyer(cdnow_model: RepurchaseModel, cdnow_cut: Cu
     assert lower == pytest.approx(expit(said).sum() / 2, rel=0.01)
 
 
-def test_a_known_truth_is_found(shop_cut: Cut) -> None:
+def test_a_known_truth_is_found(shop_cut: Snapshot) -> None:
     silence, money = (np.log1p(shop_cut.features[name]) for name in ("days_since_last", "spend_typical"))
     explanation = fit_explanation(shop_cut.features, -0.8 * silence + 0.5 * money)
     parts = explanation.parts(shop_cut.features)
@@ -68,14 +65,14 @@ def test_a_known_truth_is_found(shop_cut: Cut) -> None:
     assert not fit_explanation(shop_cut.features, -0.8 * silence - 0.5 * money).dearer_stays
 
 
-def test_nothing_is_held_of_what_facts_do_not_tell(shop_cut: Cut) -> None:
+def test_nothing_is_held_of_what_facts_do_not_tell(shop_cut: Snapshot) -> None:
     noise = np.random.default_rng(0).normal(size=shop_cut.n_customers)
     held = fit_explanation(shop_cut.features, noise).explained
     assert held is not None
     assert held < 0.05
 
 
-def test_too_few_or_all_alike_are_not_judged(shop_cut: Cut) -> None:
+def test_too_few_or_all_alike_are_not_judged(shop_cut: Snapshot) -> None:
     alike = fit_explanation(shop_cut.features, np.zeros(shop_cut.n_customers))
     assert alike.explained is None
     assert all(np.allclose(part, 0.0) for part in alike.parts(shop_cut.features).values())
@@ -85,7 +82,7 @@ def test_too_few_or_all_alike_are_not_judged(shop_cut: Cut) -> None:
     assert all(part == pytest.approx(0.0) for part in alone.parts(one).values())
 
 
-def test_comes_back_from_json_and_gives_some_the_bits_of_all(cdnow_model: RepurchaseModel, cdnow_cut: Cut) -> None:
+def test_comes_back_from_json_and_gives_some_the_bits_of_all(cdnow_model: RepurchaseModel, cdnow_cut: Snapshot) -> None:
     again = Explanation.from_dict(json.loads(json.dumps(cdnow_model.explanation_.to_dict())))
     assert again == cdnow_model.explanation_
     assert again.agreement["silence"]["raises"] > 0.9
@@ -95,7 +92,7 @@ def test_comes_back_from_json_and_gives_some_the_bits_of_all(cdnow_model: Repurc
 
 
 def test_trust_goes_by_side(cdnow_model: RepurchaseModel) -> None:
-    plain = cdnow_model.explanation_.to_dict() | {"agreement": {"often": {"raises": LEAST_AGREEMENT - 0.01}}}
+    plain = cdnow_model.explanation_.to_dict() | {"agreement": {"often": {"raises": MIN_AGREEMENT - 0.01}}}
     explanation = Explanation.from_dict(plain)
     part = np.array([-1.0, 1.0])
     assert explanation.trusts("often", part).tolist() == [False, True]

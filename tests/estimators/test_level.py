@@ -7,18 +7,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.blend import expit
-from repurchase.estimators.cuts import Cut, Cuts
-from repurchase.estimators.level import (
+from repurchase.features.ledger import build_ledger
+from repurchase.models.calibration import (
     Season,
-    carried_on,
-    latest_misses,
+    calibration_offset,
+    carried_offset,
+    latest_btyd_offsets,
     learn_season,
-    level_shift,
     shift_to_mean,
     shift_to_share,
 )
-from repurchase.features.ledgers import ledger
+from repurchase.models.snapshots import Snapshot, Snapshots, expit
 
 START = date(2022, 1, 1)
 
@@ -37,11 +36,11 @@ def test_a_mean_out_of_reach_is_not_chased() -> None:
 def test_the_level_lies_between_what_was_taught_and_btyd() -> None:
     log_odds = np.random.default_rng(1).normal(0, 1, 1_000)
     learned, btyd = np.full(1_000, 0.2), np.full(1_000, 0.4)
-    mean = expit(log_odds + level_shift(log_odds, learned=learned, btyd=btyd)).mean()
+    mean = expit(log_odds + calibration_offset(log_odds, learned=learned, btyd=btyd)).mean()
     assert 0.29 < mean < 0.34  # a third of the way from BTYD's, in log odds
-    agreed = level_shift(log_odds, learned=expit(log_odds), btyd=expit(log_odds))
+    agreed = calibration_offset(log_odds, learned=expit(log_odds), btyd=expit(log_odds))
     assert agreed == pytest.approx(0.0, abs=1e-6)
-    assert level_shift(log_odds, learned=expit(log_odds), btyd=expit(log_odds), carried=0.3) > 0.3
+    assert calibration_offset(log_odds, learned=expit(log_odds), btyd=expit(log_odds), carried=0.3) > 0.3
 
 
 @pytest.mark.parametrize("bought", [[True, True], [False, False]])
@@ -50,11 +49,11 @@ def test_a_share_of_all_or_none_is_not_chased(bought: list[bool]) -> None:
 
 
 def test_a_miss_is_carried_on_only_as_far_as_the_level_moves() -> None:
-    assert carried_on(()) == 0.0
-    steady, moving = carried_on((0.1, -0.1, 0.1)), carried_on((0.5, 0.4, 0.6))
+    assert carried_offset(()) == 0.0
+    steady, moving = carried_offset((0.1, -0.1, 0.1)), carried_offset((0.5, 0.4, 0.6))
     assert 0.0 < steady < 0.01
     assert 0.5 * 0.4 < moving < 0.5 * 0.8
-    assert carried_on((-0.5, -0.4, -0.6)) == -moving
+    assert carried_offset((-0.5, -0.4, -0.6)) == -moving
 
 
 class TestLatestMisses:
@@ -66,8 +65,8 @@ class TestLatestMisses:
         return simulate_orders(customers=600, days=500, arrival_days=300, start=START, a=0.05, b=5.0)
 
     def look(self, orders: pl.DataFrame) -> tuple[float, ...]:
-        cuts = Cuts(ledger(orders, observed_until=START + timedelta(days=500)), horizons=(60,))
-        return latest_misses(cuts, self.LAST, cuts.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0)
+        cuts = Snapshots(build_ledger(orders, observed_until=START + timedelta(days=500)), horizons=(60,))
+        return latest_btyd_offsets(cuts, self.LAST, cuts.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0)
 
     def test_are_small_in_a_shop_as_btyd_takes_it_to_be(self, orders: pl.DataFrame) -> None:
         assert len(self.look(orders)) == 3
@@ -83,47 +82,47 @@ class TestLatestMisses:
         assert self.look(orders.filter(pl.col("order_date").dt.date() <= self.LAST)) == self.look(orders)
 
     def test_are_not_looked_for_in_a_young_log(self, orders: pl.DataFrame) -> None:
-        cuts = Cuts(ledger(orders, observed_until=self.LAST), horizons=(60,))
+        cuts = Snapshots(build_ledger(orders, observed_until=self.LAST), horizons=(60,))
         day = START + timedelta(days=50)
-        assert latest_misses(cuts, day, cuts.btyd(day, "mbgnbd"), horizon_days=60, random_state=0) == ()
+        assert latest_btyd_offsets(cuts, day, cuts.btyd(day, "mbgnbd"), horizon_days=60, random_state=0) == ()
 
 
 class TestSeason:
     @pytest.fixture(scope="class")
     @classmethod
-    def cuts(cls, simulate_orders: Callable[..., pl.DataFrame]) -> Cuts:
+    def cuts(cls, simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
         """As many customers from the first weeks on, over three years."""
         orders = simulate_orders(customers=150, days=1_000, arrival_days=30, start=START, a=0.05, b=5.0)
-        return Cuts(ledger(orders, observed_until=START + timedelta(days=1_000)), horizons=(30,))
+        return Snapshots(build_ledger(orders, observed_until=START + timedelta(days=1_000)), horizons=(30,))
 
-    def learn(self, cuts: Cuts, as_of: date, *, peak: Callable[[date], bool]) -> Season:
+    def learn(self, cuts: Snapshots, as_of: date, *, peak: Callable[[date], bool]) -> Season:
         """A model that is off by 1 in log odds, and by 0.5 in log money, in windows that open on a peak day."""
 
-        def miss(cut: Cut) -> tuple[float, float]:
+        def miss(cut: Snapshot) -> tuple[float, float]:
             return (1.0, 0.5) if peak(cut.as_of) else (0.0, 0.0)
 
         return learn_season(cuts, as_of, horizon_days=30, miss=miss, random_state=0)
 
-    def test_that_came_last_year_is_expected_again_in_part(self, cuts: Cuts) -> None:
+    def test_that_came_last_year_is_expected_again_in_part(self, cuts: Snapshots) -> None:
         as_of = START + timedelta(days=900)
         season = self.learn(cuts, as_of, peak=lambda day: day == as_of - timedelta(days=365))
         purchase, spend = season.at(0)
         assert 0.5 < purchase < 1.0
         assert spend == pytest.approx(purchase / 2)
 
-    def test_that_just_ended_is_expected_to_end(self, cuts: Cuts) -> None:
+    def test_that_just_ended_is_expected_to_end(self, cuts: Snapshots) -> None:
         as_of = START + timedelta(days=900)
         season = self.learn(cuts, as_of, peak=lambda day: day == as_of - timedelta(days=395))
         assert season.at(0)[0] < -0.5
 
-    def test_is_not_made_up_where_the_log_is_too_short(self, cuts: Cuts) -> None:
+    def test_is_not_made_up_where_the_log_is_too_short(self, cuts: Snapshots) -> None:
         season = self.learn(cuts, START + timedelta(days=380), peak=lambda day: True)
         assert season.at(0) == season.at(60) == (0.0, 0.0)
 
-    def test_never_asks_for_windows_that_end_after_the_day(self, cuts: Cuts) -> None:
+    def test_never_asks_for_windows_that_end_after_the_day(self, cuts: Snapshots) -> None:
         as_of, asked = START + timedelta(days=900), []
 
-        def miss(cut: Cut) -> tuple[float, float]:
+        def miss(cut: Snapshot) -> tuple[float, float]:
             asked.append(cut.as_of)
             return 0.0, 0.0
 

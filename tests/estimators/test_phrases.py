@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from repurchase.estimators.phrases import MOST_SEEN, Phrases
+from repurchase.models.reason_texts import MAX_LOOKUP_STEPS, FigureTexts
 
 
 @pytest.mark.parametrize(
@@ -16,19 +16,19 @@ from repurchase.estimators.phrases import MOST_SEEN, Phrases
         ("lately", "days_bought_90d", {0.0: "no purchase", 1.0: "1 purchase", 2.0: "2 purchases"}),
         ("before", "days_bought_90d_before", {0.0: "none", 3.0: "3"}),
         ("money", "spend_typical", {0.0: "0.00", 7.0: "7.00", 41.234: "41.23", 99.994: "99.99", 99.999: "100"}),
-        ("money", "spend_typical", {1234.56: "1235", 2.0 * MOST_SEEN: "2000000"}),
+        ("money", "spend_typical", {1234.56: "1235", 2.0 * MAX_LOOKUP_STEPS: "2000000"}),
     ],
 )
 def test_by_hand(name: str, figure: str, said: dict[float, str]) -> None:
     figures = np.array([*said, *said])
-    assert Phrases({figure: figures}).words(name).to_list() == [*said.values(), *said.values()]
+    assert FigureTexts({figure: figures}).words(name).to_list() == [*said.values(), *said.values()]
 
 
 def test_rows_have_their_own_figures_and_words() -> None:
-    phrases = Phrases({"frequency": np.array([0.0, 1.0, 2.0]), "age_days": np.array([5.0, 1.0, 5.0])})
+    phrases = FigureTexts({"frequency": np.array([0.0, 1.0, 2.0]), "age_days": np.array([5.0, 1.0, 5.0])})
     found = phrases.of(np.array([2, 0]), ["age", "frequency"])
     assert found.to_dict(as_series=False) == {"age": ["5 days", "5 days"], "frequency": [2.0, 0.0]}
 
 
 def test_of_nobody_nothing_is_said() -> None:
-    assert Phrases({"frequency": np.zeros(0)}).words("purchases").to_list() == []
+    assert FigureTexts({"frequency": np.zeros(0)}).words("purchases").to_list() == []

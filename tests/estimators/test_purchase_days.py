@@ -7,22 +7,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.btyd import Btyd, Outlook
-from repurchase.estimators.btyd_rows import Pairs
-from repurchase.estimators.design import Design
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.estimators.purchase_days import PurchaseDaysHead, btyd_days_if_bought, fit_purchase_days, pace_of
+from repurchase.models.btyd.model import BtydForecast, BtydModel, DistinctPairs
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import FeatureMatrix
+from repurchase.models.spend import PurchaseDaysModel, btyd_days_if_bought, fit_purchase_days, pace_factor
 
 N = 4_000
 
 
-def buyers(*, seed: int, n: int = N) -> tuple[Design, np.ndarray]:
+def buyers(*, seed: int, n: int = N) -> tuple[FeatureMatrix, np.ndarray]:
     rng = np.random.default_rng(seed)
     rate = rng.gamma(2.0, 0.02, n)
-    return Design({"btyd_rate": rate, "frequency": np.floor(rng.gamma(1.0, 3.0, n))}), 1.0 + 60.0 * rate
+    return FeatureMatrix({"btyd_rate": rate, "frequency": np.floor(rng.gamma(1.0, 3.0, n))}), 1.0 + 60.0 * rate
 
 
-def learned(factor: float, *, n: int = N) -> tuple[PurchaseDaysHead, Design, np.ndarray]:
+def learned(factor: float, *, n: int = N) -> tuple[PurchaseDaysModel, FeatureMatrix, np.ndarray]:
     """A head taught by buyers who came ``factor`` times as often again as BTYD expected."""
     design, btyd_days = buyers(seed=1, n=n)
     days = np.asarray(1.0 + np.random.default_rng(2).poisson(factor * (btyd_days - 1.0)), dtype=np.float64)
@@ -64,28 +63,28 @@ def test_pace_counts_and_no_window_has_more_days() -> None:
 
 
 def test_pace_follows_level_and_season_up_to_a_bound_each() -> None:
-    assert pace_of(0.0, 0.0) == 1.0
-    assert pace_of(0.2, -0.5) == pytest.approx(np.exp(-0.3))
-    assert pace_of(3.0, 0.0) == pytest.approx(np.exp(0.4)) == pytest.approx(1.0 / pace_of(-3.0, 0.0))
-    assert pace_of(0.0, 3.0) == pytest.approx(np.exp(0.9)) == pytest.approx(1.0 / pace_of(0.0, -3.0))
+    assert pace_factor(0.0, 0.0) == 1.0
+    assert pace_factor(0.2, -0.5) == pytest.approx(np.exp(-0.3))
+    assert pace_factor(3.0, 0.0) == pytest.approx(np.exp(0.4)) == pytest.approx(1.0 / pace_factor(-3.0, 0.0))
+    assert pace_factor(0.0, 3.0) == pytest.approx(np.exp(0.9)) == pytest.approx(1.0 / pace_factor(0.0, -3.0))
 
 
 def test_a_saved_head_says_the_same() -> None:
     head, design, btyd_days = learned(2.0)
-    again = PurchaseDaysHead.from_dict(json.loads(json.dumps(head.to_dict())))
+    again = PurchaseDaysModel.from_dict(json.loads(json.dumps(head.to_dict())))
     said, said_again = (one.if_bought(design, btyd_days, pace=1.0, horizon_days=90) for one in (head, again))
     np.testing.assert_array_equal(said, said_again)
 
 
 def test_btyds_days_of_a_buyer_are_its_days_over_its_chance() -> None:
-    fit = Btyd("mbgnbd", 0.6, 30.0, 0.8, 3.0)
+    fit = BtydModel("mbgnbd", 0.6, 30.0, 0.8, 3.0)
     who = (np.array([0.0, 1, 5]), np.array([0.0, 30, 200]), np.array([300.0, 60, 210]))
-    found = btyd_days_if_bought(Outlook(fit, who, Pairs(who[0], who[2])), horizon_days=90)
+    found = btyd_days_if_bought(BtydForecast(fit, who, DistinctPairs(who[0], who[2])), horizon_days=90)
     wanted = fit.expected_purchases(*who, horizon_days=90) / fit.p_purchase(*who, horizon_days=90)
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
-    rare = Btyd("nbd", 1e-9, 1e6, 0.0, 1.0)
+    rare = BtydModel("nbd", 1e-9, 1e6, 0.0, 1.0)
     never = (np.zeros(1), np.zeros(1), np.full(1, 10.0))
-    alone = btyd_days_if_bought(Outlook(rare, never, Pairs(never[0], never[2])), horizon_days=30)
+    alone = btyd_days_if_bought(BtydForecast(rare, never, DistinctPairs(never[0], never[2])), horizon_days=30)
     assert alone[0] == pytest.approx(1.0, abs=1e-4)
 
 

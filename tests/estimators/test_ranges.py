@@ -3,28 +3,21 @@
 import numpy as np
 import pytest
 
-from repurchase.estimators.blend import logit
-from repurchase.estimators.ranges import (
-    LEVELS,
-    KnownWindow,
-    Scatter,
-    SpendSpread,
-    fit_scatter,
-    fit_spread,
-    spend_range,
-)
+from repurchase.models.calibration import QUANTILE_LEVELS, ConditionalQuantiles, fit_conditional_quantiles
+from repurchase.models.snapshots import logit
+from repurchase.models.spend import ObservedWindow, SpendSpread, fit_spread, spend_range
 
 SIGMA = 0.8
 
 
-def window(rng: np.random.Generator, p: float | np.ndarray, *, n: int = 6_000, moved: float = 0.0) -> KnownWindow:
+def window(rng: np.random.Generator, p: float | np.ndarray, *, n: int = 6_000, moved: float = 0.0) -> ObservedWindow:
     """Customers whose money scatters log-normally around what is expected, all of it moved by one factor."""
     p = np.broadcast_to(p, n)
     bought = rng.random(n) < p
     expected, orders = rng.gamma(3.0, 30.0, n), 1.0 + rng.gamma(2.0, 1.0, n)
     scatter = SIGMA / np.sqrt(orders)
     ratio = np.exp(rng.normal(-(scatter**2) / 2, scatter) + moved)
-    return KnownWindow(logit(p), bought, orders, expected, np.where(bought, expected * ratio, 0.0))
+    return ObservedWindow(logit(p), bought, orders, expected, np.where(bought, expected * ratio, 0.0))
 
 
 class TestRange:
@@ -47,11 +40,11 @@ class TestRange:
         rng = np.random.default_rng(3)
         p = rng.beta(2, 2, 3_000)
 
-        def moved() -> KnownWindow:
+        def moved() -> ObservedWindow:
             odds, money = rng.normal(0, 0.3), rng.normal(0, 0.2)
             actual = 1 / (1 + np.exp(-(logit(p) + odds)))
             drawn = window(rng, actual, n=3_000, moved=money)
-            return KnownWindow(logit(p), drawn.bought, drawn.orders_if_bought, drawn.spend_if_bought, drawn.spend)
+            return ObservedWindow(logit(p), drawn.bought, drawn.orders_if_bought, drawn.spend_if_bought, drawn.spend)
 
         covered = []
         for _ in range(30):
@@ -109,18 +102,18 @@ class TestScatter:
 
         rng = np.random.default_rng(5)
         given = rng.random(60_000)
-        found = fit_scatter(given, rng.normal(0, 1 + given))
+        found = fit_conditional_quantiles(given, rng.normal(0, 1 + given))
         levels = np.array([0.1, 0.25, 0.5, 0.9])
         np.testing.assert_allclose(found.quantile(np.full(4, 0.5), levels), 1.5 * ndtri(levels), atol=0.06)
 
     def test_rises_with_the_level_and_stays_inside_what_was_learned(self) -> None:
-        scatter = Scatter((0.0, 1.0), (tuple(np.arange(17.0)), tuple(2 * np.arange(17.0))))
+        scatter = ConditionalQuantiles((0.0, 1.0), (tuple(np.arange(17.0)), tuple(2 * np.arange(17.0))))
         levels = np.linspace(0, 1, 101)
         for given in (-5.0, 0.0, 0.4, 1.0, 9.0):
             found = scatter.quantile(np.full(101, given), levels)
             assert (np.diff(found) >= 0).all()
             assert found[-1] == 16 * (1 + np.clip(given, 0, 1))
-        assert scatter.quantile(np.array([0.5]), np.array([LEVELS[3]])).tolist() == [4.5]
+        assert scatter.quantile(np.array([0.5]), np.array([QUANTILE_LEVELS[3]])).tolist() == [4.5]
 
     def test_equal_customers_make_one_group(self) -> None:
-        assert fit_scatter(np.ones(1_000), np.arange(1_000.0)).at == (1.0,)
+        assert fit_conditional_quantiles(np.ones(1_000), np.arange(1_000.0)).at == (1.0,)

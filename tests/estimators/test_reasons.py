@@ -9,11 +9,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.additive import AdditiveHead
-from repurchase.estimators.cuts import Cut
-from repurchase.estimators.explain import FACTS, Explanation, fit_explanation
-from repurchase.estimators.reasons import LEAST_TOLD, MOST_REASONS, reasons, told_parts
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import build_ledger
+from repurchase.models.additive import AdditiveModel
+from repurchase.models.explanations import (
+    FACT_FEATURES,
+    MAX_REASONS,
+    MIN_REASON_LOG_ODDS,
+    Explanation,
+    fit_explanation,
+    reason_contributions,
+)
+from repurchase.models.reason_texts import reasons_table
+from repurchase.models.snapshots import Snapshot
 
 Who = dict[str, float]
 
@@ -58,7 +65,7 @@ def own_figures(who: Who, usual: Who) -> set[float]:
 
 
 @pytest.fixture(scope="module")
-def explanation(shop_cut: Cut) -> Explanation:
+def explanation(shop_cut: Snapshot) -> Explanation:
     """Of a mind that is known: silence, counts, trends, rhythms and money all count, and a good deal."""
     of = {name: np.nan_to_num(values) for name, values in shop_cut.features.items()}
     log_odds = (
@@ -71,10 +78,10 @@ def explanation(shop_cut: Cut) -> Explanation:
     return fit_explanation(shop_cut.features, log_odds - 2.0)
 
 
-def test_each_bears_its_direction_out_in_own_figures(shop_cut: Cut, explanation: Explanation) -> None:
-    told = reasons(shop_cut.features, explanation)
-    assert told.columns == [f"reason_{place}" for place in range(1, MOST_REASONS + 1)]
-    assert told.dtypes == [pl.String()] * MOST_REASONS
+def test_each_bears_its_direction_out_in_own_figures(shop_cut: Snapshot, explanation: Explanation) -> None:
+    told = reasons_table(shop_cut.features, explanation)
+    assert told.columns == [f"reason_{place}" for place in range(1, MAX_REASONS + 1)]
+    assert told.dtypes == [pl.String()] * MAX_REASONS
     used = set()
     for who, row in zip(pl.DataFrame(shop_cut.features).iter_rows(named=True), told.iter_rows(), strict=True):
         for words in filter(None, row):
@@ -87,38 +94,38 @@ def test_each_bears_its_direction_out_in_own_figures(shop_cut: Cut, explanation:
 
 
 def test_the_strongest_come_first_without_gaps_and_with_their_direction(
-    shop_cut: Cut, explanation: Explanation
+    shop_cut: Snapshot, explanation: Explanation
 ) -> None:
-    parts = told_parts(shop_cut.features, explanation)
+    parts = reason_contributions(shop_cut.features, explanation)
     matrix = np.column_stack(list(parts.values()))
-    ranked = -np.sort(-np.abs(matrix), axis=1)[:, :MOST_REASONS]
+    ranked = -np.sort(-np.abs(matrix), axis=1)[:, :MAX_REASONS]
     by_strength = np.take_along_axis(matrix, np.argsort(-np.abs(matrix), axis=1, kind="stable"), axis=1)
     missing = 0
     for row, sizes, signed in zip(
-        reasons(shop_cut.features, explanation).iter_rows(), ranked, by_strength, strict=True
+        reasons_table(shop_cut.features, explanation).iter_rows(), ranked, by_strength, strict=True
     ):
         said = [words for words in row if words is not None]
-        assert len(said) == (sizes >= LEAST_TOLD).sum()
+        assert len(said) == (sizes >= MIN_REASON_LOG_ODDS).sum()
         assert list(row[: len(said)]) == said
         assert len(set(said)) == len(said)
         assert [words.startswith("raises") for words in said] == [part < 0 for part in signed[: len(said)]]
-        missing += MOST_REASONS - len(said)
+        missing += MAX_REASONS - len(said)
     assert missing > 0
 
 
-def test_told_parts_keep_the_whole_of_a_one_time_buyer(shop_cut: Cut, explanation: Explanation) -> None:
+def test_told_parts_keep_the_whole_of_a_one_time_buyer(shop_cut: Snapshot, explanation: Explanation) -> None:
     once = shop_cut.features.rows(shop_cut.features["frequency"] == 0)
     parts = explanation.parts(once)
-    whole = np.sum([parts[fact] for fact in FACTS if fact != "money"], axis=0)
-    told = told_parts(once, explanation)["once"]
+    whole = np.sum([parts[fact] for fact in FACT_FEATURES if fact != "money"], axis=0)
+    told = reason_contributions(once, explanation)["once"]
     assert np.array_equal(told[whole < 0], whole[whole < 0])
     assert (told >= np.minimum(whole, 0.0)).all()
 
 
 def leaning(parts: dict[str, float]) -> Explanation:
     """A mind that moves everybody by the same for each fact, and not at all for the others."""
-    heights = {FACTS[fact][0]: height for fact, height in parts.items()}
-    curves = AdditiveHead(
+    heights = {FACT_FEATURES[fact][0]: height for fact, height in parts.items()}
+    curves = AdditiveModel(
         tuple(heights),
         ((0.0, 1.0),) * len(heights),
         tuple((height, height) for height in heights.values()),
@@ -138,8 +145,8 @@ def told(days_back: list[int], parts: dict[str, float], amount: float = 10.0) ->
             "amount": [amount] * len(days_back),
         }
     )
-    features = Cut(ledger(orders, observed_until=as_of).history(as_of)).features
-    return [words for words in reasons(features, leaning(parts)).row(0) if words]
+    features = Snapshot(build_ledger(orders, observed_until=as_of).history(as_of)).features
+    return [words for words in reasons_table(features, leaning(parts)).row(0) if words]
 
 
 MONTHLY = [300, 270, 240, 210, 180, 150]
@@ -220,15 +227,15 @@ def test_money_is_told_in_round_figures_or_not_at_all() -> None:
 
 
 def test_what_moves_little_is_not_told() -> None:
-    assert told([84], {"silence": -LEAST_TOLD * 0.99}) == []
-    assert len(told([84], {"silence": -LEAST_TOLD * 1.01})) == 1
+    assert told([84], {"silence": -MIN_REASON_LOG_ODDS * 0.99}) == []
+    assert len(told([84], {"silence": -MIN_REASON_LOG_ODDS * 1.01})) == 1
 
 
-def test_of_nobody_nothing_is_told(shop_cut: Cut, explanation: Explanation) -> None:
-    assert reasons(shop_cut.features.rows(slice(0, 0)), explanation).shape == (0, MOST_REASONS)
+def test_of_nobody_nothing_is_told(shop_cut: Snapshot, explanation: Explanation) -> None:
+    assert reasons_table(shop_cut.features.rows(slice(0, 0)), explanation).shape == (0, MAX_REASONS)
 
 
-def test_some_are_told_the_words_of_all(shop_cut: Cut, explanation: Explanation) -> None:
-    everybody = reasons(shop_cut.features, explanation)
+def test_some_are_told_the_words_of_all(shop_cut: Snapshot, explanation: Explanation) -> None:
+    everybody = reasons_table(shop_cut.features, explanation)
     for some in (slice(3, 4), slice(0, 500, 7)):
-        assert reasons(shop_cut.features.rows(some), explanation).equals(everybody[some], null_equal=True)
+        assert reasons_table(shop_cut.features.rows(some), explanation).equals(everybody[some], null_equal=True)

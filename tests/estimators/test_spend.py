@@ -5,26 +5,26 @@ import json
 import numpy as np
 import pytest
 
-from repurchase.estimators.design import Design
-from repurchase.estimators.spend import SpendHead, fit_spend, mix_with_gamma_gamma
+from repurchase.models.snapshots import FeatureMatrix
+from repurchase.models.spend import SpendModel, fit_spend, mix_with_gamma_gamma
 
 
-def buyers(n: int, *, seed: int) -> tuple[Design, np.ndarray]:
+def buyers(n: int, *, seed: int) -> tuple[FeatureMatrix, np.ndarray]:
     """Buyers whose money is, on average, two and a half times their typical day."""
     rng = np.random.default_rng(seed)
     typical = rng.lognormal(3, 0.8, n)
-    design = Design({"spend_typical": typical, "frequency": np.floor(rng.gamma(1, 3, n)), "rate": rng.random(n)})
+    design = FeatureMatrix({"spend_typical": typical, "frequency": np.floor(rng.gamma(1, 3, n)), "rate": rng.random(n)})
     return design, 2.5 * typical * rng.lognormal(-0.32, 0.8, n)
 
 
 @pytest.fixture(scope="module")
-def head() -> SpendHead:
+def head() -> SpendModel:
     head = fit_spend(*buyers(5_000, seed=1), np.ones(5_000))
     assert head is not None
     return head
 
 
-def test_holds_the_total_and_follows_the_customer(head: SpendHead) -> None:
+def test_holds_the_total_and_follows_the_customer(head: SpendModel) -> None:
     design, spend = buyers(5_000, seed=2)
     expected = head.if_bought(design)
     assert expected.sum() == pytest.approx(spend.sum(), rel=0.05)
@@ -34,7 +34,7 @@ def test_holds_the_total_and_follows_the_customer(head: SpendHead) -> None:
         assert expected[band].sum() == pytest.approx(spend[band].sum(), rel=0.15)
 
 
-def test_a_giant_order_moves_no_one_elses_money_much(head: SpendHead) -> None:
+def test_a_giant_order_moves_no_one_elses_money_much(head: SpendModel) -> None:
     design, spend = buyers(5_000, seed=1)
     giant = np.where(np.arange(5_000) == 77, 1e9, spend)
     moved = fit_spend(design, giant, np.ones(5_000))
@@ -43,8 +43,8 @@ def test_a_giant_order_moves_no_one_elses_money_much(head: SpendHead) -> None:
     assert 0.8 < np.median(ratio) < 1.25
 
 
-def test_stays_in_bounds_for_a_customer_unlike_any_seen(head: SpendHead) -> None:
-    odd = Design(
+def test_stays_in_bounds_for_a_customer_unlike_any_seen(head: SpendModel) -> None:
+    odd = FeatureMatrix(
         {
             "spend_typical": np.array([1e12, 1e-9, np.nan]),
             "frequency": np.array([1e6, 0.0, 0.0]),
@@ -65,13 +65,13 @@ def test_few_buyers_or_none_teach_nothing() -> None:
 
 def test_one_price_is_that_price() -> None:
     design, _ = buyers(300, seed=4)
-    head = fit_spend(Design({**design, "spend_typical": np.full(300, 12.5)}), np.full(300, 12.5), np.ones(300))
+    head = fit_spend(FeatureMatrix({**design, "spend_typical": np.full(300, 12.5)}), np.full(300, 12.5), np.ones(300))
     assert head is not None
     np.testing.assert_allclose(head.if_bought(design), 12.5, rtol=0.05)
 
 
-def test_comes_through_json_exactly(head: SpendHead) -> None:
-    assert SpendHead.from_dict(json.loads(json.dumps(head.to_dict(), allow_nan=False))) == head
+def test_comes_through_json_exactly(head: SpendModel) -> None:
+    assert SpendModel.from_dict(json.loads(json.dumps(head.to_dict(), allow_nan=False))) == head
 
 
 def test_the_mix_lies_between_its_parts() -> None:

@@ -6,17 +6,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.tiers import ACTIONS, SEGMENTS, Tiers, fit_tiers, label, words_of
+from repurchase.models.segments import (
+    ACTIONS,
+    SEGMENTS,
+    SegmentThresholds,
+    fit_segment_thresholds,
+    label_segments,
+    segment_texts,
+)
 
-TIERS = Tiers(risk_horizon_days=365, high_value=100.0, second_purchase_days=60.0, worth_winning=0.10, worth_value=5.0)
+TIERS = SegmentThresholds(
+    risk_horizon_days=365, high_value=100.0, second_purchase_days=60.0, worth_winning=0.10, worth_value=5.0
+)
 
 
 def labelled(
     p: float, *, value: float = 10.0, frequency: float = 4, silence: float = 10, gap: float = 30
 ) -> dict[str, str]:
     columns = {"p": p, "value": value, "frequency": frequency, "days_since_last": silence, "gap_days": gap}
-    found = label(TIERS, **{name: np.array([number], dtype=float) for name, number in columns.items()})
-    return {name: words[0] for name, words in words_of(found).items()}
+    found = label_segments(TIERS, **{name: np.array([number], dtype=float) for name, number in columns.items()})
+    return {name: words[0] for name, words in segment_texts(found).items()}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_everyone_has_one_segment_one_band_and_its_action() -> None:
     rng = np.random.default_rng(0)
     n = 3_000
     frequency = np.floor(rng.gamma(0.5, 3, n))
-    codes = label(
+    codes = label_segments(
         TIERS,
         p=rng.random(n),
         value=rng.gamma(1, 70, n),
@@ -67,7 +76,7 @@ def test_everyone_has_one_segment_one_band_and_its_action() -> None:
         days_since_last=rng.gamma(1, 100, n),
         gap_days=np.where(frequency > 0, rng.gamma(1, 60, n), np.nan),
     )
-    found = pl.DataFrame(words_of(codes))
+    found = pl.DataFrame(segment_texts(codes))
     assert found.null_count().row(0) == (0, 0, 0)
     assert set(found["segment"]) == set(SEGMENTS)
     assert set(found["risk_band"]) == {"high", "medium", "low"}
@@ -76,10 +85,10 @@ def test_everyone_has_one_segment_one_band_and_its_action() -> None:
 
 def test_thresholds_are_the_shops_own() -> None:
     value, gaps = np.arange(1.0, 101.0), np.arange(1.0, 101.0)
-    tiers = fit_tiers(p=np.full(100, 0.4), value=value, first_gap_days=gaps, risk_horizon_days=90)
+    tiers = fit_segment_thresholds(p=np.full(100, 0.4), value=value, first_gap_days=gaps, risk_horizon_days=90)
     assert (tiers.risk_horizon_days, tiers.high_value) == (90, pytest.approx(80.2))
     assert tiers.second_purchase_days == pytest.approx(80.2)
-    quiet = fit_tiers(p=np.zeros(9), value=np.ones(9), first_gap_days=np.array([]), risk_horizon_days=90)
+    quiet = fit_segment_thresholds(p=np.zeros(9), value=np.ones(9), first_gap_days=np.array([]), risk_horizon_days=90)
     assert 0 < quiet.worth_winning < tiers.worth_winning < 0.4  # below what is usual in the shop
     assert quiet.second_purchase_days > 0
-    assert Tiers.from_dict(json.loads(json.dumps(tiers.to_dict()))) == tiers
+    assert SegmentThresholds.from_dict(json.loads(json.dumps(tiers.to_dict()))) == tiers

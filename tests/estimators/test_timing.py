@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from repurchase.estimators.design import Design
-from repurchase.estimators.timing import Waits, days_to_next_order, fit_waits
+from repurchase.models.snapshots import FeatureMatrix
+from repurchase.models.timing import WaitModel, days_to_next_order, fit_wait_model
 
 RATES = np.array([0.02, 0.004, 0.0018, 1.0])
 
@@ -52,16 +52,16 @@ def test_a_range_that_begins_tomorrow_leaves_out_only_what_is_late() -> None:
     assert high[0] < days_to_next_order({1: np.array([0.1]), **daily})[2][0]
 
 
-def customers(rng: np.random.Generator, n: int = 4_000) -> tuple[Design, np.ndarray]:
+def customers(rng: np.random.Generator, n: int = 4_000) -> tuple[FeatureMatrix, np.ndarray]:
     gap = np.exp(rng.uniform(np.log(20), np.log(80), n))
     wait = np.ceil(gap * np.exp(rng.normal(0, 0.2, n)))
-    return Design({"gap_last_days": gap, "frequency": np.full(n, 5.0)}), np.where(wait <= 90, wait, np.nan)
+    return FeatureMatrix({"gap_last_days": gap, "frequency": np.full(n, 5.0)}), np.where(wait <= 90, wait, np.nan)
 
 
 @pytest.fixture(scope="module")
-def waits() -> Waits:
+def waits() -> WaitModel:
     design, wait = customers(np.random.default_rng(0))
-    fitted = fit_waits(design, wait, horizon_days=90)
+    fitted = fit_wait_model(design, wait, horizon_days=90)
     assert fitted is not None
     return fitted
 
@@ -70,7 +70,7 @@ class TestWaits:
     """Customers with a rhythm of their own: the wait is what is left of it, give or take a fifth."""
 
     def test_hold_four_fifths_of_who_comes_in_time_and_are_much_narrower_than_the_curve_alone(
-        self, waits: Waits
+        self, waits: WaitModel
     ) -> None:
         design, wait = customers(np.random.default_rng(1))
         p = {90: np.full(4_000, 0.95), 365: np.full(4_000, 0.96)}
@@ -81,7 +81,7 @@ class TestWaits:
         by_curve = days_to_next_order(p)
         assert (high - low)[came].mean() < 0.5 * (by_curve[2] - by_curve[0])[came].mean()
 
-    def test_low_median_and_high_are_in_order(self, waits: Waits) -> None:
+    def test_low_median_and_high_are_in_order(self, waits: WaitModel) -> None:
         design, _ = customers(np.random.default_rng(2))
         rng = np.random.default_rng(3)
         p = dict(zip((90, 365), np.sort(rng.random((2, 4_000)), axis=0), strict=True))
@@ -91,12 +91,12 @@ class TestWaits:
         assert (median <= high).all()
         assert (high <= 365).all()
 
-    def test_survive_json(self, waits: Waits) -> None:
+    def test_survive_json(self, waits: WaitModel) -> None:
         import json
 
-        assert Waits.from_dict(json.loads(json.dumps(waits.to_dict()))) == waits
+        assert WaitModel.from_dict(json.loads(json.dumps(waits.to_dict()))) == waits
 
     def test_a_few_buyers_teach_none(self) -> None:
         design, wait = customers(np.random.default_rng(0), n=150)
         wait[99:] = np.nan
-        assert fit_waits(design, wait, horizon_days=90) is None
+        assert fit_wait_model(design, wait, horizon_days=90) is None

@@ -8,13 +8,16 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from repurchase.estimators.blend import logit
-from repurchase.estimators.cuts import Cut
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.estimators.reasons import LEAST_TOLD, told_parts
-from repurchase.estimators.trials import learn_reasons, otherwise
 from repurchase.features.history import History, day_number
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import build_ledger
+from repurchase.models.explanations import (
+    MIN_REASON_LOG_ODDS,
+    counterfactual_history,
+    learn_explanation,
+    reason_contributions,
+)
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import Snapshot, logit
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +36,7 @@ def history_of(*customers: list[int]) -> History:
             "amount": [10.0] * len(rows),
         }
     )
-    return ledger(orders, observed_until=DAY).history(DAY)
+    return build_ledger(orders, observed_until=DAY).history(DAY)
 
 
 def days_back(history: History) -> list[list[int]]:
@@ -58,16 +61,16 @@ def days_back(history: History) -> list[list[int]]:
 )
 def test_otherwise_changes_the_days(fact: str, side: str, before: list[list[int]], after: list[list[int]]) -> None:
     history = history_of(*before)
-    changed = otherwise(history, fact, side, USUAL)
+    changed = counterfactual_history(history, fact, side, USUAL)
     assert days_back(changed) == after
     assert (changed.spend == history.spend[0]).all()
     assert days_back(history) == before
-    assert Cut(changed).n_customers == len(before)
+    assert Snapshot(changed).n_customers == len(before)
 
 
 def test_otherwise_makes_money_usual() -> None:
-    changed = otherwise(history_of([90, 50], [7]), "money", "raises", USUAL)
-    assert Cut(changed).features["spend_typical"].tolist() == pytest.approx([50.0, 50.0])
+    changed = counterfactual_history(history_of([90, 50], [7]), "money", "raises", USUAL)
+    assert Snapshot(changed).features["spend_typical"].tolist() == pytest.approx([50.0, 50.0])
     assert days_back(changed) == [[90, 50], [7]]
 
 
@@ -92,19 +95,21 @@ def test_an_order_the_day_before_lowers_the_risk_of_the_silent(
 
 
 def test_flipping_the_strongest_reason_moves_the_model_the_named_way(
-    cdnow_model: RepurchaseModel, cdnow_cut: Cut
+    cdnow_model: RepurchaseModel, cdnow_cut: Snapshot
 ) -> None:
-    parts = told_parts(cdnow_cut.features, cdnow_model.explanation_)
+    parts = reason_contributions(cdnow_cut.features, cdnow_model.explanation_)
     matrix = np.column_stack(list(parts.values()))
     strongest = np.abs(matrix).argmax(axis=1)
-    said = logit(cdnow_model.predict_cut(cdnow_cut).p[90])
+    said = logit(cdnow_model.predict_snapshot(cdnow_cut).p[90])
     as_named, tried = [], set()
     for number, fact in enumerate(parts):
         for side, sign in (("raises", -1.0), ("lowers", 1.0)):
-            told = np.flatnonzero((strongest == number) & (sign * matrix[:, number] >= LEAST_TOLD))[:400]
+            told = np.flatnonzero((strongest == number) & (sign * matrix[:, number] >= MIN_REASON_LOG_ODDS))[:400]
             if len(told):
-                changed = Cut(otherwise(cdnow_cut.history.take(told), fact, side, cdnow_model.explanation_.usual))
-                moved = logit(cdnow_model.predict_cut(changed).p[90]) - said[told]
+                changed = Snapshot(
+                    counterfactual_history(cdnow_cut.history.take(told), fact, side, cdnow_model.explanation_.usual)
+                )
+                moved = logit(cdnow_model.predict_snapshot(changed).p[90]) - said[told]
                 as_named.append(sign * moved < 0)
                 tried.add((fact, side))
     assert {("once", "raises"), ("silence", "raises"), ("silence", "lowers"), ("often", "lowers")} <= tried
@@ -112,21 +117,21 @@ def test_flipping_the_strongest_reason_moves_the_model_the_named_way(
     assert min(share.mean() for share in as_named if len(share) >= 20) > 0.8
 
 
-def test_a_model_of_known_mind_is_agreed_with_and_a_contrary_one_is_not_told(shop_cut: Cut) -> None:
-    def minds_silence(cut: Cut) -> Floats:
+def test_a_model_of_known_mind_is_agreed_with_and_a_contrary_one_is_not_told(shop_cut: Snapshot) -> None:
+    def minds_silence(cut: Snapshot) -> Floats:
         return -np.log1p(cut.features["days_since_last"])
 
-    def contrary(cut: Cut) -> Floats:
+    def contrary(cut: Snapshot) -> Floats:
         """Says of changed customers, of whom there are fewer, the opposite of what it says of everybody."""
         return minds_silence(cut) if cut.n_customers == shop_cut.n_customers else -20.0 - minds_silence(cut)
 
-    plain = learn_reasons(shop_cut, minds_silence, random_state=0)
+    plain = learn_explanation(shop_cut, minds_silence, random_state=0)
     assert plain.agreement["silence"] == {"raises": 1.0, "lowers": 1.0}
-    silence = told_parts(shop_cut.features, plain)["silence"]
-    assert (np.abs(silence) >= LEAST_TOLD).mean() > 0.3
-    doubted = learn_reasons(shop_cut, contrary, random_state=0)
+    silence = reason_contributions(shop_cut.features, plain)["silence"]
+    assert (np.abs(silence) >= MIN_REASON_LOG_ODDS).mean() > 0.3
+    doubted = learn_explanation(shop_cut, contrary, random_state=0)
     assert doubted.agreement["silence"]["raises"] < 0.2
-    assert (told_parts(shop_cut.features, doubted)["silence"] >= 0.0).all()
+    assert (reason_contributions(shop_cut.features, doubted)["silence"] >= 0.0).all()
 
 
 @pytest.mark.parametrize(

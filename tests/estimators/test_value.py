@@ -3,17 +3,16 @@
 import numpy as np
 import numpy.typing as npt
 
-from repurchase.estimators.btyd import Btyd, Outlook
-from repurchase.estimators.btyd_rows import Pairs
-from repurchase.estimators.value import discount_factor, expected_orders, expected_spend, never_falling
+from repurchase.models.btyd.model import BtydForecast, BtydModel, DistinctPairs
+from repurchase.models.calibration import discount_factor, expected_orders, expected_spend, non_decreasing
 
-BTYD = Btyd("mbgnbd", 0.6, 30.0, 0.8, 3.0)
+BTYD = BtydModel("mbgnbd", 0.6, 30.0, 0.8, 3.0)
 WHO = (np.array([0.0, 0, 1, 5, 40, 3]), np.array([0.0, 0, 30, 200, 399, 10]), np.array([0.0, 300, 60, 210, 400, 2_000]))
 
 
-def of(fit: Btyd, who: tuple[npt.NDArray[np.float64], ...] = WHO) -> Outlook:
+def of(fit: BtydModel, who: tuple[npt.NDArray[np.float64], ...] = WHO) -> BtydForecast:
     frequency, recency, age = who
-    return Outlook(fit, (frequency, recency, age), Pairs(frequency, age))
+    return BtydForecast(fit, (frequency, recency, age), DistinctPairs(frequency, age))
 
 
 class TestExpectedOrders:
@@ -70,7 +69,7 @@ class TestDiscountFactor:
         assert (found[1, 1] >= 1.1**-1).all()
 
     def test_by_hand_for_even_purchases(self) -> None:
-        even = Btyd("nbd", 0.5, 30.0, 0.0, 1.0)
+        even = BtydModel("nbd", 0.5, 30.0, 0.0, 1.0)
         wanted = np.mean(1.1 ** -np.linspace(1 / 16, 2 - 1 / 16, 16))  # two years, sixteen slices
         found = discount_factor(of(even), horizon_days=730, yearly_rate=0.10)
         np.testing.assert_allclose(found, wanted, rtol=1e-3)
@@ -82,7 +81,7 @@ class TestDiscountFactor:
 
 
 def test_a_longer_horizon_never_holds_less() -> None:
-    raised = never_falling({90: np.array([1.0, 5.0]), 30: np.array([2.0, 3.0]), 365: np.array([1.5, 9.0])})
+    raised = non_decreasing({90: np.array([1.0, 5.0]), 30: np.array([2.0, 3.0]), 365: np.array([1.5, 9.0])})
     assert {h: values.tolist() for h, values in raised.items()} == {30: [2.0, 3.0], 90: [2.0, 5.0], 365: [2.0, 9.0]}
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.evaluation.judgement import judge
-from repurchase.jobs.summary import training_lines
-from repurchase.registry.card import model_card
-from repurchase.registry.figures import run_metrics
-from repurchase.registry.gate import Verdict, judge_evaluation
-from repurchase.report.figures import calibration, gains
-from repurchase.report.run_sections import evaluation_rows, grade
+from repurchase.evaluation.summary import summarise_evaluation
+from repurchase.jobs.train import training_lines
+from repurchase.registry.bundle import model_card
+from repurchase.registry.champion import GateVerdict, judge_evaluation
+from repurchase.registry.tracking import evaluation_metrics
+from repurchase.report.prediction_charts import calibration_chart, gains_chart
+from repurchase.report.run_sections import evaluation_rows, grade_section
 
 Predict = Callable[..., pl.DataFrame]
 
@@ -52,7 +52,7 @@ WINDOWS: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 @pytest.fixture(params=WINDOWS)
 def evaluation(request: pytest.FixtureRequest, make_predictions: Predict) -> dict[str, Any]:
     rows = make_predictions(customers=400, money=request.param != "everybody buys in one")
-    return judge(WINDOWS[request.param](rows), currency="EUR")
+    return summarise_evaluation(WINDOWS[request.param](rows), currency="EUR")
 
 
 def require_plain(text: str) -> None:
@@ -69,15 +69,15 @@ def test_is_shown_as_absent(evaluation: dict[str, Any]) -> None:
     require_plain("\n".join(lines))
     about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
     require_plain(model_card(**about, evaluation=evaluation))  # type: ignore[arg-type]
-    require_plain(json.dumps([evaluation_rows(evaluation), grade(evaluation)], ensure_ascii=False))
-    assert all(metric.value == metric.value for metric in run_metrics(evaluation))
-    for picture in (calibration(evaluation), gains(evaluation)):
+    require_plain(json.dumps([evaluation_rows(evaluation), grade_section(evaluation)], ensure_ascii=False))
+    assert all(metric.value == metric.value for metric in evaluation_metrics(evaluation))
+    for picture in (calibration_chart(evaluation), gains_chart(evaluation)):
         require_plain(picture.finding if picture else "")
 
 
 def test_every_single_one_may_be_absent(make_predictions: Predict) -> None:
     """Whatever another version or a later metric leaves out."""
-    whole = judge(make_predictions(customers=200), currency="EUR")
+    whole = summarise_evaluation(make_predictions(customers=200), currency="EUR")
 
     def without(value: Any, name: str) -> Any:
         if isinstance(value, dict):
@@ -93,8 +93,8 @@ def test_every_single_one_may_be_absent(make_predictions: Predict) -> None:
         text = "\n".join(training_lines(told))  # type: ignore[arg-type]
         about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
         text += model_card(**about, evaluation=evaluation)  # type: ignore[arg-type]
-        run_metrics(evaluation)
-        json.dumps([evaluation_rows(evaluation), grade(evaluation)])
+        evaluation_metrics(evaluation)
+        json.dumps([evaluation_rows(evaluation), grade_section(evaluation)])
         assert verdict.passed == judge_evaluation(whole, whole, tolerance=0).passed or name in {"log_loss", "grade"}
         if name not in {"grade", "grade_words"}:
             require_plain(text)
@@ -102,7 +102,7 @@ def test_every_single_one_may_be_absent(make_predictions: Predict) -> None:
 
 def test_without_buyers_in_one_window_the_others_are_judged(make_predictions: Predict) -> None:
     rows = make_predictions()
-    with_all, without = judge(rows.filter(~LAST)), judge(changed(rows, LAST, *NOTHING))
+    with_all, without = summarise_evaluation(rows.filter(~LAST)), summarise_evaluation(changed(rows, LAST, *NOTHING))
 
     then, now = (found["horizons"][0] for found in (with_all, without))
     assert now["grade"] in "ABCD"
@@ -121,11 +121,11 @@ def test_the_grade_is_of_a_horizon_that_can_be_graded(make_predictions: Predict)
     quiet = changed(rows, pl.lit(True), *NOTHING)
     months = rows.with_columns(pl.lit(30).cast(rows.schema["horizon_days"]).alias("horizon_days"))
 
-    evaluation = judge(pl.concat([quiet, months]))
+    evaluation = summarise_evaluation(pl.concat([quiet, months]))
 
     assert [row["grade"] for row in evaluation["horizons"]] == [evaluation["grade"], "-"]
     assert evaluation["primary_horizon_days"] == 30
-    assert judge(quiet)["grade"] == "-"
+    assert summarise_evaluation(quiet)["grade"] == "-"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_grade_is_of_a_horizon_that_can_be_graded(make_predictions: Predict)
     ],
 )
 def test_a_refusal_says_what_to_do_next(numbers: dict[str, float], words: str) -> None:
-    verdict = Verdict(False, "Refused.", numbers)
+    verdict = GateVerdict(False, "Refused.", numbers)
     evaluation = {"grade": "D", "grade_words": "", "reasons": [], "limits": [], "backtest": []}
     told = SimpleNamespace(evaluation=evaluation, verdict=verdict, version="7", folder=Path("models/7"))
     last = training_lines(told)[-1]  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.cuts import Cuts
-from repurchase.estimators.forecaster import fit_forecaster
-from repurchase.evaluation.backtest import predictions_of
-from repurchase.evaluation.judgement import judge
-from repurchase.features.ledgers import ledger
+from repurchase.evaluation.backtest import record_predictions
+from repurchase.evaluation.summary import summarise_evaluation
+from repurchase.features.ledger import build_ledger
+from repurchase.models.horizons import fit_forecaster
+from repurchase.models.snapshots import Snapshots
 
 HORIZON = 60
 
@@ -20,9 +20,9 @@ HORIZON = 60
 def predictions(simulate_orders: Callable[..., pl.DataFrame]) -> pl.DataFrame:
     orders = simulate_orders(customers=600, days=600, arrival_days=400, start=date(2023, 6, 1), seed=3)
     day = date(2024, 11, 15)
-    cuts = Cuts(ledger(orders, observed_until=day + timedelta(days=HORIZON)), horizons=(HORIZON,))
+    cuts = Snapshots(build_ledger(orders, observed_until=day + timedelta(days=HORIZON)), horizons=(HORIZON,))
     forecaster = fit_forecaster(cuts, day, horizons=(HORIZON,), random_state=0, days_ahead=(0,))
-    return predictions_of(forecaster, cuts, day, horizon_days=HORIZON)
+    return record_predictions(forecaster, cuts, day, horizon_days=HORIZON)
 
 
 def test_purchase_days_are_predicted_beside_what_came(predictions: pl.DataFrame) -> None:
@@ -40,7 +40,7 @@ def test_purchase_days_are_predicted_beside_what_came(predictions: pl.DataFrame)
 
 
 def test_the_evaluation_tells_how_far_totals_and_customers_were_off(predictions: pl.DataFrame) -> None:
-    horizon = judge(predictions)["horizons"][0]
+    horizon = summarise_evaluation(predictions)["horizons"][0]
     model = predictions.filter(pl.col("predictor") == "model")
     came, expected = (model[name].cast(pl.Float64) for name in ("purchase_days", "purchase_days_expected"))
     figures = horizon["model"]
@@ -52,6 +52,6 @@ def test_the_evaluation_tells_how_far_totals_and_customers_were_off(predictions:
 
 
 def test_predictions_without_purchase_days_are_judged_without(predictions: pl.DataFrame) -> None:
-    figures = judge(predictions.drop("purchase_days", "purchase_days_expected"))["horizons"][0]["model"]
+    figures = summarise_evaluation(predictions.drop("purchase_days", "purchase_days_expected"))["horizons"][0]["model"]
     assert figures["purchase_days_bias"] is figures["purchase_days_deviance"] is None
     assert figures["log_loss"] > 0

@@ -7,14 +7,15 @@ import polars as pl
 import pytest
 
 from repurchase.evaluation.comparison import (
+    Cutoff,
+    buyer_total_error,
     buyers_found,
+    cutoffs_at,
     gains_by_cutoff,
     log_loss_gain,
     money_found,
-    totals_of_buyers,
-    totals_of_spend,
+    spend_total_error,
 )
-from repurchase.evaluation.cutoffs import Cutoff, cutoffs_at
 from repurchase.evaluation.metrics import log_loss
 
 Maker = Callable[..., pl.DataFrame]
@@ -80,7 +81,7 @@ def test_lists_are_compared_with_the_rule_that_found_most(cutoffs: list[Cutoff])
 def test_promises_a_fifth_too_high_are_found_a_fifth_too_high(make_predictions: Maker) -> None:
     rows = make_predictions(customers=5000).with_columns(pl.col("p", "spend_expected") * 0.8)
     half = cutoffs_at(rows, horizon_days=90)
-    buyers, spend = totals_of_buyers(half), totals_of_spend(half)
+    buyers, spend = buyer_total_error(half), spend_total_error(half)
     assert spend is not None
     for totals in (buyers, spend):
         assert totals.bias.low < -0.2 < totals.bias.high
@@ -95,7 +96,7 @@ def test_errors_that_cancel_over_time_are_errors_still(make_predictions: Maker) 
     moved = cutoffs_at(
         rows.with_columns(pl.when(up).then(0.7 * pl.col("p")).otherwise("p").alias("p")), horizon_days=90
     )
-    totals = totals_of_buyers(moved)
+    totals = buyer_total_error(moved)
     assert totals.error > abs(totals.bias.value) or min(totals.by_cutoff) * max(totals.by_cutoff) > 0
     assert totals.error >= 0.1
 
@@ -103,4 +104,4 @@ def test_errors_that_cancel_over_time_are_errors_still(make_predictions: Maker) 
 def test_without_money_there_is_none_to_find(make_predictions: Maker) -> None:
     poor = cutoffs_at(make_predictions(customers=100, money=False), horizon_days=90)
     assert money_found(poor, rules=RULES) is None
-    assert totals_of_spend(poor) is None
+    assert spend_total_error(poor) is None

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.evaluation.cutoffs import cutoffs_at, rules_everywhere
+from repurchase.evaluation.comparison import cutoffs_at, rules_at_every_cutoff
 
 Maker = Callable[..., pl.DataFrame]
 
@@ -37,7 +37,7 @@ def test_a_predictor_without_a_word_is_left_out(predictions: pl.DataFrame) -> No
     silent = (pl.col("predictor") == "past_rate") & (pl.col("cutoff") == first)
     found = cutoffs_at(predictions.with_columns(pl.when(~silent).then("p").alias("p")), horizon_days=90)
     assert [("past_rate" in cutoff.said) for cutoff in found] == [False, True, True]
-    assert rules_everywhere(found) == ["days_since_last"]
+    assert rules_at_every_cutoff(found) == ["days_since_last"]
 
 
 def _spoil(predictions: pl.DataFrame, predictor: str, column: str, value: object) -> pl.DataFrame:
@@ -72,4 +72,4 @@ def test_predictions_that_do_not_fit_are_refused(
 def test_without_a_rule_there_is_nothing_to_be_better_than(make_predictions: Maker) -> None:
     alone = make_predictions(customers=50, noise={"model": 0.0})
     with pytest.raises(InputError, match="no rule at every one of 3 cut-offs"):
-        rules_everywhere(cutoffs_at(alone, horizon_days=90))
+        rules_at_every_cutoff(cutoffs_at(alone, horizon_days=90))

@@ -9,11 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.evaluation.drift import drift_from, unknown_drift
-from repurchase.evaluation.profile import BINS, bin_edges, bin_shares, look_at, profile_of
-from repurchase.features.closing import find_closing
-from repurchase.features.ledgers import ledger
-from repurchase.features.timeline import Ledger
+from repurchase.evaluation.drift import (
+    PROFILE_BINS,
+    bin_edges,
+    bin_shares,
+    input_profile,
+    measure_drift,
+    summarise_input,
+    unknown_drift,
+)
+from repurchase.features.ledger import Ledger, build_ledger, find_closing
 
 START = date(2022, 1, 3)
 AS_OF = START + timedelta(days=7 * 80 - 1)
@@ -28,7 +33,7 @@ def orders_of(rows: list[tuple[str, int, float]]) -> pl.DataFrame:
 
 
 def book_of(orders: pl.DataFrame) -> Ledger:
-    return ledger(orders, observed_until=START + timedelta(days=999))
+    return build_ledger(orders, observed_until=START + timedelta(days=999))
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +53,13 @@ def shop() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def profile(shop: pl.DataFrame) -> dict[str, Any]:
-    return profile_of(book_of(shop), as_of=AS_OF, set_aside_share=0.02)
+    return input_profile(book_of(shop), as_of=AS_OF, set_aside_share=0.02)
 
 
 @pytest.fixture
 def drift(profile: dict[str, Any]) -> Callable[..., dict[str, Any]]:
     def measure(orders: pl.DataFrame, days: int = 28, **settings: Any) -> dict[str, Any]:
-        return drift_from(profile, look_at(book_of(orders), as_of=AS_OF + timedelta(days=days)), **settings)
+        return measure_drift(profile, summarise_input(book_of(orders), as_of=AS_OF + timedelta(days=days)), **settings)
 
     return measure
 
@@ -91,7 +96,9 @@ def test_a_shop_of_one_cohort_grows_older_as_it_always_did() -> None:
     orders = orders_of(rows)
     day = START + timedelta(days=300)
 
-    later = drift_from(profile_of(book_of(orders), as_of=day), look_at(book_of(orders), as_of=day + timedelta(days=90)))
+    later = measure_drift(
+        input_profile(book_of(orders), as_of=day), summarise_input(book_of(orders), as_of=day + timedelta(days=90))
+    )
 
     ages = next(row for row in later["features"] if row["feature"] == "age_days")
     assert ages["psi"] > 5
@@ -155,13 +162,13 @@ def test_rows_set_aside(shop, drift, share, level) -> None:
 def test_row_order_changes_nothing(shop, profile) -> None:
     mixed = shop.sample(fraction=1.0, shuffle=True, seed=5)
 
-    assert profile_of(book_of(mixed), as_of=AS_OF, set_aside_share=0.02) == profile
+    assert input_profile(book_of(mixed), as_of=AS_OF, set_aside_share=0.02) == profile
 
 
 def test_later_orders_are_not_looked_at(shop, profile) -> None:
     early = shop.filter(~later_than(shop))
 
-    assert profile_of(book_of(early), as_of=AS_OF, set_aside_share=0.02) == profile
+    assert input_profile(book_of(early), as_of=AS_OF, set_aside_share=0.02) == profile
 
 
 def test_a_profile_is_small_has_ten_bins_at_most_and_no_customer(profile) -> None:
@@ -169,20 +176,20 @@ def test_a_profile_is_small_has_ten_bins_at_most_and_no_customer(profile) -> Non
 
     assert "SECRET" not in text
     assert len(text) < 60_000
-    assert all(len(known["edges"]) < BINS for known in profile["features"].values())
+    assert all(len(known["edges"]) < PROFILE_BINS for known in profile["features"].values())
     assert all(sum(known["shares"]) == pytest.approx(1) for known in profile["features"].values())
 
 
 def test_a_profile_that_was_written_and_read_compares_alike(shop, profile) -> None:
-    look = look_at(book_of(shop), as_of=AS_OF + timedelta(days=28))
+    look = summarise_input(book_of(shop), as_of=AS_OF + timedelta(days=28))
 
-    assert drift_from(json.loads(json.dumps(profile)), look) == drift_from(profile, look)
+    assert measure_drift(json.loads(json.dumps(profile)), look) == measure_drift(profile, look)
 
 
 def test_weeks_and_newcomers_by_hand() -> None:
     rows = [("a", day, 1.0) for day in range(0, 84, 7)] + [("b", 60, 1.0), ("b", 60, 2.0), ("c", 83, 1.0)]
 
-    look = look_at(book_of(orders_of(rows)), as_of=START + timedelta(days=83))
+    look = summarise_input(book_of(orders_of(rows)), as_of=START + timedelta(days=83))
 
     assert look.weekly == (1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 2)
     assert look.newcomers == (2 / 3,)
@@ -195,7 +202,7 @@ def test_a_week_in_which_the_shop_was_closed_is_left_out() -> None:
     closing = find_closing(orders["order_date"].dt.date().cast(pl.Int32).to_numpy())
     assert closing is not None
 
-    look = look_at(book_of(orders), as_of=START + timedelta(days=299), closing=closing)
+    look = summarise_input(book_of(orders), as_of=START + timedelta(days=299), closing=closing)
 
     assert min(look.weekly) >= 6
 

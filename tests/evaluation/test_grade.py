@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 
 from repurchase.evaluation.grade import (
-    LEVELS,
+    GRADE_REQUIREMENTS,
+    GRADING_RULE,
     MIN_OUTCOMES,
-    RULE,
-    Standing,
+    GradeInputs,
     excess_ece,
     grade_of,
-    lead_words,
+    lead_text,
     percent,
     shortfalls,
 )
 
-GOOD = Standing(
+GOOD = GradeInputs(
     best_rule="past_rate",
     base_loss=0.40,
     rule_loss=0.32,
@@ -100,28 +100,28 @@ def test_whoever_has_few_customers_is_not_blamed_for_chance() -> None:
 
 def test_shortfalls_of_an_a_are_all_named() -> None:
     poor = replace(GOOD, ece=0.03, model_loss=0.39, rule_loss=0.392, gain_low=-1.0, gains_by_cutoff=(0.1, -0.1))
-    assert len(shortfalls(poor, LEVELS[0])) == 5
-    assert shortfalls(GOOD, LEVELS[0]) == ()
+    assert len(shortfalls(poor, GRADE_REQUIREMENTS[0])) == 5
+    assert shortfalls(GOOD, GRADE_REQUIREMENTS[0]) == ()
 
 
 def test_the_lead_is_told_in_the_terms_that_carry_it() -> None:
-    assert lead_words(replace(GOOD, rule_loss=0.41, model_loss=0.3)) == (
+    assert lead_text(replace(GOOD, rule_loss=0.41, model_loss=0.3)) == (
         "explains 25 % of who buys, where the best rule (the customer's own past rate) explains nothing"
     )
     nearly_all = replace(GOOD, base_loss=0.6, rule_loss=0.10, model_loss=0.089)
-    assert lead_words(nearly_all).startswith("leaves 11.0 % less of who buys unexplained")
+    assert lead_text(nearly_all).startswith("leaves 11.0 % less of who buys unexplained")
     both_mislead = replace(GOOD, rule_loss=0.50, model_loss=0.405)
     assert math.isnan(both_mislead.explained_more)
-    assert lead_words(both_mislead).startswith("leaves 19.0 % less of who buys unexplained")
+    assert lead_text(both_mislead).startswith("leaves 19.0 % less of who buys unexplained")
     assert grade_of(both_mislead).letter == "C"
     assert grade_of(both_mislead).words.endswith("but it explains only 0.0 % of who buys and its lead is below 5 %.")
 
 
 def test_the_rule_is_written_with_the_thresholds_that_are_used() -> None:
-    for level in LEVELS:
-        assert f"at least {percent(level.better)}" in RULE
-        assert f"within {level.ece}" in RULE
-        assert f"{percent(level.explained)}" in RULE
+    for level in GRADE_REQUIREMENTS:
+        assert f"at least {percent(level.better)}" in GRADING_RULE
+        assert f"within {level.ece}" in GRADING_RULE
+        assert f"{percent(level.explained)}" in GRADING_RULE
 
 
 def test_shares_are_written_without_minus_zero() -> None:
@@ -131,7 +131,7 @@ def test_shares_are_written_without_minus_zero() -> None:
 
 
 def test_a_lead_of_more_than_the_whole_is_told_in_times() -> None:
-    standing = Standing("past_rate", 0.40, 0.39, 0.36, 0.08, (0.08,), 0.01, 0.005, 500, 4500)
+    standing = GradeInputs("past_rate", 0.40, 0.39, 0.36, 0.08, (0.08,), 0.01, 0.005, 500, 4500)
     assert (
-        lead_words(standing) == "explains 4.0 times as much of who buys as the best rule (the customer's own past rate)"
+        lead_text(standing) == "explains 4.0 times as much of who buys as the best rule (the customer's own past rate)"
     )

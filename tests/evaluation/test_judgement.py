@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.evaluation.grade import RULE
-from repurchase.evaluation.judgement import judge
+from repurchase.evaluation.grade import GRADING_RULE
 from repurchase.evaluation.metrics import auc, log_loss
+from repurchase.evaluation.summary import summarise_evaluation
 
 Maker = Callable[..., pl.DataFrame]
 WITH_PARTS = {"model": 0.0, "days_since_last": 1.5, "past_rate": 1.0, "btyd": 0.3, "boosting": 0.2}
@@ -27,7 +27,7 @@ def predictions(make_predictions: Maker) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def evaluation(predictions: pl.DataFrame) -> dict:
-    return judge(predictions, not_judged={365: "the history is 270 days long."}, currency="GBP")
+    return summarise_evaluation(predictions, not_judged={365: "the history is 270 days long."}, currency="GBP")
 
 
 def _holds(sentences: list[str], *parts: str) -> bool:
@@ -37,7 +37,7 @@ def _holds(sentences: list[str], *parts: str) -> bool:
 def test_it_is_json_and_says_how_it_was_made(evaluation: dict) -> None:
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
     assert evaluation["schema"] == 1
-    assert evaluation["rule"] == RULE
+    assert evaluation["rule"] == GRADING_RULE
     assert (evaluation["primary_horizon_days"], evaluation["best_rule"]) == (90, "past_rate")
 
 
@@ -89,7 +89,7 @@ def test_the_backtest_is_one_row_per_horizon_cutoff_and_predictor(evaluation: di
 
 def test_a_part_that_was_silent_at_first_is_judged_where_it_spoke(predictions: pl.DataFrame) -> None:
     late = predictions.filter((pl.col("predictor") != "btyd") | (pl.col("cutoff") > pl.col("cutoff").min()))
-    judged = judge(late)
+    judged = summarise_evaluation(late)
     rows = [row for row in judged["backtest"] if (row["horizon_days"], row["predictor"]) == (90, "btyd")]
     assert [row["cutoff"] for row in rows] == ["2024-03-31", "2024-06-29"]
     part = judged["horizons"][1]["parts"]["btyd"]
@@ -124,7 +124,7 @@ def test_the_same_predictions_in_any_row_order_give_the_same_digits(
     predictions: pl.DataFrame, evaluation: dict
 ) -> None:
     shuffled = predictions.sample(fraction=1, shuffle=True, seed=5)
-    again = judge(shuffled, not_judged={365: "the history is 270 days long."}, currency="GBP")
+    again = summarise_evaluation(shuffled, not_judged={365: "the history is 270 days long."}, currency="GBP")
     assert json.dumps(again) == json.dumps(evaluation)
 
 
@@ -148,7 +148,7 @@ def test_a_horizon_where_a_rule_wins_is_named_with_the_rule(evaluation: dict) ->
 
 
 def test_another_horizon_can_be_the_primary_one(predictions: pl.DataFrame) -> None:
-    short = judge(predictions, primary_horizon_days=30)
+    short = summarise_evaluation(predictions, primary_horizon_days=30)
     assert (short["primary_horizon_days"], short["grade"]) == (30, "D")
     assert not _holds(short["reasons"], "What keeps it from")
     assert short["grade_words"] == "Worse than a simple rule: use the customer's own past rate instead."
@@ -156,14 +156,14 @@ def test_another_horizon_can_be_the_primary_one(predictions: pl.DataFrame) -> No
 
 
 def test_a_primary_horizon_that_could_not_be_judged_gives_way(predictions: pl.DataFrame) -> None:
-    given = judge(predictions, primary_horizon_days=365, not_judged={365: "too long"})
+    given = summarise_evaluation(predictions, primary_horizon_days=365, not_judged={365: "too long"})
     assert (given["primary_horizon_days"], given["grade"]) == (90, "A")
     assert "The grade is for 90 days ahead, as 365 days could not be judged." in given["limits"]
 
 
 def test_probabilities_that_promise_too_much_cost_the_grade(make_predictions: Maker) -> None:
     rows = make_predictions(customers=5000, noise={"model": 0.0, "past_rate": 2.0}, shift={"model": 0.5})
-    judged = judge(rows)
+    judged = summarise_evaluation(rows)
     assert judged["grade"] == "C"
     assert "its probabilities are off by" in judged["grade_words"]
     bias = judged["horizons"][0]["buyers_total"]["bias"]
@@ -173,7 +173,7 @@ def test_probabilities_that_promise_too_much_cost_the_grade(make_predictions: Ma
 
 
 def test_a_small_world_is_graded_with_its_limits(make_predictions: Maker) -> None:
-    judged = judge(make_predictions(customers=200, cutoffs=1))
+    judged = summarise_evaluation(make_predictions(customers=200, cutoffs=1))
     assert judged["grade"] in {"B", "C", "D"}
     assert _holds(judged["limits"], "Few to judge by: 200 customers")
     assert _holds(judged["limits"], "Judged at 1 cut-off only")
@@ -182,36 +182,38 @@ def test_a_small_world_is_graded_with_its_limits(make_predictions: Maker) -> Non
 
 def test_the_smallest_cutoff_sets_the_limit(make_predictions: Maker) -> None:
     grown = make_predictions().filter((pl.col("customer") < 400) | (pl.col("cutoff") > pl.col("cutoff").min()))
-    assert _holds(judge(grown)["limits"], "Few to judge by: 400 customers")
+    assert _holds(summarise_evaluation(grown)["limits"], "Few to judge by: 400 customers")
 
 
 def test_cutoffs_that_share_outcomes_are_said_to(make_predictions: Maker) -> None:
-    shared, apart = (judge(make_predictions(customers=300, step_days=days))["limits"] for days in (30, 90))
+    shared, apart = (
+        summarise_evaluation(make_predictions(customers=300, step_days=days))["limits"] for days in (30, 90)
+    )
     assert _holds(shared, "30 days apart and look 90 days ahead")
     assert not _holds(apart, "days apart")
 
 
 def test_a_year_of_outcomes_has_seen_the_season(make_predictions: Maker) -> None:
     for step_days, seen in ((68, False), (69, True)):  # from 1 January: 4 steps and 90 days are 362 and 366 days
-        limits = judge(make_predictions(customers=300, cutoffs=5, step_days=step_days))["limits"]
+        limits = summarise_evaluation(make_predictions(customers=300, cutoffs=5, step_days=step_days))["limits"]
         assert _holds(limits, "rest of the year") is not seen
 
 
 def test_a_moving_base_rate_is_a_limit(make_predictions: Maker) -> None:
-    moved, still = (judge(make_predictions(moves=moves))["limits"] for moves in (0.5, 0.0))
+    moved, still = (summarise_evaluation(make_predictions(moves=moves))["limits"] for moves in (0.5, 0.0))
     assert _holds(moved, "The share that bought lay between")
     assert not _holds(still, "The share that bought")
 
 
 def test_a_base_rate_that_chance_alone_may_have_moved_is_none(make_predictions: Maker) -> None:
     rows = make_predictions(customers=60, cutoffs=2, seed=0)
-    rates = sorted(row["base_rate"] for row in judge(rows)["backtest"])
+    rates = sorted(row["base_rate"] for row in summarise_evaluation(rows)["backtest"])
     assert rates[-1] > 1.2 * rates[0]
-    assert not _holds(judge(rows)["limits"], "The share that bought")
+    assert not _holds(summarise_evaluation(rows)["limits"], "The share that bought")
 
 
 def test_without_money_only_purchases_are_judged(make_predictions: Maker) -> None:
-    judged = judge(make_predictions(money=False))
+    judged = summarise_evaluation(make_predictions(money=False))
     assert judged["grade"] == "A"
     assert judged["money_top_decile"] is None
     assert judged["horizons"][0]["spend_total"] is None
@@ -224,13 +226,13 @@ def test_without_money_only_purchases_are_judged(make_predictions: Maker) -> Non
 @pytest.mark.parametrize("bought", [True, False])
 def test_one_outcome_only_is_not_judged(make_predictions: Maker, bought: bool) -> None:
     rows = make_predictions(customers=100).with_columns(pl.lit(bought).alias("bought"))
-    judged = judge(rows.with_columns(pl.lit(float(bought)).alias("spend")))
+    judged = summarise_evaluation(rows.with_columns(pl.lit(float(bought)).alias("spend")))
     assert judged["grade"] == "-"
     assert json.dumps(judged, allow_nan=False)
 
 
 def test_nothing_to_judge_is_no_grade(make_predictions: Maker) -> None:
-    none = judge(make_predictions(customers=10).clear(), not_judged={90: "the history is 40 days long"})
+    none = summarise_evaluation(make_predictions(customers=10).clear(), not_judged={90: "the history is 40 days long"})
     assert (none["grade"], none["best_rule"], none["primary_horizon_days"]) == ("-", None, None)
     assert none["grade_words"].startswith("Not judged")
     assert none["limits"] == ["90 days ahead could not be judged: the history is 40 days long."]

@@ -12,14 +12,11 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.evaluation import look as look_module
-from repurchase.evaluation.drift import drift_from
-from repurchase.evaluation.look import Look, look_at
-from repurchase.evaluation.profile import profile_of
+from repurchase.evaluation import drift as look_module
+from repurchase.evaluation.drift import InputSummary, input_profile, measure_drift, summarise_input
 from repurchase.features.behaviour import behaviour_table
-from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import day_number
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import Closing, build_ledger, find_closing
 from repurchase.orders.ids import id_hash
 
 START = date(2023, 1, 2)
@@ -52,18 +49,20 @@ def random_log(seed: int, *, days: int = 540, customers: int = 300, orders: int 
     return log(*rows())
 
 
-def looked(orders: pl.DataFrame, as_of: date = AS_OF, closing: Closing | None = None) -> Look:
-    return look_at(ledger(orders, observed_until=START + timedelta(days=999)), as_of=as_of, closing=closing)
+def looked(orders: pl.DataFrame, as_of: date = AS_OF, closing: Closing | None = None) -> InputSummary:
+    return summarise_input(
+        build_ledger(orders, observed_until=START + timedelta(days=999)), as_of=as_of, closing=closing
+    )
 
 
-def told(look: Look) -> tuple[Any, ...]:
+def told(look: InputSummary) -> tuple[Any, ...]:
     return look.as_of, look.n_customers, look.weekly, look.newcomers, look.baskets
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """So few customers are looked at that most are not."""
-    monkeypatch.setattr(look_module, "LOOKED_AT", 40)
+    monkeypatch.setattr(look_module, "MAX_SAMPLE_CUSTOMERS", 40)
     return 40
 
 
@@ -77,7 +76,7 @@ def in_parts(orders: pl.DataFrame, parts: int) -> Iterator[pl.DataFrame]:
 def test_looks_at_parts_add_up_to_a_look_at_the_whole(few: int, parts: int, seed: int) -> None:
     orders = random_log(seed)
     whole = looked(orders)
-    profile = profile_of(ledger(orders, observed_until=AS_OF), as_of=AS_OF - timedelta(days=90))
+    profile = input_profile(build_ledger(orders, observed_until=AS_OF), as_of=AS_OF - timedelta(days=90))
 
     looks = [looked(part) for part in in_parts(orders, parts)]
 
@@ -85,7 +84,7 @@ def test_looks_at_parts_add_up_to_a_look_at_the_whole(few: int, parts: int, seed
         together = reduce(add, ordered)
         assert told(together) == told(whole)
         assert together.features.equals(whole.features)
-        assert drift_from(profile, together) == drift_from(profile, whole)
+        assert measure_drift(profile, together) == measure_drift(profile, whole)
 
 
 def test_the_sample_is_of_the_smallest_hashes(few: int) -> None:
@@ -93,7 +92,7 @@ def test_the_sample_is_of_the_smallest_hashes(few: int) -> None:
     ids = orders.filter(pl.col("order_date").dt.date() <= AS_OF)["customer_id"].unique()
     chosen = ids.gather(id_hash(ids).arg_sort()[:few])
     alone = orders.filter(pl.col("customer_id").is_in(chosen.implode()))
-    book = ledger(alone, observed_until=AS_OF)
+    book = build_ledger(alone, observed_until=AS_OF)
 
     sample = looked(orders).features
 
@@ -157,14 +156,14 @@ def test_what_was_given_back_the_same_day_is_no_money_of_that_day() -> None:
 def test_a_closing_is_left_out_of_every_part(until: date) -> None:
     orders = log(*((f"c{day % 40}", day, 1.0 + day % 3) for day in range(400) if not 100 <= day < 200))
     as_of = START + timedelta(days=399)
-    closing = find_closing(ledger(orders, observed_until=as_of).entries["known"].to_numpy())
+    closing = find_closing(build_ledger(orders, observed_until=as_of).entries["known"].to_numpy())
     assert closing is not None
     whole = looked(orders, as_of, closing)
     assert min(whole.weekly) >= 6
     assert told(reduce(add, (looked(part, as_of, closing) for part in in_parts(orders, 3)))) == told(whole)
-    left_out = ledger(orders, observed_until=until).without(closing)
+    left_out = build_ledger(orders, observed_until=until).without(closing)
     for told_again in (closing, None):
-        again = look_at(left_out, as_of=as_of, closing=told_again)
+        again = summarise_input(left_out, as_of=as_of, closing=told_again)
         assert told(again) == told(whole)
         assert again.features.equals(whole.features)
 
@@ -205,7 +204,7 @@ def test_without_money_there_are_no_baskets() -> None:
         (lambda orders: looked(without_money(orders)), "with and without money"),
     ],
 )
-def test_what_does_not_add_up_is_refused(other: Callable[[pl.DataFrame], Look], said: str) -> None:
+def test_what_does_not_add_up_is_refused(other: Callable[[pl.DataFrame], InputSummary], said: str) -> None:
     orders = random_log(1)
     with pytest.raises(InputError, match=said):
         looked(orders) + other(orders)

@@ -8,10 +8,15 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.evaluation.advice import advise, reference_of
-from repurchase.evaluation.realised import Delivered, deliver, look_back, range_coverage
-from repurchase.features.ledgers import ledger
-from repurchase.features.timeline import Ledger
+from repurchase.evaluation.realised import (
+    DeliveredScores,
+    evaluate_delivered,
+    match_scores,
+    range_coverage,
+    retraining_advice,
+    training_reference,
+)
+from repurchase.features.ledger import Ledger, build_ledger
 
 START, AS_OF = date(2022, 1, 1), date(2023, 1, 1)
 STEADY = {"known": True, "drifted": False, "words": "The orders are like before."}
@@ -40,7 +45,7 @@ def poisson_shop(*, pace: float, days_after: int = 200, known_days: int | None =
         orient="row",
     ).with_columns(pl.col("order_date").cast(pl.Datetime("us")))
     until = AS_OF + timedelta(days=days_after if known_days is None else known_days)
-    return _scores(rates), ledger(orders, observed_until=until)
+    return _scores(rates), build_ledger(orders, observed_until=until)
 
 
 def _scores(rates: np.ndarray) -> pl.DataFrame:
@@ -61,22 +66,22 @@ def _scores(rates: np.ndarray) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def kept() -> Delivered:
-    return deliver(*poisson_shop(pace=1.0), as_of=AS_OF)
+def kept() -> DeliveredScores:
+    return match_scores(*poisson_shop(pace=1.0), as_of=AS_OF)
 
 
 @pytest.fixture(scope="module")
-def halved() -> Delivered:
-    return deliver(*poisson_shop(pace=0.5), as_of=AS_OF)
+def halved() -> DeliveredScores:
+    return match_scores(*poisson_shop(pace=0.5), as_of=AS_OF)
 
 
-def judged(delivered: Delivered, *, grade: str = "A", gain: float = 0.05) -> list[dict[str, Any]]:
+def judged(delivered: DeliveredScores, *, grade: str = "A", gain: float = 0.05) -> list[dict[str, Any]]:
     then = {"grade": grade, "log_loss_gain": gain}
-    return [{**look_back(delivered, horizon_days=h), "then": then} for h in (30, 90, 180)]
+    return [{**evaluate_delivered(delivered, horizon_days=h), "then": then} for h in (30, 90, 180)]
 
 
 def test_what_was_promised_came(kept) -> None:
-    row = look_back(kept, horizon_days=90)
+    row = evaluate_delivered(kept, horizon_days=90)
 
     assert row["passed"]
     assert row["p_mean_off_low"] < 0 < row["p_mean_off_high"]
@@ -91,7 +96,7 @@ def test_what_was_promised_came(kept) -> None:
 
 
 def test_counts_are_those_of_the_orders(kept) -> None:
-    row = look_back(kept, horizon_days=30)
+    row = evaluate_delivered(kept, horizon_days=30)
     entries = kept.book.entries
     opening = (AS_OF - date(1970, 1, 1)).days
     window = entries.filter(pl.col("day").is_between(opening, opening + 30, closed="right"))
@@ -102,19 +107,19 @@ def test_counts_are_those_of_the_orders(kept) -> None:
 
 
 def test_a_shop_that_keeps_to_its_scores_keeps_its_model(kept) -> None:
-    advice = advise(judged(kept), drift=STEADY, age_days=60, primary_horizon_days=90)
+    advice = retraining_advice(judged(kept), drift=STEADY, age_days=60, primary_horizon_days=90)
 
     assert not advice["retrain"]
     assert advice["words"].startswith("Keep the model: what it promised for 30, 90, 180 days came")
 
 
 def test_halved_rates_are_named(halved) -> None:
-    advice = advise(judged(halved), drift=STEADY, age_days=60, primary_horizon_days=90)
+    advice = retraining_advice(judged(halved), drift=STEADY, age_days=60, primary_horizon_days=90)
 
     assert advice["retrain"]
     assert {reason["kind"] for reason in advice["reasons"]} >= {"calibration"}
     assert "90 days ahead probabilities were off by" in advice["words"]
-    promised, came = (look_back(halved, horizon_days=90)[name] for name in ("p_mean", "bought_share"))
+    promised, came = (evaluate_delivered(halved, horizon_days=90)[name] for name in ("p_mean", "bought_share"))
     assert came < 0.75 * promised
 
 
@@ -125,19 +130,21 @@ def test_a_fallen_grade_is_named_only_beyond_chance() -> None:
     }  # fmt: skip
     told = {"drift": STEADY, "age_days": 1, "primary_horizon_days": 90}
 
-    fell = advise([row], **told)
+    fell = retraining_advice([row], **told)
 
     assert [reason["kind"] for reason in fell["reasons"]] == ["grade"]
     assert "from B to D" in fell["words"]
-    assert not advise([{**row, "log_loss_gain_high": 0.09}], **told)["retrain"]
-    assert not advise([{**row, "grade": "B", "then": {"grade": "A", "log_loss_gain": 0.06}}], **told)["retrain"]
-    assert not advise([{**row, "grade": "-"}], **told)["retrain"]
+    assert not retraining_advice([{**row, "log_loss_gain_high": 0.09}], **told)["retrain"]
+    assert not retraining_advice([{**row, "grade": "B", "then": {"grade": "A", "log_loss_gain": 0.06}}], **told)[
+        "retrain"
+    ]
+    assert not retraining_advice([{**row, "grade": "-"}], **told)["retrain"]
 
 
 def test_drift_and_age_are_reasons_too() -> None:
     drifted = {"known": True, "drifted": True, "words": "The orders have drifted from before: fewer."}
 
-    advice = advise([], drift=drifted, age_days=200)
+    advice = retraining_advice([], drift=drifted, age_days=200)
 
     assert [reason["kind"] for reason in advice["reasons"]] == ["drift", "age"]
     assert advice["words"] == (
@@ -146,12 +153,12 @@ def test_drift_and_age_are_reasons_too() -> None:
 
 
 def test_a_window_that_is_not_over_is_not_judged() -> None:
-    delivered = deliver(*poisson_shop(pace=1.0, known_days=89), as_of=AS_OF)
-    rows = [look_back(delivered, horizon_days=h) for h in (30, 90, 180)]
+    delivered = match_scores(*poisson_shop(pace=1.0, known_days=89), as_of=AS_OF)
+    rows = [evaluate_delivered(delivered, horizon_days=h) for h in (30, 90, 180)]
 
     assert [row["passed"] for row in rows] == [True, False, False]
     assert (rows[1]["ends"], rows[1]["days_missing"]) == ("2023-04-01", 1)
-    waiting = advise(rows[1:], drift={"known": False, "drifted": False, "words": ""}, age_days=89)
+    waiting = retraining_advice(rows[1:], drift={"known": False, "drifted": False, "words": ""}, age_days=89)
     assert waiting["words"] == (
         "Keep the model: no window of these scores has passed yet, the first does on 2023-04-01; it is 89 days old."
     )
@@ -167,7 +174,7 @@ def test_ranges(kept) -> None:
 
 
 def test_the_next_order_is_judged_after_a_year() -> None:
-    delivered = deliver(*poisson_shop(pace=1.0, days_after=365), as_of=AS_OF)
+    delivered = match_scores(*poisson_shop(pace=1.0, days_after=365), as_of=AS_OF)
     wait = delivered.outcomes(365).wait_days
     came = wait[~np.isnan(wait)]
 
@@ -181,12 +188,12 @@ def test_customers_who_are_no_longer_in_the_orders_are_counted_and_left_out() ->
     scores, book = poisson_shop(pace=1.0)
     strangers = scores.head(100).with_columns(customer_id=pl.format("gone-{}", "customer_id"))
 
-    delivered = deliver(pl.concat([strangers, scores]), book, as_of=AS_OF)
+    delivered = match_scores(pl.concat([strangers, scores]), book, as_of=AS_OF)
 
     assert delivered.n_gone == 100
     assert delivered.scores.height == CUSTOMERS
     with pytest.raises(InputError, match="know 100 of 2,600 scored customers"):
-        deliver(pl.concat([strangers, scores]), _only(book, 100), as_of=AS_OF)
+        match_scores(pl.concat([strangers, scores]), _only(book, 100), as_of=AS_OF)
 
 
 def _only(book: Ledger, n: int) -> Ledger:
@@ -197,7 +204,7 @@ def test_without_earlier_windows_there_is_no_grade_but_calibration() -> None:
     scores, book = poisson_shop(pace=1.0)
     early = START + timedelta(days=20)
 
-    row = look_back(deliver(scores, book, as_of=early), horizon_days=90)
+    row = evaluate_delivered(match_scores(scores, book, as_of=early), horizon_days=90)
 
     assert row["grade"] == "-"
     assert row["rules"] == {}
@@ -206,9 +213,9 @@ def test_without_earlier_windows_there_is_no_grade_but_calibration() -> None:
 
 def test_row_order_of_the_scores_changes_nothing(kept) -> None:
     scores, book = poisson_shop(pace=1.0)
-    mixed = deliver(scores.sample(fraction=1.0, shuffle=True, seed=1), book, as_of=AS_OF)
+    mixed = match_scores(scores.sample(fraction=1.0, shuffle=True, seed=1), book, as_of=AS_OF)
 
-    assert look_back(mixed, horizon_days=90) == look_back(kept, horizon_days=90)
+    assert evaluate_delivered(mixed, horizon_days=90) == evaluate_delivered(kept, horizon_days=90)
 
 
 def test_the_reference_is_the_trainings_own() -> None:
@@ -219,9 +226,9 @@ def test_the_reference_is_the_trainings_own() -> None:
         ]
     }
 
-    then = reference_of(evaluation, horizon_days=90)
+    then = training_reference(evaluation, horizon_days=90)
 
     assert then is not None
     assert (then["grade"], then["ece"], then["auc"]) == ("B", 0.02, None)
-    assert reference_of(evaluation, horizon_days=365) is None
-    assert reference_of({}, horizon_days=90) is None
+    assert training_reference(evaluation, horizon_days=365) is None
+    assert training_reference({}, horizon_days=90) is None

@@ -9,12 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.evaluation import advice, drift
-from repurchase.evaluation.grade import Standing, grade_of
-from repurchase.evaluation.judgement import judge
-from repurchase.report.retold import said_again
+from repurchase.evaluation import drift
+from repurchase.evaluation import realised as advice
+from repurchase.evaluation.grade import GradeInputs, grade_of
+from repurchase.evaluation.summary import summarise_evaluation
+from repurchase.report.record_texts import rerender_sentence
 
-STANDING = Standing("past_rate", 0.40, 0.30, 0.26, 0.05, (0.07, 0.08, 0.09), 0.01, 0.005, 500, 4500)
+STANDING = GradeInputs("past_rate", 0.40, 0.30, 0.26, 0.05, (0.07, 0.08, 0.09), 0.01, 0.005, 500, 4500)
 STANDINGS = {
     "A": STANDING,
     "times as much": replace(STANDING, rule_loss=0.39),
@@ -44,7 +45,7 @@ WHY = "the history is too short to hold back later orders and still learn from e
 
 def assert_known(sentences: list[str]) -> None:
     assert sentences
-    unknown = [sentence for sentence in sentences if said_again(sentence) is None]
+    unknown = [sentence for sentence in sentences if rerender_sentence(sentence) is None]
     assert not unknown, f"no template in report/catalogues/*_record.toml for: {unknown}"
 
 
@@ -58,17 +59,19 @@ def test_reasons_and_limits(name: str, make_predictions: Callable[..., pl.DataFr
     near = make_predictions(**WORLDS[name])
     far = make_predictions(**{**WORLDS["poor"], "horizon_days": 180, "customers": 400, "cutoffs": 1})
     for predictions in (near, pl.concat([near, far])):
-        told = judge(predictions, primary_horizon_days=365, not_judged={365: WHY, 1: WHY}, currency="NOK")
+        told = summarise_evaluation(
+            predictions, primary_horizon_days=365, not_judged={365: WHY, 1: WHY}, currency="NOK"
+        )
         words = [told["grade_words"], told["rule"], *(row["grade_words"] for row in told["horizons"] if row["judged"])]
         assert_known([*words, *told["reasons"], *told["limits"], WHY])
-    assert_known([judge(near.clear(), not_judged={90: WHY})["grade_words"]])
+    assert_known([summarise_evaluation(near.clear(), not_judged={90: WHY})["grade_words"]])
 
 
 def part(level: str, **figures: float) -> dict[str, Any]:
     return {"level": level, **figures}
 
 
-@pytest.mark.parametrize("level", drift.LEVELS)
+@pytest.mark.parametrize("level", drift.DRIFT_LEVELS)
 @pytest.mark.parametrize("features", [0, 1, 3, 9])
 def test_drift(level: str, features: int) -> None:
     rows = [{"feature": name, "psi": 12.345, "level": level} for name in ("rate", "days_bought_7d", "age_days") * 3]
@@ -82,7 +85,7 @@ def test_drift(level: str, features: int) -> None:
         "set_aside": part(level, share=0.2, then=0.01),
         "features": rows[:features],
     }
-    words = drift._words(found)
+    words = drift._drift_text(found)
     assert_known([words, words.rstrip("."), level])
     row = {
         "passed": True,
@@ -101,11 +104,13 @@ def test_drift(level: str, features: int) -> None:
         [{**row, "model": {"excess_ece": 0.0}, "then": None}],
     ):
         for age in (1, 900):
-            told = advice.advise(horizons, drift={**found, "known": True, "words": words}, age_days=age)
+            told = advice.retraining_advice(horizons, drift={**found, "known": True, "words": words}, age_days=age)
             assert_known([told["words"]])
     waiting = [{"passed": False, "ends": str(date(2024, 8, 1))}]
-    assert_known([advice.advise(waiting, drift={"drifted": False, "known": False}, age_days=3)["words"]])
+    assert_known([advice.retraining_advice(waiting, drift={"drifted": False, "known": False}, age_days=3)["words"]])
 
 
 def test_a_figure_that_is_none_is_not_taken_for_one() -> None:
-    assert said_again(f"The purchase-rate model alone (MBG/NBD) explains nothing: log loss {math.nan:.4f}.") is None
+    assert (
+        rerender_sentence(f"The purchase-rate model alone (MBG/NBD) explains nothing: log loss {math.nan:.4f}.") is None
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from repurchase.evaluation.spend import decile_error, poisson_deviance, spearman, spend_gini, total_bias
+from repurchase.evaluation.metrics import decile_error, poisson_deviance, spearman, spend_gini, total_bias
 
 METRICS = [spend_gini, spearman, decile_error, total_bias]
 

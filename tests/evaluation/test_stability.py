@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repurchase.evaluation.stability import band_of, chance_psi, psi
+from repurchase.evaluation.drift import chance_psi, expected_band, psi
 
 SHARES = st.lists(st.floats(0.01, 1.0), min_size=2, max_size=10)
 
@@ -56,7 +56,7 @@ def test_a_band_is_as_wide_as_the_next_figure_may_stray() -> None:
     outside = 0
     for _ in range(2000):
         *past, following = rng.normal(5.0, 1.0, 30)
-        mean, sd = band_of(past, least_sd=0.1)
+        mean, sd = expected_band(past, least_sd=0.1)
         outside += abs(following - mean) > 2 * sd
     assert outside / 2000 == pytest.approx(0.055, abs=0.015)
-    assert band_of([3.0], least_sd=0.1) == (3.0, pytest.approx(0.1 * math.sqrt(2)))
+    assert expected_band([3.0], least_sd=0.1) == (3.0, pytest.approx(0.1 * math.sqrt(2)))

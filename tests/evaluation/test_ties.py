@@ -9,21 +9,29 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import rankdata
 
-from repurchase.evaluation.ties import group_edges, group_sums, mean, mean_ranks, ranked, running_total, total
+from repurchase.evaluation.metrics import (
+    cumulative_total,
+    exact_mean,
+    exact_sum,
+    group_edges,
+    group_sums,
+    mean_ranks,
+    sort_sharing_ties,
+)
 
 SCORES = hnp.arrays(np.float64, st.integers(1, 40), elements=st.sampled_from([-1.0, 0.0, 0.25, 0.5, 3.0]))
 
 
 def test_the_sum_is_exact_where_numpy_is_not() -> None:
-    assert total(np.array([1e16, 1.0, -1e16])) == 1.0
-    assert math.isnan(mean(np.array([])))
+    assert exact_sum(np.array([1e16, 1.0, -1e16])) == 1.0
+    assert math.isnan(exact_mean(np.array([])))
 
 
 @given(SCORES, st.randoms(use_true_random=False))
 def test_values_of_a_tie_are_shared_whatever_the_row_order(score: np.ndarray, random) -> None:
     values = np.random.default_rng(len(score)).normal(size=len(score))
     order = np.array(random.sample(range(len(score)), len(score)))
-    first, second = ranked(score, values), ranked(score[order], values[order])
+    first, second = sort_sharing_ties(score, values), sort_sharing_ties(score[order], values[order])
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     for level in np.unique(score):
@@ -37,7 +45,7 @@ def test_mean_ranks_are_those_of_scipy(score: np.ndarray) -> None:
 
 @given(SCORES)
 def test_the_running_total_ends_at_the_total_and_takes_the_best_first(score: np.ndarray) -> None:
-    curve = running_total(score, score)
+    curve = cumulative_total(score, score)
     assert curve[0] == 0
     assert curve[-1] == pytest.approx(score.sum())
     assert np.all(np.diff(curve, 2) <= 1e-9)

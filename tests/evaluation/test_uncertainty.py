@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from repurchase.evaluation.uncertainty import Z95, estimate, ratio_influence, top_influence, top_total
+from repurchase.evaluation.metrics import Z95, estimate_with_interval, ratio_influence, top_influence, top_total
 
 
 def _half(n: int, influence: np.ndarray) -> float:
-    return estimate(0.0, [influence], [np.arange(n)]).high
+    return estimate_with_interval(0.0, [influence], [np.arange(n)]).high
 
 
 def _world(rng: np.random.Generator, n: int = 1500) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def _world(rng: np.random.Generator, n: int = 1500) -> tuple[np.ndarray, np.ndar
 
 def test_the_interval_of_a_mean_is_the_textbook_one() -> None:
     draws = np.random.default_rng(0).normal(size=400)
-    found = estimate(draws.mean(), [(draws - draws.mean()) / 400], [np.arange(400)])
+    found = estimate_with_interval(draws.mean(), [(draws - draws.mean()) / 400], [np.arange(400)])
     assert found.value == draws.mean()
     assert found.high - found.value == pytest.approx(Z95 * draws.std(ddof=1) / 20)
     assert found.value - found.low == pytest.approx(found.high - found.value)
@@ -29,21 +29,21 @@ def test_a_customer_at_two_cutoffs_is_one_draw() -> None:
     draws = np.random.default_rng(1).normal(size=400)
     influence = (draws - draws.mean()) / 400
     same, other = np.arange(400), np.arange(400, 800)
-    once = estimate(0.0, [influence], [same]).high
-    twice_the_same = estimate(0.0, [influence / 2, influence / 2], [same, same]).high
-    two_draws = estimate(0.0, [influence / 2, influence / 2], [same, other]).high
+    once = estimate_with_interval(0.0, [influence], [same]).high
+    twice_the_same = estimate_with_interval(0.0, [influence / 2, influence / 2], [same, same]).high
+    two_draws = estimate_with_interval(0.0, [influence / 2, influence / 2], [same, other]).high
     assert twice_the_same == pytest.approx(once)
     assert two_draws == pytest.approx(once / math.sqrt(2), rel=0.01)
 
 
 def test_customers_are_matched_by_who_they_are_not_by_where_they_lie() -> None:
     influence = np.array([1.0, -1.0, 0.0])
-    cancels = estimate(0.0, [influence, influence], [np.array([1, 2, 3]), np.array([2, 1, 3])])
+    cancels = estimate_with_interval(0.0, [influence, influence], [np.array([1, 2, 3]), np.array([2, 1, 3])])
     assert cancels.high == 0
 
 
 def test_an_undefined_figure_has_no_interval() -> None:
-    found = estimate(math.nan, [np.zeros(2)], [np.arange(2)])
+    found = estimate_with_interval(math.nan, [np.zeros(2)], [np.arange(2)])
     assert all(map(math.isnan, (found.value, found.low, found.high)))
 
 
@@ -79,7 +79,7 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     for part in np.split(np.arange(400_000), 400):
         spend, score = all_spend[part], all_score[part]
         influence = top_influence(spend, score, share=0.1)
-        found = estimate(top_total(spend, score, share=0.1), [influence], [part])
+        found = estimate_with_interval(top_total(spend, score, share=0.1), [influence], [part])
         held += found.low <= truth <= found.high
     assert 0.91 <= held / 400 <= 0.98
 

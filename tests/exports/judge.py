@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from repurchase.jobs.intake import take_in, workspace
+from repurchase.jobs.order_intake import load_orders, workspace
 from repurchase.settings import Settings
 from tests.exports.shop import Export, Shop, Truth
 
@@ -16,7 +16,7 @@ def read_export(export: Export) -> Truth:
         If it refuses.
     """
     with workspace() as folder:
-        intake = take_in(str(export.path), settings=Settings(columns=dict(export.columns)), folder=folder)
+        intake = load_orders(str(export.path), settings=Settings(columns=dict(export.columns)), folder=folder)
         report = intake.report
         assert report.n_customers is not None
         assert report.first_day is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from repurchase.errors import InputError
-from repurchase.jobs.intake import take_in, workspace
+from repurchase.jobs.order_intake import load_orders, workspace
 from repurchase.settings import Settings
 from tests.exports.headings import draw_headings
 from tests.exports.layout_plan import Plan, draw_plan
@@ -92,7 +92,7 @@ def check_reading(export: RandomExport) -> Verdict:
     """Read an export as every command does, and compare; anything but an `InputError` on the way is a fault."""
     with workspace() as folder:
         try:
-            intake = take_in(str(export.path), settings=Settings(**export.settings), folder=folder)
+            intake = load_orders(str(export.path), settings=Settings(**export.settings), folder=folder)
         except InputError as refusal:
             return Verdict("refused", str(refusal))
     report, truth = intake.report, export.truth

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from repurchase.jobs.intake import Intake, check_orders, workspace
+from repurchase.jobs.order_intake import Intake, check_orders, workspace
 from repurchase.settings import Settings
 from tests.exports.local_accounts import LAYOUTS
 from tests.exports.shop import Shop, generate_shop

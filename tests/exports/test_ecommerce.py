@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.jobs.customers import read_customers
-from repurchase.jobs.intake import take_in, workspace
+from repurchase.jobs.customer_lists import read_customers
+from repurchase.jobs.order_intake import load_orders, workspace
 from repurchase.settings import Settings
 from tests.exports import ecommerce, european_shops, woocommerce
 from tests.exports.judge import assert_read_right, read_export
@@ -39,7 +39,7 @@ def test_a_customer_list_of_shopify_names_the_customers_as_its_orders_do(shop: S
     export = ecommerce.write_shopify(shop, tmp_path)
     listed = ecommerce.write_shopify_customers(shop, tmp_path)
     with workspace() as folder:
-        intake = take_in(str(export.path), settings=Settings(), folder=folder)
+        intake = load_orders(str(export.path), settings=Settings(), folder=folder)
         known = {str(id_) for id_ in intake.books.whole().ids}
         ids = read_customers(listed, told=intake.report.columns or {}).rows["customer_id"]
     assert known

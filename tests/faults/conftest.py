@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.registry.disk import locked
+from repurchase.storage.atomic_files import locked_folder
 
 COMMAND = str(Path(sys.executable).parent / "repurchase")
 PARTITIONS = 6
@@ -151,7 +151,7 @@ def shop(simulate_orders: Callable[..., pl.DataFrame], tmp_path_factory: pytest.
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "fault-shop"
     shop = Shop(folder / "home", folder / "orders.csv", folder / "hooks")
     folder.mkdir(exist_ok=True)
-    with locked(folder):
+    with locked_folder(folder):
         if not (folder / "ready").exists():
             shop.home.mkdir()
             shop.hooks.mkdir()

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from repurchase.cli import main
+from repurchase.cli.app import main
 
 INSTANTS = {
     "eve": "2024-02-28T23:30:00Z",

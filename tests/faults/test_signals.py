@@ -12,8 +12,8 @@ WORDS = {
 BOTH = tuple(WORDS)
 MOMENTS = {
     "first_import": ("import", "typer"),
-    "import_of_the_command": ("import", "repurchase.cli"),
-    "import_of_the_job": ("import", "repurchase.jobs.scoring.score"),
+    "import_of_the_command": ("import", "repurchase.cli.app"),
+    "import_of_the_job": ("import", "repurchase.jobs.score"),
     "import_of_frames": ("import", "polars"),
     "reading_the_model": ("open", "champion"),
     "taking_the_place": ("sqlite3.connect", "scores.parquet.lock"),

@@ -50,7 +50,7 @@ def test_a_fault_keeps_its_exit_code(shop, stream):
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_a_panic_of_native_code_is_a_defect_in_order(shop, home, tmp_path, log_format):
-    fault = shop.fault("import", "repurchase.jobs.intake", PANIC)
+    fault = shop.fault("import", "repurchase.jobs.order_intake", PANIC)
 
     outcome = shop.run(*shop.scoring(tmp_path / "scores.parquet", home=home), "--log-format", log_format, fault=fault)
 
@@ -66,7 +66,7 @@ def test_a_panic_of_native_code_is_a_defect_in_order(shop, home, tmp_path, log_f
 
 
 def test_values_are_logged_where_that_is_asked_for(shop, home, tmp_path):
-    fault = shop.fault("import", "repurchase.jobs.intake", PANIC)
+    fault = shop.fault("import", "repurchase.jobs.order_intake", PANIC)
     words = shop.scoring(tmp_path / "scores.parquet", home=home)
 
     outcome = shop.run(*words, "--log-format", "json", "--log-values", fault=fault)

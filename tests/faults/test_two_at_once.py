@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import DeliveryError
-from repurchase.storage.delivery import deliver_to
+from repurchase.storage.delivery import staged_delivery
 
 WAIT = """
 open({mark!r}, "w").close()
@@ -82,7 +82,7 @@ def test_a_lock_whose_file_was_just_removed_is_no_lock(tmp_path, monkeypatch):
         return ours
 
     monkeypatch.setattr("sqlite3.connect", too_late)
-    with pytest.raises(DeliveryError, match="being written by another run"), deliver_to(out):
+    with pytest.raises(DeliveryError, match="being written by another run"), staged_delivery(out):
         pytest.fail("both were let in")
     with closing(others[0]):
         assert lock.exists()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repurchase.features.behaviour import behaviour_table, window_table
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import build_ledger
 
 Make = Callable[[list[tuple[Any, ...]]], pl.DataFrame]
 Logs = st.SearchStrategy[pl.DataFrame]
@@ -23,7 +23,7 @@ few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthChec
 
 def features(orders: pl.DataFrame, as_of: date, *, observed_until: date = END) -> pl.DataFrame:
     """Everything a model may hear of customers on a day, with who they are."""
-    book = ledger(orders, observed_until=observed_until)
+    book = build_ledger(orders, observed_until=observed_until)
     history = book.history(as_of)
     windows = [window_table(history, horizon_days=h).rename(lambda name, h=h: f"{name}/{h}") for h in (30, 365)]
     return pl.concat(

@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.features.closing import Closing, find_closing
 from repurchase.features.history import day_number
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import Closing, build_ledger, find_closing
 
 FIRST, LAST = 100, 159
 
@@ -72,7 +71,7 @@ class TestLedger:
                 "amount": np.arange(len(numbers)) + 1.0,
             }
         )
-        return ledger(orders, observed_until=self.START + timedelta(days=days - 1))
+        return build_ledger(orders, observed_until=self.START + timedelta(days=days - 1))
 
     def test_is_counted_without_what_it_finds(self) -> None:
         book = self.book()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from repurchase.features.history import History, day_number
-from repurchase.features.ledgers import ledger
+from repurchase.features.ledger import build_ledger
 
 AS_OF = date(2024, 6, 30)
 
@@ -22,7 +22,7 @@ def history(make_orders: Callable[[list[tuple[Any, ...]]], pl.DataFrame]) -> His
         (f"c{rng.integers(60):02}", (date(2024, 1, 1) + timedelta(days=int(rng.integers(200)))).isoformat(), amount)
         for amount in rng.uniform(1, 99, 400)
     ]
-    return ledger(make_orders(rows), observed_until=date(2024, 12, 31)).history(AS_OF)
+    return build_ledger(make_orders(rows), observed_until=date(2024, 12, 31)).history(AS_OF)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 60), (7, 8), (20, 45), (0, 0), (60, 60), (59, 60)])

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from repurchase.features.rfm import rfm_table
-from repurchase.tables import RFM
+from repurchase.features.behaviour import rfm_table
+from repurchase.schemas import RFM
 
 END = date(1998, 6, 30)
 NUMBERS = ["frequency", "recency_days", "age_days", "spend_mean"]

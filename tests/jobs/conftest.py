@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.tables import scores_table
+from repurchase.schemas import scores_table
 
 AS_OF, DAYS, N = date(2024, 6, 30), 30, 2400
 MONEY = ("--margin", "0.5", "--cost-per-contact", "0.5")

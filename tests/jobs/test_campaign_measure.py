@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.registry.campaigns import EXPERIMENT
-from repurchase.registry.pending import log_pending, pending_records
+from repurchase.registry.retry_queue import CAMPAIGN_EXPERIMENT, pending_run_files
 from repurchase.registry.store import Store, open_store, relocate
-from repurchase.report.campaign_sections import read_campaigns
+from repurchase.registry.tracking import log_pending
+from repurchase.report.history_sections import read_campaigns
 
 Command = Callable[..., Any]
 Orders = Callable[..., Path]
@@ -40,7 +40,7 @@ def log_here(store: Store, patch: pytest.MonkeyPatch) -> None:
         log_pending(store)
         return "the store is away"
 
-    patch.setattr("repurchase.registry.pending._log_elsewhere", log)
+    patch.setattr("repurchase.registry.retry_queue._log_in_subprocess", log)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def logged_here(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def runs(store: Store, source: str) -> list[Any]:
-    experiment = store.client.get_experiment_by_name(EXPERIMENT)
+    experiment = store.client.get_experiment_by_name(CAMPAIGN_EXPERIMENT)
     found = store.client.search_runs([experiment.experiment_id]) if experiment else []
     return [run for run in found if run.data.tags["mlflow.source.name"] == f"repurchase campaign {source}"]
 
@@ -201,7 +201,7 @@ def test_a_locked_store_costs_no_campaign_and_the_run_is_logged_later_once(
         holder.close()
     assert planned.code == 0
     assert "not in MLflow yet" in caplog.text
-    (waiting,) = pending_records(tmp_path)
+    (waiting,) = pending_run_files(tmp_path)
     assert "c00001" not in waiting.read_text()
     assert (log_pending(store), log_pending(store)) == (1, 0)
     (run,) = runs(store, "plan")
@@ -216,9 +216,9 @@ def test_an_older_measurement_that_waited_does_not_undo_a_later_one(
     plan(scores, out)
     log = orders(out, lift=0.15)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("repurchase.registry.pending._log_elsewhere", lambda *_: "the store is away")
+        patch.setattr("repurchase.registry.retry_queue._log_in_subprocess", lambda *_: "the store is away")
         measure(out, log, "--as-of", "2024-07-20")
-        (waiting,) = pending_records(tmp_path)
+        (waiting,) = pending_run_files(tmp_path)
         text = waiting.read_text()
         waiting.unlink()
     measure(out, log)

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.jobs.campaigns.files import SCHEMA, stage_outcomes
-from repurchase.jobs.campaigns.past import read_past
+from repurchase.jobs.campaign_files import CAMPAIGN_SCHEMA, stage_outcomes
+from repurchase.jobs.campaign_planning import read_past_campaigns
 from repurchase.storage.delivery import Delivery
 
 DAYS = 30
@@ -48,7 +48,7 @@ def past(tmp_path: Path) -> Write:
         path = tmp_path / f"{name}.measured.json"
         effect = {"value": 2.0, "low": 0.1, "high": 3.9, "error": error, "p_value": 0.04}
         record: dict[str, Any] = {
-            "schema": SCHEMA,
+            "schema": CAMPAIGN_SCHEMA,
             "command": "campaign measure",
             "campaign": name,
             "is_over": True,
@@ -68,14 +68,14 @@ def test_a_season_in_one_campaign_is_no_effect_of_either(past: Write) -> None:
     """One reached half of its customers, one nine in ten in a season. So the reached bought more; nobody was moved."""
     quiet = past("may", customers(3000, reached=0.5))
     busy = past("december", customers(3000, reached=0.9, season=True))
-    found = read_past([quiet, busy], horizon_days=DAYS)
+    found = read_past_campaigns([quiet, busy], horizon_days=DAYS)
     assert found.model is None, found.words
     assert "It does not beat all of them" in found.words["learning"]["words"]
 
 
 def test_the_order_of_campaigns_changes_nothing(past: Write) -> None:
     one, other = (past(name, customers(800, reached=0.6, seed=seed)) for seed, name in enumerate(("may", "june")))
-    found, again = (read_past(paths, horizon_days=DAYS) for paths in ([one, other], [other, one]))
+    found, again = (read_past_campaigns(paths, horizon_days=DAYS) for paths in ([one, other], [other, one]))
     assert found.words == again.words
     assert found.assumption == again.assumption
 
@@ -83,24 +83,24 @@ def test_the_order_of_campaigns_changes_nothing(past: Write) -> None:
 def test_a_campaign_counts_once(past: Write) -> None:
     one, again = (past(name, customers(100, reached=0.5), planned="x") for name in ("may", "again"))
     with pytest.raises(InputError, match=r"are of the same campaign, '(may|again)': it would count twice"):
-        read_past([one, again], horizon_days=DAYS)
+        read_past_campaigns([one, again], horizon_days=DAYS)
 
 
 def test_where_all_did_the_same_chance_cannot_be_told(past: Write) -> None:
     path = past("may", customers(100, reached=0.5), error=0.0)
     with pytest.raises(InputError, match=r"all bought or none did.*Leave it out of --past"):
-        read_past([path], horizon_days=DAYS)
+        read_past_campaigns([path], horizon_days=DAYS)
 
 
 def test_too_few_customers_are_said_to_be_held_not_reached(past: Write) -> None:
-    found = read_past([past("may", customers(100, reached=0.5))], horizon_days=DAYS)
+    found = read_past_campaigns([past("may", customers(100, reached=0.5))], horizon_days=DAYS)
     assert "Past campaigns hold 100 customers, too few to learn" in found.words["learning"]["words"]
 
 
 def test_who_asked_to_be_forgotten_is_missed_by_nobody(past: Write, tmp_path: Path) -> None:
     path, table = past("may", customers(100, reached=0.5)), tmp_path / "may.outcomes.parquet"
     pl.read_parquet(table)[1:].write_parquet(table)
-    assert "hold 99 customers" in read_past([path], horizon_days=DAYS).words["learning"]["words"]
+    assert "hold 99 customers" in read_past_campaigns([path], horizon_days=DAYS).words["learning"]["words"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_outcomes_that_were_altered_are_refused(
     path, table = past("may", customers(100, reached=0.5)), tmp_path / "may.outcomes.parquet"
     change(pl.read_parquet(table)).write_parquet(table)
     with pytest.raises(InputError, match=rf"altered since it was written.*{words}.*Measure the campaign again\.$"):
-        read_past([path], horizon_days=DAYS)
+        read_past_campaigns([path], horizon_days=DAYS)
 
 
 def test_outcomes_of_another_campaign_or_none_are_refused(past: Write, tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_outcomes_of_another_campaign_or_none_are_refused(past: Write, tmp_path:
     table = tmp_path / "may.outcomes.parquet"
     table.write_bytes((tmp_path / "june.outcomes.parquet").read_bytes())
     with pytest.raises(InputError, match="100 rows changed"):
-        read_past([path], horizon_days=DAYS)
-    assert read_past([other], horizon_days=DAYS).model is None
+        read_past_campaigns([path], horizon_days=DAYS)
+    assert read_past_campaigns([other], horizon_days=DAYS).model is None
     table.unlink()
     with pytest.raises(InputError, match=r"cannot be read.*Measure the campaign again"):
-        read_past([path], horizon_days=DAYS)
+        read_past_campaigns([path], horizon_days=DAYS)

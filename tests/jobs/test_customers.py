@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.jobs.customers import read_customers
+from repurchase.jobs.customer_lists import read_customers
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.jobs.forgetting.files import ids_in_page, ids_in_table, list_without, made_from, stage_without
+from repurchase.jobs.forget_files import ids_in_page, ids_in_table, list_without, scores_of_page, stage_table_without
 
 LIST = 'Name;Kunde;City\r\n"Olsen; Kari";17;Bø\r\n"two\r\nlines";8;"17"\r\nBerg;17.0;Ål\r\n;9;\r\n'
 KEPT = 'Name;Kunde;City\r\n"two\r\nlines";8;"17"\r\n;9;\r\n'
@@ -76,7 +76,7 @@ def test_a_table_keeps_every_other_row_column_and_type(tmp_path, ending):
     write(TABLE.filter(pl.Series([False, False, False, True, True, True])), tmp_path / f"wanted{ending}")
 
     found = ids_in_table(path, "customer_id", {"17", "anna@shop.no", "9"})
-    rows = stage_without(path, "customer_id", {"17", "anna@shop.no", "9"}, staged)
+    rows = stage_table_without(path, "customer_id", {"17", "anna@shop.no", "9"}, staged)
 
     assert found == {"17": 2, "anna@shop.no": 1}
     assert rows == 3
@@ -103,7 +103,7 @@ def test_a_page_of_ours_is_told_from_others(tmp_path):
     (tmp_path / "before.html").write_text(title)
     (tmp_path / "other.html").write_text("<title>Something else</title>")
 
-    assert made_from(tmp_path / "ours.html") == "a&b/scores"
-    assert made_from(tmp_path / "before.html") == ""
-    assert made_from(tmp_path / "other.html") is None
+    assert scores_of_page(tmp_path / "ours.html") == "a&b/scores"
+    assert scores_of_page(tmp_path / "before.html") == ""
+    assert scores_of_page(tmp_path / "other.html") is None
     assert ids_in_page(tmp_path / "ours.html", {"a&b", "9"}.__contains__) == ["a&b"]

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.jobs.forgetting.files import ids_in_page, language_of
-from repurchase.jobs.forgetting.forget import SOURCES_STAY, forget
-from repurchase.orders.pseudonyms import key_mark, pseudonymise
-from repurchase.report.reading import read_monitor, read_run
+from repurchase.jobs.forget import SOURCES_NOTE, forget_customers
+from repurchase.jobs.forget_files import ids_in_page, language_of
+from repurchase.orders.ids import key_id, pseudonymise
 from repurchase.settings import Settings
+from repurchase.storage.run_records import read_monitor_record, read_run_record
 
 KEY = "a key of at least sixteen bytes"
 SCORES = pl.DataFrame({"customer_id": ["17", "8", "9"], "clv": [1.5, 2.5, None], "city": ["Bø", 'a "b"', ""]})
@@ -33,7 +33,7 @@ def write_output(folder: Path, *, name: str = "scores.parquet", key: bytes | Non
     if key:
         scores = scores.with_columns(pseudonymise(scores["customer_id"], key))
         aside = aside.with_columns(pseudonymise(pl.Series("Kunde", ["17", "8", None, "17"]), key))
-        further["pseudonyms"] = key_mark(key)
+        further["pseudonyms"] = key_id(key)
     write = pl.DataFrame.write_csv if out.suffix == ".csv" else pl.DataFrame.write_parquet
     write(scores, out)
     quarantine = out.with_name(f"{out.stem}.quarantine.parquet")
@@ -67,14 +67,14 @@ def monitored(out: Path) -> None:
 
 
 def forgotten(home: Path, *ids: str, **asked: Any) -> list[str]:
-    return list(forget(ids, settings=Settings(home=home), **asked))
+    return list(forget_customers(ids, settings=Settings(home=home), **asked))
 
 
 def forgotten_in_part(home: Path, *ids: str, columns: dict[str, str] | None = None) -> list[str]:
     """What is said where customers may remain, which ends in a refusal."""
     lines: list[str] = []
     with pytest.raises(DeliveryError, match="these customers may remain in"):
-        lines.extend(forget(ids, settings=Settings(home=home, columns=columns or {})))
+        lines.extend(forget_customers(ids, settings=Settings(home=home, columns=columns or {})))
     return lines
 
 
@@ -82,7 +82,7 @@ def refused(home: Path, *ids: str, **asked: Any) -> tuple[list[str], str]:
     """What is said where some were found nowhere, and the refusal at the end."""
     lines: list[str] = []
     with pytest.raises(InputError) as refusal:
-        lines.extend(forget(ids, settings=Settings(home=home), **asked))
+        lines.extend(forget_customers(ids, settings=Settings(home=home), **asked))
     return lines, str(refusal.value)
 
 
@@ -101,19 +101,19 @@ def test_a_customer_leaves_every_file_and_records_still_fit(tmp_path, name):
         "outputs/scores.quarantine.parquet: 2 rows removed.",
         f"outputs/{name}: 1 row removed.",
         "outputs/scores.run.json: 1 id removed.",
-        SOURCES_STAY,
+        SOURCES_NOTE,
     ]
     left = pl.read_csv(out, schema=SCORES.schema) if name.endswith("csv") else pl.read_parquet(out)
     assert left.equals(SCORES[1:])
     assert pl.read_parquet(out.with_name("scores.quarantine.parquet"))["Kunde"].to_list() == ["8", None]
-    run, why_not = read_run(out)
+    run, why_not = read_run_record(out)
     assert why_not is None
     assert run["duplicates"] == ["9"]
     assert run["outputs"]["scores"]["rows"] == 2
     assert run["outputs"]["quarantine"]["rows"] == 2
     assert run["outputs"]["quarantine"]["sha256"] == digest(out.with_name("scores.quarantine.parquet"))
     assert [entry["rows"] for entry in run["forgotten"]] == [{"scores.quarantine.parquet": 2, name: 1}]
-    assert read_monitor(out)[1] is None
+    assert read_monitor_record(out)[1] is None
     assert not list((tmp_path / "outputs").glob(".*"))
 
 
@@ -150,7 +150,7 @@ def test_those_who_are_found_are_erased_and_the_others_named(tmp_path):
     assert lines[-3:] == [
         "Found nowhere: 71.",
         "someone@typo.no is neither a customer id nor an e-mail address in lists.",
-        SOURCES_STAY,
+        SOURCES_NOTE,
     ]
     assert refusal.startswith(
         "2 of 3 names were found nowhere and may remain under another spelling; the others are erased."
@@ -223,8 +223,8 @@ def test_a_kill_between_two_renames_is_finished_by_the_next_run(tmp_path, monkey
     forgotten(tmp_path, "17")
 
     assert pl.read_parquet(out).height == 2
-    assert read_run(out)[1] is None
-    assert read_monitor(out)[1] is None
+    assert read_run_record(out)[1] is None
+    assert read_monitor_record(out)[1] is None
 
 
 def test_a_record_of_other_scores_stays_one(tmp_path):
@@ -234,7 +234,7 @@ def test_a_record_of_other_scores_stays_one(tmp_path):
     forgotten(tmp_path, "17")
 
     assert pl.read_parquet(out)["customer_id"].to_list() == ["9", "8"]
-    assert "belongs to other scores" in str(read_run(out)[1])
+    assert "belongs to other scores" in str(read_run_record(out)[1])
 
 
 def test_lists_in_the_home_lose_them_and_lists_elsewhere_are_named(tmp_path):
@@ -427,7 +427,7 @@ def test_a_list_without_a_record_is_named(tmp_path, heading):
     assert copy.read_bytes() == before
     assert forgotten_in_part(tmp_path, "17")[:2] == [
         "old/all.csv: names 1 of these; no record tells of this file: it was not touched.",
-        SOURCES_STAY,
+        SOURCES_NOTE,
     ]
 
 
@@ -479,7 +479,7 @@ def test_an_address_in_lists_stands_for_its_customers(tmp_path, heading):
         "outputs/scores.run.json: 1 id removed.",
         "lists/all.csv: 2 rows removed.",
         "eva@shop.example is neither a customer id nor an e-mail address in lists.",
-        SOURCES_STAY,
+        SOURCES_NOTE,
     ]
     assert refusal.startswith("1 of 2 names was found nowhere")
     assert pl.read_parquet(out)["customer_id"].to_list() == ["8", "9"]
@@ -492,5 +492,5 @@ def test_an_address_that_is_an_id_is_one(tmp_path):
 
     lines = forgotten(tmp_path, "anna@shop.example")
 
-    assert lines == ["lists/all.csv: 1 row removed.", SOURCES_STAY]
+    assert lines == ["lists/all.csv: 1 row removed.", SOURCES_NOTE]
     assert ours.read_text() == "customer_id,email\n8,anna@shop.example\n"

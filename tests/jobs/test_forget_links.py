@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError, RepurchaseError
-from repurchase.jobs.forgetting.forget import SOURCES_STAY, forget
-from repurchase.report.reading import read_run
+from repurchase.jobs.forget import SOURCES_NOTE, forget_customers
 from repurchase.settings import Settings
-from repurchase.storage.outputs import parquet_mark
+from repurchase.storage.delivery import parquet_metadata
+from repurchase.storage.run_records import read_run_record
 
 SCORES = pl.DataFrame({"customer_id": ["17", "8", "9"], "clv": [1.5, 2.5, None]})
 
@@ -24,7 +24,7 @@ SCORES = pl.DataFrame({"customer_id": ["17", "8", "9"], "clv": [1.5, 2.5, None]}
 def write_scores(folder: Path, name: str = "scores.parquet") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / name
-    SCORES.write_parquet(out, metadata=parquet_mark("scores"))
+    SCORES.write_parquet(out, metadata=parquet_metadata("scores"))
     scores = {"path": name, "rows": 3, "sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
     run = {"schema": 1, "command": "score", "outputs": {"scores": scores}}
     out.with_suffix(".run.json").write_text(json.dumps(run))
@@ -40,14 +40,14 @@ def write_lists(folder: Path) -> Path:
 
 
 def forgotten(home: Path, *ids: str) -> list[str]:
-    return list(forget(ids or ["17"], settings=Settings(home=home)))
+    return list(forget_customers(ids or ["17"], settings=Settings(home=home)))
 
 
 def refused(home: Path) -> tuple[list[str], str]:
     """What is said, and the refusal at the end."""
     lines: list[str] = []
     with pytest.raises(DeliveryError, match="these customers may remain in") as refusal:
-        lines.extend(forget(["17"], settings=Settings(home=home)))
+        lines.extend(forget_customers(["17"], settings=Settings(home=home)))
     return lines, str(refusal.value)
 
 
@@ -65,12 +65,12 @@ def test_outputs_on_another_volume_are_searched_and_rewritten(home: Path, tmp_pa
     assert forgotten(home) == [
         "outputs/scores.parquet: 1 row removed.",
         "outputs/lists/all.csv: 1 row removed.",
-        SOURCES_STAY,
+        SOURCES_NOTE,
     ]
 
     assert pl.read_parquet(out)["customer_id"].to_list() == ["8", "9"]
     assert pl.read_parquet_metadata(out)["repurchase"] == "scores"
-    assert read_run(out)[1] is None
+    assert read_run_record(out)[1] is None
     assert listed.read_text() == "customer_id,email\n8,per@shop.example\n"
     assert (home / "outputs").is_symlink()
     assert not list(tmp_path.rglob(".*"))
@@ -83,11 +83,11 @@ def test_a_file_that_is_itself_a_link_is_rewritten_where_it_lies(home: Path, tmp
     real = Path(shutil.move(out, volume / "may.parquet"))
     out.symlink_to(real)
 
-    assert forgotten(home) == ["outputs/scores.parquet: 1 row removed.", SOURCES_STAY]
+    assert forgotten(home) == ["outputs/scores.parquet: 1 row removed.", SOURCES_NOTE]
 
     assert out.is_symlink()
     assert pl.read_parquet(real)["customer_id"].to_list() == ["8", "9"]
-    assert read_run(out)[1] is None
+    assert read_run_record(out)[1] is None
     assert not list(tmp_path.rglob(".*"))
 
 
@@ -170,7 +170,7 @@ def test_a_circle_of_folders_ends(home: Path) -> None:
     write_scores(home / "outputs")
     (home / "outputs" / "again").symlink_to(home / "outputs")
 
-    assert forgotten(home) == ["outputs/scores.parquet: 1 row removed.", SOURCES_STAY]
+    assert forgotten(home) == ["outputs/scores.parquet: 1 row removed.", SOURCES_NOTE]
 
 
 def test_a_folder_that_cannot_be_listed_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.jobs.products.goods import GoodsPart, Shelf
-from repurchase.jobs.products.lines import clean_lines
-from repurchase.orders.sources import open_orders
+from repurchase.jobs.products import ProductHistory, ProductPartition, clean_lines
+from repurchase.orders.log import open_orders
 from repurchase.settings import Settings
 
 AS_OF = date(2023, 12, 31)
@@ -27,14 +26,14 @@ def renamed() -> pl.DataFrame:
     return lines.sort("order_date", "customer_id")
 
 
-def shelf(lines: pl.DataFrame, folder: Path, partitions: int) -> Shelf:
+def shelf(lines: pl.DataFrame, folder: Path, partitions: int) -> ProductHistory:
     settings = Settings(home=folder, partitions=partitions)
     (folder / "spool").mkdir()
     lines.write_csv(folder / "orders.csv")
     log = open_orders(str(folder / "orders.csv"), settings=settings, spool=folder / "spool")
-    parts = [GoodsPart.of(part, AS_OF) for part in clean_lines(log, settings=settings, folder=folder)]
+    parts = [ProductPartition.of(part, AS_OF) for part in clean_lines(log, settings=settings, folder=folder)]
     assert len(parts) == partitions
-    return Shelf(parts, AS_OF)
+    return ProductHistory(parts, AS_OF)
 
 
 @pytest.mark.parametrize("partitions", [1, 3])

@@ -13,19 +13,17 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from repurchase.cli import app
+from repurchase.cli.app import app
 from repurchase.errors import DeliveryError, InputError
-from repurchase.estimators.tiers import SEGMENTS, Tiers
-from repurchase.jobs.customers import read_customers
-from repurchase.jobs.forgetting.forget import forget
-from repurchase.jobs.lists.folder import RECORD, ids_of_ours, read_record
-from repurchase.jobs.lists.listing import Listed, lists
-from repurchase.jobs.lists.record import Asked, list_lines
-from repurchase.marketing.list_rules import list_rules
-from repurchase.marketing.lists import Limit
-from repurchase.orders.pseudonyms import key_mark, pseudonymise
+from repurchase.jobs.customer_lists import read_customers
+from repurchase.jobs.forget import forget_customers
+from repurchase.jobs.lists import ListOptions, ListsResult, list_lines, write_lists
+from repurchase.jobs.outputs import LISTS_RECORD, id_column_of_list, read_lists_record
+from repurchase.marketing.lists import ListLimit, list_settings
+from repurchase.models.segments import SEGMENTS, SegmentThresholds
+from repurchase.orders.ids import key_id, pseudonymise
+from repurchase.schemas import scores_table
 from repurchase.settings import Settings
-from repurchase.tables import scores_table
 
 AS_OF = date(2024, 6, 30)
 KEY = "a key of at least sixteen bytes"
@@ -59,7 +57,7 @@ def table(as_of: date = AS_OF, version: str = "1", **columns: list[Any]) -> pl.D
 
 def write_scores(path: Path, frame: pl.DataFrame, **further: Any) -> Path:
     frame.write_parquet(path)
-    tiers = Tiers(risk_horizon_days=90, high_value=100.0, second_purchase_days=60.0, worth_winning=0.1)
+    tiers = SegmentThresholds(risk_horizon_days=90, high_value=100.0, second_purchase_days=60.0, worth_winning=0.1)
     run = {
         "schema": 1,
         "command": "score",
@@ -92,16 +90,18 @@ def scores(tmp_path: Path) -> Path:
     return write_scores(tmp_path / "scores.parquet", table())
 
 
-def make(scores: Path, out: Path | None = None, *, told: dict[str, Any] | None = None, **asked: Any) -> Listed:
+def make(scores: Path, out: Path | None = None, *, told: dict[str, Any] | None = None, **asked: Any) -> ListsResult:
     out = out or scores.parent / "lists"
-    return lists(scores, out=out, asked=Asked(**asked), rules=list_rules(told or {}), settings=Settings())
+    return write_lists(
+        scores, out=out, asked=ListOptions(**asked), rules=list_settings(told or {}), settings=Settings()
+    )
 
 
 def cells(path: Path, separator: str = ",") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), delimiter=separator))
 
 
-def segment_files(made: Listed) -> dict[str, list[dict[str, str]]]:
+def segment_files(made: ListsResult) -> dict[str, list[dict[str, str]]]:
     return {told["segment"]: cells(made.out / told["name"]) for told in made.record["files"] if told["segment"]}
 
 
@@ -213,7 +213,7 @@ def test_lists_of_every_language_are_read_back(scores: Path, locale: str) -> Non
     again = make(scores, scores.parent / "again", contacted=everyone, told={"locale": locale})
     assert again.record["left_out"]["just_contacted"] == len(ids)
     with pytest.raises(DeliveryError, match=r"may remain in 1 place .*: copied\.csv: names 1 of these"):
-        list(forget(["0", "=1+1"], settings=Settings(home=scores.parent)))
+        list(forget_customers(["0", "=1+1"], settings=Settings(home=scores.parent)))
     for told in json.loads((made.out / "lists.json").read_text())["files"]:
         assert not {row[told["id_column"]] for row in cells(made.out / told["name"], ";")} & {"0", "'=1+1"}
 
@@ -235,7 +235,7 @@ def test_lists_of_an_earlier_version_name_their_column_once(scores: Path) -> Non
     for file in older["files"]:
         del file["id_column"]
     (made.out / "lists.json").write_text(json.dumps(older))
-    list(forget(["0"], settings=Settings(home=scores.parent)))
+    list(forget_customers(["0"], settings=Settings(home=scores.parent)))
     assert not any(row["Nr"] == "0" for path in made.out.glob("*.csv") for row in cells(path))
 
 
@@ -258,10 +258,10 @@ def test_a_mail_tool_gets_its_columns(scores: Path) -> None:
 
 
 def test_length_and_budget(scores: Path) -> None:
-    made = make(scores, limit=Limit(length=3))
+    made = make(scores, limit=ListLimit(length=3))
     rows = cells(made.out / "all.csv")
     assert [row["customer_id"] for row in rows] == ["22", "21", "20"]
-    paid = make(scores, limit=Limit(budget=2.0, cost_per_contact=0.5))
+    paid = make(scores, limit=ListLimit(budget=2.0, cost_per_contact=0.5))
     assert paid.record["worth"]["contacts"] == 4
     assert paid.record["worth"]["cost"] == 2.0
     assert paid.record["left_out"]["beyond_the_budget"] == 16
@@ -308,10 +308,10 @@ def test_earlier_lists_are_replaced_and_other_files_are_not(scores: Path) -> Non
 )
 def test_a_record_that_was_changed_by_hand_is_none(scores: Path, files: object) -> None:
     made = make(scores)
-    (made.out / RECORD).write_text(json.dumps(made.record | {"files": files}))
+    (made.out / LISTS_RECORD).write_text(json.dumps(made.record | {"files": files}))
     before = {path.name: path.read_bytes() for path in made.out.iterdir()}
-    assert read_record(made.out) is None
-    assert ids_of_ours(made.out / "all.csv") is None
+    assert read_lists_record(made.out) is None
+    assert id_column_of_list(made.out / "all.csv") is None
     with pytest.raises(InputError, match="holds files that are no lists of ours"):
         make(scores)
     assert {path.name: path.read_bytes() for path in made.out.iterdir()} == before
@@ -320,10 +320,10 @@ def test_a_record_that_was_changed_by_hand_is_none(scores: Path, files: object) 
 def test_a_folder_with_somebody_elses_record_alone_is_not_replaced(scores: Path) -> None:
     out = scores.parent / "lists"
     out.mkdir()
-    (out / RECORD).write_text("{}")
+    (out / LISTS_RECORD).write_text("{}")
     with pytest.raises(InputError, match=r"such as lists\.json"):
         make(scores)
-    assert (out / RECORD).read_text() == "{}"
+    assert (out / LISTS_RECORD).read_text() == "{}"
 
 
 def test_a_refused_folder_leaves_the_earlier_lists(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,9 +334,9 @@ def test_a_refused_folder_leaves_the_earlier_lists(scores: Path, monkeypatch: py
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("repurchase.storage.publishing.sync_to_disk", full)
+    monkeypatch.setattr("repurchase.storage.atomic_files.sync_to_disk", full)
     with pytest.raises(DeliveryError, match="No space left on device"):
-        make(scores, limit=Limit(length=1))
+        make(scores, limit=ListLimit(length=1))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert not list(scores.parent.glob(".*"))
     with pytest.raises(DeliveryError):
@@ -355,10 +355,10 @@ def test_a_swap_that_fails_half_way_is_taken_back(scores: Path, monkeypatch: pyt
             raise OSError(13, "Permission denied")
         return rename(self, target)
 
-    monkeypatch.setattr("repurchase.storage.publishing._exchanged", lambda *_: False)
+    monkeypatch.setattr("repurchase.storage.atomic_files._exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(DeliveryError, match="Permission denied"):
-        make(scores, limit=Limit(length=1))
+        make(scores, limit=ListLimit(length=1))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert not list(scores.parent.glob(".*"))
 
@@ -426,9 +426,9 @@ def test_forgetting_reaches_every_list(scores: Path) -> None:
     made = make(scores, contacts=contacts_file(scores.parent / "c.csv", phone=["nei", *["+4790012345"] * (N - 1)]))
     (lost,) = (cells(made.out / told["name"])[0] for told in made.record["files"] if told["segment"] == "lost")
     gone = ["0", "=1+1", lost["customer_id"].removeprefix("'")]
-    said = list(forget(gone, settings=Settings(home=scores.parent), dry_run=True))
+    said = list(forget_customers(gone, settings=Settings(home=scores.parent), dry_run=True))
     assert any("lists/all.csv: 1 row would be removed" in line or "lists/all.csv: 2 rows" in line for line in said)
-    list(forget(gone, settings=Settings(home=scores.parent)))
+    list(forget_customers(gone, settings=Settings(home=scores.parent)))
     for path in made.out.glob("*.csv"):
         named = {row["customer_id"] for row in cells(path)}
         assert not named & {"0", "'=1+1", lost["customer_id"]}, path.name
@@ -441,7 +441,7 @@ def test_forgetting_reaches_every_list(scores: Path) -> None:
 
 def test_hashed_scores_meet_plain_contacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = table(customer_id=pseudonymise(pl.Series(IDS), KEY.encode()).to_list())
-    scores = write_scores(tmp_path / "scores.parquet", hashed, pseudonyms=key_mark(KEY.encode()))
+    scores = write_scores(tmp_path / "scores.parquet", hashed, pseudonyms=key_id(KEY.encode()))
     path = contacts_file(tmp_path / "c.csv")
     monkeypatch.delenv("REPURCHASE_ID_KEY", raising=False)
     with pytest.raises(InputError, match="its ids are keyed hashes"):
@@ -450,7 +450,7 @@ def test_hashed_scores_meet_plain_contacts(tmp_path: Path, monkeypatch: pytest.M
     made = make(scores, contacts=path)
     assert made.record["contacts"]["of_the_scores"] == N
     assert all(len(row["customer_id"]) == 32 for row in cells(made.out / "all.csv"))
-    list(forget(["3"], settings=Settings(home=tmp_path)))
+    list(forget_customers(["3"], settings=Settings(home=tmp_path)))
     mark = pseudonymise(pl.Series(["3"]), KEY.encode())[0]
     assert mark not in (made.out / "all.csv").read_text()
 
@@ -461,7 +461,7 @@ def test_scores_without_money_without_a_record_and_of_a_list(tmp_path: Path) -> 
     frame = frame.with_columns(city=pl.lit("Bø"), email=pl.lit("list@example.no"))
     path = tmp_path / "scores.csv"
     frame.write_csv(path)
-    made = make(path, contacts=contacts_file(tmp_path / "c.csv"), limit=Limit(length=5))
+    made = make(path, contacts=contacts_file(tmp_path / "c.csv"), limit=ListLimit(length=5))
     rows = cells(made.out / "all.csv")
     assert len(rows) == 5
     assert {row["contact_cost_at_most"] for row in rows} == {""}
@@ -469,7 +469,7 @@ def test_scores_without_money_without_a_record_and_of_a_list(tmp_path: Path) -> 
     assert {told["segment"]: told["customers"] for told in made.record["segments"]}["no history"] == 1
     assert made.record["thresholds"] is None
     with pytest.raises(InputError, match="know no money"):
-        make(path, limit=Limit(budget=5.0, cost_per_contact=1.0))
+        make(path, limit=ListLimit(budget=5.0, cost_per_contact=1.0))
 
 
 def test_customers_may_be_their_addresses(tmp_path: Path) -> None:
@@ -495,9 +495,9 @@ def test_who_is_due_for_a_refill(scores: Path, partitions: int) -> None:
     log = pl.DataFrame(dict(zip(columns, zip(*lines, strict=True), strict=True)))
     log = log.with_columns(amount=pl.lit(10.0), order_id=pl.format("{}-{}", "customer_id", "order_date"))
     log.write_csv(orders)
-    asked = Asked(orders=str(orders))
+    asked = ListOptions(orders=str(orders))
     out = scores.parent / "lists"
-    made = lists(scores, out=out, asked=asked, rules=list_rules({}), settings=Settings(partitions=partitions))
+    made = write_lists(scores, out=out, asked=asked, rules=list_settings({}), settings=Settings(partitions=partitions))
     due = segment_files(made)["due for a refill"]
     assert sorted(row["customer_id"] for row in due) == sorted(buyers)
     assert {row["refill_product"] for row in due} == {"Soap"}

@@ -4,10 +4,10 @@ import warnings
 
 import pytest
 
+from repurchase.cli.logs import json_lines, log_defect, log_fault, requested_log_format
 from repurchase.errors import InputError, OrdersError
-from repurchase.jobs.logs import asked_format, json_lines, log_defect, log_fault
-from repurchase.jobs.steps import LogSteps
-from repurchase.storage.redaction import redacted
+from repurchase.jobs.order_intake import LogSteps
+from repurchase.storage.redaction import redact
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def test_afterwards_nothing_is_left(lines) -> None:
     ],
 )
 def test_passwords_are_taken_out(lines, words) -> None:
-    assert "s3c" not in redacted(words)
-    assert redacted("no secret: postgresql://ann@db:5432/shop") == "no secret: postgresql://ann@db:5432/shop"
+    assert "s3c" not in redact(words)
+    assert redact("no secret: postgresql://ann@db:5432/shop") == "no secret: postgresql://ann@db:5432/shop"
     with json_lines():
         logging.getLogger("repurchase").warning("%s", words)
         log_fault(InputError(words), exit_code=2)
@@ -120,4 +120,4 @@ def test_a_defect_says_where_and_not_what(lines) -> None:
     ],
 )
 def test_the_format_is_known_before_the_command_line_is_parsed(words, asked) -> None:
-    assert asked_format(words) == asked
+    assert requested_log_format(words) == asked

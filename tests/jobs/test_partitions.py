@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.jobs.intake import Intake, take_in
+from repurchase.jobs.order_intake import Intake, load_orders
 from repurchase.settings import Settings
 
 LINES = {"amount": "Amount"}
@@ -45,7 +45,7 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def intake(file: Path, folder: Path, *, partitions: int, columns: dict[str, str] | None = None) -> Intake:
     settings = Settings(partitions=partitions, columns=columns or {})
-    return take_in(file.as_posix(), settings=settings, folder=folder / str(partitions))
+    return load_orders(file.as_posix(), settings=settings, folder=folder / str(partitions))
 
 
 @pytest.mark.parametrize("partitions", [2, 7, 40])

@@ -14,16 +14,18 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from repurchase.cli import app
+from repurchase.cli.app import app
 from repurchase.errors import InputError
 from repurchase.jobs.report import find_purchases
-from repurchase.orders.pseudonyms import key_mark, pseudonymise
-from repurchase.orders.sources import read_orders
-from repurchase.report import figures, people, purchases
-from repurchase.report.purchases import Bought
-from repurchase.report.reading import Facts, gather
+from repurchase.orders.ids import key_id, pseudonymise
+from repurchase.orders.log import read_orders
+from repurchase.report import customer_list as people
+from repurchase.report import customer_list as purchases
+from repurchase.report import prediction_charts as figures
+from repurchase.report.customer_list import PurchaseDetails
+from repurchase.schemas import scores_table
 from repurchase.settings import Settings
-from repurchase.tables import scores_table
+from repurchase.storage.run_records import ScoredRun, validate_scored_run
 
 AS_OF = date(2024, 6, 30)
 KEY = "a key of at least sixteen bytes"
@@ -70,7 +72,7 @@ def expected_days(lines: pl.DataFrame) -> dict[str, list[tuple[date, float]]]:
     return {who: ordered.filter(pl.col("customer_id") == who).drop("customer_id").rows() for who in IDS}
 
 
-def drawn_days(bought: Bought) -> dict[str, list[tuple[date, float]]]:
+def drawn_days(bought: PurchaseDetails) -> dict[str, list[tuple[date, float]]]:
     return {who: bought.days.filter(pl.col("customer_id") == who).drop("customer_id").rows() for who in IDS}
 
 
@@ -122,11 +124,11 @@ def write_scores(tmp_path: Path, orders: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def facts(orders: Path) -> Facts:
-    return gather(table(IDS), {"orders": {"digest": read_orders(orders).digest}})
+def facts(orders: Path) -> ScoredRun:
+    return validate_scored_run(table(IDS), {"orders": {"digest": read_orders(orders).digest}})
 
 
-def found(facts: Facts, orders: Path, **settings: Any) -> Bought:
+def found(facts: ScoredRun, orders: Path, **settings: Any) -> PurchaseDetails:
     bought = find_purchases(facts, str(orders), settings=Settings(home=orders.parent, **settings))
     assert bought is not None
     return bought
@@ -162,7 +164,7 @@ def run(*words: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_the_purchases_are_the_ledgers(facts: Facts, orders: Path, partitions: int) -> None:
+def test_the_purchases_are_the_ledgers(facts: ScoredRun, orders: Path, partitions: int) -> None:
     bought = found(facts, orders, partitions=partitions)
     wanted = expected_days(order_lines())
     assert drawn_days(bought) == {
@@ -173,7 +175,7 @@ def test_the_purchases_are_the_ledgers(facts: Facts, orders: Path, partitions: i
     assert not bought.changed
 
 
-def test_products_and_what_runs_out(facts: Facts, orders: Path) -> None:
+def test_products_and_what_runs_out(facts: ScoredRun, orders: Path) -> None:
     bought = found(facts, orders)
     assert bought.products is not None
     assert bought.due is not None
@@ -204,9 +206,9 @@ def test_on_the_page_as_in_the_orders(write_scores: Callable[..., Path], orders:
 
 
 def test_who_is_not_listed_is_not_on_the_page(
-    write_scores: Callable[..., Path], facts: Facts, orders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_scores: Callable[..., Path], facts: ScoredRun, orders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(people, "MOST_LISTED", 5)
+    monkeypatch.setattr(people, "MAX_LISTED", 5)
     bought = found(facts, orders)
     assert bought.due is not None
     assert set(bought.days["customer_id"]) == set(bought.due["customer_id"]) == set(IDS[:5])
@@ -220,7 +222,7 @@ def test_who_is_not_listed_is_not_on_the_page(
     assert [who for who in IDS[5:] if f'"{who}"' in page or f">{who}<" in page] == []
 
 
-def test_the_last_two_hundred_of_many(facts: Facts, orders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_two_hundred_of_many(facts: ScoredRun, orders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     often = pl.DataFrame(
         {
             "customer_id": "k03",
@@ -239,7 +241,7 @@ def test_the_last_two_hundred_of_many(facts: Facts, orders: Path, monkeypatch: p
     assert len(wanted) == 305
     assert [day for day, _ in drawn_days(bought)["k03"]] == wanted[-200:]
     assert bought.earlier == {"k03": 105}
-    monkeypatch.setattr(purchases, "MOST_MARKS", 150)
+    monkeypatch.setattr(purchases, "MAX_MARKS", 150)
     fewer = found(facts, orders)
     assert len(drawn_days(fewer)["k03"]) == 10
     assert fewer.earlier["k03"] == 295
@@ -265,7 +267,7 @@ def test_hashed_scores_and_plain_orders(
     write_scores: Callable[..., Path], orders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = pseudonymise(pl.Series(IDS), KEY.encode()).to_list()
-    scores = write_scores(hashed, pseudonyms=key_mark(KEY.encode()))
+    scores = write_scores(hashed, pseudonyms=key_id(KEY.encode()))
     asked = ("report", scores, "--orders", orders, "--home", tmp_path, "--out", tmp_path / "page.html")
     code, told = run(*asked)
     assert code
@@ -315,7 +317,7 @@ def test_how_to_read_orders_is_of_no_use_without_them(
     assert not (tmp_path / "page.html").exists()
 
 
-def test_what_the_run_knew_of_the_columns_fills_up(facts: Facts, orders: Path) -> None:
+def test_what_the_run_knew_of_the_columns_fills_up(facts: ScoredRun, orders: Path) -> None:
     renamed = order_lines().rename({"customer_id": "Hvem", "order_date": "Dato", "amount": "Kr"})
     renamed.write_csv(orders)
     with pytest.raises(InputError, match="1 required column was not found: customer_id"):
@@ -326,7 +328,7 @@ def test_what_the_run_knew_of_the_columns_fills_up(facts: Facts, orders: Path) -
     assert len(drawn_days(found(facts, orders, columns=columns))["k00"]) == 5
 
 
-def test_without_money_and_without_products(facts: Facts, orders: Path) -> None:
+def test_without_money_and_without_products(facts: ScoredRun, orders: Path) -> None:
     bare = order_lines().select("customer_id", "order_id", "order_date").filter(pl.col("order_date") <= AS_OF)
     bare.write_csv(orders)
     bought = found(facts, orders)
@@ -343,10 +345,10 @@ def test_without_money_and_without_products(facts: Facts, orders: Path) -> None:
 
 def test_customers_without_history_are_in_no_orders(orders: Path) -> None:
     strangers = table([f"new-{number}" for number in range(N)]).with_columns(status=pl.lit("no_history"))
-    assert found(gather(strangers, None), orders).days.height == 0
+    assert found(validate_scored_run(strangers, None), orders).days.height == 0
 
 
-def test_a_log_that_begins_after_the_scores_day_is_refused(facts: Facts, orders: Path) -> None:
+def test_a_log_that_begins_after_the_scores_day_is_refused(facts: ScoredRun, orders: Path) -> None:
     after = order_lines().with_columns(pl.col("order_date") + pl.duration(days=500))
     after.filter(pl.col("order_date") > AS_OF).write_csv(orders)
     with pytest.raises(
@@ -355,7 +357,7 @@ def test_a_log_that_begins_after_the_scores_day_is_refused(facts: Facts, orders:
         found(facts, orders)
 
 
-def test_a_log_without_a_sale_is_refused(facts: Facts, orders: Path) -> None:
+def test_a_log_without_a_sale_is_refused(facts: ScoredRun, orders: Path) -> None:
     order_lines().filter(pl.col("amount") > 0).with_columns(status=pl.lit("cancelled")).write_csv(orders)
     with pytest.raises(InputError, match=r"none of its [\d,]+ rows is a sale that can be used"):
         found(facts, orders)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError
-from repurchase.jobs.scoring.parts import ScoreParts, parts_folder, score_books
+from repurchase.jobs.score_delivery import PartitionedScores, open_partition_store, score_partitions
 
 BOOKS: Any = ["ab", "cd", "ef", "gh"]
 """A ledger is known by its customers here."""
@@ -21,11 +21,13 @@ def predict(book: Any) -> pl.DataFrame:
     return pl.DataFrame({"customer_id": list(book), "status": ["scored"] * len(book)})
 
 
-def scored(folder: Path, about: str = "these orders") -> ScoreParts:
-    return score_books(BOOKS, predict, parts_folder(folder, {"orders": about}), on_progress=lambda *_: None)
+def scored(folder: Path, about: str = "these orders") -> PartitionedScores:
+    return score_partitions(
+        BOOKS, predict, open_partition_store(folder, {"orders": about}), on_progress=lambda *_: None
+    )
 
 
-def customers(parts: ScoreParts) -> str:
+def customers(parts: PartitionedScores) -> str:
     parts.require_unique()
     return "".join(parts.lazy().collect()["customer_id"])
 
@@ -136,11 +138,11 @@ def test_a_customer_who_would_be_delivered_twice_stops_the_delivery(parts: list[
     frames = tuple(pl.DataFrame({"customer_id": list(ids)}, schema={"customer_id": pl.String}) for ids in parts)
 
     with pytest.raises(DeliveryError, match=r"1 of \d rows|2 of 4 rows"):
-        ScoreParts(frames).require_unique()
+        PartitionedScores(frames).require_unique()
 
 
 @pytest.mark.parametrize("parts", [["ab", "cd"], ["ac", "bd"], [""], ["", "a"]])
 def test_customers_who_come_once_do_not(parts: list[str]) -> None:
     frames = tuple(pl.DataFrame({"customer_id": list(ids)}, schema={"customer_id": pl.String}) for ids in parts)
 
-    ScoreParts(frames).require_unique()
+    PartitionedScores(frames).require_unique()

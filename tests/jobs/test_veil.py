@@ -5,13 +5,12 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from repurchase.jobs.customers import CustomerList
-from repurchase.jobs.intake import take_in
-from repurchase.jobs.veil import Veil
-from repurchase.orders.pseudonyms import IdKey, pseudonymise
+from repurchase.jobs.customer_lists import CustomerList, Pseudonymizer
+from repurchase.jobs.order_intake import load_orders
+from repurchase.orders.ids import IdKey, pseudonymise
 from repurchase.settings import Settings
 
-VEIL = Veil(IdKey(b"a key of at least sixteen bytes"))
+VEIL = Pseudonymizer(IdKey(b"a key of at least sixteen bytes"))
 LOG = pl.DataFrame(
     {
         "Kunde": [17.0, 17.0, 8.0, 9.0, None],
@@ -48,9 +47,9 @@ def test_orders_are_the_same_under_hashes_in_one_partition_and_in_several(tmp_pa
     LOG.write_parquet(path)
     settings = Settings(columns={"customer_id": "Kunde"})
 
-    plain = take_in(str(path), settings=settings, folder=tmp_path / "a")
+    plain = load_orders(str(path), settings=settings, folder=tmp_path / "a")
     split = replace(settings, partitions=partitions)
-    hidden = take_in(str(path), settings=split, folder=tmp_path / "b", veil=VEIL)
+    hidden = load_orders(str(path), settings=split, folder=tmp_path / "b", veil=VEIL)
 
     ids = plain.books.whole().ids
     assert hidden.books.whole().ids.to_list() == sorted(hashed(*ids))

@@ -6,12 +6,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from repurchase.campaigns.design import assign_groups
+from repurchase.campaigns.measurement import (
+    CampaignOutcomes,
+    Effect,
+    adjust_outcome,
+    effects_by_segment,
+    estimate_effect,
+    measure_campaign,
+    permutation_effect,
+    pool_effects,
+)
 from repurchase.errors import InputError
-from repurchase.marketing.arms import draw
-from repurchase.marketing.effects import Effect, adjusted, effect, redrawn_effect
-from repurchase.marketing.measured import Assigned, measure_campaign
-from repurchase.marketing.parts import by_part, pool
-from repurchase.marketing.reach import Terms, push
+from repurchase.marketing.economics import CampaignTerms, log_odds_shift
 
 REPEATS = 1000
 Floats = npt.NDArray[np.float64]
@@ -32,10 +39,10 @@ def campaigns(*, lift: float, n: int = 320, control: float = 0.3, seed: int = 1)
     holds, tells, width = (np.zeros((REPEATS, 4)) for _ in range(3))
     for repeat in range(REPEATS):
         p, spend = random.beta(1.2, 2.5, n), np.exp(random.normal(3.5, 0.6, n))
-        arms = draw(
+        arms = assign_groups(
             map(str, range(n)), risk=1 - p, value=p * spend, n_control=int(control * n), campaign="c", seed=repeat
         )
-        moved = push(p, lift) if lift else np.zeros(n)
+        moved = log_odds_shift(p, lift) if lift else np.zeros(n)
         bought = (random.random(n) < p + moved * arms.treated).astype(np.float64)
         money = bought * spend * np.exp(random.normal(-0.32, 0.8, n))
         known = np.stack([p, p * spend], axis=1)
@@ -43,10 +50,10 @@ def campaigns(*, lift: float, n: int = 320, control: float = 0.3, seed: int = 1)
         where = {"stratum": arms.stratum}
         again = {**where, "redraws": 199, "seed": repeat}
         found = [
-            effect(bought, arms.treated, **where),
-            effect(adjusted(bought, known, **where), arms.treated, **where),
-            redrawn_effect(money, arms.treated, **again),
-            redrawn_effect(adjusted(money, known, **where), arms.treated, **again),
+            estimate_effect(bought, arms.treated, **where),
+            estimate_effect(adjust_outcome(bought, known, **where), arms.treated, **where),
+            permutation_effect(money, arms.treated, **again),
+            permutation_effect(adjust_outcome(money, known, **where), arms.treated, **again),
         ]
         holds[repeat] = [one.low <= truth <= one.high for one, truth in zip(found, truths, strict=True)]
         tells[repeat] = [one.can_tell for one in found]
@@ -72,9 +79,11 @@ def test_a_few_giant_customers_raise_no_alarm() -> None:
     n, alarms, naive = 600, 0, 0
     money = np.exp(random.normal(3.0, 2.5, n))
     for repeat in range(300):
-        arms = draw(map(str, range(n)), risk=np.zeros(n), value=np.zeros(n), n_control=60, campaign="g", seed=repeat)
-        alarms += redrawn_effect(money, arms.treated, stratum=arms.stratum, redraws=199).can_tell
-        naive += effect(money, arms.treated, stratum=arms.stratum).can_tell
+        arms = assign_groups(
+            map(str, range(n)), risk=np.zeros(n), value=np.zeros(n), n_control=60, campaign="g", seed=repeat
+        )
+        alarms += permutation_effect(money, arms.treated, stratum=arms.stratum, redraws=199).can_tell
+        naive += estimate_effect(money, arms.treated, stratum=arms.stratum).can_tell
     assert alarms <= 0.06 * 300
     assert naive > 0.10 * 300
 
@@ -83,27 +92,27 @@ def test_a_difference_by_hand() -> None:
     # Two strata of 4 and 6: differences 2 and 1, so 0.4 x 2 + 0.6 x 1; Neyman's variance in each.
     outcome = [3.0, 5.0, 1.0, 3.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0]
     treated = [True, True, False, False, True, True, True, False, False, False]
-    found = effect(outcome, treated, stratum=[0] * 4 + [1] * 6)
+    found = estimate_effect(outcome, treated, stratum=[0] * 4 + [1] * 6)
     assert found.value == pytest.approx(1.4)
     assert found.error**2 == pytest.approx(0.4**2 * (2 / 2 + 2 / 2) + 0.6**2 * (4 / 3 + 4 / 3))
-    assert redrawn_effect(outcome, treated, stratum=[0] * 4 + [1] * 6).value == pytest.approx(1.4)
+    assert permutation_effect(outcome, treated, stratum=[0] * 4 + [1] * 6).value == pytest.approx(1.4)
 
 
 def test_what_was_known_before_takes_nothing_off_where_it_says_nothing() -> None:
     outcome = np.arange(12.0)
-    assert adjusted(outcome, np.ones((12, 2)), stratum=np.zeros(12)) == pytest.approx(outcome)
+    assert adjust_outcome(outcome, np.ones((12, 2)), stratum=np.zeros(12)) == pytest.approx(outcome)
 
 
 def test_a_group_of_one_cannot_be_compared() -> None:
     with pytest.raises(InputError, match="Two groups of at least 2"):
-        effect([1.0, 2.0, 3.0], [True, True, False], stratum=[0, 0, 0])
+        estimate_effect([1.0, 2.0, 3.0], [True, True, False], stratum=[0, 0, 0])
 
 
 def test_parts_are_drawn_to_the_mean_and_raised_for_their_number() -> None:
     random = np.random.default_rng(5)
     part = np.repeat(["a", "b", "c", "d"], 500)
     treated = np.tile([True, False], 1000)
-    parts = by_part(random.normal(size=2000), treated, part=part)
+    parts = effects_by_segment(random.normal(size=2000), treated, part=part)
     own = np.array([one.effect.value for one in parts if one.effect])
     drawn = np.array([one.drawn for one in parts])
     assert np.ptp(drawn) < np.ptp(own)
@@ -114,35 +123,39 @@ def test_parts_are_drawn_to_the_mean_and_raised_for_their_number() -> None:
 
 def test_pooling_one_campaign_changes_nothing_and_unlike_ones_widen() -> None:
     one, other = Effect(2.0, 1.0, 3.0, 0.5, 0.0), Effect(8.0, 7.0, 9.0, 0.5, 0.0)
-    assert pool([one]).value == pytest.approx(2.0)
-    assert pool([one]).error == pytest.approx(0.5)
-    both = pool([one, other])
+    assert pool_effects([one]).value == pytest.approx(2.0)
+    assert pool_effects([one]).error == pytest.approx(0.5)
+    both = pool_effects([one, other])
     assert both.value == pytest.approx(5.0)
     assert both.error > 2.5
 
 
-def assigned(n: int = 4000, *, lift: float = 0.1) -> Assigned:
+def assigned(n: int = 4000, *, lift: float = 0.1) -> CampaignOutcomes:
     random = np.random.default_rng(11)
     p, spend = random.beta(1.2, 2.5, n), np.exp(random.normal(3.5, 0.6, n))
-    arms = draw(map(str, range(n)), risk=1 - p, value=p * spend, n_control=n // 2, campaign="c", seed=0)
-    bought = random.random(n) < p + (push(p, lift) if lift else 0.0) * arms.treated
-    return Assigned(arms.treated, arms.stratum, bought, bought * spend, p, p * spend, np.full(n, "all", dtype=np.str_))
+    arms = assign_groups(map(str, range(n)), risk=1 - p, value=p * spend, n_control=n // 2, campaign="c", seed=0)
+    bought = random.random(n) < p + (log_odds_shift(p, lift) if lift else 0.0) * arms.treated
+    return CampaignOutcomes(
+        arms.treated, arms.stratum, bought, bought * spend, p, p * spend, np.full(n, "all", dtype=np.str_)
+    )
 
 
 def test_profit_is_margin_on_more_sales_less_what_was_spent() -> None:
     who = assigned()
-    found = measure_campaign(who, terms=Terms(margin=0.5, cost_per_contact=2.0, offer_cost=1.0), effect_points=5.0)
+    found = measure_campaign(
+        who, terms=CampaignTerms(margin=0.5, cost_per_contact=2.0, offer_cost=1.0), effect_points=5.0
+    )
     share = who.bought[who.treated].mean()
     assert found["totals"]["cost"] == pytest.approx(2000 * (2.0 + share))
     spent = np.where(who.treated, 2.0 + who.bought, 0.0)
-    by_hand = effect(0.5 * who.sales - spent, who.treated, stratum=who.stratum)
+    by_hand = estimate_effect(0.5 * who.sales - spent, who.treated, stratum=who.stratum)
     assert found["profit"]["unadjusted"]["value"] == pytest.approx(by_hand.value)
     per_unit = found["profit"]["adjusted"]["value"] * 2000 / found["totals"]["cost"]
     assert found["return_on_spend"]["value"] == pytest.approx(per_unit)
 
 
 def test_without_money_only_repurchase_is_measured() -> None:
-    found = measure_campaign(assigned()._replace(sales=None), terms=Terms(), effect_points=5.0)
+    found = measure_campaign(assigned()._replace(sales=None), terms=CampaignTerms(), effect_points=5.0)
     assert found["sales"] is None
     assert found["repurchase"]["adjusted"]["can_tell"]
 
@@ -150,4 +163,4 @@ def test_without_money_only_repurchase_is_measured() -> None:
 def test_nobody_held_out_cannot_be_measured() -> None:
     who = assigned(100)
     with pytest.raises(InputError, match="cannot be measured"):
-        measure_campaign(who._replace(treated=np.ones(100, dtype=np.bool_)), terms=Terms(), effect_points=5.0)
+        measure_campaign(who._replace(treated=np.ones(100, dtype=np.bool_)), terms=CampaignTerms(), effect_points=5.0)

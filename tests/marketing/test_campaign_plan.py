@@ -4,28 +4,44 @@ import numpy as np
 import polars as pl
 import pytest
 
+from repurchase.campaigns.design import (
+    EXPLAINED_SHARE_COUNTED,
+    CampaignDesign,
+    UpliftAssumption,
+    assign_groups,
+    control_size,
+    detectable_effect,
+    power_of,
+    required_list_size,
+    variance_explained,
+)
+from repurchase.campaigns.measurement import CampaignOutcomes, estimate_effect, measure_campaign
+from repurchase.campaigns.planning import CONTROL, TREATMENT, PlannedCampaign, plan_campaign
 from repurchase.errors import InputError
-from repurchase.marketing.arms import draw
-from repurchase.marketing.campaigns import CONTROL, TREATMENT, Planned, plan_campaign
-from repurchase.marketing.designs import Assumption, Design
-from repurchase.marketing.effects import effect
-from repurchase.marketing.measured import Assigned, measure_campaign
-from repurchase.marketing.power import COUNTED, control_size, detectable_effect, explained_by, list_size, power_of
-from repurchase.marketing.reach import Candidates, Terms, break_even, expected, push, worth
+from repurchase.marketing.economics import (
+    CampaignCandidates,
+    CampaignTerms,
+    break_even_uplift,
+    expected_outcome,
+    expected_profit,
+    log_odds_shift,
+)
 
 
-def customers(n: int = 3000) -> tuple[pl.Series, Candidates]:
+def customers(n: int = 3000) -> tuple[pl.Series, CampaignCandidates]:
     random = np.random.default_rng(0)
     p, spend = random.beta(1.0, 2.0, n), np.exp(random.normal(3.5, 0.8, n))
-    return pl.Series([f"c{number:05d}" for number in range(n)]), Candidates.of(p, p * spend)
+    return pl.Series([f"c{number:05d}" for number in range(n)]), CampaignCandidates.of(p, p * spend)
 
 
-def planned(**wishes: object) -> Planned:
+def planned(**wishes: object) -> PlannedCampaign:
     ids, who = customers()
-    terms = Terms(**{"margin": 0.4, "cost_per_contact": 0.5, **{k: v for k, v in wishes.items() if k == "budget"}})  # type: ignore[arg-type]
+    terms = CampaignTerms(
+        **{"margin": 0.4, "cost_per_contact": 0.5, **{k: v for k, v in wishes.items() if k == "budget"}}
+    )  # type: ignore[arg-type]
     told = {k: v for k, v in wishes.items() if k in {"control_share", "seed", "campaign"}}
-    design = Design(**{"campaign": "May", "effect": 0.08, **told})  # type: ignore[arg-type]
-    return plan_campaign(ids, who, terms=terms, design=design, assumption=Assumption(uplift=0.05))
+    design = CampaignDesign(**{"campaign": "May", "effect": 0.08, **told})  # type: ignore[arg-type]
+    return plan_campaign(ids, who, terms=terms, design=design, assumption=UpliftAssumption(uplift=0.05))
 
 
 # Size
@@ -62,13 +78,15 @@ def test_scores_explain_what_they_say_they_do() -> None:
     """Of outcomes drawn by the chances themselves, the squared correlation with them is the share that is told."""
     _, who = customers(200_000)
     bought = np.random.default_rng(2).random(200_000) < who.p
-    assert explained_by(who.p) == pytest.approx(COUNTED * np.corrcoef(who.p, bought)[0, 1] ** 2, abs=0.005)
+    assert variance_explained(who.p) == pytest.approx(
+        EXPLAINED_SHARE_COUNTED * np.corrcoef(who.p, bought)[0, 1] ** 2, abs=0.005
+    )
 
 
 REPEATS, UPLIFT = 1000, 0.09
 
 
-def seen_of(base: Planned, *, too_sure: float = 1.0, seed: int = 5) -> tuple[float, float]:
+def seen_of(base: PlannedCampaign, *, too_sure: float = 1.0, seed: int = 5) -> tuple[float, float]:
     """Run a planned campaign again and again and measure it: how often its effect is seen, and without the scores.
 
     Scores that are too sure of themselves have log odds that lie too far apart.
@@ -77,38 +95,38 @@ def seen_of(base: Planned, *, too_sure: float = 1.0, seed: int = 5) -> tuple[flo
     told = base.customers["p"].to_numpy()
     logit = np.log(told / (1 - told))
     p = 1 / (1 + np.exp(-(logit.mean() + (logit - logit.mean()) / too_sure)))
-    buy, n_control = p + push(p, UPLIFT), base.facts["arms"][CONTROL]
+    buy, n_control = p + log_odds_shift(p, UPLIFT), base.facts["arms"][CONTROL]
     ids, part = base.customers["customer_id"].to_list(), np.full(len(p), "all", dtype=np.str_)
     value, found = told * base.customers["spend"].to_numpy(), np.zeros(2)
     for number in range(REPEATS):
-        arms = draw(ids, risk=1 - told, value=value, n_control=n_control, campaign="s", seed=number)
+        arms = assign_groups(ids, risk=1 - told, value=value, n_control=n_control, campaign="s", seed=number)
         dice = random.random(len(p))
         bought = dice < np.where(arms.treated, buy, p)
-        who = Assigned(arms.treated, arms.stratum, bought, None, told, np.full(len(p), np.nan), part)
-        measured = measure_campaign(who, terms=Terms(), effect_points=100 * UPLIFT)["repurchase"]
+        who = CampaignOutcomes(arms.treated, arms.stratum, bought, None, told, np.full(len(p), np.nan), part)
+        measured = measure_campaign(who, terms=CampaignTerms(), effect_points=100 * UPLIFT)["repurchase"]
         plain = random.permutation(arms.treated)  # neither drawn nor compared by the scores
-        bare = effect(dice < np.where(plain, buy, p), plain, stratum=np.zeros(len(p)))
+        bare = estimate_effect(dice < np.where(plain, buy, p), plain, stratum=np.zeros(len(p)))
         found += [measured["adjusted"]["low"] > 0, bare.low > 0]
     return tuple(found / REPEATS)  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
-def of_power() -> Planned:
+def of_power() -> PlannedCampaign:
     """Scores whose spread explains a quarter of who buys; the effect to be seen sizes the control group."""
     p = np.random.default_rng(3).beta(1.4, 1.7, 1500)
     ids = pl.Series([f"c{number:05d}" for number in range(1500)])
-    design = Design(campaign="s", effect=UPLIFT)
+    design = CampaignDesign(campaign="s", effect=UPLIFT)
     return plan_campaign(
         ids,
-        Candidates.of(p, p),
-        terms=Terms(),
+        CampaignCandidates.of(p, p),
+        terms=CampaignTerms(),
         design=design,
-        assumption=Assumption(uplift=UPLIFT),
+        assumption=UpliftAssumption(uplift=UPLIFT),
         has_money=False,
     )
 
 
-def test_the_power_that_is_stated_is_kept(of_power: Planned) -> None:
+def test_the_power_that_is_stated_is_kept(of_power: PlannedCampaign) -> None:
     power = of_power.facts["power"]
     assert power["reached_power"] == pytest.approx(0.8, abs=0.01)
     adjusted, without = seen_of(of_power)
@@ -117,12 +135,12 @@ def test_the_power_that_is_stated_is_kept(of_power: Planned) -> None:
     assert without < 0.77
 
 
-def test_scores_that_are_too_sure_of_themselves_still_keep_it(of_power: Planned) -> None:
+def test_scores_that_are_too_sure_of_themselves_still_keep_it(of_power: PlannedCampaign) -> None:
     adjusted, _ = seen_of(of_power, too_sure=1.4)
     assert 0.77 <= adjusted <= 0.83
 
 
-def test_without_the_scores_more_must_be_held_out_and_more_customers_are_needed(of_power: Planned) -> None:
+def test_without_the_scores_more_must_be_held_out_and_more_customers_are_needed(of_power: PlannedCampaign) -> None:
     facts, power = of_power.facts, of_power.facts["power"]
     assert facts["arms"][CONTROL] == power["needed_control"]
     assert power["without_scores"]["needed_control"] > 1.2 * power["needed_control"]
@@ -132,7 +150,7 @@ def test_without_the_scores_more_must_be_held_out_and_more_customers_are_needed(
     half = power["needed_customers"] // 2
     told = {"base": power["base_share"], "explained": power["explained_by_scores"]}
     assert power_of(UPLIFT, n_treated=half, n_control=half, **told) >= 0.8
-    assert list_size(effect=UPLIFT, **told) == 2 * half
+    assert required_list_size(effect=UPLIFT, **told) == 2 * half
 
 
 # The lot
@@ -141,23 +159,25 @@ def test_without_the_scores_more_must_be_held_out_and_more_customers_are_needed(
 def test_the_same_customers_give_the_same_draw_in_any_order() -> None:
     ids, who = customers(500)
     lot = {"n_control": 100, "campaign": "May", "seed": 0}
-    first = draw(ids, risk=1 - who.p, value=who.spend, **lot)
+    first = assign_groups(ids, risk=1 - who.p, value=who.spend, **lot)
     order = np.random.default_rng(4).permutation(500)
-    again = draw(ids.gather(pl.Series(order)), risk=1 - who.p[order], value=who.spend[order], **lot)
+    again = assign_groups(ids.gather(pl.Series(order)), risk=1 - who.p[order], value=who.spend[order], **lot)
     assert (first.treated[order] == again.treated).all()
-    other = draw(ids, risk=1 - who.p, value=who.spend, **{**lot, "campaign": "June"})
+    other = assign_groups(ids, risk=1 - who.p, value=who.spend, **{**lot, "campaign": "June"})
     assert 0.1 < (first.treated != other.treated).mean() < 0.5
 
 
 def test_groups_are_alike_in_every_stratum() -> None:
     ids, who = customers()
-    arms = draw(ids, risk=1 - who.p, value=who.p * who.spend, n_control=600, campaign="May", seed=0)
+    arms = assign_groups(ids, risk=1 - who.p, value=who.p * who.spend, n_control=600, campaign="May", seed=0)
     assert (~arms.treated).sum() == 600
     share = [(~arms.treated[arms.stratum == code]).mean() for code in range(9)]
     assert np.ptp(share) < 0.01
     chance = [
         abs(
-            who.p[draw(ids, risk=1 - who.p, value=who.spend, n_control=600, campaign="May", seed=s).treated].mean()
+            who.p[
+                assign_groups(ids, risk=1 - who.p, value=who.spend, n_control=600, campaign="May", seed=s).treated
+            ].mean()
             - who.p.mean()
         )
         for s in range(20)
@@ -170,23 +190,23 @@ def test_groups_are_alike_in_every_stratum() -> None:
 
 def test_a_push_has_the_mean_asked_for_and_moves_those_on_the_fence_most() -> None:
     p = np.linspace(0.01, 0.99, 99)
-    moved = push(p, 0.03)
+    moved = log_odds_shift(p, 0.03)
     assert moved.mean() == pytest.approx(0.03)
     assert 0.3 < p[np.argmax(moved)] < 0.7
     assert (p + moved < 1).all()
 
 
 def test_the_offer_also_goes_to_those_who_would_have_bought() -> None:
-    who = Candidates.of([0.5], [10.0])
-    cost, gain = worth(who, np.array([0.1]), Terms(margin=0.5, cost_per_contact=0.2, offer_cost=1.0))
+    who = CampaignCandidates.of([0.5], [10.0])
+    cost, gain = expected_profit(who, np.array([0.1]), CampaignTerms(margin=0.5, cost_per_contact=0.2, offer_cost=1.0))
     assert cost == pytest.approx([0.2 + 0.6])
     assert gain == pytest.approx([0.5 * 0.1 * 20.0 - 0.8])
 
 
 def test_the_range_of_sales_holds_what_chance_gives() -> None:
     _, who = customers(800)
-    moved, random = push(who.p, 0.05), np.random.default_rng(9)
-    told = expected(who, moved, Terms(margin=0.4))
+    moved, random = log_odds_shift(who.p, 0.05), np.random.default_rng(9)
+    told = expected_outcome(who, moved, CampaignTerms(margin=0.4))
     more = random.random((2000, 800)) < moved
     sales = (more * random.exponential(who.spend, (2000, 800))).sum(axis=1)
     assert told.sales[0] == pytest.approx(sales.mean(), rel=0.02)
@@ -195,11 +215,11 @@ def test_the_range_of_sales_holds_what_chance_gives() -> None:
 
 def test_at_the_break_even_uplift_nothing_is_earned() -> None:
     _, who = customers()
-    terms = Terms(margin=0.4, cost_per_contact=0.5)
-    uplift = break_even(who, terms)
+    terms = CampaignTerms(margin=0.4, cost_per_contact=0.5)
+    uplift = break_even_uplift(who, terms)
     assert uplift is not None
-    assert worth(who, push(who.p, uplift), terms)[1].sum() == pytest.approx(0.0, abs=0.01)
-    assert break_even(who, Terms(margin=0.01, cost_per_contact=500.0)) is None
+    assert expected_profit(who, log_odds_shift(who.p, uplift), terms)[1].sum() == pytest.approx(0.0, abs=0.01)
+    assert break_even_uplift(who, CampaignTerms(margin=0.01, cost_per_contact=500.0)) is None
 
 
 def test_a_plan_stays_within_its_budget_and_takes_the_best() -> None:
@@ -229,13 +249,13 @@ def test_scenarios_end_in_what_is_expected() -> None:
 
 def test_without_money_the_most_moved_come_first() -> None:
     ids, who = customers()
-    bare = Candidates(who.p, np.ones(len(ids)))
+    bare = CampaignCandidates(who.p, np.ones(len(ids)))
     plan = plan_campaign(
         ids,
         bare,
-        terms=Terms(cost_per_contact=1.0, budget=200.0),
-        design=Design(campaign="May", effect=0.05),
-        assumption=Assumption(uplift=0.05),
+        terms=CampaignTerms(cost_per_contact=1.0, budget=200.0),
+        design=CampaignDesign(campaign="May", effect=0.05),
+        assumption=UpliftAssumption(uplift=0.05),
         has_money=False,
     )
     assert "profit" not in plan.facts["expected"]
@@ -249,9 +269,9 @@ def test_nobody_worth_reaching_is_said() -> None:
         plan_campaign(
             ids,
             who,
-            terms=Terms(margin=0.1, cost_per_contact=1e6),
-            design=Design(campaign="May", effect=0.05),
-            assumption=Assumption(uplift=0.05),
+            terms=CampaignTerms(margin=0.1, cost_per_contact=1e6),
+            design=CampaignDesign(campaign="May", effect=0.05),
+            assumption=UpliftAssumption(uplift=0.05),
         )
 
 
@@ -266,19 +286,19 @@ class TestThoseReachedBuySoManyPointsMoreOften:
     """The uplift is that of the campaign's customers, whoever else stood on the list."""
 
     @pytest.mark.parametrize("terms", [
-        Terms(margin=0.3), Terms(margin=0.3, cost_per_contact=0.5),
-        Terms(margin=0.3, cost_per_contact=0.5, offer_cost=0.2, budget=150.0),
+        CampaignTerms(margin=0.3), CampaignTerms(margin=0.3, cost_per_contact=0.5),
+        CampaignTerms(margin=0.3, cost_per_contact=0.5, offer_cost=0.2, budget=150.0),
     ], ids=["free", "at a cost", "within a budget"])  # fmt: skip
-    def test_buyers_more_are_customers_times_points(self, terms: Terms) -> None:
+    def test_buyers_more_are_customers_times_points(self, terms: CampaignTerms) -> None:
         random = np.random.default_rng(5)
         p = np.where(random.random(6000) < 0.8, random.beta(1, 12, 6000), random.beta(5, 5, 6000))
-        who = Candidates.of(p, p * random.gamma(2, 40, 6000))
+        who = CampaignCandidates.of(p, p * random.gamma(2, 40, 6000))
         made = plan_campaign(
             pl.Series([f"c{i:05d}" for i in range(6000)]),
             who,
             terms=terms,
-            design=Design(campaign="may", effect=0.03, control_share=0.2),
-            assumption=Assumption(uplift=0.03),
+            design=CampaignDesign(campaign="may", effect=0.03, control_share=0.2),
+            assumption=UpliftAssumption(uplift=0.03),
         )
 
         assert made.customers["uplift"].mean() == pytest.approx(0.03, rel=1e-6)

@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.marketing.contacts import Contacts, read_contacts
-from repurchase.marketing.suppression import read_contacted, suppressed
+from repurchase.marketing.contacts import Contacts, read_contacts, read_recent_contacts, suppression_reasons
 
 AS_OF = date(2024, 6, 30)
 
@@ -145,7 +144,7 @@ def suppression(**further: object) -> list[str | None]:
         "days_since_last": [9, 9, 0, 9, 9, 0, 0, 1],
     }
     told = {"as_of": AS_OF, "bought_within_hours": 24, **further}
-    return suppressed(pl.DataFrame(people), **told).to_list()
+    return suppression_reasons(pl.DataFrame(people), **told).to_list()
 
 
 def test_everyone_is_left_alone_for_the_first_reason_that_holds() -> None:
@@ -160,10 +159,10 @@ def test_hours_since_the_last_purchase() -> None:
 
 def test_contacted_lately() -> None:
     days = pl.DataFrame({"id": ["g", "g", "h", "'f"], "Date": ["2024-06-01", "2024-06-17", "2024-06-16", ""]})
-    read_days = read_contacted(days, id_column="id", source="c.csv")
+    read_days = read_recent_contacts(days, id_column="id", source="c.csv")
     told = {"contacted": read_days, "contacted_within_days": 14, "bought_within_hours": 0}
     assert suppression(**told)[-3:] == ["just_contacted", "just_contacted", None]
-    undated = read_contacted(days.select("id"), id_column="id", source="c.csv")
+    undated = read_recent_contacts(days.select("id"), id_column="id", source="c.csv")
     assert suppression(**{**told, "contacted": undated})[-2:] == ["just_contacted", "just_contacted"]
     with pytest.raises(InputError, match="1 days in column 'Date' cannot be read: lately"):
-        read_contacted(pl.DataFrame({"id": ["g"], "Date": ["lately"]}), id_column="id", source="c.csv")
+        read_recent_contacts(pl.DataFrame({"id": ["g"], "Date": ["lately"]}), id_column="id", source="c.csv")

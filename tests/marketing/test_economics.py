@@ -4,21 +4,28 @@ import numpy as np
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.marketing.economics import keep_cost, point_of_retention, reach_curve, reaching, table_rows
-from repurchase.marketing.reach import Candidates, Terms
+from repurchase.marketing.economics import (
+    CampaignCandidates,
+    CampaignTerms,
+    reach_curve,
+    reach_outcome,
+    retention_cost_limit,
+    retention_point_value,
+    table_rows,
+)
 
-TERMS = Terms(margin=0.4, cost_per_contact=0.5)
+TERMS = CampaignTerms(margin=0.4, cost_per_contact=0.5)
 
 
-def shop(n: int = 1000) -> Candidates:
+def shop(n: int = 1000) -> CampaignCandidates:
     random = np.random.default_rng(2)
     p, spend = random.beta(1.0, 2.0, n), np.exp(random.normal(3.5, 0.8, n))
-    return Candidates.of(p, p * spend)
+    return CampaignCandidates.of(p, p * spend)
 
 
 def test_a_point_of_retention_of_equal_customers() -> None:
     # 1,000 customers who spend 20 if they buy: ten buy more, 200 of sales, 80 of margin.
-    found = point_of_retention(Candidates.of(np.full(1000, 0.3), np.full(1000, 6.0)), margin=0.4)
+    found = retention_point_value(CampaignCandidates.of(np.full(1000, 0.3), np.full(1000, 6.0)), margin=0.4)
     assert found["customers"][0] == pytest.approx(10.0)
     assert found["sales"][0] == pytest.approx(200.0)
     assert found["margin"][0] == pytest.approx(80.0)
@@ -26,7 +33,7 @@ def test_a_point_of_retention_of_equal_customers() -> None:
 
 
 def test_ranges_widen_by_how_far_sales_were_off() -> None:
-    known, unknown = (point_of_retention(shop(), margin=0.4, off=off)["sales"] for off in ((0.25, -0.2), ()))
+    known, unknown = (retention_point_value(shop(), margin=0.4, off=off)["sales"] for off in ((0.25, -0.2), ()))
     assert known[0] == unknown[0]
     assert known[1] == pytest.approx(unknown[1] / 1.25)
     assert known[2] == pytest.approx(unknown[2] / 0.8)
@@ -36,21 +43,21 @@ def test_the_best_reach_is_where_the_next_customer_no_longer_pays() -> None:
     who = shop()
     curve = reach_curve(who, uplift=0.03, terms=TERMS)
     assert 0 < curve.best < 1000
-    best = reaching(who, curve.best, uplift=0.03, terms=TERMS).scenarios[1][2].profit[0]
+    best = reach_outcome(who, curve.best, uplift=0.03, terms=TERMS).scenarios[1][2].profit[0]
     for n in (curve.best - 1, curve.best + 1):
-        assert reaching(who, n, uplift=0.03, terms=TERMS).scenarios[1][2].profit[0] < best
+        assert reach_outcome(who, n, uplift=0.03, terms=TERMS).scenarios[1][2].profit[0] < best
     assert curve.profit[1][curve.reached == curve.best] == pytest.approx([best])
 
 
 def test_twice_the_uplift_brings_more_at_the_same_cost() -> None:
-    half, middle, twice = (found for _, _, found in reaching(shop(), 300, uplift=0.02, terms=TERMS).scenarios)
+    half, middle, twice = (found for _, _, found in reach_outcome(shop(), 300, uplift=0.02, terms=TERMS).scenarios)
     assert half.profit[0] < middle.profit[0] < twice.profit[0]
     assert half.cost == middle.cost == twice.cost
-    assert keep_cost(middle) == pytest.approx(150.0 / middle.buyers_more)
+    assert retention_cost_limit(middle) == pytest.approx(150.0 / middle.buyers_more)
 
 
 def test_every_figure_has_a_row() -> None:
-    rows = table_rows(point_of_retention(shop(), margin=0.4), reaching(shop(), 100, uplift=0.02, terms=TERMS))
+    rows = table_rows(retention_point_value(shop(), margin=0.4), reach_outcome(shop(), 100, uplift=0.02, terms=TERMS))
     assert len(rows) == 3 + 3 * 4
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
 
@@ -58,4 +65,4 @@ def test_every_figure_has_a_row() -> None:
 @pytest.mark.parametrize("n", [0, 1001])
 def test_more_than_there_are_cannot_be_reached(n: int) -> None:
     with pytest.raises(InputError, match="--reach must be 1 to 1,000"):
-        reaching(shop(), n, uplift=0.02, terms=TERMS)
+        reach_outcome(shop(), n, uplift=0.02, terms=TERMS)

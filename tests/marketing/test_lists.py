@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError
-from repurchase.marketing.cells import LOCALES, csv_bytes, locale_of
-from repurchase.marketing.list_rules import ListRules, list_rules
-from repurchase.marketing.lists import Limit, choose, columns_of
+from repurchase.marketing.csv_export import CSV_FORMATS, csv_bytes, csv_format
+from repurchase.marketing.lists import ListLimit, ListSettings, export_columns, limit_exclusions, list_settings
 
 
 def people(gains: list[float], channels: list[str] | None = None) -> pl.DataFrame:
@@ -28,7 +27,7 @@ def people(gains: list[float], channels: list[str] | None = None) -> pl.DataFram
 
 
 def test_a_budget_goes_to_the_highest_gain() -> None:
-    why = choose(people([1.0, 9.0, 5.0, 0.4, 7.0]), Limit(budget=2.0, cost_per_contact=1.0), costs={})
+    why = limit_exclusions(people([1.0, 9.0, 5.0, 0.4, 7.0]), ListLimit(budget=2.0, cost_per_contact=1.0), costs={})
     assert why.to_list() == [
         "costs_more_than_it_brings",
         None,
@@ -40,12 +39,12 @@ def test_a_budget_goes_to_the_highest_gain() -> None:
 
 def test_a_budget_weighs_gain_against_the_cost_of_the_channel() -> None:
     rows = people([12.0, 5.0, 4.0], ["phone", "e-mail", "e-mail"])
-    why = choose(rows, Limit(budget=4.0, cost_per_contact=2.0), costs={"phone": 10.0})
+    why = limit_exclusions(rows, ListLimit(budget=4.0, cost_per_contact=2.0), costs={"phone": 10.0})
     assert why.to_list() == ["beyond_the_budget", None, None]
 
 
 def test_a_length_takes_the_highest_gain() -> None:
-    why = choose(people([1.0, 9.0, 5.0]), Limit(length=2), costs={})
+    why = limit_exclusions(people([1.0, 9.0, 5.0]), ListLimit(length=2), costs={})
     assert why.to_list() == ["beyond_the_length", None, None]
 
 
@@ -63,19 +62,19 @@ def test_a_length_takes_the_highest_gain() -> None:
 )
 def test_limits_that_make_no_sense(told: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        Limit(**told)
+        ListLimit(**told)
 
 
 def test_without_money_a_cost_cannot_be_weighed() -> None:
     rows = people([1.0]).with_columns(value_at_risk=pl.lit(None, pl.Float64))
     with pytest.raises(InputError, match="know no money"):
-        choose(rows, Limit(cost_per_contact=1.0), costs={})
-    assert choose(rows, Limit(length=1), costs={}).to_list() == [None]
+        limit_exclusions(rows, ListLimit(cost_per_contact=1.0), costs={})
+    assert limit_exclusions(rows, ListLimit(length=1), costs={}).to_list() == [None]
 
 
-@pytest.mark.parametrize("name", LOCALES)
+@pytest.mark.parametrize("name", CSV_FORMATS)
 def test_a_file_of_a_locale(name: str) -> None:
-    locale = locale_of(name)
+    locale = csv_format(name)
     rows = pl.DataFrame(
         {
             "id": ["007", 'a"b', "c;d,e"],
@@ -98,15 +97,17 @@ def test_a_file_of_a_locale(name: str) -> None:
 
 
 def test_mail_tools_have_separators_of_their_own() -> None:
-    content = csv_bytes(pl.DataFrame({"phone": ["+4790012345"], "x": [1.5]}), locale_of("nb", mail_tool="klaviyo"))
+    content = csv_bytes(pl.DataFrame({"phone": ["+4790012345"], "x": [1.5]}), csv_format("nb", mail_tool="klaviyo"))
     assert content == b"phone,x\r\n'+4790012345,1.50\r\n"
-    as_is = csv_bytes(pl.DataFrame({"phone": ["+4790012345"]}), locale_of("nb", mail_tool="klaviyo"), checked=["phone"])
+    as_is = csv_bytes(
+        pl.DataFrame({"phone": ["+4790012345"]}), csv_format("nb", mail_tool="klaviyo"), checked=["phone"]
+    )
     assert as_is == b"phone\r\n+4790012345\r\n"
 
 
 @given(st.text(max_size=12), st.sampled_from(["", "=", "+", "-", "@", "\t", "\r", "\n", "\x00", " =", "＝", "'", '"']))
 def test_no_cell_begins_a_formula(text: str, begin: str) -> None:
-    content = csv_bytes(pl.DataFrame({"first": [begin + text], "name": [begin + text]}), locale_of("nb"))
+    content = csv_bytes(pl.DataFrame({"first": [begin + text], "name": [begin + text]}), csv_format("nb"))
     read = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=";"))
     assert len(read) <= 2  # no cell breaks a line
     for cell in read[1] if len(read) > 1 else []:
@@ -119,12 +120,12 @@ def test_columns_are_named_as_the_tool_wants_them() -> None:
     rows = pl.DataFrame(
         {"customer_id": ["1"], "email": ["a@x.no"], "segment": ["lost"], "when": ["now"], "weight": [1.0]}
     )
-    assert columns_of(rows, ListRules()).columns == ["customer_id", "email", "segment", "when"]
-    assert columns_of(rows, ListRules(mail_tool="mailchimp")).columns[0] == "Email Address"
+    assert export_columns(rows, ListSettings()).columns == ["customer_id", "email", "segment", "when"]
+    assert export_columns(rows, ListSettings(mail_tool="mailchimp")).columns[0] == "Email Address"
     told = {"columns": {"klaviyo": {"segment": "Segment", "when": ""}}, "mail_tool": "klaviyo"}
-    assert columns_of(rows, list_rules(told)).columns == ["Email", "customer_id", "Segment"]
+    assert export_columns(rows, list_settings(told)).columns == ["Email", "customer_id", "Segment"]
     with pytest.raises(InputError, match="two columns would have one name"):
-        columns_of(rows, list_rules({"columns": {"plain": {"segment": "when"}}}))
+        export_columns(rows, list_settings({"columns": {"plain": {"segment": "when"}}}))
 
 
 @pytest.mark.parametrize(
@@ -143,4 +144,4 @@ def test_columns_are_named_as_the_tool_wants_them() -> None:
 )
 def test_rules_that_cannot_be(told: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        list_rules(told)
+        list_settings(told)

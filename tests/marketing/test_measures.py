@@ -18,10 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError, OrdersError
-from repurchase.features.closing import Closing
-from repurchase.features.ledgers import ledger
-from repurchase.marketing.counts import Counts
-from repurchase.marketing.measures import count_purchases, measures_of, repeat_business
+from repurchase.features.ledger import Closing, build_ledger
+from repurchase.marketing.purchase_counts import PurchaseCounts, count_purchases
+from repurchase.marketing.repeat_business import measure_orders, repeat_business
 
 START = date(2024, 1, 1)
 
@@ -64,7 +63,7 @@ AS_OF = date(2024, 4, 30)
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:
-    return measures_of(BY_HAND, as_of=AS_OF)
+    return measure_orders(BY_HAND, as_of=AS_OF)
 
 
 def test_totals_by_hand(measured: dict[str, Any]) -> None:
@@ -105,10 +104,10 @@ def test_retention_by_hand() -> None:
         ("d", "5", "2024-02-01", 5.0),
         ("d", "6", "2024-06-28", 5.0),  # kept
     )
-    last = measures_of(rows, as_of=date(2024, 6, 28))["monthly"][-1]
+    last = measure_orders(rows, as_of=date(2024, 6, 28))["monthly"][-1]
     assert last["retention"] == pytest.approx(2 / 3)
     assert not last["complete"]
-    assert measures_of(rows, as_of=date(2024, 6, 27))["monthly"][-1]["retention"] is None  # 179 days old
+    assert measure_orders(rows, as_of=date(2024, 6, 27))["monthly"][-1]["retention"] is None  # 179 days old
 
 
 def test_cohorts_leave_out_the_period_that_is_not_over() -> None:
@@ -119,21 +118,21 @@ def test_cohorts_leave_out_the_period_that_is_not_over() -> None:
         ("c", "4", "2023-02-21", 5.0),
         ("a", "5", "2023-09-15", 5.0),
     )
-    measured = measures_of(rows, as_of=date(2023, 9, 29))
+    measured = measure_orders(rows, as_of=date(2023, 9, 29))
     assert measured["cohort_period"] == "month"
     shares = [[1.0, 0.5, 0, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0, 0]]
     assert measured["cohorts"] == [
         {"cohort": "2023-01", "size": 2, "active_share": shares[0], "sales_share": shares[0]},
         {"cohort": "2023-02", "size": 1, "active_share": shares[1], "sales_share": shares[1]},
     ]
-    whole = measures_of(rows, as_of=date(2023, 9, 30))["cohorts"]
+    whole = measure_orders(rows, as_of=date(2023, 9, 30))["cohorts"]
     assert whole[0]["active_share"][8] == 0.5
 
 
 @pytest.mark.parametrize(("days", "period"), [(100, "week"), (500, "month"), (1500, "quarter"), (4000, "year")])
 def test_a_cohort_matrix_stays_readable(days: int, period: str) -> None:
     rows = log(*((f"c{i}", f"{i}", (START + timedelta(days=i)).isoformat(), 1.0) for i in range(0, days, 3)))
-    measured = measures_of(rows, as_of=START + timedelta(days=days))
+    measured = measure_orders(rows, as_of=START + timedelta(days=days))
     assert measured["cohort_period"] == period
     assert 3 <= len(measured["cohorts"]) <= 24
     assert sum(row["size"] for row in measured["cohorts"]) + measured["cohorts_left_out"] == measured["n_customers"]
@@ -142,12 +141,12 @@ def test_a_cohort_matrix_stays_readable(days: int, period: str) -> None:
 def test_a_burst_of_growth_keeps_months_and_counts_the_old_cohorts() -> None:
     old = [(f"old{i}", f"o{i}", (date(2018, 1, 1) + timedelta(days=40 * i)).isoformat(), 1.0) for i in range(5)]
     new = [(f"new{i}", f"n{i}", (date(2024, 1, 1) + timedelta(days=i % 90)).isoformat(), 1.0) for i in range(95)]
-    measured = measures_of(log(*old, *new), as_of=date(2024, 3, 31))
+    measured = measure_orders(log(*old, *new), as_of=date(2024, 3, 31))
     assert (measured["cohort_period"], measured["cohorts_left_out"]) == ("month", 5)
 
 
 def test_without_amounts_any_order_makes_a_purchase_day() -> None:
-    measured = measures_of(BY_HAND.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=AS_OF)
+    measured = measure_orders(BY_HAND.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=AS_OF)
     assert measured["n_customers"] == 5
     assert measured["repeat_customers"] == 3
     assert measured["sales_total"] is None
@@ -156,20 +155,20 @@ def test_without_amounts_any_order_makes_a_purchase_day() -> None:
 
 
 def test_no_orders_yet_is_an_answer_too() -> None:
-    measured = measures_of(BY_HAND, as_of=date(2023, 12, 31))
+    measured = measure_orders(BY_HAND, as_of=date(2023, 12, 31))
     assert measured["n_customers"] == 0
     assert measured["repeat_purchase_rate"] is None
     assert (measured["monthly"], measured["cohorts"]) == ([], [])
 
 
 def test_a_return_that_comes_to_light_later_is_not_known_before() -> None:
-    early = measures_of(BY_HAND, as_of=date(2024, 3, 4))
+    early = measure_orders(BY_HAND, as_of=date(2024, 3, 4))
     assert early["repeat_customers"] == 2  # anna, and cleo until she sends it back on 5 March
 
 
 def test_orders_that_are_not_orders_are_refused() -> None:
     with pytest.raises(OrdersError, match="amount"):
-        measures_of(BY_HAND.drop("amount"), as_of=AS_OF)
+        measure_orders(BY_HAND.drop("amount"), as_of=AS_OF)
 
 
 order_rows = st.lists(
@@ -366,7 +365,7 @@ def cohorts_one_by_one(net: dict[tuple[str, date], int], days: dict[str, list[da
 @given(order_rows, st.integers(0, 520))
 def test_second_opinion(rows: list[tuple[str, int, int, float, int | None]], watched_days: int) -> None:
     orders, as_of = made(rows), START + timedelta(days=watched_days)
-    measured, expected = measures_of(orders, as_of=as_of), second_opinion(orders, as_of)
+    measured, expected = measure_orders(orders, as_of=as_of), second_opinion(orders, as_of)
     assert {name: measured[name] for name in expected} == expected
 
 
@@ -374,7 +373,7 @@ def test_second_opinion(rows: list[tuple[str, int, int, float, int | None]], wat
 @pytest.mark.parametrize("days", [25, 170, 900, 2500, 9500])
 def test_second_opinion_on_old_and_young_shops(days: int, seed: int) -> None:
     orders, as_of = random_log(days=days, seed=seed), START + timedelta(days=days - seed)
-    assert measures_of(orders, as_of=as_of) == second_opinion(orders, as_of)
+    assert measure_orders(orders, as_of=as_of) == second_opinion(orders, as_of)
 
 
 def random_log(*, days: int, seed: int, customers: int = 40, orders: int = 160) -> pl.DataFrame:
@@ -403,23 +402,23 @@ def test_parts_that_share_no_customer_add_up_to_the_whole(days: int, parts: int,
     part = pl.col("customer_id").hash(parts) % parts
     counts = [counted(orders.filter(part == number), as_of) for number in range(parts)]
 
-    whole = json.dumps(measures_of(orders, as_of=as_of))
+    whole = json.dumps(measure_orders(orders, as_of=as_of))
 
     for ordered in (counts, counts[::-1], Random(1).sample(counts, parts)):
         assert json.dumps(repeat_business(reduce(add, ordered))) == whole
-    one, *others = [Counts.from_dict(json.loads(json.dumps(count.to_dict()))) for count in counts]
-    assert json.dumps(repeat_business(reduce(add, others, one) + Counts.none(as_of))) == whole
+    one, *others = [PurchaseCounts.from_dict(json.loads(json.dumps(count.to_dict()))) for count in counts]
+    assert json.dumps(repeat_business(reduce(add, others, one) + PurchaseCounts.none(as_of))) == whole
 
 
-def counted(orders: pl.DataFrame, as_of: date) -> Counts:
-    return count_purchases(ledger(orders, observed_until=as_of), as_of=as_of)
+def counted(orders: pl.DataFrame, as_of: date) -> PurchaseCounts:
+    return count_purchases(build_ledger(orders, observed_until=as_of), as_of=as_of)
 
 
 def test_weeks_of_a_young_part_are_not_shown_in_an_old_whole() -> None:
     old, young = (log((who, "1", day, 1.0)) for who, day in (("a", "2023-07-01"), ("b", "2024-04-25")))
     assert repeat_business(counted(young, AS_OF))["cohort_period"] == "week"
     whole = counted(young, AS_OF) + counted(old, AS_OF)
-    assert repeat_business(whole) == measures_of(pl.concat([old, young]), as_of=AS_OF)
+    assert repeat_business(whole) == measure_orders(pl.concat([old, young]), as_of=AS_OF)
     again = whole + counted(log(("c", "1", "2024-04-01", 1.0)), AS_OF)
     assert repeat_business(again)["cohort_period"] == "month"
     assert not again.cohorts[0].any()
@@ -437,7 +436,7 @@ def test_what_does_not_add_up_is_refused() -> None:
         counted(paid, AS_OF) + counted(paid, AS_OF - timedelta(days=1))
     with pytest.raises(InputError, match="with and without money"):
         counted(paid, AS_OF) + counted(unpaid, AS_OF)
-    closed = replace(ledger(paid, observed_until=AS_OF), closing=Closing(1, 40))
+    closed = replace(build_ledger(paid, observed_until=AS_OF), closing=Closing(1, 40))
     with pytest.raises(InputError, match="calendar days"):
         count_purchases(closed, as_of=AS_OF)
 
@@ -452,8 +451,8 @@ def test_later_orders_and_row_order_change_nothing(
     as_of = START + timedelta(days=watched_days)
     known = made([row for row in rows if row[2] <= watched_days])
     future = made([row for row in later if row[2] > watched_days])
-    measured = measures_of(known, as_of=as_of)
-    assert json.dumps(measures_of(pl.concat([future, known.reverse()]), as_of=as_of)) == json.dumps(measured)
+    measured = measure_orders(known, as_of=as_of)
+    assert json.dumps(measure_orders(pl.concat([future, known.reverse()]), as_of=as_of)) == json.dumps(measured)
 
 
 def test_published_counts_of_cdnow(cdnow_file: Path, cdnow_orders: pl.DataFrame) -> None:
@@ -467,9 +466,11 @@ def test_published_counts_of_cdnow(cdnow_file: Path, cdnow_orders: pl.DataFrame)
             "amount": pl.Series([None] * len(rows), dtype=pl.Float64),  # the paper counts orders, paid or not
         }
     )
-    measured = measures_of(sample, as_of=date(1997, 9, 30))
+    measured = measure_orders(sample, as_of=date(1997, 9, 30))
     assert (measured["n_customers"], measured["repeat_customers"]) == (2357, 946)
-    unpaid_too = measures_of(cdnow_orders.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=date(1998, 6, 30))
+    unpaid_too = measure_orders(
+        cdnow_orders.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=date(1998, 6, 30)
+    )
     assert (unpaid_too["n_customers"], unpaid_too["n_orders"]) == (23570, 69659)
 
 
@@ -477,13 +478,13 @@ def test_real_logs_give_small_json(shared_data: Path) -> None:
     orders = pl.read_parquet(shared_data / "online_retail_ii.parquet").with_columns(
         pl.col("quantity").cast(pl.Float64), pl.col("order_date").cast(pl.Datetime("us"))
     )
-    measured = measures_of(orders, as_of=date(2011, 12, 9))
+    measured = measure_orders(orders, as_of=date(2011, 12, 9))
     assert len(json.dumps(measured, allow_nan=False)) < 20_000
     assert measured["cohort_period"] == "quarter"
 
 
 def test_who_spends_how_often_and_in_which_rhythm_by_hand() -> None:
-    found = measures_of(
+    found = measure_orders(
         log(
             ("anna", "1", "2022-01-10", 50.0),
             ("anna", "2", "2022-01-20", 30.0),
@@ -527,7 +528,7 @@ def test_a_year_s_retention_by_a_second_opinion() -> None:
     bought = defaultdict(set)
     for who, _, when, _ in rows:
         bought[who].add(date.fromisoformat(when))
-    found = measures_of(log(*rows), as_of=as_of)
+    found = measure_orders(log(*rows), as_of=as_of)
 
     for month, end in (("2024-04", as_of), ("2023-12", date(2023, 12, 31))):
         lately, before = end - timedelta(days=365), end - timedelta(days=730)
@@ -543,9 +544,9 @@ def test_new_counts_of_parts_give_the_whole_s() -> None:
         for who in range(200)
     ]
     orders, as_of = log(*rows), date(2024, 2, 1)
-    whole = measures_of(orders, as_of=as_of)
+    whole = measure_orders(orders, as_of=as_of)
     parts = [orders.filter(pl.col("customer_id").str.ends_with(str(last))) for last in range(10)]
-    counts = [count_purchases(ledger(part, observed_until=as_of), as_of=as_of) for part in parts if part.height]
+    counts = [count_purchases(build_ledger(part, observed_until=as_of), as_of=as_of) for part in parts if part.height]
 
     added = repeat_business(reduce(add, counts))
 

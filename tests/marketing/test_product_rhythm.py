@@ -4,8 +4,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from repurchase.marketing.product_rhythm import product_rhythm
-from repurchase.marketing.refill import product_gaps
+from repurchase.marketing.products import product_gaps, product_rhythm
 
 START = date(2024, 1, 1)
 AS_OF = START + timedelta(days=200)

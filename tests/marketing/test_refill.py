@@ -6,8 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.marketing.companions import NEXT, SAME_BRAND, SAME_CATEGORY, companions, count_steps
-from repurchase.marketing.refill import NOT_GOODS, due_products, due_soon, likeliest_due, product_gaps, refill_rates
+from repurchase.marketing.products import (
+    BOUGHT_NEXT,
+    NON_PRODUCT_PATTERN,
+    SAME_BRAND,
+    SAME_CATEGORY,
+    companion_products,
+    count_purchase_pairs,
+    due_products,
+    due_soon,
+    most_likely_due,
+    product_gaps,
+    refill_rates,
+)
 
 START = date(2024, 1, 1)
 
@@ -87,21 +98,23 @@ def test_the_likeliest_product_of_a_customer() -> None:
         schema=["customer_id", "product_id", "chance"],
         orient="row",
     )
-    assert likeliest_due(due).rows() == [("a", "y", 0.5), ("b", "x", 0.1)]
+    assert most_likely_due(due).rows() == [("a", "y", 0.5), ("b", "x", 0.1)]
 
 
 def test_what_was_bought_next() -> None:
     together = [(f"c{number}", "x", 0) for number in range(30)] + [(f"c{number}", "y", 9) for number in range(30)]
     others = [(f"o{number}", "z", day) for number in range(60) for day in (0, 5)]
-    steps = count_steps(days(*together, *others), pl.Series(["x", "z"]))
-    found = companions(steps, least_support=20)
+    steps = count_purchase_pairs(days(*together, *others), pl.Series(["x", "z"]))
+    found = companion_products(steps, least_support=20)
     # 30 of 30 steps from x lead to y; 30 of 90 steps lead to y: lift 3
-    assert found.rows() == [("x", "y", pytest.approx(3.0), pytest.approx(1.0), 30, NEXT)]
-    assert not companions(steps, least_support=31).height
-    apart = count_steps(days(*together, *others), pl.Series(["x"]), category={"x": "soap", "y": "oil"})
-    assert not companions(apart).height
-    halves = count_steps(days(*together), pl.Series(["x", "z"])) + count_steps(days(*others), pl.Series(["x", "z"]))
-    assert companions(halves).equals(found)
+    assert found.rows() == [("x", "y", pytest.approx(3.0), pytest.approx(1.0), 30, BOUGHT_NEXT)]
+    assert not companion_products(steps, least_support=31).height
+    apart = count_purchase_pairs(days(*together, *others), pl.Series(["x"]), category={"x": "soap", "y": "oil"})
+    assert not companion_products(apart).height
+    halves = count_purchase_pairs(days(*together), pl.Series(["x", "z"])) + count_purchase_pairs(
+        days(*others), pl.Series(["x", "z"])
+    )
+    assert companion_products(halves).equals(found)
 
 
 def test_what_goes_with_it_shares_its_category_or_its_brand() -> None:
@@ -113,15 +126,15 @@ def test_what_goes_with_it_shares_its_category_or_its_brand() -> None:
     category, brand = {"x": "soap", "kin": "soap", "stranger": "food"}, {"x": "Lund", "food": "Lund", "kin": "Berg"}
 
     def found(**kinds: dict[str, str]) -> dict[str, str]:
-        steps = count_steps(log, wanted, **kinds)
-        rows = companions(steps, **kinds).select("goes_with", "relation")
+        steps = count_purchase_pairs(log, wanted, **kinds)
+        rows = companion_products(steps, **kinds).select("goes_with", "relation")
         return dict(rows.iter_rows()) | {"pairs": ",".join(sorted(steps.pairs["goes_with"]))}
 
     assert found(category=category) == {"kin": SAME_CATEGORY, "pairs": "kin"}
     assert found(brand=brand) == {"food": SAME_BRAND, "pairs": "food"}
     assert found(category=category, brand=brand)["pairs"] == "food,kin"
     assert found()["pairs"] == "food,kin,stranger"
-    assert NEXT in found().values()
+    assert BOUGHT_NEXT in found().values()
     both = found(category=category | {"food": "soap"}, brand=brand)
     assert both == {"food": SAME_CATEGORY, "pairs": "food,kin"}  # the category is told first
 
@@ -138,4 +151,4 @@ def test_what_goes_with_it_shares_its_category_or_its_brand() -> None:
     ],
 )
 def test_nobody_runs_out_of_postage(name: str, is_goods: bool) -> None:
-    assert pl.Series([name]).str.contains(NOT_GOODS).item() is not is_goods
+    assert pl.Series([name]).str.contains(NON_PRODUCT_PATTERN).item() is not is_goods

@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError
-from repurchase.estimators.tiers import LOST, SEGMENTS, Tiers, fit_tiers, label
-from repurchase.marketing.list_rules import ListRules
-from repurchase.marketing.lists import list_rows
-from repurchase.marketing.segments import FILE_NAMES, LISTED, NO_HISTORY, segment_of
-from repurchase.tables import scores_table
+from repurchase.marketing.lists import ListSettings, list_rows
+from repurchase.marketing.segments import FILE_NAMES, LISTED_SEGMENTS, NO_HISTORY, segment_of
+from repurchase.models.segments import LOST, SEGMENTS, SegmentThresholds, fit_segment_thresholds, label_segments
+from repurchase.schemas import scores_table
 
 AS_OF = date(2024, 6, 30)
-TIERS = Tiers(
+TIERS = SegmentThresholds(
     risk_horizon_days=90,
     high_value=100.0,
     second_purchase_days=60.0,
@@ -48,7 +47,7 @@ def scores(**columns: list[object]) -> pl.DataFrame:
 
 
 def rows(**columns: list[object]) -> pl.DataFrame:
-    return list_rows(scores(**columns), tiers=TIERS.to_dict(), risk_days=90, rules=ListRules())
+    return list_rows(scores(**columns), tiers=TIERS.to_dict(), risk_days=90, rules=ListSettings())
 
 
 anything = st.one_of(st.floats(-10.0, 1e6), st.just(np.nan))
@@ -67,7 +66,7 @@ def test_every_customer_meets_exactly_one_rule(
 ) -> None:
     """The rules as the record tells them, written anew here, each on its own: one holds, and it is the label."""
     one = {"p": p, "value": value, "frequency": frequency, "days_since_last": silence, "gap_days": gap}
-    found = SEGMENTS[label(TIERS, **{name: np.array([number]) for name, number in one.items()}).segment[0]]
+    found = SEGMENTS[label_segments(TIERS, **{name: np.array([number]) for name, number in one.items()}).segment[0]]
     own = 60.0 if np.isnan(gap) else gap
     rhythm = (frequency * own + 40.0) / (frequency + 1.0)
     once, high = frequency == 0, value >= 100.0
@@ -95,7 +94,9 @@ def test_whatever_the_scores_every_customer_has_one_segment_and_one_list(data: s
     made = rows(segment=segment, status=status, value_at_risk=money, frequency=[None] * n)
     assert made["segment"].is_in([*SEGMENTS, NO_HISTORY]).all()
     assert made.height == n
-    in_lists = made["segment"].is_in([*LISTED, LOST]).cast(pl.Int64) + (made["segment"] == NO_HISTORY).cast(pl.Int64)
+    in_lists = made["segment"].is_in([*LISTED_SEGMENTS, LOST]).cast(pl.Int64) + (made["segment"] == NO_HISTORY).cast(
+        pl.Int64
+    )
     assert in_lists.to_list() == [1] * n
     assert made.select("channel", "action", "when", "ask_why", "weight").null_count().row(0) == (0,) * 5
     assert (made.filter(pl.col("segment") == NO_HISTORY)["channel"] == "none").all()
@@ -112,7 +113,7 @@ def test_every_list_has_a_file_of_its_own() -> None:
 
 def test_thresholds_are_learned() -> None:
     gaps = np.concatenate([np.full(80, 1.0), np.full(20, 2.6)])
-    learned = fit_tiers(
+    learned = fit_segment_thresholds(
         p=np.full(10, 0.5),
         value=np.arange(10.0),
         first_gap_days=np.arange(1.0, 101.0),
@@ -127,7 +128,7 @@ def test_thresholds_are_learned() -> None:
     assert learned.worth_value == pytest.approx(1.8)
     assert 1.25 <= learned.late_from <= 2.6
     old = {name: value for name, value in learned.to_dict().items() if name not in {"late_from", "loyal_purchases"}}
-    assert Tiers.from_dict(old).loyal_purchases == 3
+    assert SegmentThresholds.from_dict(old).loyal_purchases == 3
 
 
 def test_when_to_reach() -> None:
@@ -166,4 +167,4 @@ def test_what_a_contact_may_cost() -> None:
         segment=["regular", "lost", "regular"], value_at_risk=[200.0, 50.0, None], churn_risk_90d=[0.5, 0.9, 0.2]
     )
     assert made["contact_cost_at_most"].to_list() == [pytest.approx(0.30 * 0.05 * 200.0), None, None]
-    assert "margin 30 % x value at risk x effect 5 %" in ListRules().assumptions()["words"]
+    assert "margin 30 % x value at risk x effect 5 %" in ListSettings().assumptions()["words"]

@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.errors import InputError
-from repurchase.marketing import targeting
-from repurchase.marketing.effects import effect
-from repurchase.marketing.targeting import (
-    chosen_share,
-    compare,
-    even_weights,
-    held_out_uplift,
+from repurchase.campaigns import targeting
+from repurchase.campaigns.measurement import estimate_effect
+from repurchase.campaigns.targeting import (
+    compare_targeting,
+    cross_fitted_uplift,
+    evaluate_targeting,
+    fit_uplift,
+    group_weights,
     qini,
     qini_curve,
-    try_targeting,
+    targeted_share,
 )
-from repurchase.marketing.uplift import fit_uplift
+from repurchase.errors import InputError
 
 # Customers, visitors, buyers and spend by arm of Hillstrom's e-mail test; the shares are those published with it:
 # Hillstrom, K. (2008). The MineThatData E-Mail Analytics and Data Mining Challenge. blog.minethatdata.com, 20 March.
@@ -59,7 +59,7 @@ def test_measured_effects_are_differences_of_the_published_means(
 ) -> None:
     rows = hillstrom.filter(pl.col("segment").is_in([arm, "No E-Mail"]))
     treated, y = (rows["segment"] == arm).to_numpy(), rows[outcome].cast(pl.Float64).to_numpy()
-    found = effect(y, treated, stratum=np.zeros(rows.height))
+    found = estimate_effect(y, treated, stratum=np.zeros(rows.height))
     assert found.value == pytest.approx(y[treated].mean() - y[~treated].mean(), abs=1e-12)
     place = {"visit": 1, "conversion": 2, "spend": 3}[outcome]
     assert found.value == pytest.approx(PUBLISHED[arm][place] - PUBLISHED["No E-Mail"][place], abs=0.011)
@@ -80,7 +80,7 @@ def test_learned_targeting_earns_more_visits_than_the_lot_and_the_risk_list(
     """Either e-mail, or the women's, against none; 30 % reached; each judged by a model that has not seen them."""
     rows = hillstrom.filter(pl.col("segment") != left_out)
     treated, recency = (rows["segment"] != "No E-Mail").to_numpy(), rows["recency"].to_numpy().astype(np.float64)
-    trial = try_targeting(
+    trial = evaluate_targeting(
         features(rows),
         treated,
         rows["visit"].to_numpy().astype(np.float64),
@@ -107,8 +107,8 @@ def test_effects_of_any_shape_are_found(shape: str) -> None:
     for seed in range(2):
         (x, treated, outcome, _), (others, *_, true) = (bent(shape, seed=one) for one in (seed, 100 + seed))
         told = fit_uplift(x, treated, outcome).predict(others)
-        lot, best = 0.3 * true.sum(), float(chosen_share(true, share=0.3) @ true)
-        earned += (float(chosen_share(told, share=0.3) @ true) - lot) / (best - lot) / 2
+        lot, best = 0.3 * true.sum(), float(targeted_share(true, share=0.3) @ true)
+        earned += (float(targeted_share(told, share=0.3) @ true) - lot) / (best - lot) / 2
     assert earned > 0.55, earned
 
 
@@ -134,7 +134,7 @@ def test_where_all_are_moved_alike_learning_is_hardly_ever_used() -> None:
     for seed in range(20):
         x, treated, outcome, _ = world(1000, moved=False, seed=seed)
         rivals = {"highest risk": -x[:, 0], "highest p": x[:, 0]}
-        used += try_targeting(x, treated, outcome, rivals=rivals, random_state=seed).beats_all
+        used += evaluate_targeting(x, treated, outcome, rivals=rivals, random_state=seed).beats_all
     assert used <= 1
 
 
@@ -142,7 +142,7 @@ def test_the_bootstrap_interval_is_as_wide_as_repeats_scatter() -> None:
     found, widths = [], []
     for seed in range(60):
         x, treated, outcome, _ = world(1500, seed=seed)
-        (one,) = compare(x[:, 1], {}, treated, outcome, share=0.3, random_state=seed)
+        (one,) = compare_targeting(x[:, 1], {}, treated, outcome, share=0.3, random_state=seed)
         found.append(one.difference)
         widths.append(one.high - one.low)
     assert np.mean(widths) == pytest.approx(3.92 * np.std(found), rel=0.25)
@@ -159,8 +159,10 @@ def two_seasons(n: int = 6000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
 
 def test_a_season_of_a_campaign_that_reached_more_is_no_gain() -> None:
     x, treated, outcome, season = two_seasons()
-    weight = even_weights(treated, season)
-    (biased,), (even,) = (compare(x[:, 0], {}, treated, outcome, share=0.3, weight=one) for one in (None, weight))
+    weight = group_weights(treated, season)
+    (biased,), (even,) = (
+        compare_targeting(x[:, 0], {}, treated, outcome, share=0.3, weight=one) for one in (None, weight)
+    )
     assert biased.low > 50
     assert even.low < 0 < even.high
     assert qini(x[:, 0], treated, outcome) > 0.1
@@ -171,8 +173,8 @@ def test_a_season_of_a_campaign_that_reached_more_is_no_gain() -> None:
 
 def test_even_weights_leave_one_campaign_alone_and_keep_what_each_group_weighs() -> None:
     _, treated, _, season = two_seasons()
-    assert even_weights(treated, np.zeros(len(treated))) == pytest.approx(1.0)
-    weight = even_weights(treated, season)
+    assert group_weights(treated, np.zeros(len(treated))) == pytest.approx(1.0)
+    weight = group_weights(treated, season)
     for group in (treated, ~treated):
         assert weight[group & season].sum() == pytest.approx(group.mean() * season.sum())
         assert weight[group].sum() == pytest.approx(group.sum())
@@ -188,18 +190,18 @@ def test_a_customer_of_two_campaigns_is_held_out_of_both_at_once(monkeypatch: py
         return fit_uplift(features, *told, weight=weight)
 
     monkeypatch.setattr(targeting, "fit_uplift", watched)
-    held_out_uplift(np.column_stack([x, customer]), treated, outcome, customer=customer)
+    cross_fitted_uplift(np.column_stack([x, customer]), treated, outcome, customer=customer)
     everyone = set(customer)
     assert [len(everyone - seen) for seen in trained] == [100, 100, 100]
 
 
 def test_rows_of_the_same_customer_widen_the_interval() -> None:
     x, treated, outcome, _ = world(1500)
-    (alone,) = compare(x[:, 1], {}, treated, outcome, share=0.3)
+    (alone,) = compare_targeting(x[:, 1], {}, treated, outcome, share=0.3)
     twice = np.concatenate([np.column_stack([x, treated, outcome])] * 2)
     told = (twice[:, 1], {}, twice[:, 3] > 0, twice[:, 4])
-    (rows,) = compare(*told, share=0.3)
-    (people,) = compare(*told, share=0.3, customer=np.tile(np.arange(1500), 2))
+    (rows,) = compare_targeting(*told, share=0.3)
+    (people,) = compare_targeting(*told, share=0.3, customer=np.tile(np.arange(1500), 2))
     assert people.high - people.low == pytest.approx(2 * (alone.high - alone.low), rel=0.1)
     assert rows.high - rows.low < 0.8 * (people.high - people.low)
 
@@ -215,8 +217,8 @@ def test_qini_by_hand() -> None:
 
 
 def test_a_tie_is_reached_in_equal_parts() -> None:
-    assert chosen_share(np.zeros(4), share=0.3) == pytest.approx([0.3] * 4)
-    assert chosen_share([1.0, 2.0, 3.0], share=0.5).sum() == pytest.approx(1.5)
+    assert targeted_share(np.zeros(4), share=0.3) == pytest.approx([0.3] * 4)
+    assert targeted_share([1.0, 2.0, 3.0], share=0.5).sum() == pytest.approx(1.5)
 
 
 def test_too_few_outcomes_teach_nothing() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repurchase.jobs.intake import Checked, check_orders, take_in
+from repurchase.jobs.order_intake import OrderCheck, check_orders, load_orders
 from repurchase.settings import Settings
 
 
@@ -15,17 +15,17 @@ def taken_in(tmp_path: Path) -> Callable[..., tuple[tuple[str, ...], float]]:
 
     def take(source: Path, **settings: object) -> tuple[tuple[str, ...], float]:
         own = Settings(**settings)  # type: ignore[arg-type]
-        taken = take_in(str(source), settings=own, folder=tmp_path / "work")
+        taken = load_orders(str(source), settings=own, folder=tmp_path / "work")
         return taken.report.notes, taken.tally.sales_total
 
     return take
 
 
 @pytest.fixture
-def checked(tmp_path: Path) -> Callable[..., Checked]:
+def checked(tmp_path: Path) -> Callable[..., OrderCheck]:
     """What ``check`` finds."""
 
-    def check(source: Path, **settings: object) -> Checked:
+    def check(source: Path, **settings: object) -> OrderCheck:
         own = Settings(**settings)  # type: ignore[arg-type]
         return check_orders(str(source), settings=own, folder=tmp_path / "work")
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repurchase.errors import OrdersError
-from repurchase.orders.amounts import NumberEvidence, exact_units, read_numbers
-from repurchase.orders.currencies import currency_of
+from repurchase.orders.amounts import NumberEvidence, currency_of, exact_units, read_numbers
 
 
 def read(*values: object) -> list[float | None]:

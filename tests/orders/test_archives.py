@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders import archives, sources, textbytes
-from repurchase.orders.files import open_file
-from repurchase.orders.textfiles import OpenedFile
+from repurchase.orders import log as sources
 from repurchase.settings import Settings
+from repurchase.sources import encodings as textbytes
+from repurchase.sources import folders as archives
+from repurchase.sources.delimited_text import OpenedFile
+from repurchase.sources.files import open_file
 
 ROWS = [(f"k{n}", "2024-01-31", f"{n}.50") for n in range(40)]
 TEXT = "id;day;amount\n" + "".join(";".join(row) + "\n" for row in ROWS)
@@ -177,14 +179,14 @@ def test_little_that_expands_without_a_line_end(
 ) -> None:
     """What cannot be a table is refused after a bounded part of it."""
     read: list[int] = []
-    stored = archives.stored_bytes
+    stored = archives.decompressed_bytes
 
     def counted(*given: object, **options: object) -> object:
         for chunk in stored(*given, **options):
             read.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr(textbytes, "stored_bytes", counted)
+    monkeypatch.setattr(textbytes, "decompressed_bytes", counted)
     monkeypatch.setattr(textbytes, "CHUNK_BYTES", 4000)
     monkeypatch.setattr(textbytes, "EDGE_BYTES", 4000)
     monkeypatch.setattr(textbytes, "LONGEST_LINE", 50_000)

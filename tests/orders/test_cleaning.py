@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError, OrdersError
-from repurchase.orders.accounts import CleaningReport, Reason
 from repurchase.orders.cleaning import CleanOrders, clean_orders
+from repurchase.orders.cleaning_report import CleaningReport, Reason
+from repurchase.schemas import ORDERS
 from repurchase.settings import Settings
-from repurchase.tables import ORDERS
 
 TODAY = date(2024, 12, 31)
 COLUMNS = ("customer_id", "order_id", "order_date", "product_id", "amount")

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repurchase.errors import OrdersError
-from repurchase.orders.date_formats import DateEvidence, DateForm
 from repurchase.orders.dates import placeholder_dates, read_dates
-from repurchase.orders.typed_dates import drop_impossible_dates, frame_from_arrow, unsupported_zones
+from repurchase.orders.format_inference import DateEvidence, DateFormat
+from repurchase.sources.parquet import drop_impossible_dates, frame_from_arrow, unsupported_zones
 
 
 def read(*values: object, **options: str) -> list[str | None]:
@@ -316,4 +316,4 @@ def test_evidence_adds_up_over_any_split(texts: list[str | None], cuts: list[int
     whole = DateEvidence.of(column)
     assert reduce(add, parts, DateEvidence()) == whole == reduce(add, reversed(parts), DateEvidence())
     assert pickle.loads(pickle.dumps(whole)) == whole
-    assert hash(DateForm()) == hash(DateForm())
+    assert hash(DateFormat()) == hash(DateFormat())

@@ -4,10 +4,10 @@ import re
 from datetime import date
 from pathlib import Path
 
-from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision, log_line, render
-from repurchase.orders.reading_summary import example_lines
-from repurchase.orders.reading_texts import FACTS
-from repurchase.orders.tally import CustomerExample, Tally
+from repurchase.i18n.catalogues import READING_FACTS
+from repurchase.orders.checks import example_lines
+from repurchase.orders.cleaning_report import CleaningCounts, CustomerExample
+from repurchase.orders.layout import Fact, ReadingDecision, RoleDecision, log_line, render
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "repurchase" / "orders"
 
@@ -17,8 +17,8 @@ def test_every_statement_has_words_and_all_words_are_used() -> None:
     del code["reading_texts.py"]
     source = "\n".join(code.values())
     written = set(re.findall(r'Fact\(\s*"(\w+)"', source))
-    assert written <= set(FACTS)
-    assert {key for key in FACTS if f'"{key}"' not in source} <= {"type_other", "type_refund", "month_first"}
+    assert written <= set(READING_FACTS)
+    assert {key for key in READING_FACTS if f'"{key}"' not in source} <= {"type_other", "type_refund", "month_first"}
 
 
 def test_a_role_is_a_line_and_its_details_stand_below() -> None:
@@ -72,11 +72,11 @@ def test_a_log_names_columns_and_no_values() -> None:
 def test_customers_stand_below_the_totals() -> None:
     days = frozenset({date(2024, 1, 1), date(2024, 2, 1)})
     anna = CustomerExample("anna", 1, 12.5, date(2024, 2, 1), date(2024, 2, 1))
-    found = Tally(n_orders=1200, sales=12_345_670_000, days=days, examples=(anna,))
+    found = CleaningCounts(n_orders=1200, sales=12_345_670_000, days=days, examples=(anna,))
     assert example_lines(found, has_amounts=True) == [
         "Please compare with your shop's back office (orders, money after refunds, first and last day):",
         "  All customers  1,200 orders  1,234,567.00  2024-01-01 to 2024-02-01",
         "  anna               1 order          12.50  2024-02-01 to 2024-02-01",
     ]
     assert example_lines(found, has_amounts=False)[2] == "  anna               1 order   2024-02-01 to 2024-02-01"
-    assert example_lines(Tally(), has_amounts=True) == []
+    assert example_lines(CleaningCounts(), has_amounts=True) == []

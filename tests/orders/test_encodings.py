@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.orders.encodings import Encoding, agreed_encodings, detect_encoding, unicode_mark
-from repurchase.orders.files import open_file
-from repurchase.orders.sources import read_orders
-from repurchase.orders.textfiles import OpenedFile
+from repurchase.orders.log import read_orders
+from repurchase.sources.delimited_text import OpenedFile
+from repurchase.sources.encodings import Encoding, agreed_encodings, detect_encoding, unicode_mark
+from repurchase.sources.files import open_file
 
 RUSSIAN = ("Клиент;Номер;Дата;Сумма", "Иванов Пётр", "Сидорова Юлия")
 TEXTS = {

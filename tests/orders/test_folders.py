@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders.files import open_file
-from repurchase.orders.folders import find_files
+from repurchase.sources.files import open_file
+from repurchase.sources.folders import find_files
 
 
 def names(source: Path | str, root: Path) -> list[str]:

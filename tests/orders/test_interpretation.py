@@ -8,8 +8,8 @@ import pytest
 
 from repurchase.errors import InputError, LayoutError
 from repurchase.orders.cleaning import CleanOrders, clean_orders
-from repurchase.orders.interpretation import interpret
-from repurchase.orders.sources import read_orders
+from repurchase.orders.column_detection import detect_layout
+from repurchase.orders.log import read_orders
 from repurchase.settings import Settings
 from tests.orders.known_shop import GOODS, LINES, ORDERS, TOTAL
 
@@ -36,7 +36,7 @@ def money(rows: pl.DataFrame, **settings: object) -> float:
 
 def asked(rows: pl.DataFrame) -> str:
     with pytest.raises(LayoutError) as caught:
-        interpret(rows, source="orders.csv")
+        detect_layout(rows, source="orders.csv")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -66,11 +66,11 @@ class TestMoney:
 
     def test_on_the_first_line_of_an_order_only(self) -> None:
         rows = written(LINES, Total=pl.when("first").then("total"), SKU=pl.col("product"))
-        assert interpret(rows).header_column == "Total"
+        assert detect_layout(rows).header_column == "Total"
         assert money(rows) == pytest.approx(TOTAL)
 
     def test_that_repeats_the_total_says_why(self) -> None:
-        decision = interpret(written(LINES, Amount="total", SKU="product")).decision.role("money")
+        decision = detect_layout(written(LINES, Amount="total", SKU="product")).decision.role("money")
         assert decision is not None
         (constant,) = (fact for fact in decision.evidence if fact.key == "constant")
         assert constant.params == {"share": 1.0, "orders": 40}
@@ -102,7 +102,7 @@ class TestMoney:
     def test_a_row_written_twice_says_nothing_about_its_order(self) -> None:
         rows = written(ORDERS, Amount="total")
         assert money(pl.concat([rows, rows.head(20)])) == pytest.approx(TOTAL)
-        assert interpret(pl.concat([rows, rows.head(20)])).amount_rule == "amount"
+        assert detect_layout(pl.concat([rows, rows.head(20)])).amount_rule == "amount"
 
     def test_that_cannot_be_read_is_refused(self) -> None:
         assert "column 'Total' should hold money, but its values cannot be read as numbers: 'high'" in asked(
@@ -174,7 +174,7 @@ class TestRefunds:
 
     def test_of_lines_are_taken_off_lines(self) -> None:
         rows = written(LINES, **{"Line total": "line", "Refunded": pl.when(LATER % 9 == 2).then("line").otherwise(0.0)})
-        assert interpret(rows).refund_per == "line"
+        assert detect_layout(rows).refund_per == "line"
         assert money(rows) == pytest.approx(float(LINES["line"].sum() - LINES.gather_every(9, 2)["line"].sum()))
 
 

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import LayoutError
-from repurchase.orders.interpretation import interpret
-from repurchase.orders.layouts import known_export
+from repurchase.orders.column_detection import detect_layout
+from repurchase.orders.layout import known_export
 from tests.orders.known_shop import LINES, ORDERS
 
 UCI = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
@@ -21,7 +21,7 @@ def export(rows: pl.DataFrame, **columns: str) -> pl.DataFrame:
 
 def refusal(rows: pl.DataFrame, **named: str) -> str:
     with pytest.raises(LayoutError) as caught:
-        interpret(rows, named=named, source="orders.csv")
+        detect_layout(rows, named=named, source="orders.csv")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -102,7 +102,7 @@ def refusal(rows: pl.DataFrame, **named: str) -> str:
 def test_usual_exports_are_recognised_unaided(
     rows: pl.DataFrame, columns: dict[str, str], name: str, rule: str, roles: dict[str, str]
 ) -> None:
-    layout = interpret(export(rows, **columns))
+    layout = detect_layout(export(rows, **columns))
     assert (layout.name, layout.amount_rule) == (name, rule)
     assert roles.items() <= dict(layout.columns).items()
 
@@ -122,7 +122,7 @@ def test_an_id_wins_over_the_address_and_the_date_of_the_order_over_others() -> 
         "modified_at": "day",
         "amount": "total",
     }
-    layout = interpret(export(ORDERS, **columns))
+    layout = detect_layout(export(ORDERS, **columns))
     assert (layout.columns["customer_id"], layout.columns["order_date"]) == ("customer_id", "order_date")
 
 
@@ -130,13 +130,13 @@ def test_columns_that_are_not_used_although_they_could_matter_are_shown() -> Non
     rows = export(ORDERS, customer="customer", date="day", total="total").with_columns(
         pl.lit("see note").alias("refunds"), pl.lit("no").alias("test order"), pl.lit("x").alias("colour")
     )
-    ignored = [column for column, _ in interpret(rows).decision.ignored]
+    ignored = [column for column, _ in detect_layout(rows).decision.ignored]
     assert ignored == ["refunds"]
-    assert interpret(rows).columns["cancelled"] == "test order"
+    assert detect_layout(rows).columns["cancelled"] == "test order"
 
 
 def test_a_log_without_money_is_allowed_and_says_so() -> None:
-    layout = interpret(export(ORDERS, customer_id="customer", order_date="day", shelf="x"))
+    layout = detect_layout(export(ORDERS, customer_id="customer", order_date="day", shelf="x"))
     assert layout.amount_rule == "none"
     assert "No column of money was found among customer_id, order_date, shelf" in layout.notes[0]
 
@@ -158,16 +158,16 @@ class TestNamedColumns:
         ("role", "column"), [("customer_id", "email"), ("amount", "paid_sum"), ("order_id", "email")]
     )
     def test_win_over_what_would_have_been_chosen(self, role: str, column: str) -> None:
-        layout = interpret(self.FRAME, named={role: column})
+        layout = detect_layout(self.FRAME, named={role: column})
         assert layout.columns[role] == column
 
     @pytest.mark.parametrize("spelled", ["Kunde Nr", "kunde_nr", "KUNDE-NR"])
     def test_may_be_spelled_loosely(self, spelled: str) -> None:
         rows = export(ORDERS, **{"Kunde Nr": "customer", "date": "day"})
-        assert interpret(rows, named={"customer_id": spelled}).columns["customer_id"] == "Kunde Nr"
+        assert detect_layout(rows, named={"customer_id": spelled}).columns["customer_id"] == "Kunde Nr"
 
     def test_are_known_by_the_decision(self) -> None:
-        decision = interpret(self.FRAME, named={"amount": "paid_sum"}).decision.role("money")
+        decision = detect_layout(self.FRAME, named={"amount": "paid_sum"}).decision.role("money")
         assert decision is not None
         assert (decision.column, decision.evidence[0].key) == ("paid_sum", "named")
 
@@ -216,11 +216,11 @@ class TestQuestions:
         said = refusal(rows)
         assert f"2 columns could be {words} ({role})" in said
         assert f"Say which: --columns {role}={first} or --columns {role}={second}" in said
-        assert interpret(rows, named={role: second}).columns[role] == second
+        assert detect_layout(rows, named={role: second}).columns[role] == second
 
     def test_two_columns_that_say_the_same_are_one(self) -> None:
         rows = export(ORDERS, client_id="customer", user_id="customer", date="day", amount="total")
-        assert interpret(rows).columns["customer_id"] == "client_id"
+        assert detect_layout(rows).columns["customer_id"] == "client_id"
 
     def test_a_missing_column_is_named_with_a_guess(self) -> None:
         assert refusal(export(ORDERS, Hvem="customer", Dato="day", Sum="total")) == (

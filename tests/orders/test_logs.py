@@ -17,13 +17,23 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import LayoutError, OrdersError
-from repurchase.orders import parts, textbytes, textfiles, textforms
-from repurchase.orders.addresses import orders_source
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.layouts import FILE_COLUMN
-from repurchase.orders.logs import OrderLog
-from repurchase.orders.sources import open_orders, read_orders
+from repurchase.orders.layout import FILE_COLUMN
+from repurchase.orders.log import OrderLog, open_orders, read_orders
 from repurchase.settings import Settings
+from repurchase.sources import (
+    delimited_text as textfiles,
+)
+from repurchase.sources import (
+    dialects as textforms,
+)
+from repurchase.sources import (
+    encodings as textbytes,
+)
+from repurchase.sources import (
+    parquet as parts,
+)
+from repurchase.sources.locations import parse_orders_source
 
 NAMES = ("customer_id", "order_id", "order_date", "amount")
 HEADING = ",".join(NAMES)
@@ -103,8 +113,8 @@ class TestText:
         (tmp_path / "a.csv").write_text(WHOLE)
         log = opened(tmp_path / "a.csv", tmp_path / "spool")
         parsed: list[int] = []
-        parse = textforms.Form.parse
-        monkeypatch.setattr(textforms.Form, "parse", lambda *given: parsed.append(len(given[1])) or parse(*given))
+        parse = textforms.RowFormat.parse
+        monkeypatch.setattr(textforms.RowFormat, "parse", lambda *given: parsed.append(len(given[1])) or parse(*given))
 
         first = next(log.batches(n_rows=100))
 
@@ -210,7 +220,7 @@ class TestDatabases:
             connection.execute(f"CREATE TABLE orders ({HEADING})")
             connection.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", ROWS)
             connection.commit()
-        log = opened(orders_source(str(tmp_path / "shop.db"), table="orders"), tmp_path / "spool")
+        log = opened(parse_orders_source(str(tmp_path / "shop.db"), table="orders"), tmp_path / "spool")
         (tmp_path / "shop.db").unlink()
 
         assert [one_by_one(log, n_rows=n).rows() == ROWS for n in (99, 5000)] == [True, True]

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.jobs.intake import Checked
+from repurchase.jobs.order_intake import OrderCheck
 
-Check = Callable[..., Checked]
+Check = Callable[..., OrderCheck]
 Take = Callable[..., tuple[tuple[str, ...], float]]
 N = 400
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError
-from repurchase.orders.ids import clean_ids
-from repurchase.orders.pseudonyms import IdKey, key_mark, key_of, pseudonymise, pseudonymise_rows, read_key
+from repurchase.orders.ids import IdKey, clean_ids, key_id, pseudonymise, pseudonymise_rows, read_key, read_matching_key
 
 KEY = b"a key of at least sixteen bytes"
 
@@ -77,10 +76,10 @@ def test_a_key_that_will_not_do_is_refused_without_showing_it(environment, words
 
 
 def test_another_key_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    mark = key_mark(KEY)
+    mark = key_id(KEY)
     monkeypatch.setenv("REPURCHASE_ID_KEY", KEY.decode())
-    assert key_of(mark, what="scores") == IdKey(KEY)
+    assert read_matching_key(mark, what="scores") == IdKey(KEY)
     assert KEY.hex()[:8] not in str(mark)
     monkeypatch.setenv("REPURCHASE_ID_KEY", "another key of sixteen bytes")
     with pytest.raises(InputError, match="scores: its ids were hashed with another key"):
-        key_of(mark, what="scores")
+        read_matching_key(mark, what="scores")

@@ -8,13 +8,11 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, LayoutError
-from repurchase.orders.amounts import NumberEvidence
+from repurchase.orders.amounts import NumberEvidence, different_currencies
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.currencies import different_currencies
-from repurchase.orders.interpretation import interpret
-from repurchase.orders.statuses import classify_status
-from repurchase.orders.vocabulary import parse_name
+from repurchase.orders.column_detection import detect_layout
 from repurchase.settings import Settings
+from repurchase.sources.vocabulary import classify_status, parse_name
 from tests.orders.known_shop import GOODS, LINES, N_ORDERS, ORDERS, TOTAL
 
 Taken = Callable[..., tuple[tuple[str, ...], float]]
@@ -109,26 +107,26 @@ class TestColumns:
     def test_a_loyalty_card_is_a_better_customer_than_a_name(self, card: str) -> None:
         name = pl.lit("Anna ") + pl.col("customer").str.replace("k0", "Berg").str.replace("k1", "Dahl")
         export = written(ORDERS, **{"Customer Name": name, card: "customer", "Receipt No": "order"}, Date="day")
-        assert interpret(export).columns["customer_id"] == card
+        assert detect_layout(export).columns["customer_id"] == card
 
     @pytest.mark.parametrize("points", ["Loyalty", "Loyalty points", "Fidelity total"])
     def test_points_are_neither_customers_nor_money(self, points: str) -> None:
         export = written(ORDERS, **KEY, **{points: pl.col("total") * 3}, Total="total")
-        assert points not in interpret(export).columns.values()
+        assert points not in detect_layout(export).columns.values()
 
     @pytest.mark.parametrize("credited", ["Credited", "Kreditert beløp", "Gutgeschrieben", "Krediteret"])
     def test_credited_money_is_a_refund(self, credited: str) -> None:
         back = pl.when(pl.int_range(pl.len()) % 7 == 0).then(1.5).otherwise(0.0)
-        layout = interpret(written(ORDERS, **KEY, Total="total", **{credited: back}))
+        layout = detect_layout(written(ORDERS, **KEY, Total="total", **{credited: back}))
         assert layout.columns["refunded"] == credited
 
     def test_answers_of_a_payment_gateway_are_statuses(self) -> None:
         answer = pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("Declined")).otherwise(pl.lit("Approved"))
-        assert interpret(written(ORDERS, **KEY, Total="total", gateway_response=answer)).columns["status"]
+        assert detect_layout(written(ORDERS, **KEY, Total="total", gateway_response=answer)).columns["status"]
 
     def test_a_payment_method_is_no_status(self) -> None:
         method = pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("Store return")).otherwise(pl.lit("Visa"))
-        layout = interpret(written(ORDERS, **KEY, Total="total", **{"Payment method": method}))
+        layout = detect_layout(written(ORDERS, **KEY, Total="total", **{"Payment method": method}))
         assert "status" not in layout.columns
 
     def test_the_day_of_an_event_is_a_date(self) -> None:
@@ -136,16 +134,16 @@ class TestColumns:
             ORDERS, customer_id="customer", transaction_id="order", value="total", event_name=pl.lit("buy")
         )
         days = ORDERS["day"].str.replace_all("-", "").cast(pl.Int64)
-        assert interpret(export.with_columns(days.alias("event_date"))).columns["order_date"] == "event_date"
+        assert detect_layout(export.with_columns(days.alias("event_date"))).columns["order_date"] == "event_date"
 
     def test_sap_names_its_customers(self) -> None:
         export = written(ORDERS, VBELN="order", KUNNR="customer", AUDAT="day", NETWR="total")
-        assert interpret(export).columns["customer_id"] == "KUNNR"
+        assert detect_layout(export).columns["customer_id"] == "KUNNR"
 
     def test_money_without_a_name_is_asked_about(self) -> None:
         with pytest.raises(LayoutError, match="what may be money: debit"):
-            interpret(written(ORDERS, **KEY, debit="total"))
-        assert interpret(written(ORDERS, **KEY, pieces=pl.int_range(pl.len()))).amount_rule == "none"
+            detect_layout(written(ORDERS, **KEY, debit="total"))
+        assert detect_layout(written(ORDERS, **KEY, pieces=pl.int_range(pl.len()))).amount_rule == "none"
 
 
 def test_a_readme_beside_the_table_in_an_archive(tmp_path: Path, taken_in: Taken) -> None:
@@ -159,19 +157,21 @@ class TestCustomers:
     @pytest.mark.parametrize("other", ["sales_rep_email", "Seller E-Mail", "Salesperson email"])
     def test_the_address_of_an_employee_is_no_customer(self, other: str) -> None:
         export = written(ORDERS, **{"Order ID": "order", other: pl.lit("rep@shop.example"), "Customer email": "email"})
-        assert interpret(export.with_columns(ORDERS["day"].alias("Date"))).columns["customer_id"] == "Customer email"
+        assert (
+            detect_layout(export.with_columns(ORDERS["day"].alias("Date"))).columns["customer_id"] == "Customer email"
+        )
 
     @pytest.mark.parametrize("other", ["customer_unique_id", "E-mail", "Loyalty ID"])
     def test_an_id_that_is_new_with_every_order_is_no_customer(self, other: str) -> None:
         export = written(ORDERS, order_id="order", customer_id=pl.format("c-{}", "order"), date="day", total="total")
-        layout = interpret(export.with_columns(ORDERS["email" if other == "E-mail" else "customer"].alias(other)))
+        layout = detect_layout(export.with_columns(ORDERS["email" if other == "E-mail" else "customer"].alias(other)))
         assert layout.columns["customer_id"] == other
         assert any("--columns customer_id=customer_id" in note for note in layout.notes)
 
     def test_a_customer_segment_does_not_take_the_place_of_new_customers(self) -> None:
         segment = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("new")).otherwise(pl.lit("old"))
         export = written(ORDERS, order_id="order", customer_id=pl.format("c-{}", "order"), date="day", total="total")
-        layout = interpret(export.with_columns(export.select(segment.alias("customer_segment")).to_series()))
+        layout = detect_layout(export.with_columns(export.select(segment.alias("customer_segment")).to_series()))
         assert layout.columns["customer_id"] == "customer_id"
 
 
@@ -192,7 +192,7 @@ def test_statuses_of_shop_software(status: str, expected: str) -> None:
 
 
 def test_how_many_items_is_not_the_money() -> None:
-    layout = interpret(
+    layout = detect_layout(
         written(ORDERS, **KEY, **{"Total items": pl.int_range(pl.len()) % 4 + 1, "Total price": "total"})
     )
     assert layout.columns["order_total" if layout.amount_rule == "order_total" else "amount"] == "Total price"

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from repurchase.orders.cleaning import CleanOrders, clean_orders
-from repurchase.orders.sources import read_orders
-from repurchase.tables import ORDERS
+from repurchase.orders.log import read_orders
+from repurchase.schemas import ORDERS
 
 
 @pytest.fixture(scope="module")

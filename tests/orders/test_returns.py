@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repurchase.orders.returns import sale_dates
+from repurchase.orders.cleaning_rules import sale_dates
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001
 SCHEMA = {

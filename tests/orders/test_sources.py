@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, LayoutError, OrdersError
-from repurchase.orders.layouts import FILE_COLUMN
-from repurchase.orders.sources import read_orders
+from repurchase.orders.layout import FILE_COLUMN
+from repurchase.orders.log import read_orders
 from repurchase.settings import Settings
 
 HEADING = "customer_id,order_id,order_date,amount"

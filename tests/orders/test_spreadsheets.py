@@ -12,9 +12,9 @@ import pytest
 import xlsxwriter
 
 from repurchase.errors import OrdersError
-from repurchase.orders import spreadsheets
-from repurchase.orders.files import open_file
-from repurchase.orders.textfiles import OpenedFile
+from repurchase.sources import files as spreadsheets
+from repurchase.sources.delimited_text import OpenedFile
+from repurchase.sources.files import open_file
 
 HEADING = ("Customer", "Order", "Date", "Amount")
 ROWS = [(f"k{n % 5}", 1000 + n, date(2024, 1, n % 28 + 1), n + 0.5) for n in range(50)]

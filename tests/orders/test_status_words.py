@@ -8,8 +8,8 @@ import pytest
 
 from repurchase.errors import OrdersError
 from repurchase.orders.cleaning import CleanOrders, clean_orders
-from repurchase.orders.statuses import classify_status, classify_type
 from repurchase.settings import Settings
+from repurchase.sources.vocabulary import classify_status, classify_type
 
 Take = Callable[..., tuple[tuple[str, ...], float]]
 

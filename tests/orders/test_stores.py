@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders.sources import open_orders, read_orders
+from repurchase.orders.log import open_orders, read_orders
 from repurchase.settings import Settings
 
 WHOLE = "customer_id,order_id,order_date,amount\na,1,2024-01-31,10.50\nb,2,2024-02-01,20.00\n"
@@ -110,7 +110,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim-key")
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr("repurchase.orders.patience.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("repurchase.sources.locations._FIRST_RETRY_SECONDS", 0.01)
     yield held
     server.shutdown()
     server.server_close()

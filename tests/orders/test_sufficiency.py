@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, InsufficientHistory, OrdersError
-from repurchase.features.ledgers import ledger
-from repurchase.orders.sufficiency import Rule, require_sufficient, resolve_as_of, sufficiency, supported_horizons
+from repurchase.features.ledger import build_ledger
+from repurchase.orders.checks import SufficiencyRule, require_sufficient, resolve_as_of, sufficiency, supported_horizons
 from repurchase.settings import Settings
 
 FIRST = datetime(2024, 1, 1)  # noqa: DTZ001
@@ -31,9 +31,9 @@ def days(orders: pl.DataFrame) -> list[date]:
     return orders["order_date"].dt.date().to_list()
 
 
-def rules_of(orders: pl.DataFrame, as_of: date, settings: Settings | None = None) -> tuple[Rule, ...]:
+def rules_of(orders: pl.DataFrame, as_of: date, settings: Settings | None = None) -> tuple[SufficiencyRule, ...]:
     numbered = orders.with_columns(order_id=pl.int_range(pl.len()).cast(pl.String))
-    return sufficiency(ledger(numbered, observed_until=as_of).extent(as_of), settings=settings or Settings())
+    return sufficiency(build_ledger(numbered, observed_until=as_of).extent(as_of), settings=settings or Settings())
 
 
 def refusal(orders: pl.DataFrame, as_of: date = AS_OF, settings: Settings | None = None) -> str:

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from repurchase.errors import OrdersError
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.facts import Facts, Unread
-from repurchase.orders.layouts import FILE_COLUMN, Layout
-from repurchase.orders.sources import read_orders
-from repurchase.orders.survey import Survey, surveyed_columns
-from repurchase.orders.values import read_values
+from repurchase.orders.format_inference import FormatEvidence, untyped_columns
+from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.orders.log import read_orders
+from repurchase.orders.values import LogStatistics, UnreadableValues, read_values
 from repurchase.settings import Settings
 from tests.orders.known_shop import ORDERS, TOTAL
 
@@ -42,7 +41,7 @@ def frame(rows: list[tuple[str | int | None, ...]], *, files: bool = False) -> p
     return whole if files else whole.drop(FILE_COLUMN)
 
 
-def decided(survey: Survey, layout: Layout = LAYOUT) -> object:
+def decided(survey: FormatEvidence, layout: Layout = LAYOUT) -> object:
     try:
         return survey.decide(layout, settings=Settings(), source="orders")
     except OrdersError as fault:
@@ -55,9 +54,9 @@ def test_a_survey_of_pieces_is_that_of_the_whole(
     rows: list[tuple[str | int | None, ...]], size: int, files: bool
 ) -> None:
     whole = frame(rows, files=files)
-    pieces = reduce(add, (Survey.of(piece, LAYOUT) for piece in whole.iter_slices(size)))
+    pieces = reduce(add, (FormatEvidence.of(piece, LAYOUT) for piece in whole.iter_slices(size)))
 
-    assert decided(pieces) == decided(Survey.of(whole, LAYOUT))
+    assert decided(pieces) == decided(FormatEvidence.of(whole, LAYOUT))
 
 
 @hypothesis_settings(deadline=None)
@@ -65,9 +64,9 @@ def test_a_survey_of_pieces_is_that_of_the_whole(
 def test_facts_of_pieces_are_those_of_the_whole(rows: list[tuple[str | int | None, ...]], size: int) -> None:
     whole = frame(rows)
     settings = Settings(date_order="day_first", decimal_mark="comma")
-    forms = Survey.of(whole, LAYOUT).decide(LAYOUT, settings=settings, source="orders")
+    forms = FormatEvidence.of(whole, LAYOUT).decide(LAYOUT, settings=settings, source="orders")
 
-    def facts(piece: pl.DataFrame) -> Facts:
+    def facts(piece: pl.DataFrame) -> LogStatistics:
         return read_values(piece, LAYOUT, forms, settings=settings).facts
 
     together, at_once = reduce(add, map(facts, whole.iter_slices(size))), facts(whole)
@@ -82,32 +81,32 @@ def test_a_few_values_decide_for_all_but_not_a_slip(deciding: int, decides: bool
     many = frame([("a", "03/04/2024", "1.234")] * 500)
     few = frame([("b", "31/12/2024", "7,50")] * deciding)
 
-    forms = decided(Survey.of(many, LAYOUT) + Survey.of(few, LAYOUT))
+    forms = decided(FormatEvidence.of(many, LAYOUT) + FormatEvidence.of(few, LAYOUT))
 
     assert isinstance(forms, str) != decides
     if not isinstance(forms, str):
         assert forms.dates.order == "day_first"  # type: ignore[attr-defined]
         assert forms.numbers["amount"].mark == "comma"  # type: ignore[attr-defined]
-    assert isinstance(decided(Survey.of(many, LAYOUT)), str)
+    assert isinstance(decided(FormatEvidence.of(many, LAYOUT)), str)
 
 
 def test_typed_columns_leave_nothing_to_decide() -> None:
     schema = {"customer_id": pl.Int64(), "order_date": pl.Datetime("us"), "amount": pl.Float64()}
 
-    assert surveyed_columns(schema, LAYOUT) == []
-    assert surveyed_columns(schema | {"amount": pl.String()}, LAYOUT) == ["amount"]
-    assert surveyed_columns(schema | {"order_date": pl.Int64()}, LAYOUT) == ["order_date"]
+    assert untyped_columns(schema, LAYOUT) == []
+    assert untyped_columns(schema | {"amount": pl.String()}, LAYOUT) == ["amount"]
+    assert untyped_columns(schema | {"order_date": pl.Int64()}, LAYOUT) == ["order_date"]
 
 
 def test_columns_that_were_not_surveyed_have_a_form_all_the_same() -> None:
-    forms = Survey().decide(LAYOUT, settings=Settings(), source="orders")
+    forms = FormatEvidence().decide(LAYOUT, settings=Settings(), source="orders")
 
     assert list(forms.numbers) == ["amount"]
 
 
 @pytest.mark.parametrize(("unread", "refused"), [(2, True), (1, False)])
 def test_most_of_the_values_must_be_readable(unread: int, refused: bool) -> None:
-    facts = Facts(n_rows=3, n_named=3, n_dated=3, numbers={"amount": Unread(3, unread, ("'free'",))})
+    facts = LogStatistics(n_rows=3, n_named=3, n_dated=3, numbers={"amount": UnreadableValues(3, unread, ("'free'",))})
 
     if refused:
         with pytest.raises(OrdersError, match="2 of 3 values in the amount column 'amount' are not numbers: 'free'"):

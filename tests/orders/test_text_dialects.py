@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, OrdersError
-from repurchase.orders import textbytes, textrows
-from repurchase.orders.dialects import dialect_of
-from repurchase.orders.files import open_file
-from repurchase.orders.sources import read_table
-from repurchase.orders.textfiles import OpenedFile
+from repurchase.orders.log import read_table
+from repurchase.sources import delimited_text as textrows
+from repurchase.sources import encodings as textbytes
+from repurchase.sources.delimited_text import OpenedFile
+from repurchase.sources.dialects import dialect_of
+from repurchase.sources.files import open_file
 
 HEADING = ("Kunde", "Bestellung", "Datum", "Betrag")
 ROWS = [(f"k{n % 7}", str(1000 + n), f"2024-01-{n % 28 + 1:02d}", f"{n}.50") for n in range(60)]

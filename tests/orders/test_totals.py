@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repurchase.orders.totals import spread_totals
+from repurchase.orders.cleaning_rules import spread_totals
 
 
 def spread(total: float, *worth: float | None) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.sources import read_orders
+from repurchase.orders.log import read_orders
 
 DAYS = [datetime(2024, 1, 1, 23, tzinfo=UTC) + timedelta(days=number) for number in range(200)]
 

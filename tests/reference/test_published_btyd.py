@@ -13,9 +13,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from repurchase.estimators.btyd import Btyd, Family, GammaGamma
-from repurchase.estimators.btyd_fit import fit_btyd, fit_gamma_gamma
-from repurchase.features.rfm import rfm_table
+from repurchase.features.behaviour import rfm_table
+from repurchase.models.btyd.fitting import fit_btyd, fit_gamma_gamma
+from repurchase.models.btyd.model import BtydModel, Family, GammaGamma
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_gamma_gamma_fit_agrees_with_lifetimes(cdnow_file: Path, lifetimes: Modu
 
 @pytest.mark.parametrize("family", ["bgnbd", "mbgnbd"])
 def test_formulas_agree_with_lifetimes(sample: pd.DataFrame, family: Family, lifetimes: ModuleType) -> None:
-    fit, peer = Btyd(family, 0.6, 20.0, 0.8, 2.5), peer_of(lifetimes, family)
+    fit, peer = BtydModel(family, 0.6, 20.0, 0.8, 2.5), peer_of(lifetimes, family)
     peer.params_ = pd.Series({"r": 0.6, "alpha": 20.0, "a": 0.8, "b": 2.5})
     x, t_x, T = (sample[name].to_numpy() for name in ("frequency", "recency", "T"))
     alive = np.asarray(peer.conditional_probability_alive(x, t_x, T))

@@ -11,12 +11,11 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
-from repurchase.estimators.cuts import Cuts
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.features.ledgers import ledger
-from repurchase.registry.bundle import save_bundle
+from repurchase.features.ledger import build_ledger
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import Snapshots
+from repurchase.registry.bundle import TrainingRun, save_bundle
 from repurchase.registry.store import Store, open_store, relocate
-from repurchase.registry.training import Training
 from repurchase.settings import Settings
 
 CUTOFFS = ("1998-01-31", "1998-02-28", "1998-03-31")
@@ -74,8 +73,8 @@ def make_evaluation() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def make_training(state: dict[str, Any]) -> Callable[..., Training]:
-    def make(**changes: Any) -> Training:
+def make_training(state: dict[str, Any]) -> Callable[..., TrainingRun]:
+    def make(**changes: Any) -> TrainingRun:
         known: Mapping[str, Any] = {
             "state": state,
             "as_of": date(1998, 6, 30),
@@ -100,7 +99,7 @@ def make_training(state: dict[str, Any]) -> Callable[..., Training]:
             "params": {"most_cutoffs": 8},
             "pictures": {"gains": b"\x89PNG gains", "calibration.png": b"\x89PNG calibration"},
         }
-        return Training(**{**known, **changes})
+        return TrainingRun(**{**known, **changes})
 
     return make
 
@@ -141,6 +140,6 @@ def shop(simulate_orders: Callable[..., pl.DataFrame]) -> pl.DataFrame:
 def fitted(shop: pl.DataFrame) -> Iterator[RepurchaseModel]:
     day = shop["order_date"].dt.date().max()
     assert isinstance(day, date)
-    cuts = Cuts(ledger(shop, observed_until=day), horizons=(30,))
+    cuts = Snapshots(build_ledger(shop, observed_until=day), horizons=(30,))
     with threadpool_limits(1):
-        yield RepurchaseModel(horizons=(30,)).fit_cuts(cuts, day)
+        yield RepurchaseModel(horizons=(30,)).fit_snapshots(cuts, day)

@@ -12,7 +12,7 @@ import pytest
 
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import load_bundle, read_manifest, save_bundle
-from repurchase.registry.disk import json_bytes, sha256
+from repurchase.storage.json_files import json_bytes, sha256_of
 
 FILES = [
     "btyd.json",
@@ -30,7 +30,7 @@ def rewrite_manifest(folder: Path, **changes: Any) -> None:
     path = folder / "manifest.json"
     manifest = {**json.loads(path.read_bytes()), **changes}
     del manifest["manifest_sha256"]
-    digest = sha256(json_bytes(manifest, name="manifest.json"))
+    digest = sha256_of(json_bytes(manifest, name="manifest.json"))
     path.write_bytes(json_bytes({**manifest, "manifest_sha256": digest}, name="manifest.json"))
 
 
@@ -115,7 +115,7 @@ def test_a_pickle_in_place_of_numbers_is_refused_although_its_digest_fits(bundle
 
     content = pickle.dumps(Payload())
     (bundle / "calibration.json").write_bytes(content)
-    rewrite_manifest(bundle, files={**read_manifest(bundle)["files"], "calibration.json": sha256(content)})
+    rewrite_manifest(bundle, files={**read_manifest(bundle)["files"], "calibration.json": sha256_of(content)})
     with pytest.raises(BundleError, match=r"calibration\.json"):
         load_bundle(bundle)
     assert not trace.exists()
@@ -176,7 +176,7 @@ def resign(folder: Path, name: str, content: bytes) -> None:
     """Write a part anew, with right digests."""
     (folder / name).write_bytes(content)
     files = json.loads((folder / "manifest.json").read_bytes())["files"]
-    rewrite_manifest(folder, files={**files, name: sha256(content)})
+    rewrite_manifest(folder, files={**files, name: sha256_of(content)})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from repurchase.registry.card import model_card
+from repurchase.registry.bundle import model_card
 
 
 def card(**changes: object) -> str:

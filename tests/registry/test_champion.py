@@ -10,14 +10,20 @@ import pytest
 from repurchase.errors import BundleError, DeliveryError, PromotionRefused
 from repurchase.registry import champion
 from repurchase.registry.bundle import save_bundle
-from repurchase.registry.champion import promote, read_standings, resolve, rollback, settle
-from repurchase.registry.gate import Verdict
+from repurchase.registry.champion import (
+    GateVerdict,
+    apply_gate_verdict,
+    list_versions,
+    promote,
+    read_version_states,
+    resolve_version,
+    rollback,
+)
 from repurchase.registry.store import MODEL, Store
 from repurchase.registry.tracking import log_training
-from repurchase.registry.versions import list_versions
 
-PASSED = Verdict(True, "Passed: 5 % better.", {"candidate": 0.31})
-FAILED = Verdict(False, "Refused: 2 % worse.", {"candidate": 0.35})
+PASSED = GateVerdict(True, "Passed: 5 % better.", {"candidate": 0.31})
+FAILED = GateVerdict(False, "Refused: 2 % worse.", {"candidate": 0.35})
 
 
 @pytest.fixture
@@ -41,59 +47,59 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_without_any_model_the_way_to_one_is_named(tmp_path: Path) -> None:
     for wanted in ("champion", "latest", "previous"):
         with pytest.raises(BundleError, match=rf"no {wanted} yet, no model was trained. Run `repurchase train ORDERS`"):
-            resolve(tmp_path, wanted)
+            resolve_version(tmp_path, wanted)
     with pytest.raises(BundleError, match=r"no model version '3'\. No model was trained yet"):
-        resolve(tmp_path, "3")
+        resolve_version(tmp_path, "3")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_champion_what_is_there_is_named(plain: Path) -> None:
     with pytest.raises(BundleError, match=r"no champion yet; versions 1, 2, 10 did not pass the gate.*--force"):
-        resolve(plain)
+        resolve_version(plain)
 
 
 @pytest.mark.parametrize("wanted", ["7", "best", "../secret", "1/..", "-1", "", "²"])
 def test_an_unknown_version_lists_what_is_there(plain: Path, wanted: str) -> None:
     with pytest.raises(BundleError, match=r"no model version .* There: 10, 2, 1, besides champion"):
-        resolve(plain, wanted)
+        resolve_version(plain, wanted)
 
 
 def test_versions_count_as_numbers(plain: Path) -> None:
-    assert resolve(plain, "latest") == plain / "models" / "10"
-    assert resolve(plain, "2") == plain / "models" / "2"
+    assert resolve_version(plain, "latest") == plain / "models" / "10"
+    assert resolve_version(plain, "2") == plain / "models" / "2"
 
 
 def test_an_alias_whose_version_is_gone_is_unknown(plain: Path) -> None:
-    settle(plain, "2", PASSED)
+    apply_gate_verdict(plain, "2", PASSED)
     shutil.rmtree(plain / "models" / "2")
     with pytest.raises(BundleError, match="no model version 'champion'"):
-        resolve(plain)
+        resolve_version(plain)
 
 
 def test_a_first_model_that_passes_is_champion_and_nothing_is_previous(plain: Path) -> None:
-    settle(plain, "1", PASSED)
-    assert read_standings(plain).aliases == {"champion": "1"}
-    assert read_standings(plain).verdicts == {"1": PASSED.to_dict()}
+    apply_gate_verdict(plain, "1", PASSED)
+    assert read_version_states(plain).aliases == {"champion": "1"}
+    assert read_version_states(plain).verdicts == {"1": PASSED.to_dict()}
     assert not (plain / "mlruns").exists()
 
 
 def test_aliases_move_and_come_back(plain: Path) -> None:
-    settle(plain, "1", PASSED)
-    settle(plain, "2", FAILED)
-    assert read_standings(plain).aliases == {"champion": "1", "challenger": "2"}
+    apply_gate_verdict(plain, "1", PASSED)
+    apply_gate_verdict(plain, "2", FAILED)
+    assert read_version_states(plain).aliases == {"champion": "1", "challenger": "2"}
     with pytest.raises(PromotionRefused, match=r"Version 2 stays what it is. Refused: 2 % worse. .*--force"):
         promote(plain, "challenger")
     assert promote(plain, "2", force=True) == "2"
-    assert read_standings(plain).aliases == {"champion": "2", "previous": "1"}
-    settle(plain, "10", PASSED)
-    assert read_standings(plain).aliases == {"champion": "10", "previous": "2"}
+    assert read_version_states(plain).aliases == {"champion": "2", "previous": "1"}
+    apply_gate_verdict(plain, "10", PASSED)
+    assert read_version_states(plain).aliases == {"champion": "10", "previous": "2"}
     assert rollback(plain) == "2"
-    assert read_standings(plain).aliases == {"champion": "2", "previous": "10"}
+    assert read_version_states(plain).aliases == {"champion": "2", "previous": "10"}
     assert rollback(plain) == "10"
     assert promote(plain, "1") == "1"
-    assert read_standings(plain).aliases == {"champion": "1", "previous": "10"}
+    assert read_version_states(plain).aliases == {"champion": "1", "previous": "10"}
     assert promote(plain, "1") == "1"
-    assert read_standings(plain).aliases == {"champion": "1", "previous": "10"}
+    assert read_version_states(plain).aliases == {"champion": "1", "previous": "10"}
 
 
 def test_a_version_that_was_never_judged_needs_force(plain: Path) -> None:
@@ -102,15 +108,15 @@ def test_a_version_that_was_never_judged_needs_force(plain: Path) -> None:
 
 
 def test_without_a_previous_there_is_no_way_back(plain: Path) -> None:
-    settle(plain, "1", PASSED)
+    apply_gate_verdict(plain, "1", PASSED)
     with pytest.raises(PromotionRefused, match="no previous champion"):
         rollback(plain)
 
 
-@pytest.mark.parametrize("change", [promote, rollback, lambda home, *_: settle(home, "2", PASSED)])
+@pytest.mark.parametrize("change", [promote, rollback, lambda home, *_: apply_gate_verdict(home, "2", PASSED)])
 def test_a_damaged_bundle_never_becomes_champion(plain: Path, change: Any) -> None:
-    settle(plain, "2", PASSED)
-    settle(plain, "1", PASSED)
+    apply_gate_verdict(plain, "2", PASSED)
+    apply_gate_verdict(plain, "1", PASSED)
     (plain / "models" / "2" / "btyd.json").write_text("{}")
     before = snapshot(plain)
     with pytest.raises(BundleError, match=r"btyd\.json: changed"):
@@ -122,15 +128,15 @@ def test_a_damaged_bundle_never_becomes_champion(plain: Path, change: Any) -> No
 def test_damaged_aliases_are_one_line(plain: Path, content: bytes) -> None:
     (plain / "models" / "aliases.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"aliases\.json: not readable"):
-        resolve(plain)
+        resolve_version(plain)
 
 
 def test_resolving_and_loading_need_no_mlflow(plain: Path) -> None:
-    settle(plain, "10", PASSED)
+    apply_gate_verdict(plain, "10", PASSED)
     code = (
         "import sys; from pathlib import Path\n"
         "from repurchase.registry.champion import resolve\n"
-        "from repurchase.registry.versions import list_versions\n"
+        "from repurchase.registry.champion import list_versions\n"
         "folder = resolve(Path(sys.argv[1])); list_versions(Path(sys.argv[1]), compare=False)\n"
         "heavy = {'mlflow', 'sklearn', 'scipy', 'lifetimes', 'sqlalchemy'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
@@ -145,11 +151,11 @@ def test_resolving_and_loading_need_no_mlflow(plain: Path) -> None:
 def test_mlflow_has_the_same_aliases_and_knows_why(store: Store, make_training) -> None:
     for _ in range(3):
         log_training(store, make_training())
-    settle(store.home, "1", PASSED)
-    settle(store.home, "2", PASSED)
-    settle(store.home, "3", FAILED)
+    apply_gate_verdict(store.home, "1", PASSED)
+    apply_gate_verdict(store.home, "2", PASSED)
+    apply_gate_verdict(store.home, "3", FAILED)
     aliases = store.client.get_registered_model(MODEL).aliases
-    assert {alias: str(version) for alias, version in aliases.items()} == read_standings(store.home).aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == read_version_states(store.home).aliases
     tags = store.client.get_model_version(MODEL, "3").tags
     assert tags["gate"] == "failed"
     assert json.loads(tags["gate_detail"]) == FAILED.to_dict()
@@ -173,19 +179,19 @@ def test_a_version_that_mlflow_lost_still_goes_back_into_service(
     store: Store, make_training, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
-        settle(store.home, log_training(store, make_training()), PASSED)
+        apply_gate_verdict(store.home, log_training(store, make_training()), PASSED)
     store.client.delete_registered_model_alias(MODEL, "previous")
     store.client.delete_model_version(MODEL, "1")
     assert rollback(store.home) == "1"
     assert "MLflow does not know version 1; champion is set in models/ only" in caplog.text
-    assert resolve(store.home).name == "1"
+    assert resolve_version(store.home).name == "1"
 
 
 def test_when_mlflow_fails_scoring_goes_on_as_before(
     store: Store, make_training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
-        settle(store.home, log_training(store, make_training()), PASSED)
+        apply_gate_verdict(store.home, log_training(store, make_training()), PASSED)
 
     def broken(*_: object) -> None:
         raise OSError("connection reset")
@@ -201,7 +207,7 @@ def test_when_mlflow_fails_scoring_goes_on_as_before(
         rollback(store.home)
     (note,) = list_versions(store.home).notes
     assert note.startswith("MLflow could not be asked. ")
-    assert resolve(store.home).name == "2"
+    assert resolve_version(store.home).name == "2"
 
 
 def test_the_order_of_aliases_puts_previous_first() -> None:

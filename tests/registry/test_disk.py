@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repurchase.errors import BundleError, DeliveryError
-from repurchase.registry import disk
+from repurchase.storage import atomic_files as disk
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -31,14 +31,14 @@ def test_numpy_scalars_are_numbers() -> None:
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "aliases.json"
-    disk.write_whole(file, b"old")
+    disk.write_file(file, b"old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DeliveryError, match="No space left"):
-        disk.write_whole(file, b"new")
+        disk.write_file(file, b"new")
     assert file.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["aliases.json"]
 
@@ -46,13 +46,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 def test_a_place_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_bytes(b"theirs")
     with pytest.raises(DeliveryError, match=r"page\.html cannot be written: Not a directory\. Nothing was changed\."):
-        disk.write_whole(tmp_path / "orders.csv" / "page.html", b"ours")
+        disk.write_file(tmp_path / "orders.csv" / "page.html", b"ours")
     assert (tmp_path / "orders.csv").read_bytes() == b"theirs"
 
 
 def test_the_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import sys; from pathlib import Path; from repurchase.registry.disk import locked\n"
+        "import sys; from pathlib import Path; from repurchase.storage.atomic_files import locked\n"
         "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -61,16 +61,16 @@ def test_the_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path, monk
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         monkeypatch.setattr(disk, "LOCK_WAIT_SECONDS", 0.05)
-        with pytest.raises(DeliveryError, match="in use by another run"), disk.locked(tmp_path):
+        with pytest.raises(DeliveryError, match="in use by another run"), disk.locked_folder(tmp_path):
             pass
         holder.kill()
-    with disk.locked(tmp_path):
+    with disk.locked_folder(tmp_path):
         pass
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    (disk.partial_sibling(tmp_path / "3") / "deep").mkdir(parents=True)
-    disk.partial_sibling(tmp_path / "aliases.json").write_text("half")
+    (disk.partial_sibling_path(tmp_path / "3") / "deep").mkdir(parents=True)
+    disk.partial_sibling_path(tmp_path / "aliases.json").write_text("half")
     (tmp_path / "3").mkdir()
-    disk.clear_partial(tmp_path)
+    disk.remove_partial_siblings(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]

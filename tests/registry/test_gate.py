@@ -1,7 +1,7 @@
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.registry.gate import judge_candidate, judge_evaluation
+from repurchase.registry.champion import judge_candidate, judge_evaluation
 
 
 def losses(*values: float, customers: int = 900) -> dict[str, dict[str, float]]:

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from repurchase.errors import DeliveryError
-from repurchase.registry.monitoring import log_monitoring, monitoring_metrics
 from repurchase.registry.store import Store
+from repurchase.registry.tracking import log_monitoring, monitoring_metrics
 
 RECORD: dict[str, Any] = {
     "as_of": "2024-01-01",

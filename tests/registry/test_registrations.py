@@ -8,18 +8,23 @@ from collections.abc import Iterator
 import pytest
 
 from repurchase.errors import DeliveryError
-from repurchase.registry import reachability
+from repurchase.registry import store as reachability
 from repurchase.registry.bundle import load_bundle
-from repurchase.registry.champion import promote, read_standings, resolve, rollback, settle, version_numbers
-from repurchase.registry.gate import Verdict
-from repurchase.registry.pending import settle_pending
-from repurchase.registry.reachability import StoreUnreachable, require_reachable
-from repurchase.registry.registrations import registrations
-from repurchase.registry.store import MODEL, Store, mlflow_versions, open_store
-from repurchase.registry.tracking import keep_training, log_training
-from repurchase.registry.versions import list_versions
+from repurchase.registry.champion import (
+    GateVerdict,
+    apply_gate_verdict,
+    list_versions,
+    promote,
+    read_version_states,
+    resolve_version,
+    rollback,
+    version_numbers,
+)
+from repurchase.registry.retry_queue import pending_registrations
+from repurchase.registry.store import MODEL, Store, StoreUnreachable, mlflow_versions, open_store, require_reachable
+from repurchase.registry.tracking import log_training, save_training, try_log_pending
 
-PASSED = Verdict(True, "Passed: 5 % better.", {"candidate": 0.31})
+PASSED = GateVerdict(True, "Passed: 5 % better.", {"candidate": 0.31})
 
 
 @pytest.fixture
@@ -65,25 +70,25 @@ def test_what_is_no_server_is_not_asked(uri: str) -> None:
 def test_a_trained_model_is_kept_used_and_registered_later(
     store: Store, make_training, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, silent: str
 ) -> None:
-    settle(store.home, log_training(store, make_training()), PASSED)
+    apply_gate_verdict(store.home, log_training(store, make_training()), PASSED)
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", silent)
-        assert keep_training(store.home, make_training()) == "2"
-        settle(store.home, "2", PASSED)
-        assert keep_training(store.home, make_training()) == "3"
+        assert save_training(store.home, make_training()) == "2"
+        apply_gate_verdict(store.home, "2", PASSED)
+        assert save_training(store.home, make_training()) == "3"
         promote(store.home, "3", force=True)
         assert rollback(store.home) == "2"
 
     assert "Version 2 is kept in models/ and is not in MLflow yet" in caplog.text
     assert "s3cret" not in caplog.text
-    assert read_standings(store.home).aliases == {"champion": "2", "previous": "3"}
-    assert load_bundle(resolve(store.home)).version == "2"
-    assert list(registrations(store.home)) == ["2", "3"]
+    assert read_version_states(store.home).aliases == {"champion": "2", "previous": "3"}
+    assert load_bundle(resolve_version(store.home)).version == "2"
+    assert list(pending_registrations(store.home)) == ["2", "3"]
     assert set(mlflow_versions(store)) == {"1"}
 
-    settle_pending(open_store(store.home))
+    try_log_pending(open_store(store.home))
 
-    assert registrations(store.home) == {}
+    assert pending_registrations(store.home) == {}
     assert not list((store.home / "mlruns" / "pending" / "registry").glob("*.json"))
     assert mlflow_versions(store) == {number: number for number in "123"}
     aliases = store.client.get_registered_model(MODEL).aliases
@@ -111,9 +116,9 @@ def test_what_waits_is_registered_before_a_new_version_takes_its_number(
 ) -> None:
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", closed)
-        assert keep_training(store.home, make_training()) == "1"
+        assert save_training(store.home, make_training()) == "1"
 
-    assert keep_training(store.home, make_training()) == "2"
+    assert save_training(store.home, make_training()) == "2"
 
     assert mlflow_versions(store) == {"1": "1", "2": "2"}
 
@@ -123,12 +128,12 @@ def test_where_another_home_took_the_number_the_bundle_is_found_by_its_digest(
 ) -> None:
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", closed)
-        assert keep_training(store.home, make_training()) == "1"
-        settle(store.home, "1", PASSED)
+        assert save_training(store.home, make_training()) == "1"
+        apply_gate_verdict(store.home, "1", PASSED)
     elsewhere = Store(store.home.parent / "other", store.uri, store.client, store.experiment_id)
     assert log_training(elsewhere, make_training()) == "1"
 
-    settle_pending(store)
+    try_log_pending(store)
 
     assert mlflow_versions(store)["1"] == "2"
     assert str(store.client.get_model_version_by_alias(MODEL, "champion").version) == "2"
@@ -144,12 +149,12 @@ def test_a_store_that_breaks_in_the_middle_leaves_the_model_in_use(
     with monkeypatch.context() as patch:
         patch.setattr(type(store.client), "log_artifacts", broken)
         patch.setattr(type(store.client), "set_registered_model_alias", broken)
-        version = keep_training(store.home, make_training())
-        settle(store.home, version, PASSED)
+        version = save_training(store.home, make_training())
+        apply_gate_verdict(store.home, version, PASSED)
 
     assert "connection reset" in caplog.text
-    assert resolve(store.home).name == version
-    settle_pending(store)
+    assert resolve_version(store.home).name == version
+    try_log_pending(store)
     assert list(mlflow_versions(store)) == version_numbers(store.home)
     assert list_versions(store.home).notes == ()
 
@@ -164,7 +169,7 @@ def test_a_full_disk_is_still_a_fault(
     monkeypatch.setattr("repurchase.registry.tracking.save_bundle", full)
 
     with pytest.raises(DeliveryError, match="no space left"):
-        keep_training(store.home, make_training())
+        save_training(store.home, make_training())
 
     assert version_numbers(store.home) == []
 
@@ -174,11 +179,11 @@ def test_what_was_removed_meanwhile_is_dropped(
 ) -> None:
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", closed)
-        keep_training(store.home, make_training())
+        save_training(store.home, make_training())
     shutil.rmtree(store.home / "models" / "1")
 
     with caplog.at_level(logging.WARNING):
-        settle_pending(store)
+        try_log_pending(store)
 
     assert "Version 1 is no longer in models/" in caplog.text
-    assert registrations(store.home) == {}
+    assert pending_registrations(store.home) == {}

@@ -3,8 +3,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.registry.bundle import save_bundle
-from repurchase.registry.scoring import Scorer, cleaning_settings, load_scorer
+from repurchase.registry.bundle import cleaning_settings, save_bundle
+from repurchase.registry.scoring import Scorer, load_scorer
 from repurchase.settings import Settings
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from repurchase.errors import DeliveryError
 from repurchase.registry import store as store_module
-from repurchase.registry.relocation import move_paths
-from repurchase.registry.store import Store, open_existing, open_store, relocate, store_uri
+from repurchase.registry.store import Store, open_existing, open_store, relocate, rewrite_stored_paths, store_uri
 from repurchase.registry.tracking import log_training
 
 
@@ -140,7 +139,7 @@ def test_a_moved_store_works_and_says_so(
 def download(store: Store, version: str) -> str:
     import mlflow
 
-    with store_module.current(store.uri):
+    with store_module.active_store(store.uri):
         return str(mlflow.artifacts.download_artifacts(f"models:/repurchase/{version}", tracking_uri=store.uri))
 
 
@@ -164,7 +163,7 @@ def test_only_whole_path_parts_are_moved(home: Path, tmp_path: Path) -> None:
         connection.execute(
             "INSERT INTO experiments (name, artifact_location, lifecycle_stage) VALUES ('x', ?, 'active')", (beside,)
         )
-    assert move_paths(database, old=home / "mlruns", new=tmp_path / "new") == 2
+    assert rewrite_stored_paths(database, old=home / "mlruns", new=tmp_path / "new") == 2
     assert beside in stored_paths(home)
 
 

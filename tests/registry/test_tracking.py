@@ -9,8 +9,7 @@ import pytest
 import repurchase
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import load_bundle
-from repurchase.registry.champion import resolve, settle, version_numbers
-from repurchase.registry.gate import judge_evaluation
+from repurchase.registry.champion import apply_gate_verdict, judge_evaluation, resolve_version, version_numbers
 from repurchase.registry.store import MODEL, Store, mlflow_versions
 from repurchase.registry.tracking import log_training
 
@@ -143,17 +142,17 @@ def test_mlflow_scores_as_we_do_keeps_no_customer_and_no_path(
 ) -> None:
     import polars as pl
 
-    from repurchase.estimators.model import RepurchaseModel
+    from repurchase.models.model import RepurchaseModel
 
     version = log_training(store, make_training(state=fitted.to_state(), horizons=(30,), as_of=fitted.as_of_))
-    settle(store.home, version, judge_evaluation(make_training().evaluation))
+    apply_gate_verdict(store.home, version, judge_evaluation(make_training().evaluation))
     shop.write_parquet(tmp_path / "orders.parquet")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # the reader's own cache names the place it read from
     places = [str(tmp_path / name) for name in ("orders.parquet", "all.parquet", "august.parquet")]
     subprocess.run([sys.executable, "-c", PREDICT, *places], check=True, cwd=tmp_path)
-    ours = RepurchaseModel.from_state(load_bundle(resolve(store.home)).state)
+    ours = RepurchaseModel.from_state(load_bundle(resolve_version(store.home)).state)
     for place, day in zip(places[1:], (None, date(2024, 8, 31)), strict=True):
         expected = ours.predict(shop, as_of=day)
         theirs = pl.read_parquet(place).select(expected.columns).cast(dict(expected.schema))

@@ -8,9 +8,7 @@ import pytest
 
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.registry.bundle import save_bundle
-from repurchase.registry.champion import settle
-from repurchase.registry.gate import Verdict
-from repurchase.registry.versions import export, list_versions, show
+from repurchase.registry.champion import GateVerdict, apply_gate_verdict, export_version, list_versions, show_version
 
 
 @pytest.fixture
@@ -23,7 +21,7 @@ def models(tmp_path: Path, state: Any, make_evaluation) -> Path:
             evaluation=make_evaluation(0.31, 0.33),
             card=f"# Version {version}\n",
         )
-    settle(tmp_path, "2", Verdict(True, "Passed: 6 % better."))
+    apply_gate_verdict(tmp_path, "2", GateVerdict(True, "Passed: 6 % better."))
     return tmp_path
 
 
@@ -49,19 +47,19 @@ def test_a_damaged_version_is_listed_with_its_fault(models: Path, name: str) -> 
 
 
 def test_show_checks_the_bundle(models: Path) -> None:
-    shown = show(models)
+    shown = show_version(models)
     assert (shown.version, shown.aliases, shown.card) == ("2", ("champion",), "# Version 2\n")
     assert shown.gate == "Passed: 6 % better."
     assert shown.manifest["as_of"] == "1998-06-30"
     (models / "models" / "2" / "card.md").write_text("# Another\n")
     with pytest.raises(BundleError, match=r"card\.md: changed"):
-        show(models)
+        show_version(models)
 
 
 def test_an_export_predicts_the_same_in_a_new_process(fitted: Any, shop: Any, tmp_path: Path) -> None:
     save_bundle(fitted.to_state(), tmp_path / "models" / "2", manifest={"model_version": "2"}, evaluation={}, card="")
     shop.write_parquet(tmp_path / "orders.parquet")
-    out = export(tmp_path, "latest", tmp_path / "model.joblib")
+    out = export_version(tmp_path, "latest", tmp_path / "model.joblib")
     code = (
         "import sys, joblib, polars as pl\n"
         "joblib.load(sys.argv[1]).predict(pl.read_parquet(sys.argv[2])).write_parquet(sys.argv[3])"
@@ -77,4 +75,4 @@ def test_an_export_predicts_the_same_in_a_new_process(fitted: Any, shop: Any, tm
 def test_an_export_to_nowhere_is_one_line(fitted: Any, tmp_path: Path) -> None:
     save_bundle(fitted.to_state(), tmp_path / "models" / "2", manifest={}, evaluation={}, card="")
     with pytest.raises(DeliveryError, match="cannot be written: No such file or directory"):
-        export(tmp_path, "2", tmp_path / "nowhere" / "model.joblib")
+        export_version(tmp_path, "2", tmp_path / "nowhere" / "model.joblib")

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.marketing.measures import measures_of
-from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
-from repurchase.tables import scores_table
+from repurchase.marketing.repeat_business import measure_orders
+from repurchase.orders.layout import Fact, ReadingDecision, RoleDecision
+from repurchase.schemas import scores_table
 
 AS_OF = date(2024, 12, 31)
 STATUSES = [["Betalt", 12345], ["Sendt", 1], *([f"S{number}", 1] for number in range(8))]
@@ -165,7 +165,7 @@ def run(record: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def record(simulate_orders: Any) -> dict[str, Any]:
-    measures = measures_of(simulate_orders(customers=200, days=365), as_of=AS_OF)
+    measures = measure_orders(simulate_orders(customers=200, days=365), as_of=AS_OF)
     return {
         "schema": 1,
         "command": "score",

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.report import figures
-from repurchase.report.language import FORMS, LOCALES, catalogue, plural_form, say, speaking
+from repurchase.i18n.catalogues import LOCALES, PLURAL_FORMS, load_catalogue, plural_form, translate, use_locale
+from repurchase.report import prediction_charts as figures
 from repurchase.report.page import build_report, write_report
 
 HERE = Path(str(files("repurchase.report")))
@@ -32,7 +32,7 @@ def forms(text: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("locale", OTHERS)
 def test_no_language_lacks_a_text_or_a_figure(locale: str) -> None:
-    english, other = catalogue("en"), catalogue(locale)
+    english, other = load_catalogue("en"), load_catalogue(locale)
     assert set(other) == set(english)
     for key, text in english.items():
         wanted = set().union(*(names(form) for form in forms(text).values())) - {"n"}
@@ -44,15 +44,15 @@ def test_no_language_lacks_a_text_or_a_figure(locale: str) -> None:
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_whatever_counts_has_every_plural_form(locale: str) -> None:
-    counting = [text for text in catalogue(locale).values() if not isinstance(text, str)]
+    counting = [text for text in load_catalogue(locale).values() if not isinstance(text, str)]
     assert counting
-    assert {tuple(text) for text in counting} == {FORMS[locale]}
-    assert {plural_form(n, locale) for n in range(200)} == set(FORMS[locale])
+    assert {tuple(text) for text in counting} == {PLURAL_FORMS[locale]}
+    assert {plural_form(n, locale) for n in range(200)} == set(PLURAL_FORMS[locale])
 
 
 def test_russian_words_are_russian() -> None:
     allowed = {"number.csv_separator", "people.file", "campaigns.plan_command", "campaigns.measure_command"}
-    for key, text in catalogue("ru").items():
+    for key, text in load_catalogue("ru").items():
         for form in forms(text).values():
             bare = re.sub(r"\{\w+\}|`[^`]+`|" + NAMES, "", form)
             assert key in allowed or not re.search(r"[A-Za-z]", bare), key
@@ -78,7 +78,7 @@ def test_every_text_is_used() -> None:
         "made.",
         "reading.",
     )
-    unused = [key for key in catalogue("en") if key not in sources and not key.startswith(made)]
+    unused = [key for key in load_catalogue("en") if key not in sources and not key.startswith(made)]
     assert unused == []
 
 
@@ -90,9 +90,9 @@ def test_a_language_that_nobody_speaks(tmp_path: Path, scored: pl.DataFrame) -> 
 
 
 def test_english_is_spoken_again_afterwards() -> None:
-    with pytest.raises(RuntimeError), speaking("ru"):
+    with pytest.raises(RuntimeError), use_locale("ru"):
         raise RuntimeError
-    assert say("n.customer", n=1) == "1 customer"
+    assert translate("n.customer", n=1) == "1 customer"
 
 
 @pytest.mark.parametrize("locale", OTHERS)

@@ -5,22 +5,27 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from repurchase.estimators.tiers import SEGMENTS
+from repurchase.i18n.catalogues import LOCALES, load_catalogue, use_locale
 from repurchase.marketing import lists, segments
 from repurchase.marketing.contacts import DETAILS
-from repurchase.marketing.list_rules import list_rules
-from repurchase.report.language import LOCALES, catalogue, speaking
-from repurchase.report.list_texts import id_headings, repair_told, rows_told, with_headings
+from repurchase.marketing.lists import list_settings
+from repurchase.models.segments import SEGMENTS
+from repurchase.report.record_texts import (
+    id_headings,
+    translate_contact_faults,
+    translate_headings,
+    translate_list_rows,
+)
 
 OTHERS = [name for name in LOCALES if name != "en"]
 CHANNELS = [*sorted(set(segments._CHANNELS.values())), "letter", "none"]
 WHEN = ["now", "any time", "not at all", "2024-07-05", "by 2024-07-05"]
 SAID = {
     "segment": [*SEGMENTS, segments.REFILL, segments.NO_HISTORY],
-    "action": [*segments._ACTIONS.values(), segments._ASK],
+    "action": [*segments._ACTIONS.values(), segments._SURVEY_ACTION],
     "channel": CHANNELS,
     "when": WHEN,
-    "changed": list(lists.CHANGES),
+    "changed": list(lists.CHANGE_KINDS),
     "goes_with_words": [
         "same brand: 31 % of those who bought the one bought the other next, 2.4 times as often as usual (99 customers)"
     ],
@@ -31,8 +36,8 @@ SAID = {
 @pytest.mark.parametrize("column", SAID)
 def test_every_word_is_said(locale: str, column: str) -> None:
     rows = pl.DataFrame({column: [*SAID[column], None, "of another version"]})
-    with speaking(locale):
-        told = rows_told(rows)[column].to_list()
+    with use_locale(locale):
+        told = translate_list_rows(rows)[column].to_list()
     *known, nothing, other = told
     assert (nothing, other) == (None, "of another version")
     assert set(known) & set(SAID[column]) == ({"e-mail"} if (locale, column) == ("nl", "channel") else set())
@@ -40,30 +45,30 @@ def test_every_word_is_said(locale: str, column: str) -> None:
 
 
 def test_days_in_words_are_in_the_language() -> None:
-    with speaking("ru"):
-        told = rows_told(pl.DataFrame({"when": WHEN}))["when"].to_list()
+    with use_locale("ru"):
+        told = translate_list_rows(pl.DataFrame({"when": WHEN}))["when"].to_list()
     assert told[3:] == ["с 5 июля 2024 г.", "не позже 5 июля 2024 г."]
 
 
 def test_flags_and_columns_that_are_not_text() -> None:
     rows = pl.DataFrame({"ask_why": [True, False, None], "reach_on": [date(2024, 7, 5)] * 3, "clv": [1.5, 2.0, None]})
-    with speaking("nl"):
-        told = rows_told(rows)
+    with use_locale("nl"):
+        told = translate_list_rows(rows)
     assert told["ask_why"].to_list() == ["ja", "nee", None]
     assert told.drop("ask_why").equals(rows.drop("ask_why"))
-    assert rows_told(rows).equals(rows)
+    assert translate_list_rows(rows).equals(rows)
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_every_column_has_a_heading(locale: str) -> None:
-    columns = {*lists._SHOWN, *lists._REFILL, *DETAILS, "what", "found"}
+    columns = {*lists._LIST_COLUMNS, *lists._REFILL_COLUMNS, *DETAILS, "what", "found"}
     start = "lists.column."
-    headings = {key.removeprefix(start): text for key, text in catalogue(locale).items() if key.startswith(start)}
+    headings = {key.removeprefix(start): text for key, text in load_catalogue(locale).items() if key.startswith(start)}
     assert set(headings) == columns
     assert len(set(headings.values())) == len(headings)
-    with speaking(locale):
-        rules = with_headings(list_rules({"columns": {"plain": {"clv": "Mine"}}}))
-        tool = with_headings(list_rules({"mail_tool": "klaviyo"}))
+    with use_locale(locale):
+        rules = translate_headings(list_settings({"columns": {"plain": {"clv": "Mine"}}}))
+        tool = translate_headings(list_settings({"mail_tool": "klaviyo"}))
     assert rules.names["clv"] == "Mine"
     assert rules.names.get("segment", "segment") == headings["segment"]
     assert headings["customer_id"] in id_headings()
@@ -75,13 +80,13 @@ def test_what_is_to_be_repaired(locale: str) -> None:
     what = [f"{how} {role}" for how in ("no", "invalid") for role in ("email", "phone", "address")]
     what.append("two rows that differ")
     repair = pl.DataFrame({"customer_id": ["1"] * 7, "what": what, "found": ["x"] * 7})
-    with speaking(locale):
-        told = repair_told(repair)
+    with use_locale(locale):
+        told = translate_contact_faults(repair)
     assert told.columns[0] in id_headings()
     assert not set(told.columns) & set(repair.columns)
     assert not set(told.to_series(1)) & set(what)
     assert told.to_series(1).n_unique() == 7
-    assert repair_told(repair).equals(repair)
+    assert translate_contact_faults(repair).equals(repair)
 
 
 def test_every_moment_that_lists_name_is_known() -> None:
@@ -100,7 +105,7 @@ def test_every_moment_that_lists_name_is_known() -> None:
         schema_overrides={"next_order_date": pl.Date},
     )
     rows = pl.concat([rows, rows.with_columns(next_order_date=pl.col("refill_on"))])
-    when = rows.select(when=segments.when_to_reach(None, refills=True)[1])
+    when = rows.select(when=segments.contact_timing(None, refills=True)[1])
     assert when["when"].n_unique() >= 4
-    with speaking("nb"):
-        assert not set(rows_told(when)["when"]) & set(when["when"])
+    with use_locale("nb"):
+        assert not set(translate_list_rows(when)["when"]) & set(when["when"])

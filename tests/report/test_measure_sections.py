@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.marketing.yardsticks import read_yardsticks
-from repurchase.report.campaign_sections import campaign_rows, read_campaigns
-from repurchase.report.measure_sections import measure_part
-from repurchase.report.reading import gather
+from repurchase.marketing.repeat_business import read_benchmarks
+from repurchase.report.history_sections import campaign_rows, measure_section, read_campaigns
+from repurchase.storage.run_records import validate_scored_run
 
 MEASURED: dict[str, Any] = {
     "schema": 1, "command": "campaign measure", "campaign": "May", "day": "2024-05-01", "horizon_days": 90,
@@ -35,7 +34,7 @@ PLANNED = {
 
 @pytest.fixture
 def part(scored: pl.DataFrame, run: dict[str, Any]) -> dict[str, Any]:
-    found = measure_part(gather(scored, run), read_yardsticks())
+    found = measure_section(validate_scored_run(scored, run), read_benchmarks())
     assert found is not None
     return found
 
@@ -55,7 +54,7 @@ def test_a_year_earlier_is_the_same_months(scored: pl.DataFrame, run: dict[str, 
     month = run["measures"]["monthly"][-1] | {"complete": True}
     numbered = [month | {"month": f"{2023 + n // 12}-{n % 12 + 1:02d}", "orders": n} for n in range(15)]
     run["measures"] = run["measures"] | {"monthly": numbered}
-    found = measure_part(gather(scored, run), ())
+    found = measure_section(validate_scored_run(scored, run), ())
     assert found is not None
     orders = next(row for row in found["rows"] if row["key"] == "orders")
     assert orders["periods"] == ["39", "30", "3"]
@@ -83,7 +82,7 @@ def test_records_of_earlier_versions_are_shown_as_far_as_they_go(scored: pl.Data
         del old["measures"][name]
     for row in old["measures"]["monthly"]:
         del row["reorders"], row["retention_year"]
-    found = measure_part(gather(scored, old), ())
+    found = measure_section(validate_scored_run(scored, old), ())
     assert found is not None
     assert "reorder_rate" not in {row["key"] for row in found["rows"]}
 
@@ -127,16 +126,16 @@ def test_yardsticks_that_cannot_be_shown(tmp_path: Path, text: str, told: str) -
     path = tmp_path / "yardsticks.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=re.escape(told)) as fault:
-        read_yardsticks(path)
+        read_benchmarks(path)
     assert "\n" not in str(fault.value)
 
 
 def test_yardsticks_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "yardsticks.toml"
     path.write_text('[[yardstick]]\nmeasure = "lost_year"\nlow = 0.3\nhigh = 0.3\nsource = "s"\ncaveat = { en = "c" }')
-    (stick,) = read_yardsticks(path)
+    (stick,) = read_benchmarks(path)
     assert (stick.low, stick.caveat_in("ru")) == (0.3, "c")
-    assert all(set(one.caveat) == {"en", "nb", "nl", "ru"} for one in read_yardsticks())
+    assert all(set(one.caveat) == {"en", "nb", "nl", "ru"} for one in read_benchmarks())
 
 
 def test_campaigns_are_found_measured_before_planned(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.estimators.tiers import REGULAR, SLIPPING
-from repurchase.report import figures
+from repurchase.models.segments import REGULAR, SLIPPING
+from repurchase.report import prediction_charts as figures
 from repurchase.report.page import build_report, write_report
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "col", "wbr"}

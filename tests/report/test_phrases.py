@@ -7,12 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.estimators.explain import SIDES
-from repurchase.estimators.phrases import Phrases
-from repurchase.estimators.reasons import _texts
-from repurchase.estimators.tiers import ACTIONS, BANDS, SEGMENTS
-from repurchase.report.language import LOCALES, catalogue, speaking
-from repurchase.report.phrases import SEGMENT_KEYS, action_name, band_name, reason_words, segment_name
+from repurchase.i18n.catalogues import LOCALES, load_catalogue, use_locale
+from repurchase.models.explanations import DIRECTIONS
+from repurchase.models.reason_texts import FigureTexts, _reason_expressions
+from repurchase.models.segments import ACTIONS, RISK_BANDS, SEGMENTS
+from repurchase.report.record_texts import SEGMENT_KEYS, action_name, band_name, segment_name, translate_reason
 
 OTHERS = [name for name in LOCALES if name != "en"]
 
@@ -47,9 +46,9 @@ def said() -> list[str]:
         "days_bought_365d": rng.choice([0.0, 1, 3, 22], n),
         "spend_typical": rng.choice([0.5, 12.25, 99.99, 100.0, 1234.6, 1e6], n),
     }
-    phrases, rows, told = Phrases(figures), np.arange(n), set()
-    for pair in _texts(Told()).values():  # type: ignore[arg-type]
-        for side, text in zip(SIDES, pair, strict=True):
+    phrases, rows, told = FigureTexts(figures), np.arange(n), set()
+    for pair in _reason_expressions(Told()).values():  # type: ignore[arg-type]
+        for side, text in zip(DIRECTIONS, pair, strict=True):
             sentence = pl.format("{} risk: {}", pl.lit(side), text)
             told |= set(phrases.of(rows, sentence.meta.root_names()).select(words=sentence)["words"].drop_nulls())
     return sorted(told)
@@ -58,7 +57,7 @@ def said() -> list[str]:
 def test_every_reason_is_recognised_and_english_says_it_again(said: list[str]) -> None:
     assert len(said) > 500
     for reason in said:
-        assert re.sub(r"(?<=\d),(?=\d{3})", "", reason_words(reason)) == reason
+        assert re.sub(r"(?<=\d),(?=\d{3})", "", translate_reason(reason)) == reason
 
 
 @pytest.mark.parametrize("locale", OTHERS)
@@ -79,9 +78,9 @@ def test_every_reason_is_said_in_every_language(said: list[str], locale: str) ->
         "every",
         "here",
     }
-    with speaking(locale):
+    with use_locale(locale):
         for reason in said:
-            told = reason_words(reason)
+            told = translate_reason(reason)
             assert not set(re.findall(r"[a-zA-Z]+", told)) & english, told
             digits = [re.sub(r"\D", "", number) for number in re.findall(r"\d[\d.]*", reason)]
             left = re.sub(r"\D", "", told)
@@ -89,9 +88,9 @@ def test_every_reason_is_said_in_every_language(said: list[str], locale: str) ->
 
 
 def test_every_template_is_met(said: list[str]) -> None:
-    with speaking("ru"):
-        told = " | ".join(reason_words(reason) for reason in said)
-    for key, text in catalogue("ru").items():
+    with use_locale("ru"):
+        told = " | ".join(translate_reason(reason) for reason in said)
+    for key, text in load_catalogue("ru").items():
         if key.startswith("reason.") and key != "reason.nothing":
             for part in re.split(r"\{\w+\}", str(text)):
                 assert part.strip(" ,") in told, key
@@ -99,8 +98,8 @@ def test_every_template_is_met(said: list[str]) -> None:
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_names_and_actions_are_known(locale: str) -> None:
-    with speaking(locale):
-        for names, name_of in ((SEGMENTS, segment_name), (ACTIONS.values(), action_name), (BANDS, band_name)):
+    with use_locale(locale):
+        for names, name_of in ((SEGMENTS, segment_name), (ACTIONS.values(), action_name), (RISK_BANDS, band_name)):
             told = [name_of(name) for name in names]
             assert len(set(told)) == len(told)
             assert (told == list(names)) == (locale == "en")
@@ -108,7 +107,7 @@ def test_names_and_actions_are_known(locale: str) -> None:
 
 
 def test_words_of_another_version_are_shown_as_they_stand() -> None:
-    with speaking("nl"):
-        assert reason_words("lowers risk: likes the colour") == "verlaagt het risico: likes the colour"
-        assert reason_words("likes the colour") == "likes the colour"
+    with use_locale("nl"):
+        assert translate_reason("lowers risk: likes the colour") == "verlaagt het risico: likes the colour"
+        assert translate_reason("likes the colour") == "likes the colour"
         assert segment_name("odd") == action_name("odd") == band_name("odd") == "odd"

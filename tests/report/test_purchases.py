@@ -8,12 +8,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.marketing.companions import SAME_BRAND
-from repurchase.report import figures
-from repurchase.report.language import speaking
+from repurchase.i18n.catalogues import use_locale
+from repurchase.marketing.products import SAME_BRAND
+from repurchase.report import prediction_charts as figures
+from repurchase.report.customer_list import (
+    PurchaseDetails,
+    json_for_html,
+    max_days_drawn,
+    product_rows,
+    purchase_day_data,
+)
 from repurchase.report.page import build_report
-from repurchase.report.people import in_html
-from repurchase.report.purchases import Bought, drawn_at_most, product_rows, purchase_data
 
 AS_OF = date(2024, 12, 31)
 LISTED = pl.DataFrame({"customer_id": ["b", "a", "none"]})
@@ -23,7 +28,7 @@ def ago(*days: int) -> list[date]:
     return [AS_OF - timedelta(days=day) for day in days]
 
 
-def bought(**further: Any) -> Bought:
+def bought(**further: Any) -> PurchaseDetails:
     days = pl.DataFrame(
         {
             "customer_id": ["a", "a", "a", "b", "not listed"],
@@ -31,7 +36,7 @@ def bought(**further: Any) -> Bought:
             "money": [5.4, 19.6, 0.2, 1234.0, 9.0],
         }
     )
-    return Bought(days, **further)
+    return PurchaseDetails(days, **further)
 
 
 def companion(**given: Any) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def products(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def test_packed_from_the_latest_backwards() -> None:
-    packed = purchase_data(bought(earlier={"a": 4, "not listed": 2}), LISTED, as_of=AS_OF)
+    packed = purchase_day_data(bought(earlier={"a": 4, "not listed": 2}), LISTED, as_of=AS_OF)
     assert packed["bought"] == {
         "n": [1, 3, 0],
         "back": [7, 0, 10, 30],
@@ -57,10 +62,10 @@ def test_packed_from_the_latest_backwards() -> None:
 
 
 def test_a_log_without_money_packs_none() -> None:
-    without = Bought(bought().days.with_columns(money=pl.lit(None, pl.Float64)))
-    assert purchase_data(without, LISTED, as_of=AS_OF)["bought"]["money"] is None
-    nobody = Bought(bought().days.clear())
-    assert purchase_data(nobody, LISTED, as_of=AS_OF)["bought"]["n"] == [0, 0, 0]
+    without = PurchaseDetails(bought().days.with_columns(money=pl.lit(None, pl.Float64)))
+    assert purchase_day_data(without, LISTED, as_of=AS_OF)["bought"]["money"] is None
+    nobody = PurchaseDetails(bought().days.clear())
+    assert purchase_day_data(nobody, LISTED, as_of=AS_OF)["bought"]["n"] == [0, 0, 0]
 
 
 def test_what_runs_out_names_a_product_once() -> None:
@@ -68,7 +73,7 @@ def test_what_runs_out_names_a_product_once() -> None:
            "refill_low": AS_OF + timedelta(days=1), "refill_high": AS_OF + timedelta(days=30)}  # fmt: skip
     row |= companion(goes_with="Oil", relation=SAME_BRAND, share=0.344, lift=2.44, support=57)
     due = pl.DataFrame([{"customer_id": who, **row} for who in ("a", "b", "not listed")])
-    packed = purchase_data(bought(due=due), LISTED, as_of=AS_OF)
+    packed = purchase_day_data(bought(due=due), LISTED, as_of=AS_OF)
     assert packed["due"] == [[1, 0, 9, 1, 30], [0, 0, 9, 1, 30]]
     told = "What goes with it: Oil (same brand). Of those who bought the one, 34\u202f% bought the other next, "
     assert packed["goods"] == [["Soap", told + "2.4 times as often as by chance (57 customers)."]]
@@ -88,15 +93,15 @@ def test_products_in_words() -> None:
         "how": "same brand; 2.4 times as often as by chance (1,057 customers)",
     }
     assert (rows[1]["goes_with"], rows[1]["how"]) == ("–", "")
-    with speaking("ru"):
+    with use_locale("ru"):
         assert product_rows(bought(products=products(soap)))[0]["how"].startswith("та же марка")
     assert product_rows(bought()) == product_rows(None) == []
 
 
 def test_the_page_stays_of_a_size_that_can_be_sent() -> None:
-    assert drawn_at_most(pl.Series([7] * 50_000)) == 200
-    assert drawn_at_most(pl.Series([63] * 50_000)) == 10
-    assert drawn_at_most(pl.Series([], dtype=pl.Int64)) == 200
+    assert max_days_drawn(pl.Series([7] * 50_000)) == 200
+    assert max_days_drawn(pl.Series([63] * 50_000)) == 10
+    assert max_days_drawn(pl.Series([], dtype=pl.Int64)) == 200
 
 
 def test_fifty_thousand_customers_with_seven_purchases_each() -> None:
@@ -106,10 +111,10 @@ def test_fifty_thousand_customers_with_seven_purchases_each() -> None:
     )
     days = pl.DataFrame({"place": number % 50_000, "ago": number * 7919 % 1400, "money": (number * 31 % 90_000) / 100})
     day = pl.lit(AS_OF) - pl.duration(days=pl.col("ago"))
-    many = Bought(
+    many = PurchaseDetails(
         days.select(pl.format("customer-{}", "place").alias("customer_id"), day.cast(pl.Date).alias("day"), "money")
     )
-    packed = in_html(purchase_data(many, listed, as_of=AS_OF))
+    packed = json_for_html(purchase_day_data(many, listed, as_of=AS_OF))
     assert len(packed) < 3_000_000  # beside at most five million of the list itself
 
 

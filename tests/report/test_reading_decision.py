@@ -6,13 +6,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.orders.decisions import Fact, ReadingDecision, RoleDecision
-from repurchase.orders.reading_texts import FACTS, ROLES
-from repurchase.report import figures
-from repurchase.report.language import speaking
+from repurchase.i18n.catalogues import READING_FACTS, READING_ROLES, use_locale
+from repurchase.orders.layout import Fact, ReadingDecision, RoleDecision
+from repurchase.report import prediction_charts as figures
 from repurchase.report.page import build_report
-from repurchase.report.reading_decision import reading_rows
-from repurchase.report.recorded import misshapen
+from repurchase.report.run_sections import reading_rows
+from repurchase.storage.run_records import find_run_record_fault
 
 
 def recorded(decision: ReadingDecision) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def recorded(decision: ReadingDecision) -> dict[str, Any]:
 
 
 def test_columns_are_told_in_norwegian(record: dict[str, Any]) -> None:
-    with speaking("nb"):
+    with use_locale("nb"):
         shown = reading_rows(record["orders"])
     assert shown is not None
     customer, order, money, status = shown["roles"]
@@ -40,7 +39,7 @@ def test_columns_are_told_in_norwegian(record: dict[str, Any]) -> None:
 
 
 def test_russian_counts_orders_as_russian_does(record: dict[str, Any]) -> None:
-    with speaking("ru"):
+    with use_locale("ru"):
         shown = reading_rows(record["orders"])
     assert shown is not None
     assert shown["roles"][2]["reasons"][1].endswith("из 21 заказа с несколькими строками")
@@ -69,7 +68,7 @@ def test_the_page_shows_and_escapes_what_the_shop_wrote(
     del run["orders"]["reading"]
     before = build_report(scored, run)
     run["orders"] |= recorded(ReadingDecision((role,), ((attack, Fact("unused_test")),)))
-    assert misshapen(run) is None
+    assert find_run_record_fault(run) is None
     page = build_report(scored, run)
     assert attack not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 6
@@ -89,24 +88,24 @@ def test_the_page_shows_and_escapes_what_the_shop_wrote(
     ],
 )
 def test_an_edited_decision_is_named(run: dict[str, Any], place: str, value: object) -> None:
-    assert misshapen(run) is None
+    assert find_run_record_fault(run) is None
     *path, last = place.split(".")
     inner: Any = run["orders"]["reading"]
     for name in path:
         inner = inner[int(name) if name.isdecimal() else name]
     inner[last] = value
-    assert str(misshapen(run)).startswith("orders.reading.")
+    assert str(find_run_record_fault(run)).startswith("orders.reading.")
 
 
 def test_every_language_has_words_for_every_fact_and_role() -> None:
     for name in ("en", "nb", "nl", "ru"):
-        with speaking(name):
-            for key in FACTS:
+        with use_locale(name):
+            for key in READING_FACTS:
                 role = RoleDecision("money", "a", Fact(key, dict.fromkeys(PARAMS, 2)))
                 shown = reading_rows(recorded(ReadingDecision((role,))))
                 assert shown is not None
                 assert shown["roles"][0]["meaning"] != key
-            for key in ROLES:
+            for key in READING_ROLES:
                 shown = reading_rows(recorded(ReadingDecision((RoleDecision(key, "a", Fact("named")),))))
                 assert shown is not None
                 assert shown["roles"][0]["name"] != key

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from repurchase.estimators.tiers import Tiers
-from repurchase.report.reading import read_monitor, read_run
-from repurchase.report.recorded import misshapen
-from repurchase.storage import outputs
-from repurchase.storage.digests import sha256_of, with_digest
+from repurchase.models.segments import SegmentThresholds
+from repurchase.storage import delivery as outputs
+from repurchase.storage.json_files import sha256_of, with_digest
+from repurchase.storage.run_records import find_run_record_fault, read_monitor_record, read_run_record
 
-TIERS = Tiers(risk_horizon_days=90, high_value=50.0, second_purchase_days=60.0, worth_winning=0.1)
+TIERS = SegmentThresholds(risk_horizon_days=90, high_value=50.0, second_purchase_days=60.0, worth_winning=0.1)
 
 
 @pytest.fixture
@@ -21,9 +20,9 @@ def written(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_is_written_passes(written: dict[str, Any]) -> None:
-    assert misshapen(written) is None
-    assert misshapen(written | dict.fromkeys(("tiers", "drift", "evaluation"))) is None
-    assert misshapen(written | {"cleaning": {}, "measures": {}, "evaluation": {}}) is None
+    assert find_run_record_fault(written) is None
+    assert find_run_record_fault(written | dict.fromkeys(("tiers", "drift", "evaluation"))) is None
+    assert find_run_record_fault(written | {"cleaning": {}, "measures": {}, "evaluation": {}}) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_what_was_changed_is_named(written: dict[str, Any], place: str, value: o
     for name in path:
         within = within[int(name) if isinstance(within, list) else name]
     within[int(last) if isinstance(within, list) else last] = value
-    found = misshapen(written)
+    found = find_run_record_fault(written)
     assert found is not None
     assert found.replace("[", ".").replace("]", "").startswith(place)
 
@@ -74,26 +73,26 @@ def test_a_record_that_was_changed_by_hand_is_not_used(tmp_path: Path) -> None:
     scores.write_bytes(b"scores")
     run = {"schema": 1, "discount_rate": 0.1, "outputs": {"scores": {"sha256": sha256_of(scores)}}, "by": {30: 1, 4: 2}}
     record.write_text(json.dumps(with_digest(run)))
-    assert read_run(scores)[1] is None
+    assert read_run_record(scores)[1] is None
 
     record.write_text(record.read_text().replace("0.1", "0.2"))
-    assert read_run(scores) == (
+    assert read_run_record(scores) == (
         {},
         f"{record.name} was changed by hand: digest is not as `repurchase score` writes it.",
     )
     for content in ("[" * 100_000, "\udc80", "{"):
         record.write_text(content, errors="surrogateescape")
-        assert "cannot be read as JSON" in str(read_run(scores)[1])
+        assert "cannot be read as JSON" in str(read_run_record(scores)[1])
 
 
 def test_a_record_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "_MOST_BYTES", 100)
+    monkeypatch.setattr(outputs, "MAX_UNTRUSTED_JSON_BYTES", 100)
     scores = tmp_path / "scores.parquet"
-    for ending, read in ((".run.json", read_run), (".monitor.json", read_monitor)):
+    for ending, read in ((".run.json", read_run_record), (".monitor.json", read_monitor_record)):
         scores.with_suffix(ending).write_text("{" + " " * 200 + "}")
         assert "cannot be read as JSON" in str(read(scores)[1])
 
 
 def test_curves_of_two_lengths_are_named() -> None:
     curve = {"horizon_days": 30, "predictor": "model", "buyers_share": [0, 1], "contacted_share": [0, 0.5, 1]}
-    assert misshapen({"evaluation": {"gains": [curve]}}) == "evaluation.gains[0]"
+    assert find_run_record_fault({"evaluation": {"gains": [curve]}}) == "evaluation.gains[0]"

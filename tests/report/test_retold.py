@@ -14,23 +14,28 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.estimators.learning import notes_of
 from repurchase.evaluation.drift import unknown_drift
 from repurchase.features.behaviour import behaviour_table
-from repurchase.features.closing import Closing
-from repurchase.features.ledgers import ledger
-from repurchase.jobs import monitor, watch
-from repurchase.jobs.scoring import score
-from repurchase.orders.accounts import REASONS
+from repurchase.features.ledger import Closing, build_ledger
+from repurchase.i18n.catalogues import LOCALES, load_catalogue, use_locale
+from repurchase.jobs import monitor, score
+from repurchase.jobs import monitor as watch
+from repurchase.models.model import model_notes
 from repurchase.orders.cleaning import clean_orders
-from repurchase.orders.sources import read_orders
-from repurchase.report import figures
-from repurchase.report.language import LOCALES, catalogue, speaking
+from repurchase.orders.cleaning_rules import REASONS
+from repurchase.orders.log import read_orders
+from repurchase.report import prediction_charts as figures
 from repurchase.report.page import build_report
-from repurchase.report.reading import read_monitor, read_run
-from repurchase.report.retold import CLAUSES, retold, said_again, templates
-from repurchase.report.slots import SLOTS, kind_of
+from repurchase.report.record_texts import (
+    CLAUSE_PARAMS,
+    MESSAGE_PARAMS,
+    param_kind,
+    rerender_sentence,
+    sentence_templates,
+    translate_sentence,
+)
 from repurchase.settings import Settings
+from repurchase.storage.run_records import read_monitor_record, read_run_record
 
 OTHERS = [name for name in LOCALES if name != "en"]
 SAMPLES = {
@@ -73,25 +78,30 @@ def assert_known(sentences: list[str]) -> None:
     """Each is recognised, and English says it again as it was."""
     assert sentences
     for sentence in sentences:
-        again = said_again(sentence)
+        again = rerender_sentence(sentence)
         assert again is not None, f"no template for: {sentence}"
         assert plainly(again) == plainly(sentence)
 
 
 def sample(key: str, text: str, seen: tuple[str, ...] = ()) -> str:
     """A sentence of a template, every gap filled."""
-    return re.sub(r"\{(\w+)\}", lambda gap: _gap(kind_of(gap[1])), text)
+    return re.sub(r"\{(\w+)\}", lambda gap: _gap(param_kind(gap[1])), text)
 
 
 def _gap(kind: str) -> str:
-    if kind in SLOTS:
+    if kind in MESSAGE_PARAMS:
         return SAMPLES[kind]
-    clauses = [sample(one.key, str(catalogue("en")[one.key])) for one in templates(f"record.{CLAUSES[kind].group}")]
-    return CLAUSES[kind].separator.join(clauses[:2] if CLAUSES[kind].separator else clauses[:1])
+    clauses = [
+        sample(one.key, str(load_catalogue("en")[one.key]))
+        for one in sentence_templates(f"record.{CLAUSE_PARAMS[kind].group}")
+    ]
+    return CLAUSE_PARAMS[kind].separator.join(clauses[:2] if CLAUSE_PARAMS[kind].separator else clauses[:1])
 
 
 def all_templates() -> list[str]:
-    return [one.key for part in ("record", "lists") for one in templates(part) if "lists.column" not in one.key]
+    return [
+        one.key for part in ("record", "lists") for one in sentence_templates(part) if "lists.column" not in one.key
+    ]
 
 
 def part_of(key: str) -> str:
@@ -100,20 +110,20 @@ def part_of(key: str) -> str:
 
 def test_a_template_that_is_filled_in_is_recognised_and_said_again() -> None:
     for key in all_templates():
-        text = str(catalogue("en")[key])
+        text = str(load_catalogue("en")[key])
         sentence = sample(key, text)
-        assert plainly(said_again(sentence, within=part_of(key)) or "") == plainly(sentence), key
-        first = next(one for one in templates(part_of(key)) if one.pattern.fullmatch(sentence))
-        assert str(catalogue("en")[first.key]) == text, f"{key} is taken for {first.key}"
+        assert plainly(rerender_sentence(sentence, within=part_of(key)) or "") == plainly(sentence), key
+        first = next(one for one in sentence_templates(part_of(key)) if one.pattern.fullmatch(sentence))
+        assert str(load_catalogue("en")[first.key]) == text, f"{key} is taken for {first.key}"
 
 
 @pytest.mark.parametrize("locale", OTHERS)
 def test_every_language_says_it_with_the_same_figures(locale: str) -> None:
     english = {"the", "and", "with", "than", "are", "were", "bought", "orders", "customers", "days"}
     for key in all_templates():
-        sentence = sample(key, str(catalogue("en")[key])).replace("90d before", "before")
-        with speaking(locale):
-            told = retold(sentence.replace("bought before", "bought 90d before"), within=part_of(key))
+        sentence = sample(key, str(load_catalogue("en")[key])).replace("90d before", "before")
+        with use_locale(locale):
+            told = translate_sentence(sentence.replace("bought before", "bought 90d before"), within=part_of(key))
         assert told, key
         assert not re.search(r"[{}]", told), told
         assert not set(re.findall(r"[a-z]+", re.sub(r"`[^`]+`|orders\.csv", "", told.lower()))) & english, told
@@ -128,7 +138,7 @@ def date_like(number: str, sentence: str) -> bool:
 
 
 def test_every_kind_of_gap_has_a_sample() -> None:
-    assert set(SAMPLES) == set(SLOTS)
+    assert set(SAMPLES) == set(MESSAGE_PARAMS)
 
 
 @cache
@@ -184,7 +194,7 @@ def test_the_words_of_every_template_stand_in_the_code() -> None:
 
 
 def words_missing(key: str) -> list[str]:
-    text = str(catalogue("en")[key])
+    text = str(load_catalogue("en")[key])
     # What is put in: "3 cut-offs", "A", "bought", "more", "lower" are made apart from the sentence.
     words = r"\{\w+\}|\b(?:more|less|bought|did not buy|A|B|C|D|Spend|The number of buyers)\b|BTYD: "
     words += "|(?=the orders up to)|(?<=learned from)"
@@ -254,9 +264,9 @@ def test_what_the_model_says() -> None:
         horizons=(30, 365), forecaster=SimpleNamespace(heads={30: 1}, btyd=btyd, gamma_gamma=money)
     )
     explained: Any = SimpleNamespace(explained=0.41)
-    said = list(notes_of(predictor, explained, Closing(19_000, 19_059)))
+    said = list(model_notes(predictor, explained, Closing(19_000, 19_059)))
     predictor.forecaster.gamma_gamma = None
-    said += notes_of(predictor, explained, None)
+    said += model_notes(predictor, explained, None)
     said += score._age_note(date(2024, 1, 1), date(2024, 6, 30))
     assert len(said) == 10
     assert_known(said)
@@ -266,12 +276,12 @@ def test_every_feature_has_a_name(simulate_orders: Any) -> None:
     orders = simulate_orders(customers=40, days=200).with_columns(
         quantity=pl.lit(2.0), discount=pl.lit(1.0), product_id=pl.lit("a")
     )
-    book = ledger(orders, observed_until=date(2024, 12, 31))
+    book = build_ledger(orders, observed_until=date(2024, 12, 31))
     features = behaviour_table(book.history(date(2024, 12, 31))).columns
     assert len(features) > 50
     for locale in OTHERS:
-        with speaking(locale):
-            told = [retold(name.replace("_", " "), within="record.feature") for name in features]
+        with use_locale(locale):
+            told = [translate_sentence(name.replace("_", " "), within="record.feature") for name in features]
         assert None not in told, (locale, features[told.index(None)])
         assert len(set(told)) == len(told)
 
@@ -281,22 +291,22 @@ def test_what_monitoring_says(tmp_path: Path) -> None:
     said = monitor._notes(past, {"horizons": [{"passed": True}]})
     for profile in (None, {"schema": -1}):
         bundle: Any = SimpleNamespace(profile=profile, version="7")
-        said.append(watch.drift_between(bundle, None, set_aside_share=None)["words"])
+        said.append(watch.compare_with_profile(bundle, None, set_aside_share=None)["words"])
     said.append(unknown_drift("the model is not in models/")["words"])
-    said.append(str(monitor._bundle(tmp_path, "9")[1]))
+    said.append(str(monitor._load_scoring_bundle(tmp_path, "9")[1]))
     assert_known(said)
 
 
 def test_what_is_said_of_records_that_cannot_be_used(tmp_path: Path) -> None:
     scores, said = tmp_path / "scores.parquet", []
     scores.write_bytes(b"scores")
-    said.append(read_run(scores)[1])
-    for name, read in (("scores.run.json", read_run), ("scores.monitor.json", read_monitor)):
+    said.append(read_run_record(scores)[1])
+    for name, read in (("scores.run.json", read_run_record), ("scores.monitor.json", read_monitor_record)):
         for content in ("{", "[]", json.dumps({"schema": 1, "command": "monitor"})):
             (tmp_path / name).write_text(content)
             said.append(read(scores)[1])
     (tmp_path / "scores.run.json").write_text('{"schema": 1, "evaluation": {"horizons": [{"horizon_days": "x"}]}}')
-    said.append(read_run(scores)[1])
+    said.append(read_run_record(scores)[1])
     assert len(set(said)) == 8
     assert_known([str(words) for words in said])
     assert_known([str(words).rstrip(".") for words in said])  # as monitoring notes them
@@ -308,7 +318,7 @@ def test_a_page_of_known_sentences_holds_no_english(
 ) -> None:
     monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
     keys = [key for key in all_templates() if key.startswith("record.")]
-    told = {key: sample(key, str(catalogue("en")[key])) for key in keys}
+    told = {key: sample(key, str(load_catalogue("en")[key])) for key in keys}
     of = {part: [text for key, text in told.items() if key.startswith(f"record.{part}.")] for part in PARTS}
     evaluation = {
         **record["evaluation"],
@@ -345,11 +355,11 @@ FEATURES = [
 
 
 def test_what_is_not_known_stays_as_it_stands() -> None:
-    with speaking("ru"):
-        assert retold("The model likes Mondays.") is None
-        assert retold("The model likes Mondays, but its lead could be chance.") is None
-        assert retold("Train again: it is Monday.") is None
-    assert retold("The model likes Mondays.") == "The model likes Mondays."
+    with use_locale("ru"):
+        assert translate_sentence("The model likes Mondays.") is None
+        assert translate_sentence("The model likes Mondays, but its lead could be chance.") is None
+        assert translate_sentence("Train again: it is Monday.") is None
+    assert translate_sentence("The model likes Mondays.") == "The model likes Mondays."
 
 
 @pytest.mark.parametrize(
@@ -367,8 +377,8 @@ def test_what_is_not_known_stays_as_it_stands() -> None:
     ],
 )  # fmt: skip
 def test_names_keep_their_points_and_numbers_their_forms(locale: str, said: str, told: str) -> None:
-    with speaking(locale):
-        assert plainly(retold(said) or "") == told
+    with use_locale(locale):
+        assert plainly(translate_sentence(said) or "") == told
 
 
 def test_a_clause_may_hold_the_mark_that_parts_clauses() -> None:
@@ -376,8 +386,8 @@ def test_a_clause_may_hold_the_mark_that_parts_clauses() -> None:
         "the orders have drifted from the orders up to 2024-06-30 that the model learned from: customers differ in"
     )
     said = f"Train again: {drifted} rate (PSI 0.30); the model is 200 days old; 180 are allowed."
-    with speaking("nl"):
-        told = retold(said)
+    with use_locale("nl"):
+        told = translate_sentence(said)
     assert told == (
         "Train opnieuw: de bestellingen zijn afgedreven van die tot en met 30 juni 2024 waarvan het model leerde: "
         "klanten verschillen in kooptempo (PSI 0,30); het model is 200 dagen oud; 180 is toegestaan."

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from repurchase.estimators.tiers import LOST, SEGMENTS, Tiers
-from repurchase.marketing.segments import LISTED, NO_HISTORY, REFILL
-from repurchase.report.language import LOCALES, speaking
+from repurchase.i18n.catalogues import LOCALES, use_locale
+from repurchase.marketing.segments import LISTED_SEGMENTS, NO_HISTORY, REFILL
+from repurchase.models.segments import LOST, SEGMENTS, SegmentThresholds
+from repurchase.report.customer_sections import RULE_ORDER, segment_rule_texts
 from repurchase.report.page import build_report
-from repurchase.report.segment_rules import RULES_IN_ORDER, rules_told
 
-TIERS = Tiers(
+TIERS = SegmentThresholds(
     risk_horizon_days=90,
     high_value=100.0,
     second_purchase_days=60.0,
@@ -26,9 +26,9 @@ TIERS = Tiers(
 
 
 def test_rules_tell_the_thresholds() -> None:
-    told = rules_told(TIERS.to_dict(), has_money=True, currency="NOK")
+    told = segment_rule_texts(TIERS.to_dict(), has_money=True, currency="NOK")
     rules = {name: rule.replace("\u202f", " ") for name, rule in told.by_segment.items()}
-    assert set(rules) == {*LISTED, LOST, NO_HISTORY}
+    assert set(rules) == {*LISTED_SEGMENTS, LOST, NO_HISTORY}
     assert "bought once, more than 60 days ago" in told.intro
     assert "more than 2.00 times the own rhythm" in told.intro
     assert "(a quarter within 14 days, half within 30 days)" in rules["first-time buyer"]
@@ -37,11 +37,11 @@ def test_rules_tell_the_thresholds() -> None:
     assert "the chance to buy within 90 days is below 10 % or the expected value below kr 5" in rules["lost"]
     assert "a product that runs out" in rules[REFILL]
     assert rules[NO_HISTORY] == "no purchase is known"
-    assert "below 5.00 orders" in rules_told(TIERS.to_dict(), has_money=False).by_segment["lost"]
+    assert "below 5.00 orders" in segment_rule_texts(TIERS.to_dict(), has_money=False).by_segment["lost"]
 
 
 def test_they_are_told_in_the_order_in_which_they_are_tried() -> None:
-    order = list(RULES_IN_ORDER)
+    order = list(RULE_ORDER)
     assert order[0] == NO_HISTORY
     assert order.index(REFILL) < order.index("regular") == len(order) - 1
     assert {name for name in order if name in SEGMENTS} == set(SEGMENTS)
@@ -49,9 +49,9 @@ def test_they_are_told_in_the_order_in_which_they_are_tried() -> None:
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_every_language_tells_every_threshold(locale: str) -> None:
-    with speaking(locale):
-        told = rules_told(TIERS.to_dict(), has_money=True, currency="NOK")
-    assert len(set(told.by_segment.values())) == len(RULES_IN_ORDER)
+    with use_locale(locale):
+        told = segment_rule_texts(TIERS.to_dict(), has_money=True, currency="NOK")
+    assert len(set(told.by_segment.values())) == len(RULE_ORDER)
     for name, figures in {
         "first-time buyer": (60, 14, 30),
         "lost": (90, 10, 5),
@@ -62,7 +62,7 @@ def test_every_language_tells_every_threshold(locale: str) -> None:
 
 def test_the_page_tells_them_all(scored: Any, record: dict[str, Any]) -> None:
     page = build_report(scored, {**record, "tiers": TIERS.to_dict()})
-    told = rules_told(TIERS.to_dict(), has_money=True, currency="GBP")
+    told = segment_rule_texts(TIERS.to_dict(), has_money=True, currency="GBP")
     assert all(rule in page for rule in told.by_segment.values())
     assert "<b>due for a refill:</b>" in page
     assert "<b>no history:</b>" in page

@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.report import figures
+from repurchase.report import prediction_charts as figures
 from repurchase.report.page import build_report, write_report
-from repurchase.report.recorded import misshapen_monitor
-from repurchase.report.since import since_lines, since_part
-from repurchase.storage.digests import with_digest
+from repurchase.report.run_sections import monitoring_lines, monitoring_section
+from repurchase.storage.json_files import with_digest
+from repurchase.storage.run_records import find_monitor_record_fault
 
 MODEL = {"ece": 0.02, "excess_ece": 0.01, "log_loss": 0.3512, "auc": 0.81}
 RECORD: dict[str, Any] = {
@@ -143,11 +143,11 @@ def changed(at: tuple[Any, ...], value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("value", [None, "x", -1, True, [], {}, [1], {"a": 1}, 10**400, float("nan"), "2024-13-45"])
 def test_a_record_that_was_changed_by_hand_is_refused_or_shown(value: Any) -> None:
     facts, refused = SimpleNamespace(currency="GBP"), 0
-    assert misshapen_monitor(RECORD) is None
+    assert find_monitor_record_fault(RECORD) is None
     for at in places(RECORD):
         record = changed(at, value)
-        if misshapen_monitor(record) is None:
-            since_part(record, facts)  # type: ignore[arg-type]
+        if find_monitor_record_fault(record) is None:
+            monitoring_section(record, facts)  # type: ignore[arg-type]
         else:
             refused += 1
     assert refused > 10
@@ -168,4 +168,4 @@ Note: of one day only.
 Keep the model: <it> is fine.
 """
 
-    assert since_lines(RECORD) == expected.strip("\n").split("\n")
+    assert monitoring_lines(RECORD) == expected.strip("\n").split("\n")

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.cli import main
+from repurchase.cli.app import main
 
 SECONDS_TO_START = 180
 LIGHT = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from repurchase.errors import InputError, LeakageError
-from repurchase.jobs.spark import session
-from repurchase.jobs.spark.session import translated
+from repurchase.spark import session
+from repurchase.spark.session import translate_spark_errors
 
 pytestmark = pytest.mark.spark
 
@@ -72,24 +72,26 @@ def test_faults_in_a_task_keep_their_kind(java_and_spark: None) -> None:
 
     traceback = 'Traceback (most recent call last):\n  File "worker.py", line 1, in main\n'
     with pytest.raises(LeakageError, match=r"^a return before its sale\. Leave it empty\.$"):
-        translated(
+        translate_spark_errors(
             raising(
                 f"{traceback}repurchase.errors.LeakageError: a return before\nits sale. Leave it empty.\n\n\tat org"
             )
         )
     with pytest.raises(InputError, match=r"repurchase is not installed where the executors run"):
-        translated(raising(f"{traceback}ModuleNotFoundError: No module named 'repurchase'"))
+        translate_spark_errors(raising(f"{traceback}ModuleNotFoundError: No module named 'repurchase'"))
     with pytest.raises(InputError, match=r"^Spark: No FileSystem for scheme s3a$"):
-        translated(raising("org.apache.hadoop.fs.UnsupportedFileSystemException: No FileSystem for scheme s3a"))
+        translate_spark_errors(
+            raising("org.apache.hadoop.fs.UnsupportedFileSystemException: No FileSystem for scheme s3a")
+        )
     with pytest.raises(PySparkException, match="KeyError"):
-        translated(raising(f"An exception was thrown from the Python worker:\n{traceback}KeyError: 'x'"))
+        translate_spark_errors(raising(f"An exception was thrown from the Python worker:\n{traceback}KeyError: 'x'"))
 
 
 def test_log_lines_of_java_tell_why(tmp_path: Path) -> None:
     log = tmp_path / "spark.log"
     log.write_text("WARN x\norg.apache.spark.SparkException: Could not parse Master URL: 'there'\n\tat org.apache\n")
-    assert session._why(RuntimeError("[JAVA_GATEWAY_EXITED] Java gateway process exited"), log) == (
+    assert session._start_failure(RuntimeError("[JAVA_GATEWAY_EXITED] Java gateway process exited"), log) == (
         "Could not parse Master URL: 'there'"
     )
     log.write_text("ERROR StandaloneSchedulerBackend: ... Reason: All masters are unresponsive! Giving up.\n")
-    assert "not as a Spark master" in session._why(RuntimeError("stopped"), log)
+    assert "not as a Spark master" in session._start_failure(RuntimeError("stopped"), log)

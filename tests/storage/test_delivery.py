@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.storage.delivery import deliver_to, require_writable
+from repurchase.storage.delivery import require_writable, staged_delivery
 
 HOLD = """
 import sys, time
@@ -44,7 +44,7 @@ class TestPublishing:
     def test_files_appear_whole_under_their_names(self, tmp_path):
         out = tmp_path / "scores.csv"
 
-        with deliver_to(out) as delivery:
+        with staged_delivery(out) as delivery:
             delivery.staged(out).write_text("table")
             delivery.staged(delivery.beside(".run.json")).write_text("{}")
             assert not out.exists()
@@ -57,7 +57,7 @@ class TestPublishing:
         out = tmp_path / "scores.csv"
         out.write_text("last night's")
 
-        with pytest.raises(InputError), deliver_to(out) as delivery:  # noqa: PT012 - the fault comes in the middle
+        with pytest.raises(InputError), staged_delivery(out) as delivery:  # noqa: PT012 - the fault comes in the middle
             delivery.staged(out).write_text("half a ta")
             raise InputError("no")
 
@@ -69,7 +69,7 @@ class TestPublishing:
         replace = Path.replace
         monkeypatch.setattr(Path, "replace", lambda self, target: (moved.append(self.name), replace(self, target)))
 
-        with deliver_to(tmp_path / "a.csv") as delivery:
+        with staged_delivery(tmp_path / "a.csv") as delivery:
             for name in ("a.csv", "a.run.json", "a.quarantine.parquet"):
                 (delivery.staging / name).touch()
             delivery.publish()
@@ -79,14 +79,14 @@ class TestPublishing:
     def test_folders_are_made_and_kept_if_something_was_published(self, tmp_path):
         out = tmp_path / "new" / "newer" / "scores.csv"
 
-        with deliver_to(out) as delivery:
+        with staged_delivery(out) as delivery:
             delivery.staged(out).touch()
             delivery.publish()
 
         assert names(out.parent) == ["scores.csv"]
 
     def test_folders_made_for_a_failed_run_are_removed(self, tmp_path):
-        with pytest.raises(InputError), deliver_to(tmp_path / "new" / "newer" / "scores.csv"):
+        with pytest.raises(InputError), staged_delivery(tmp_path / "new" / "newer" / "scores.csv"):
             raise InputError("no")
 
         assert names(tmp_path) == []
@@ -94,14 +94,14 @@ class TestPublishing:
     def test_a_folder_that_was_there_stays(self, tmp_path):
         (tmp_path / "there").mkdir()
 
-        with pytest.raises(InputError), deliver_to(tmp_path / "there" / "scores.csv"):
+        with pytest.raises(InputError), staged_delivery(tmp_path / "there" / "scores.csv"):
             raise InputError("no")
 
         assert names(tmp_path) == ["there"]
 
     def test_a_full_disk_is_said_in_a_line(self, tmp_path):
         with pytest.raises(DeliveryError, match=r"scores\.csv cannot be written: No space left"):  # noqa: SIM117
-            with deliver_to(tmp_path / "scores.csv"):
+            with staged_delivery(tmp_path / "scores.csv"):
                 raise OSError(28, "No space left on device")
 
         assert names(tmp_path) == []
@@ -114,12 +114,12 @@ class TestOneAtATime:
         with (
             held_by_another_process(out) as holder,
             pytest.raises(DeliveryError, match=rf"being written by another run \(process {holder.pid}, since"),
-            deliver_to(out),
+            staged_delivery(out),
         ):
             pytest.fail("both were let in")
 
     def test_another_file_in_the_same_folder_is_free(self, tmp_path):
-        with held_by_another_process(tmp_path / "scores.csv"), deliver_to(tmp_path / "others.csv") as delivery:
+        with held_by_another_process(tmp_path / "scores.csv"), staged_delivery(tmp_path / "others.csv") as delivery:
             delivery.staged(delivery.out).touch()
             delivery.publish()
 
@@ -138,7 +138,7 @@ class TestOneAtATime:
         with held_by_another_process(tmp_path / "held.parquet"):
             forsaken, waiting = left("monday.parquet", days=8), left("friday.parquet", days=6)
             at_work, foreign = left("held.parquet", days=8), left("thesis", days=8)
-            with deliver_to(tmp_path / "today.parquet"):
+            with staged_delivery(tmp_path / "today.parquet"):
                 pass
 
         assert not forsaken.parent.parent.exists()
@@ -152,7 +152,7 @@ class TestOneAtATime:
             holder.wait()
         assert out.read_text() == "last night's"
 
-        with deliver_to(out) as delivery:
+        with staged_delivery(out) as delivery:
             delivery.staged(out).write_text("whole")
             delivery.publish()
 
@@ -177,7 +177,7 @@ class TestRequireWritable:
 
 
 def deliver_three(out: Path) -> None:
-    with deliver_to(out) as made:
+    with staged_delivery(out) as made:
         for suffix in (".parquet", ".run.json", ".quarantine.parquet"):
             made.staged(made.beside(suffix)).write_text("new")
         made.publish()

@@ -10,17 +10,17 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.jobs.outputs import MONITOR_RECORD, economics_outputs, score_outputs
-from repurchase.storage.outputs import (
+from repurchase.jobs.outputs import MONITOR_OUTPUT, economics_outputs, score_outputs
+from repurchase.storage.delivery import (
+    EXPORTED_MODEL_OUTPUT,
+    PAGE_OUTPUT,
     OutputKind,
-    exported_model,
-    json_in,
-    page,
-    parquet_mark,
-    require_apart,
-    require_outputs,
+    parquet_metadata,
+    require_distinct_paths,
     require_outside_registry,
+    require_replaceable,
 )
+from repurchase.storage.json_files import read_untrusted_json
 
 SCORES = pl.DataFrame({"customer_id": ["1"], "as_of": ["2024-01-01"], "model_version": ["1"], "status": ["scored"]})
 ORDERS = pl.DataFrame({"customer_id": ["1"], "order_date": ["2024-01-01"], "amount": [1.0]})
@@ -31,7 +31,7 @@ def write(path: Path, content: pl.DataFrame | str | bytes, mark: str | None = No
     if isinstance(content, pl.DataFrame) and path.suffix == ".csv":
         content.write_csv(path)
     elif isinstance(content, pl.DataFrame):
-        content.write_parquet(path, metadata=parquet_mark(mark) if mark else None)
+        content.write_parquet(path, metadata=parquet_metadata(mark) if mark else None)
     else:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
@@ -54,8 +54,8 @@ def test_json_is_bounded(tmp_path: Path) -> None:
 
     for path, why in ((deep, "nested too deeply"), (large, "bytes, more than"), (pipe, "no regular file")):
         with pytest.raises(ValueError, match=why):
-            json_in(path)
-    assert json_in(write(tmp_path / "whole.json", "[1]")) == [1]
+            read_untrusted_json(path)
+    assert read_untrusted_json(write(tmp_path / "whole.json", "[1]")) == [1]
 
 
 # What is read
@@ -69,8 +69,8 @@ def test_an_input_is_found_under_any_name(tmp_path: Path) -> None:
 
     for name in ("orders.csv", "hard.csv", "soft.csv", "way/orders.csv"):
         with pytest.raises(InputError, match="one of the inputs"):
-            require_apart([tmp_path / "new.csv", tmp_path / name], [orders])
-    require_apart([tmp_path / "new.csv"], [orders, tmp_path / "nowhere.csv"])
+            require_distinct_paths([tmp_path / "new.csv", tmp_path / name], [orders])
+    require_distinct_paths([tmp_path / "new.csv"], [orders, tmp_path / "nowhere.csv"])
 
 
 @pytest.mark.parametrize("source", ["log", "log/*.csv", "log/**/*.csv", "link"])
@@ -81,11 +81,11 @@ def test_so_it_is_in_a_folder_or_by_a_pattern(tmp_path: Path, source: str) -> No
     (tmp_path / "link").symlink_to(tmp_path / "log")
 
     with pytest.raises(InputError, match=r"april\.csv"):
-        require_apart([first], [tmp_path / source])
+        require_distinct_paths([first], [tmp_path / source])
     if source != "log/*.csv":
         with pytest.raises(InputError, match=r"may\.csv"):
-            require_apart([member], [tmp_path / source])
-    require_apart([tmp_path / "log" / "june.csv"], [tmp_path / source])
+            require_distinct_paths([member], [tmp_path / source])
+    require_distinct_paths([tmp_path / "log" / "june.csv"], [tmp_path / source])
 
 
 def test_an_input_in_a_folder_that_goes_is_refused(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_an_input_in_a_folder_that_goes_is_refused(tmp_path: Path) -> None:
     contacted = write(tmp_path / "lists" / "all.csv", ORDERS)
 
     with pytest.raises(InputError, match=r"all\.csv in .*lists is one of the inputs and would be overwritten"):
-        require_apart([tmp_path / "lists"], [contacted])
-    require_apart([tmp_path / "list"], [contacted])
+        require_distinct_paths([tmp_path / "lists"], [contacted])
+    require_distinct_paths([tmp_path / "list"], [contacted])
 
 
 # The models
@@ -112,7 +112,7 @@ def test_nothing_is_written_among_models_and_runs(tmp_path: Path, name: str, by_
     out = (tmp_path / "way" if by_link else home) / name
 
     with pytest.raises(InputError, match="holds models and their runs"):
-        require_outputs({out: page})
+        require_replaceable({out: PAGE_OUTPUT})
 
 
 def test_the_home_that_is_used_is_refused_before_it_holds_a_model(tmp_path: Path) -> None:
@@ -143,22 +143,22 @@ OURS: dict[str, tuple[str, Callable[[Path], OutputKind], Callable[[Path], object
     ),
     "a monitor record": (
         "scores.monitor.json",
-        lambda _: MONITOR_RECORD,
+        lambda _: MONITOR_OUTPUT,
         lambda path: write(path, '{"command": "monitor", "schema": 1}'),
     ),
     "a page": (
         "report.html",
-        lambda _: page,
+        lambda _: PAGE_OUTPUT,
         lambda path: write(path, '<!doctype html>\n<meta name="generator" content="repurchase 0.1.0">'),
     ),
     "a page of an earlier version": (
         "report.html",
-        lambda _: page,
+        lambda _: PAGE_OUTPUT,
         lambda path: write(path, "<html><head><title>Who will buy again</title>"),
     ),
     "a model": (
         "model.joblib",
-        lambda _: exported_model,
+        lambda _: EXPORTED_MODEL_OUTPUT,
         lambda path: write(path, zlib.compress(b"\x80\x04\x95crepurchase.estimators.model\nRepurchaseModel\n")),
     ),
 }
@@ -180,20 +180,20 @@ def test_what_was_written_as_this_kind_is_replaced_and_nothing_else(tmp_path: Pa
     path = tmp_path / name
     expected = kind_of(path)
 
-    require_outputs({path: expected})
+    require_replaceable({path: expected})
     for content in THEIRS.values():
         write(path, content)
         with pytest.raises(InputError, match=r"not written as .* and is not replaced"):
-            require_outputs({path: expected})
+            require_replaceable({path: expected})
     lay_out(path)
-    require_outputs({path: expected})
+    require_replaceable({path: expected})
     path.rename(tmp_path / "real")
     path.symlink_to(tmp_path / "real")
-    require_outputs({path: expected})
+    require_replaceable({path: expected})
     path.unlink()
     path.mkdir()
     with pytest.raises(InputError):
-        require_outputs({path: expected})
+        require_replaceable({path: expected})
 
 
 @pytest.mark.parametrize("name", ["scores.parquet", "scores.csv"])
@@ -201,26 +201,26 @@ def test_tables_without_a_mark_are_recognised_by_the_record_beside_them(tmp_path
     """CSV, and Parquet of earlier versions."""
     path = write(tmp_path / name, SCORES)
     with pytest.raises(InputError):
-        require_outputs(score_outputs(path))
+        require_replaceable(score_outputs(path))
     write_record(tmp_path, scores="others.parquet")
     with pytest.raises(InputError):
-        require_outputs(score_outputs(path))
+        require_replaceable(score_outputs(path))
 
     write_record(tmp_path, scores=name)
-    require_outputs(score_outputs(path))
+    require_replaceable(score_outputs(path))
 
     write(path, ORDERS)
     with pytest.raises(InputError):
-        require_outputs(score_outputs(path))
+        require_replaceable(score_outputs(path))
 
 
 def test_set_aside_rows_of_earlier_versions_are_recognised(tmp_path: Path) -> None:
     write(tmp_path / "scores.quarantine.parquet", ASIDE)
     with pytest.raises(InputError, match=r"quarantine\.parquet: what lies there"):
-        require_outputs(score_outputs(tmp_path / "scores.parquet"))
+        require_replaceable(score_outputs(tmp_path / "scores.parquet"))
 
     write_record(tmp_path, quarantine="scores.quarantine.parquet")
-    require_outputs(score_outputs(tmp_path / "scores.parquet"))
+    require_replaceable(score_outputs(tmp_path / "scores.parquet"))
 
 
 def test_economics_replaces_its_table_and_pictures_beside_its_record_alone(tmp_path: Path) -> None:
@@ -229,13 +229,13 @@ def test_economics_replaces_its_table_and_pictures_beside_its_record_alone(tmp_p
     for ending, content in written.items():
         write(out.with_suffix(ending), content)
         with pytest.raises(InputError):
-            require_outputs(economics_outputs(out))
+            require_replaceable(economics_outputs(out))
         out.with_suffix(ending).unlink()
     write(out, '{"command": "economics", "schema": 1}')
     for ending, content in written.items():
         write(out.with_suffix(ending), content)
-    require_outputs(economics_outputs(out))
+    require_replaceable(economics_outputs(out))
 
     write(out.with_suffix(".csv"), ORDERS)
     with pytest.raises(InputError, match=r"worth\.csv"):
-        require_outputs(economics_outputs(out))
+        require_replaceable(economics_outputs(out))

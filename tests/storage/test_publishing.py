@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.storage import publishing
-from repurchase.storage.delivery import deliver_folder, deliver_to
-from repurchase.storage.outputs import OutputKind
-from repurchase.storage.publishing import remove, write_file
+from repurchase.storage import atomic_files as publishing
+from repurchase.storage.atomic_files import remove_path, write_file
+from repurchase.storage.delivery import OutputKind, staged_delivery, staged_folder_delivery
 
 NAMES = ("scores.quarantine.parquet", "scores.run.json", "scores.parquet")
 ANYTHING = OutputKind("anything", lambda _: True)
@@ -52,7 +51,7 @@ def killed(out: Path, work: str, *, when: str, step: str, prepare: str = "") -> 
 
 
 def publish(out: Path, text: str = "new") -> None:
-    with deliver_to(out) as delivery:
+    with staged_delivery(out) as delivery:
         for name in NAMES:
             delivery.staged(out.with_name(name)).write_text(text)
         delivery.publish()
@@ -113,7 +112,7 @@ def test_a_kill_between_two_renames_is_undone_by_the_next_run(tmp_path: Path, th
     killed(out, FILES, when='Path(target).name == "scores.parquet"', step="replace")
     assert out.with_name("scores.run.json").read_text() == "new"
 
-    with pytest.raises(InputError), deliver_to(out):
+    with pytest.raises(InputError), staged_delivery(out):
         raise InputError("this run has nothing to publish")
 
     assert texts(tmp_path) == before
@@ -125,7 +124,7 @@ def test_a_file_that_somebody_put_there_after_the_kill_stays(tmp_path: Path) -> 
     out.with_name("scores.run.json").unlink()
     out.with_name("scores.run.json").write_text("by hand")
 
-    with deliver_to(out):
+    with staged_delivery(out):
         pass
 
     assert texts(tmp_path) == {"scores.run.json": "by hand"}
@@ -143,7 +142,7 @@ def test_a_file_that_has_no_successor_goes_with_the_others_or_not_at_all(
         unlink(self, missing_ok=missing_ok)
 
     def run() -> None:
-        with deliver_to(out) as delivery:
+        with staged_delivery(out) as delivery:
             delivery.staged(out).write_text("new")
             delivery.publish(removed=[stale])
 
@@ -225,7 +224,7 @@ def test_a_planted_folder_is_neither_emptied_nor_filled(tmp_path: Path, name: st
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(victim if name.endswith(("work", "rows")) else victim / "parts")
 
-    with deliver_to(out) as delivery:
+    with staged_delivery(out) as delivery:
         (delivery.work / "rows").mkdir(parents=True)
         delivery.staged(out).write_text("new")
         delivery.publish()
@@ -239,8 +238,8 @@ def test_remove_does_not_follow_links(tmp_path: Path) -> None:
     lay_out(tmp_path / "theirs")
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
 
-    remove(tmp_path / "link")
-    remove(tmp_path / "nothing")
+    remove_path(tmp_path / "link")
+    remove_path(tmp_path / "nothing")
 
     assert len(texts(tmp_path / "theirs")) == len(NAMES)
 
@@ -249,7 +248,7 @@ def test_remove_does_not_follow_links(tmp_path: Path) -> None:
 
 
 def replace_folder(out: Path) -> None:
-    with deliver_folder(out, kind=ANYTHING) as staging:
+    with staged_folder_delivery(out, kind=ANYTHING) as staging:
         (staging / "all.csv").write_text("new")
 
 
@@ -292,7 +291,7 @@ def test_a_kill_after_the_exchange_leaves_the_new_folder_and_the_old_is_cleared(
     killed(tmp_path / "lists", FOLDER, when="False", step="rename", prepare=prepare)
 
     assert texts(tmp_path / "lists") == {"all.csv": "new"}
-    with pytest.raises(InputError), deliver_folder(tmp_path / "lists", kind=ANYTHING):
+    with pytest.raises(InputError), staged_folder_delivery(tmp_path / "lists", kind=ANYTHING):
         raise InputError("no")
     assert [path.name for path in tmp_path.iterdir()] == ["lists"]
 
@@ -302,7 +301,7 @@ def test_a_kill_between_two_renames_is_undone_where_folders_cannot_be_exchanged(
     killed(out, FOLDER, when="Path(target) == out", step="rename", prepare="publishing._exchanged = lambda *_: False")
     assert not out.exists()
 
-    with pytest.raises(InputError), deliver_folder(out, kind=ANYTHING):
+    with pytest.raises(InputError), staged_folder_delivery(out, kind=ANYTHING):
         raise InputError("no")
 
     assert texts(out) == before
@@ -310,7 +309,7 @@ def test_a_kill_between_two_renames_is_undone_where_folders_cannot_be_exchanged(
 
 
 def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
-    with deliver_folder(tmp_path / "lists", kind=ANYTHING):  # noqa: SIM117 - one within the other
+    with staged_folder_delivery(tmp_path / "lists", kind=ANYTHING):  # noqa: SIM117 - one within the other
         with pytest.raises(DeliveryError, match="being written by another run"):
             replace_folder(tmp_path / "lists")
 
@@ -340,7 +339,7 @@ def test_names_are_on_the_disk_before_a_run_is_done(
     elif what == "files":
         publish(out)
     else:
-        with deliver_folder(out, kind=ANYTHING) as staging:
+        with staged_folder_delivery(out, kind=ANYTHING) as staging:
             (staging / "all.csv").write_text("new")
 
     assert named[-1] == "new"

@@ -1,1 +1,1 @@
-"""JUDGE: out-of-time backtests, metrics and a grade in words."""
+"""Evaluation: backtest, metrics, comparison with rules, grade, drift and realised outcomes."""

@@ -1,104 +1,56 @@
-"""Rolling-origin backtest: what the model and the rules would have said on earlier days, beside what came."""
+"""Rolling-origin backtest: fit on earlier days, predict windows whose outcomes are known."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from joblib import Parallel, delayed
 
-from repurchase.estimators.cuts import Cut, Cuts
-from repurchase.estimators.forecaster import Forecaster, fit_forecaster
-from repurchase.estimators.rules import RULES, fit_rule
-from repurchase.evaluation.cutoffs import BTYD, Prediction
+from repurchase.evaluation.comparison import BTYD, RULE_SCORES, PredictorOutput, fit_rule
 from repurchase.features.history import Outcomes
-from repurchase.features.timeline import train_cutoffs
+from repurchase.features.ledger import train_cutoffs
+from repurchase.models.horizons import Forecaster, fit_forecaster
+from repurchase.models.snapshots import Snapshot, Snapshots
 
-__all__ = ["Backtest", "backtest", "backtest_days", "predictions_of"]
-
-Floats = npt.NDArray[np.float64]
-
-CUTOFFS = 3
-LEAST_STEP_DAYS = 30
-JUDGED_CUSTOMERS = 50_000
+_MAX_CUTOFFS = 3
+_MIN_STEP_DAYS = 30
+_MAX_JUDGED_CUSTOMERS = 50_000
 """More than that are sampled: enough that a figure's own noise is far below a grade's step."""
 
 
 @dataclass(frozen=True)
-class Backtest:
-    """Predictions made on earlier days, and the horizons for which none could be made.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        One row per horizon, cut-off, predictor and customer; see `evaluation.judgement.judge`.
-    not_judged : mapping of int to str
-        Horizon to why.
-    """
+class _Backtest:
+    """Predictions made on earlier days, and the horizons for which none could be made."""
 
     predictions: pl.DataFrame
     not_judged: Mapping[int, str]
 
 
-def backtest_days(cuts: Cuts, as_of: date, *, horizon_days: int, most_cutoffs: int = CUTOFFS) -> Sequence[date]:
-    """Choose days to judge a horizon on: outcomes known by ``as_of``, and earlier outcomes to learn from.
-
-    Parameters
-    ----------
-    cuts : Cuts
-        Of the log.
-    as_of : date
-        Last day that may be known.
-    horizon_days : int
-        Days ahead.
-    most_cutoffs : int
-        Upper limit of how many.
-
-    Returns
-    -------
-    sequence of date
-        Latest first; maybe none.
-    """
+def backtest_days(
+    cuts: Snapshots, as_of: date, *, horizon_days: int, most_cutoffs: int = _MAX_CUTOFFS
+) -> Sequence[date]:
+    """Choose days to judge a horizon on: outcomes known by ``as_of``, and earlier outcomes to learn from."""
     days = train_cutoffs(
         first_day=cuts.book.first_day,
         as_of=as_of,
         horizon_days=horizon_days,
         most=most_cutoffs,
-        step_days=max(LEAST_STEP_DAYS, horizon_days // 30 * 10),
+        step_days=max(_MIN_STEP_DAYS, horizon_days // 30 * 10),
     )
     return [day for day in days if cuts.train_days(day, horizon_days=horizon_days, most=1)]
 
 
 def backtest(
-    cuts: Cuts,
+    cuts: Snapshots,
     as_of: date,
     *,
     random_state: int,
     jobs: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Backtest:
-    """Fit on what was known on earlier days, and predict what is known by now.
-
-    Parameters
-    ----------
-    cuts : Cuts
-        Of the log; its horizons are judged.
-    as_of : date
-        Last day that may be known.
-    random_state : int
-        Seed of the fits.
-    jobs : int
-        Fits side by side.
-    on_progress : callable, optional
-        Told how many of how many fits are done.
-
-    Returns
-    -------
-    Backtest
-        Each horizon on up to three cut-offs.
-    """
+) -> _Backtest:
+    """Fit on what was known on earlier days, and predict what is known by now."""
     days = {h: backtest_days(cuts, as_of, horizon_days=h) for h in cuts.horizons}
     fits = [(h, day) for h, some in days.items() for day in some]
     frames = []
@@ -111,37 +63,20 @@ def backtest(
             on_progress(len(frames), len(fits))
     why = "the history is too short to hold back later orders and still learn from earlier ones"
     not_judged = {h: why for h, some in days.items() if not some}
-    return Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
+    return _Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
 
 
-def _fit_and_predict(cuts: Cuts, day: date, *, horizon_days: int, random_state: int) -> pl.DataFrame:
+def _fit_and_predict(cuts: Snapshots, day: date, *, horizon_days: int, random_state: int) -> pl.DataFrame:
     forecaster = fit_forecaster(cuts, day, horizons=(horizon_days,), random_state=random_state, days_ahead=(0,))
-    return predictions_of(forecaster, cuts, day, horizon_days=horizon_days)
+    return record_predictions(forecaster, cuts, day, horizon_days=horizon_days)
 
 
-def predictions_of(forecaster: Forecaster, cuts: Cuts, day: date, *, horizon_days: int) -> pl.DataFrame:
-    """Write down what fitted models and the rules say on a day, and what came.
-
-    Parameters
-    ----------
-    forecaster : Forecaster
-        Fitted on what was known by ``day``.
-    cuts : Cuts
-        Of the log.
-    day : date
-        The cut-off.
-    horizon_days : int
-        Days ahead; outcomes are known to the end of the window.
-
-    Returns
-    -------
-    DataFrame
-        One row per predictor and customer.
-    """
-    cut = cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0)
+def record_predictions(forecaster: Forecaster, cuts: Snapshots, day: date, *, horizon_days: int) -> pl.DataFrame:
+    """Write down what fitted models and the rules say on a day, and what came."""
+    cut = cuts.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
     outcome = cuts.outcomes(cut, horizon_days=horizon_days)
-    voices = _voices(forecaster, cuts, cut, horizon_days=horizon_days)
-    frames = [_frame(name, cut, outcome, expected) for name, expected in voices]
+    voices = _predictor_outputs(forecaster, cuts, cut, horizon_days=horizon_days)
+    frames = [_prediction_frame(name, cut, outcome, expected) for name, expected in voices]
     labels = (
         pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"),
         pl.lit(cuts.book.calendar_date(day)).alias("cutoff"),
@@ -149,27 +84,30 @@ def predictions_of(forecaster: Forecaster, cuts: Cuts, day: date, *, horizon_day
     return pl.concat(frames).select(*labels, pl.all())
 
 
-def _voices(forecaster: Forecaster, cuts: Cuts, cut: Cut, *, horizon_days: int) -> Iterator[tuple[str, Prediction]]:
+def _predictor_outputs(
+    forecaster: Forecaster, cuts: Snapshots, cut: Snapshot, *, horizon_days: int
+) -> Iterator[tuple[str, PredictorOutput]]:
     """Let each predictor speak; a rule's buyers have as many purchase days as earlier buyers had on average."""
     forecast, h = forecaster.forecast(cut, days=(horizon_days,)), horizon_days
-    yield "model", Prediction(forecast.p[h], forecast.spend.get(h), forecast.orders[h])
+    yield "model", PredictorOutput(forecast.p[h], forecast.spend.get(h), forecast.orders[h])
     btyd_days = np.clip(cut.outlook(forecaster.btyd).expected_purchases(h), 0.0, h)
     for part, by_horizon in forecast.p_parts.items():
         if h in by_horizon:
-            yield part, Prediction(by_horizon[h], None, btyd_days if part == BTYD else None)
+            yield part, PredictorOutput(by_horizon[h], None, btyd_days if part == BTYD else None)
     earlier = [
-        cuts.sample(day, most=JUDGED_CUSTOMERS, random_state=0) for day in cuts.train_days(cut.as_of, horizon_days=h)
+        cuts.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
+        for day in cuts.train_days(cut.as_of, horizon_days=h)
     ]
     outcomes = [cuts.outcomes(known, horizon_days=h) for known in earlier]
     bought = [outcome.bought for outcome in outcomes]
     days = np.concatenate([outcome.purchase_days[outcome.bought] for outcome in outcomes])
     days_if_bought = float(days.mean()) if len(days) else 1.0
-    for rule in RULES:
+    for rule in RULE_SCORES:
         p = fit_rule(rule, earlier, bought, horizon_days=h).p_purchase(cut)
-        yield rule, Prediction(p, None, p * days_if_bought)
+        yield rule, PredictorOutput(p, None, p * days_if_bought)
 
 
-def _frame(name: str, cut: Cut, outcome: Outcomes, expected: Prediction) -> pl.DataFrame:
+def _prediction_frame(name: str, cut: Snapshot, outcome: Outcomes, expected: PredictorOutput) -> pl.DataFrame:
     n = len(expected.p)
     nothing = np.full(n, np.nan)
     spend, days = (nothing if values is None else values for values in (expected.spend, expected.purchase_days))

@@ -1,36 +1,351 @@
-"""How far a night's orders lie from those a model learned from: PSI, volume, newcomers, baskets, rows set aside.
-
-Pure functions: a profile (see ``profile``) and a look at tonight's orders go in, a JSON-able verdict comes out.
-"""
+"""Drift of the orders since training: input summary, stored profile, PSI, volume, newcomers, basket size."""
 
 import math
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 
-from repurchase.evaluation.look import Look
-from repurchase.evaluation.profile import bin_shares
-from repurchase.evaluation.stability import chance_psi, psi
+from repurchase.errors import InputError
+from repurchase.features.behaviour import behaviour_table
+from repurchase.features.history import MONEY_SCALE, PER_DAY_COLUMNS, Floats, History, Ints, day_number
+from repurchase.features.ledger import Closing, Ledger
+from repurchase.orders.ids import id_hash
 
-__all__ = ["LEVELS", "MOVED", "STEADY", "drift_from", "unknown_drift"]
+MAX_SAMPLE_CUSTOMERS = 20_000
+"""Customers whose features are looked at, at most: a share is then right within a point."""
+_WEEKS = 52
+_WINDOW_DAYS = 28
+"""Newcomers are counted among the buyers of four weeks: whole weeks, so that no weekend is missing."""
+_WINDOWS = _WEEKS * 7 // _WINDOW_DAYS
 
-STEADY, MOVED = 0.10, 0.25
+_Hashes = npt.NDArray[np.uint64]
+_IndexArray = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class _CustomerSample:
+    """The customers with the smallest hashes of their ids: of two logs' samples, the sample of both can be made."""
+
+    drawn: _Hashes
+    hashes: _Hashes
+    history: History
+
+    def __add__(self, other: "_CustomerSample") -> "_CustomerSample":
+        """Draw from both, which share no customer."""
+        drawn = _smallest_hashes(np.concatenate([self.drawn, other.drawn]))
+        hashes = np.concatenate([self.hashes, other.hashes])
+        kept = np.argsort(hashes, kind="stable")
+        kept = kept[: np.searchsorted(hashes[kept], drawn[-1:].max(initial=0), side="right")]
+        return _CustomerSample(
+            drawn, hashes[kept], _renumbered(_concatenated_histories(self.history, other.history).take(kept))
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class InputSummary:
+    """What orders look like on a day. Looks at logs that share no customer add up, in any order."""
+
+    as_of: date
+    n_customers: int
+    first_day: int | None
+    spent: int
+    weeks: Ints
+    windows: Ints
+    sample: _CustomerSample
+
+    def __add__(self, other: "InputSummary") -> "InputSummary":
+        """Look at both logs together, which share no customer; exact, in any order."""
+        if self.as_of != other.as_of:
+            raise InputError(f"Looks on {self.as_of} and on {other.as_of} do not add up. Look on one day.")
+        first_days = [day for day in (self.first_day, other.first_day) if day is not None]
+        return InputSummary(
+            as_of=self.as_of,
+            n_customers=self.n_customers + other.n_customers,
+            first_day=min(first_days, default=None),
+            spent=self.spent + other.spent,
+            weeks=self.weeks + other.weeks,
+            windows=self.windows + other.windows,
+            sample=self.sample + other.sample,
+        )
+
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """Behaviour of the customers of the sample, see `behaviour_table`."""
+        return behaviour_table(self.sample.history)
+
+    @property
+    def weekly(self) -> tuple[int, ...]:
+        """Purchase days in each of the last 52 whole weeks, oldest first; fewer where the orders begin later."""
+        whole = min(_WEEKS, self._days // 7)
+        return tuple(self.weeks[:whole][::-1].tolist())
+
+    @property
+    def newcomers(self) -> tuple[float, ...]:
+        """In each of the last 13 stretches of four weeks, the share of its buyers who had never bought before."""
+        return tuple(new / buyers for _, buyers, new, _ in self._complete_windows())
+
+    @property
+    def baskets(self) -> tuple[float, ...]:
+        """In the same stretches, mean money per purchase day; empty without money."""
+        if self.spent <= 0:
+            return ()
+        return tuple(money / MONEY_SCALE / days for days, _, _, money in self._complete_windows())
+
+    @property
+    def _days(self) -> int:
+        return 0 if self.first_day is None else day_number(self.as_of) - self.first_day + 1
+
+    def _complete_windows(self) -> Iterator[list[int]]:
+        # Those in the later half of a log: in the earlier half too many buyers are new to it.
+        whole = min(_WEEKS * 7, self._days // 2) // _WINDOW_DAYS
+        return (window for window in self.windows[:, :whole].T[::-1].tolist() if window[0])
+
+
+def summarise_input(book: Ledger, *, as_of: date, closing: Closing | None = None) -> InputSummary:
+    """Look at a log, or at all entries of some of its customers.
+
+    A purchase day is a day with a sale, taken back later or not. Its money is net of what was given back on that day,
+    never below 0.
+    """
+    known = book.until(as_of)
+    drawn, few, n_customers = _draw_sample(known)
+    few = few.without(closing)
+    shift = closing if closing and few.closing is not None and known.closing is None else None
+    sales = known.entries.filter(pl.col("orders") > 0)
+    first_day, spent, weeks, windows = _count_sales(sales, day_number(as_of), shift)
+    return InputSummary(as_of, n_customers, first_day, spent, weeks, windows, _sampled_history(drawn, few, as_of))
+
+
+def _draw_sample(book: Ledger) -> tuple[_Hashes, Ledger, int]:
+    """Draw at most 20,000 customers, the same ones from the same customers in any order."""
+    customer = book.entries["customer"].to_numpy()
+    codes = customer[_changes(customer)]
+    ids = book.ids if len(codes) == len(book.ids) else book.ids.gather(codes)
+    hashes = id_hash(ids).to_numpy()
+    drawn = _smallest_hashes(hashes)
+    chosen = np.flatnonzero(hashes <= drawn[-1:].max(initial=0))
+    chosen = chosen[np.argsort(hashes[chosen], kind="stable")]
+    asked = np.zeros(len(book.ids), dtype=np.bool_)
+    asked[codes[chosen]] = True
+    entries = book.entries.filter(pl.Series(asked[customer]))
+    place = np.zeros(len(book.ids), dtype=np.uint32)
+    place[codes[chosen]] = np.arange(len(chosen), dtype=np.uint32)
+    renamed = entries.with_columns(pl.Series("customer", place[entries["customer"].to_numpy()]))
+    few = replace(book, ids=ids.gather(chosen), entries=renamed.sort("customer", "known", "day"))
+    return drawn, few, len(codes)
+
+
+def _sampled_history(drawn: _Hashes, few: Ledger, as_of: date) -> _CustomerSample:
+    history = few.history(as_of)
+    return _CustomerSample(drawn, drawn[history.customer], _renumbered(history))
+
+
+def _count_sales(sales: pl.DataFrame, now: int, closing: Closing | None) -> tuple[int | None, int, Ints, Ints]:
+    if sales.is_empty():
+        return None, 0, np.zeros(_WEEKS, dtype=np.int64), np.zeros((4, _WINDOWS), dtype=np.int64)
+    customer = sales["customer"].to_numpy()
+    day = sales.select(closing.open_day(pl.col("known")) if closing else "known").to_series().to_numpy()
+    ago = now - day
+    length = int(ago.max()) + 1
+    newcomer = _changes(customer)
+    purchase_days = np.bincount(ago[newcomer | _changes(day)], minlength=length)
+    money = np.zeros(length, dtype=np.int64)
+    np.add.at(money, ago, np.maximum(sales["spend"].to_numpy(), 0))  # whole numbers: bincount would add up floats
+    window = (np.arange(length) // _WINDOW_DAYS).astype(np.int32)[ago]
+    buyers = np.bincount(window[newcomer | _changes(window)], minlength=_WINDOWS)[:_WINDOWS]
+    new = np.bincount(ago[newcomer], minlength=length)
+    windows = np.stack([_sum_by_period(purchase_days), buyers, _sum_by_period(new), _sum_by_period(money)])
+    weeks = _sum_by_period(purchase_days, 7, most=_WEEKS)
+    return now - length + 1, int(money.sum()), weeks, windows
+
+
+def _sum_by_period(by_day: Ints, days: int = _WINDOW_DAYS, *, most: int = _WINDOWS) -> Ints:
+    # Of what was counted per day, today first: sums of as many days each, as many sums as are asked for.
+    whole = np.zeros(days * most, dtype=np.int64)
+    whole[: len(by_day)] = by_day[: len(whole)]
+    sums: Ints = whole.reshape(most, days).sum(axis=1)
+    return sums
+
+
+def _changes(values: _IndexArray) -> npt.NDArray[np.bool_]:
+    """Where a value differs from the one before it."""
+    changes = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return changes
+
+
+def _smallest_hashes(hashes: _Hashes) -> _Hashes:
+    if len(hashes) > MAX_SAMPLE_CUSTOMERS:
+        hashes = hashes[hashes <= np.partition(hashes, MAX_SAMPLE_CUSTOMERS - 1)[MAX_SAMPLE_CUSTOMERS - 1]]
+    return np.sort(hashes)
+
+
+def _concatenated_histories(one: History, other: History) -> History:
+    if not len(one.customer) or not len(other.customer):
+        return one if len(one.customer) else other
+    if one.has_amounts != other.has_amounts:
+        raise InputError("Looks with and without money do not add up. Tell every part whether the whole log has it.")
+    rows, customers = (
+        {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
+        for names in (PER_DAY_COLUMNS, ("customer", "net_total", "returned", "orders_total"))
+    )
+    start = np.concatenate([one.start, other.start + len(one.day)])
+    return History(as_of=one.as_of, start=start, has_amounts=one.has_amounts, **rows, **customers)
+
+
+def _renumbered(history: History) -> History:
+    return replace(history, customer=np.arange(len(history.customer), dtype=np.int64))
+
+
+_MIN_BIN_SHARE = 1e-4
+"""Share that an empty bin is given, or one new customer would make the index infinite."""
+_CHANCE_SDS = 3.0
+"""Standard deviations beyond which a figure is not taken for chance: some sixty features are looked at every night."""
+_MIN_LOG_SD = 0.10
+_MIN_NEWCOMER_SD = 0.03
+
+
+def psi(expected: npt.ArrayLike, actual: npt.ArrayLike) -> float:
+    """Population stability index of two sets of shares: Σ (a - e) ln(a / e).
+
+    It is the symmetric Kullback-Leibler divergence (Jeffreys): 0 for equal shares, the same both ways, never negative.
+    By Siddiqi's rule of thumb below 0.1 is steady, up to 0.25 moved, above that drifted. It misleads in small samples
+    (see `chance_psi`), and it sees each feature alone.
+
+    References
+    ----------
+    Siddiqi, N. (2006). Credit Risk Scorecards. Wiley, chapter 10 (system stability index).
+    """
+    then, now = (np.maximum(np.asarray(shares, dtype=np.float64), _MIN_BIN_SHARE) for shares in (expected, actual))
+    return math.fsum(((now - then) * np.log(now / then)).tolist())
+
+
+def chance_psi(n_expected: int, n_actual: int, *, bins: int) -> float:
+    """The PSI that two samples of one and the same population pass about once in 700 times.
+
+    PSI is about (1/n + 1/m) χ² with bins - 1 degrees of freedom (Yurdakul 2018); its quantile at three standard
+    deviations by Wilson and Hilferty (1931). Too high where both samples hold the same customers: it errs to silence.
+
+    References
+    ----------
+    Yurdakul, B. (2018). Statistical properties of population stability index. Western Michigan University.
+    """
+    k = bins - 1
+    if k < 1:
+        return 0.0
+    quantile = k * (1.0 - 2.0 / (9.0 * k) + _CHANCE_SDS * math.sqrt(2.0 / (9.0 * k))) ** 3
+    return (1.0 / n_expected + 1.0 / n_actual) * quantile
+
+
+def expected_band(values: Sequence[float], *, least_sd: float) -> tuple[float, float]:
+    """Mean of past figures, and how far the next one may lie from it."""
+    known = np.asarray(values, dtype=np.float64)
+    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    return float(known.mean()), max(spread, least_sd) * math.sqrt(1.0 + 1.0 / len(known))
+
+
+PROFILE_SCHEMA = 2
+PROFILE_BINS = 10
+_EARLIER_DAYS = (7, 20, 45, 100, 190, 365)
+"""Not whole months: what is counted in months would look steady from one to the next."""
+_MIN_PROFILE_CUSTOMERS = 50
+
+
+def input_profile(
+    book: Ledger,
+    *,
+    as_of: date,
+    closing: Closing | None = None,
+    set_aside_share: float | None = None,
+    look: InputSummary | None = None,
+) -> dict[str, Any]:
+    """Describe a model's input: per feature the shares of at most ten bins, volume and newcomers with their spread.
+
+    Beside it stands how far each feature moved between earlier days and ``as_of``: what moves anyway is no drift.
+    """
+    look = look or summarise_input(book, as_of=as_of, closing=closing)
+    features = {name: _binned(look.features[name].to_numpy()) for name in look.features.columns}
+    logs = np.log1p(look.weekly).tolist()
+    weekly = expected_band(logs, least_sd=_MIN_LOG_SD) if logs else (0.0, 0.0)
+    newcomers = expected_band(look.newcomers, least_sd=_MIN_NEWCOMER_SD) if look.newcomers else (0.0, 0.0)
+    money = np.log1p(look.baskets).tolist()
+    baskets = expected_band(money, least_sd=_MIN_LOG_SD) if money else (0.0, 0.0)
+    return {
+        "schema": PROFILE_SCHEMA,
+        "as_of": as_of.isoformat(),
+        "n_customers": look.n_customers,
+        "n_looked_at": look.features.height,
+        "features": features,
+        "usual": list(_earlier_psi(_draw_sample(book.until(as_of))[1].without(closing), features, as_of)),
+        "weekly": {"weeks": len(logs), "log_mean": weekly[0], "log_sd": weekly[1]},
+        "newcomers": {"windows": len(look.newcomers), "mean": newcomers[0], "sd": newcomers[1]},
+        "baskets": {"windows": len(money), "log_mean": baskets[0], "log_sd": baskets[1]},
+        "set_aside_share": set_aside_share,
+    }
+
+
+def bin_edges(values: Floats) -> list[float]:
+    """Inner edges of at most ten bins that hold as many customers each; ties make fewer."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return []
+    edges = np.unique(np.quantile(known, np.arange(1, PROFILE_BINS) / PROFILE_BINS, method="inverted_cdf"))
+    if len(edges) == 1:  # nearly constant: what lies below, on and above it
+        return [float(np.nextafter(edges[0], -np.inf)), float(edges[0])]
+    return [float(edge) for edge in edges]
+
+
+def bin_shares(values: Floats, edges: Sequence[float]) -> Floats:
+    """Shares of customers per bin; the last is of those to whom the feature does not apply."""
+    missing = np.isnan(values)
+    place = np.where(missing, len(edges) + 1, np.searchsorted(edges, values, side="left"))
+    return np.bincount(place, minlength=len(edges) + 2) / max(len(values), 1)
+
+
+def _binned(values: Floats) -> dict[str, list[float]]:
+    edges = bin_edges(values)
+    return {"edges": edges, "shares": [float(share) for share in bin_shares(values, edges)]}
+
+
+def _earlier_psi(book: Ledger, features: Mapping[str, Mapping[str, Any]], as_of: date) -> Iterator[dict[str, Any]]:
+    """PSI between earlier days and ``as_of``, as long as as much history lies before the earlier day."""
+    for days in _EARLIER_DAYS:
+        earlier = as_of - timedelta(days=days)
+        if (earlier - book.first_day).days < days:
+            return
+        then = behaviour_table(book.history(earlier))
+        if then.height < _MIN_PROFILE_CUSTOMERS:
+            return
+        moved = {
+            name: psi(bin_shares(then[name].to_numpy(), known["edges"]), known["shares"])
+            for name, known in features.items()
+        }
+        yield {"days": days, "psi": {name: round(value, 4) for name, value in moved.items()}}
+
+
+_STEADY_PSI, _DRIFTED_PSI = 0.10, 0.25
 """Siddiqi's bounds: below the first a feature is steady, above the second it has drifted."""
-LEVELS = ("steady", "moved", "drifted")
-MARGIN = 1.5
+DRIFT_LEVELS = ("steady", "moved", "drifted")
+_USUAL_PSI_FACTOR = 1.5
 """How many times as far as between earlier days a feature may move before it is called drifted."""
-BAND_MOVED, BAND_DRIFTED = 2.0, 3.0
-SET_ASIDE_MOVED, SET_ASIDE_DRIFTED = 0.05, 0.10
-SHOWN = 3
-MANY = 0.05
+_BAND_MOVED, _BAND_DRIFTED = 2.0, 3.0
+_QUARANTINE_MOVED, _QUARANTINE_DRIFTED = 0.05, 0.10
+_MAX_FEATURES_NAMED = 3
+_MIN_DRIFTED_SHARE = 0.05
 """Share of the features that must have drifted: of so many, one may stray."""
-FAR = 2.0
+_FAR_BEYOND_LIMIT = 2.0
 """Or one that lies this many times beyond its limit."""
 
 
-def drift_from(profile: Mapping[str, Any], look: Look, *, set_aside_share: float | None = None) -> dict[str, Any]:
+def measure_drift(
+    profile: Mapping[str, Any], look: InputSummary, *, set_aside_share: float | None = None
+) -> dict[str, Any]:
     """Compare tonight's orders with those a model learned from.
 
     A feature has *drifted* if its PSI is above 0.25, above what chance does with so many customers, and above one and a
@@ -39,38 +354,23 @@ def drift_from(profile: Mapping[str, Any], look: Look, *, set_aside_share: float
     The orders have drifted if a twentieth of the features have, or one of them twice as far as would do; if volume,
     newcomers or money per purchase day lie more than three standard deviations from the year before; or if cleaning
     sets aside a tenth more or less.
-
-    Parameters
-    ----------
-    profile : mapping
-        See `profile.profile_of`.
-    look : Look
-        At tonight's orders.
-    set_aside_share : float, optional
-        Rows that cleaning set aside tonight, of all.
-
-    Returns
-    -------
-    dict
-        JSON-able: ``level``, ``drifted``, ``words``, ``features`` by falling PSI, ``volume``, ``newcomers``,
-        ``set_aside``, and which days are compared.
     """
     then = date.fromisoformat(profile["as_of"])
     days = abs((look.as_of - then).days)
-    features = _features(profile, look, days)
+    features = _feature_drift(profile, look, days)
     parts = {
-        "volume": _volume(profile["weekly"], look.weekly),
-        "newcomers": _newcomers(profile["newcomers"], look.newcomers),
-        "baskets": _baskets(profile.get("baskets"), look.baskets),
-        "set_aside": _set_aside(profile.get("set_aside_share"), set_aside_share),
+        "volume": _volume_drift(profile["weekly"], look.weekly),
+        "newcomers": _newcomer_drift(profile["newcomers"], look.newcomers),
+        "baskets": _basket_drift(profile.get("baskets"), look.baskets),
+        "set_aside": _quarantine_drift(profile.get("set_aside_share"), set_aside_share),
     }
-    levels = [_together(features), *(part["level"] for part in parts.values() if part)]
-    level = max(levels, key=LEVELS.index)
-    counts = {name: sum(row["level"] == name for row in features) for name in LEVELS}
+    levels = [_overall_level(features), *(part["level"] for part in parts.values() if part)]
+    level = max(levels, key=DRIFT_LEVELS.index)
+    counts = {name: sum(row["level"] == name for row in features) for name in DRIFT_LEVELS}
     drift = {
         "known": True,
         "level": level,
-        "drifted": level == LEVELS[-1],
+        "drifted": level == DRIFT_LEVELS[-1],
         "profile_as_of": then.isoformat(),
         "as_of": look.as_of.isoformat(),
         "n_customers": look.n_customers,
@@ -80,27 +380,16 @@ def drift_from(profile: Mapping[str, Any], look: Look, *, set_aside_share: float
         "features": features,
         **parts,
     }
-    return {**drift, "words": _words(drift)}
+    return {**drift, "words": _drift_text(drift)}
 
 
 def unknown_drift(why: str) -> dict[str, Any]:
-    """Say that there is nothing to compare with.
-
-    Parameters
-    ----------
-    why : str
-        A clause.
-
-    Returns
-    -------
-    dict
-        As `drift_from`, of what is known.
-    """
+    """Say that there is nothing to compare with."""
     return {"known": False, "level": None, "drifted": False, "words": f"Drift of the orders is not known: {why}."}
 
 
-def _features(profile: Mapping[str, Any], look: Look, days: int) -> list[dict[str, Any]]:
-    usual = _usual(profile["usual"], days)
+def _feature_drift(profile: Mapping[str, Any], look: InputSummary, days: int) -> list[dict[str, Any]]:
+    usual = _usual_psi(profile["usual"], days)
     rows = []
     for name, known in profile["features"].items():
         if name not in look.features.columns:
@@ -109,7 +398,7 @@ def _features(profile: Mapping[str, Any], look: Look, days: int) -> list[dict[st
         moved = psi(known["shares"], now)
         chance = chance_psi(profile["n_looked_at"], len(look.features), bins=len(now))
         before = usual.get(name, 0.0)
-        limit = max(MOVED, chance, MARGIN * before)
+        limit = max(_DRIFTED_PSI, chance, _USUAL_PSI_FACTOR * before)
         rows.append(
             {
                 "feature": name,
@@ -118,13 +407,17 @@ def _features(profile: Mapping[str, Any], look: Look, days: int) -> list[dict[st
                 "limit": round(limit, 4),
                 "missing": round(float(now[-1]), 4),
                 "missing_then": round(float(known["shares"][-1]), 4),
-                "level": LEVELS[2] if moved > limit else LEVELS[1] if moved >= STEADY else LEVELS[0],
+                "level": DRIFT_LEVELS[2]
+                if moved > limit
+                else DRIFT_LEVELS[1]
+                if moved >= _STEADY_PSI
+                else DRIFT_LEVELS[0],
             }
         )
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"]))
 
 
-def _usual(usual: Sequence[Mapping[str, Any]], days: int) -> Mapping[str, float]:
+def _usual_psi(usual: Sequence[Mapping[str, Any]], days: int) -> Mapping[str, float]:
     """The highest PSI between earlier days up to as far apart, or the next farther: some features move in waves."""
     nearer = [row for row in usual if row["days"] < days]
     farther = [row for row in usual if row["days"] >= days][:1]
@@ -135,80 +428,89 @@ def _usual(usual: Sequence[Mapping[str, Any]], days: int) -> Mapping[str, float]
     return found
 
 
-def _together(features: Sequence[Mapping[str, Any]]) -> str:
-    drifted = [row for row in features if row["level"] == LEVELS[2]]
-    if drifted and (len(drifted) >= MANY * len(features) or any(row["psi"] > FAR * row["limit"] for row in drifted)):
-        return LEVELS[2]
-    return LEVELS[0] if all(row["level"] == LEVELS[0] for row in features) else LEVELS[1]
+def _overall_level(features: Sequence[Mapping[str, Any]]) -> str:
+    drifted = [row for row in features if row["level"] == DRIFT_LEVELS[2]]
+    if drifted and (
+        len(drifted) >= _MIN_DRIFTED_SHARE * len(features)
+        or any(row["psi"] > _FAR_BEYOND_LIMIT * row["limit"] for row in drifted)
+    ):
+        return DRIFT_LEVELS[2]
+    return DRIFT_LEVELS[0] if all(row["level"] == DRIFT_LEVELS[0] for row in features) else DRIFT_LEVELS[1]
 
 
-def _volume(weekly: Mapping[str, Any], now: Sequence[int]) -> dict[str, Any] | None:
+def _volume_drift(weekly: Mapping[str, Any], now: Sequence[int]) -> dict[str, Any] | None:
     if not weekly["weeks"] or not now:
         return None
     mean, sd = weekly["log_mean"], weekly["log_sd"]
     recent = {"last_week": now[-1], "last_four_weeks": float(np.mean(now[-4:]))}
     far = max(abs(math.log1p(value) - mean) / sd for value in recent.values())
-    low, high = (math.expm1(mean + side * BAND_DRIFTED * sd) for side in (-1.0, 1.0))
+    low, high = (math.expm1(mean + side * _BAND_DRIFTED * sd) for side in (-1.0, 1.0))
     return {
         **{name: round(value, 1) for name, value in recent.items()},
         "usual": round(math.expm1(mean), 1),
         "low": round(max(low, 0.0), 1),
         "high": round(high, 1),
-        "level": _level(far),
+        "level": _deviation_level(far),
     }
 
 
-def _newcomers(known: Mapping[str, Any], now: Sequence[float]) -> dict[str, Any] | None:
+def _newcomer_drift(known: Mapping[str, Any], now: Sequence[float]) -> dict[str, Any] | None:
     if not known["windows"] or not now:
         return None
     mean, sd = known["mean"], known["sd"]
-    low, high = mean - BAND_DRIFTED * sd, mean + BAND_DRIFTED * sd
+    low, high = mean - _BAND_DRIFTED * sd, mean + _BAND_DRIFTED * sd
     return {
         "share": round(now[-1], 4),
         "usual": round(mean, 4),
         "low": round(max(low, 0.0), 4),
         "high": round(min(high, 1.0), 4),
-        "level": _level(abs(now[-1] - mean) / sd),
+        "level": _deviation_level(abs(now[-1] - mean) / sd),
     }
 
 
-def _baskets(known: Mapping[str, Any] | None, now: Sequence[float]) -> dict[str, Any] | None:
+def _basket_drift(known: Mapping[str, Any] | None, now: Sequence[float]) -> dict[str, Any] | None:
     if not known or not known["windows"] or not now:
         return None
     mean, sd = known["log_mean"], known["log_sd"]
-    low, high = (math.expm1(mean + side * BAND_DRIFTED * sd) for side in (-1.0, 1.0))
+    low, high = (math.expm1(mean + side * _BAND_DRIFTED * sd) for side in (-1.0, 1.0))
     return {
         "mean": round(now[-1], 2),
         "usual": round(math.expm1(mean), 2),
         "low": round(max(low, 0.0), 2),
         "high": round(high, 2),
-        "level": _level(abs(math.log1p(now[-1]) - mean) / sd),
+        "level": _deviation_level(abs(math.log1p(now[-1]) - mean) / sd),
     }
 
 
-def _set_aside(then: float | None, now: float | None) -> dict[str, Any] | None:
+def _quarantine_drift(then: float | None, now: float | None) -> dict[str, Any] | None:
     if then is None or now is None:
         return None
     gap = abs(now - then)
-    level = LEVELS[2] if gap > SET_ASIDE_DRIFTED else LEVELS[1] if gap > SET_ASIDE_MOVED else LEVELS[0]
+    level = (
+        DRIFT_LEVELS[2]
+        if gap > _QUARANTINE_DRIFTED
+        else DRIFT_LEVELS[1]
+        if gap > _QUARANTINE_MOVED
+        else DRIFT_LEVELS[0]
+    )
     return {"share": round(now, 4), "then": round(then, 4), "level": level}
 
 
-def _level(spreads: float) -> str:
-    return LEVELS[2] if spreads > BAND_DRIFTED else LEVELS[1] if spreads > BAND_MOVED else LEVELS[0]
+def _deviation_level(spreads: float) -> str:
+    return DRIFT_LEVELS[2] if spreads > _BAND_DRIFTED else DRIFT_LEVELS[1] if spreads > _BAND_MOVED else DRIFT_LEVELS[0]
 
 
-def _words(drift: Mapping[str, Any]) -> str:
+def _drift_text(drift: Mapping[str, Any]) -> str:
     beside = f"the orders up to {drift['profile_as_of']} that the model learned from"
-    if drift["level"] == LEVELS[0]:
+    if drift["level"] == DRIFT_LEVELS[0]:
         return f"The orders are like {beside}."
-    why = _why(drift, drift["level"])
+    why = _drift_reason_texts(drift, drift["level"])
     if drift["drifted"]:
         return f"The orders have drifted from {beside}: {'; '.join(why)}."
     return f"The orders have moved from {beside}, within what is usual: {'; '.join(why)}."
 
 
-def _why(drift: Mapping[str, Any], level: str) -> list[str]:
+def _drift_reason_texts(drift: Mapping[str, Any], level: str) -> list[str]:
     why = []
     volume, newcomers, aside = (drift[name] for name in ("volume", "newcomers", "set_aside"))
     if volume and volume["level"] == level:
@@ -229,9 +531,9 @@ def _why(drift: Mapping[str, Any], level: str) -> list[str]:
         )
     if aside and aside["level"] == level:
         why.append(f"{aside['share']:.0%} of the rows were set aside, {aside['then']:.0%} in training")
-    rows = [row for row in drift["features"] if LEVELS.index(row["level"]) >= LEVELS.index(level)]
+    rows = [row for row in drift["features"] if DRIFT_LEVELS.index(row["level"]) >= DRIFT_LEVELS.index(level)]
     if rows:
-        named = ", ".join(f"{row['feature']} (PSI {row['psi']:.2f})" for row in rows[:SHOWN])
-        more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+        named = ", ".join(f"{row['feature']} (PSI {row['psi']:.2f})" for row in rows[:_MAX_FEATURES_NAMED])
+        more = f" and {len(rows) - _MAX_FEATURES_NAMED} more" if len(rows) > _MAX_FEATURES_NAMED else ""
         why.append(f"customers differ in {named}{more}")
     return why

@@ -1,51 +1,49 @@
-"""A grade from A to D, by a rule that is written beside it.
-
-What is graded is what the model adds to the best rule a shop could follow without it. The rules are strong here:
-their probabilities are calibrated on earlier outcomes. So a share of their log loss alone is a poor yardstick: where
-the base rate leaves 0.43 open and a rule 0.33, no model reaches 0.30. The yardstick is what is *explained* of who
-buys, the share of the base rate's log loss that a predictor removes (McFadden's pseudo-R², against the base rate in
-hindsight): a tenth more than the best rule explains is a lot on every log tried. Where a rule explains nearly all,
-little is left to explain: there, leaving a tenth less unexplained counts as well.
-"""
+"""All metrics of one horizon, and the grade A to D made from them."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from repurchase.evaluation.cutoffs import RULES
+import numpy as np
 
-__all__ = [
-    "LEVELS",
-    "MIN_OUTCOMES",
-    "RULE",
-    "Grade",
-    "Level",
-    "Standing",
-    "excess_ece",
-    "grade_of",
-    "lead_words",
-    "shortfalls",
-]
+from repurchase.evaluation.comparison import (
+    MODEL,
+    MODEL_PARTS,
+    RULE_NAMES,
+    Cutoff,
+    ListComparison,
+    TotalError,
+    buyer_total_error,
+    buyers_found,
+    gains_by_cutoff,
+    log_loss_gain,
+    money_found,
+    rules_at_every_cutoff,
+    spend_total_error,
+)
+from repurchase.evaluation.metrics import (
+    Estimate,
+    auc,
+    average_precision,
+    brier,
+    chance_ece,
+    decile_error,
+    ece,
+    exact_mean,
+    log_loss,
+    poisson_deviance,
+    spearman,
+    spend_gini,
+    top_lift,
+    total_bias,
+)
+from repurchase.features.history import Floats
 
 
 @dataclass(frozen=True)
-class Level:
-    """What a grade asks for.
-
-    Parameters
-    ----------
-    letter : str
-        The grade.
-    better : float
-        Explained at least this share more than the best rule does, or left this share less unexplained.
-    ece : float
-        Calibration error at most this, beyond chance.
-    explained : float
-        At least this share of who buys explained: below, nobody is told apart, however poor the rules.
-    cutoffs : int
-        Judged at so many cut-offs at least: one cut-off is one draw.
-    always : bool
-        Whether the model must beat every rule at every cut-off.
-    """
+class _GradeRequirement:
+    """What a grade asks for."""
 
     letter: str
     better: float
@@ -55,50 +53,30 @@ class Level:
     always: bool
 
 
-LEVELS = (
-    Level("A", better=0.10, ece=0.02, explained=0.05, cutoffs=3, always=True),
-    Level("B", better=0.05, ece=0.04, explained=0.02, cutoffs=1, always=False),
+GRADE_REQUIREMENTS = (
+    _GradeRequirement("A", better=0.10, ece=0.02, explained=0.05, cutoffs=3, always=True),
+    _GradeRequirement("B", better=0.05, ece=0.04, explained=0.02, cutoffs=1, always=False),
 )
 MIN_OUTCOMES = 20
 """Fewer buyers, or fewer non-buyers, over all cut-offs: no grade."""
-SURE_CUTOFFS = 3
+MIN_CUTOFFS_IF_ALWAYS_BETTER = 3
 """Better at every one of so many cut-offs counts as shown, even where the interval reaches zero."""
 
 
 def percent(share: float, digits: int = 0, *, signed: bool = False) -> str:
-    """Write a share as a reader expects it.
-
-    Parameters
-    ----------
-    share : float
-        The share.
-    digits : int
-        After the point.
-    signed : bool
-        Whether to write a plus.
-
-    Returns
-    -------
-    str
-        With a space before the sign; never minus zero.
-
-    Examples
-    --------
-    >>> percent(0.1234, 1), percent(-0.001, signed=True)
-    ('12.3 %', '+0 %')
-    """
+    """Write a share as a reader expects it."""
     rounded = round(100 * share, digits) + 0.0
     return f"{rounded:{'+' if signed else ''}.{digits}f} %"
 
 
-def _rule() -> str:
-    first, second = LEVELS
+def _grading_rule_text() -> str:
+    first, second = GRADE_REQUIREMENTS
     return (
         f"{first.letter}: explains at least {percent(first.better)} more of who buys than the best rule does (or "
         f"leaves {percent(first.better)} less unexplained), beyond chance and at each of {first.cutoffs} or more "
         f"cut-offs, with probabilities right within {first.ece}. "
         f"{second.letter}: at least {percent(second.better)}, beyond chance, within {second.ece}. "
-        f"C: better than the best rule, beyond chance or at each of {SURE_CUTOFFS} or more cut-offs. "
+        f"C: better than the best rule, beyond chance or at each of {MIN_CUTOFFS_IF_ALWAYS_BETTER} or more cut-offs. "
         "D: not shown to be better than a rule. "
         "Explained: the share of the log loss of 'all customers are alike' that is removed; "
         f"{first.letter} asks for {percent(first.explained)} of it, {second.letter} for {percent(second.explained)}. "
@@ -107,32 +85,13 @@ def _rule() -> str:
     )
 
 
-RULE = _rule()
+GRADING_RULE = _grading_rule_text()
 """How the grade is made, for readers."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a grade is made from: one horizon, over all its cut-offs.
-
-    Parameters
-    ----------
-    best_rule : str
-        The rule with the lowest mean log loss.
-    base_loss, rule_loss, model_loss : float
-        Mean log loss of the base rate (in hindsight, at each cut-off), the best rule and the model.
-    gain_low : float
-        Lower end of the 95 % interval of 1 - model_loss / rule_loss.
-    gains_by_cutoff : tuple of float
-        Share of log loss saved at each cut-off against the rule that was best there.
-    ece, chance_ece : float
-        The model's calibration error, and what chance alone would make it.
-    n_bought, n_not : int
-        Outcomes over all cut-offs.
-    open_losses : tuple of float, optional
-        The three mean losses over the cut-offs at which some bought and others did not: where all did the same, there
-        is nothing to explain. Without it those over all cut-offs.
-    """
+class GradeInputs:
+    """What a grade is made from: one horizon, over all its cut-offs."""
 
     best_rule: str
     base_loss: float
@@ -180,28 +139,20 @@ class Standing:
         return all(gain > 0 for gain in self.gains_by_cutoff)
 
     @property
-    def beyond_chance(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval of the gain lies above zero."""
         return self.gain_low > 0
 
     @property
     def shown_better(self) -> bool:
         """Whether the model is shown to be better than the best rule."""
-        always = self.always_better and len(self.gains_by_cutoff) >= SURE_CUTOFFS
-        return self.gain > 0 and (self.beyond_chance or always)
+        always = self.always_better and len(self.gains_by_cutoff) >= MIN_CUTOFFS_IF_ALWAYS_BETTER
+        return self.gain > 0 and (self.is_significant or always)
 
 
 @dataclass(frozen=True)
 class Grade:
-    """A letter and one sentence.
-
-    Parameters
-    ----------
-    letter : str
-        A to D, or - where there is nothing to judge by.
-    words : str
-        The grade in one sentence.
-    """
+    """A letter and one sentence."""
 
     letter: str
     words: str
@@ -212,79 +163,26 @@ def excess_ece(ece: float, chance_ece: float) -> float:
 
     Errors of chance and of the model add up like independent spreads: sqrt(max(ece² - chance², 0)). Without this a
     shop with 500 customers could never show that its probabilities are right.
-
-    Parameters
-    ----------
-    ece : float
-        As measured.
-    chance_ece : float
-        As expected of true probabilities.
-
-    Returns
-    -------
-    float
-        0 where chance explains all of it.
-
-    Examples
-    --------
-    >>> round(excess_ece(0.05, 0.04), 6), excess_ece(0.03, 0.04)
-    (0.03, 0.0)
     """
     return math.sqrt(max(ece**2 - chance_ece**2, 0.0))
 
 
-def grade_of(standing: Standing) -> Grade:
-    """Grade one horizon by ``RULE``.
-
-    Parameters
-    ----------
-    standing : Standing
-        What was measured.
-
-    Returns
-    -------
-    Grade
-        Letter and sentence.
-
-    Examples
-    --------
-    >>> worse = Standing("past_rate", 0.40, 0.30, 0.31, -0.05, (-0.03,), 0.01, 0.005, 500, 4500)
-    >>> grade_of(worse).words
-    "Worse than a simple rule: use the customer's own past rate instead."
-    """
+def grade_of(standing: GradeInputs) -> Grade:
+    """Grade one horizon by ``RULE``."""
     few = min(standing.n_bought, standing.n_not)
     if few < MIN_OUTCOMES:
         kind = "bought" if standing.n_bought == few else "did not buy"
         return Grade("-", f"Not judged: only {few} customers {kind} in the time looked at; {MIN_OUTCOMES} are needed.")
     if not standing.shown_better:
-        return Grade("D", _words_of_failure(standing))
-    for level in LEVELS:
+        return Grade("D", _failure_text(standing))
+    for level in GRADE_REQUIREMENTS:
         if not shortfalls(standing, level):
-            return Grade(level.letter, _words_of_success(standing))
-    return Grade("C", _words_of_shortfall(standing))
+            return Grade(level.letter, _success_text(standing))
+    return Grade("C", _shortfall_text(standing))
 
 
-def shortfalls(standing: Standing, level: Level) -> tuple[str, ...]:
-    """What keeps a model from a grade.
-
-    Parameters
-    ----------
-    standing : Standing
-        What was measured.
-    level : Level
-        The grade's demands.
-
-    Returns
-    -------
-    tuple of str
-        Clauses; empty where nothing does.
-
-    Examples
-    --------
-    >>> small_lead = Standing("past_rate", 0.40, 0.30, 0.298, -0.002, (0.007,), 0.01, 0.005, 500, 4500)
-    >>> shortfalls(small_lead, LEVELS[1])
-    ('its lead is below 5 %', 'its lead could be chance')
-    """
+def shortfalls(standing: GradeInputs, level: _GradeRequirement) -> tuple[str, ...]:
+    """What keeps a model from a grade."""
     off = excess_ece(standing.ece, standing.chance_ece)
     demands = (
         (off <= level.ece, f"its probabilities are off by {off:.3f} beyond chance"),
@@ -293,50 +191,34 @@ def shortfalls(standing: Standing, level: Level) -> tuple[str, ...]:
             f"it explains only {percent(max(standing.explained, 0.0), 1)} of who buys",
         ),
         (max(standing.explained_more, standing.gain) >= level.better, f"its lead is below {percent(level.better)}"),
-        (standing.beyond_chance, "its lead could be chance"),
+        (standing.is_significant, "its lead could be chance"),
         (standing.always_better or not level.always, "a rule was better at a cut-off"),
         (len(standing.gains_by_cutoff) >= level.cutoffs, f"it was judged at fewer than {level.cutoffs} cut-offs"),
     )
     return tuple(words for holds, words in demands if not holds)
 
 
-def _words_of_success(standing: Standing) -> str:
+def _success_text(standing: GradeInputs) -> str:
     beyond = excess_ece(standing.ece, standing.chance_ece)
     off = f"its probabilities are off by {standing.ece:.3f} on average, {beyond:.3f} beyond chance"
-    return f"The model {lead_words(standing)}, and {off}."
+    return f"The model {lead_text(standing)}, and {off}."
 
 
-def _words_of_failure(standing: Standing) -> str:
-    rule = RULES[standing.best_rule]
+def _failure_text(standing: GradeInputs) -> str:
+    rule = RULE_NAMES[standing.best_rule]
     if standing.gain > 0:
         return f"Not shown to be better than a simple rule: the lead may be chance. Use {rule} instead."
     return f"Worse than a simple rule: use {rule} instead."
 
 
-def _words_of_shortfall(standing: Standing) -> str:
-    why = " and ".join(shortfalls(standing, LEVELS[-1]))
-    return f"The model {lead_words(standing)}, but {why}."
+def _shortfall_text(standing: GradeInputs) -> str:
+    why = " and ".join(shortfalls(standing, GRADE_REQUIREMENTS[-1]))
+    return f"The model {lead_text(standing)}, but {why}."
 
 
-def lead_words(standing: Standing) -> str:
-    """Say how far ahead of the best rule the model is.
-
-    Parameters
-    ----------
-    standing : Standing
-        What was measured; the model is ahead.
-
-    Returns
-    -------
-    str
-        A clause, to follow "The model".
-
-    Examples
-    --------
-    >>> lead_words(Standing("past_rate", 0.40, 0.30, 0.28, 0.05, (0.07,), 0.01, 0.005, 500, 4500))
-    "explains 20 % more of who buys than the best rule (the customer's own past rate)"
-    """
-    rule = RULES[standing.best_rule]
+def lead_text(standing: GradeInputs) -> str:
+    """Say how far ahead of the best rule the model is."""
+    rule = RULE_NAMES[standing.best_rule]
     more = standing.explained_more
     if math.isinf(more):
         return f"explains {percent(standing.explained)} of who buys, where the best rule ({rule}) explains nothing"
@@ -345,3 +227,132 @@ def lead_words(standing: Standing) -> str:
     if more >= 1:
         return f"explains {1 + more:.1f} times as much of who buys as the best rule ({rule})"
     return f"explains {percent(more)} more of who buys than the best rule ({rule})"
+
+
+_PREDICTORS = (MODEL, *RULE_NAMES, *MODEL_PARTS)
+_SPEND_METRICS: dict[str, Callable[[Floats, Floats], float]] = {
+    "spend_gini": spend_gini,
+    "spend_spearman": spearman,
+    "spend_decile_error": decile_error,
+    "spend_bias": total_bias,
+}
+_PURCHASE_DAYS_METRICS: dict[str, Callable[[Floats, Floats], float]] = {
+    "purchase_days_bias": total_bias,
+    "purchase_days_error": lambda came, expected: exact_mean(np.abs(expected - came)),
+    "purchase_days_deviance": poisson_deviance,
+}
+
+
+@dataclass(frozen=True)
+class HorizonEvaluation:
+    """One horizon, judged."""
+
+    cutoffs: tuple[Cutoff, ...]
+    figures: dict[str, tuple[dict[str, float], ...]]
+    standing: GradeInputs
+    grade: Grade
+    gain: Estimate
+    buyers: ListComparison
+    money: ListComparison | None
+    buyer_totals: TotalError
+    spend_totals: TotalError | None
+
+    @property
+    def horizon_days(self) -> int:
+        """Days ahead."""
+        return self.cutoffs[0].horizon_days
+
+    def means(self, predictor: str) -> dict[str, float]:
+        """Average a predictor's figures over its cut-offs."""
+        return {**_means(self.figures[predictor]), "n_cutoffs": len(self.figures[predictor])}
+
+    def explained(self, predictor: str) -> float:
+        """Share of the base rate's log loss that a predictor removes."""
+        means = _means_where_both_outcomes(self.figures[predictor])
+        return 1 - means["log_loss"] / means["base_log_loss"]
+
+
+def predictor_metrics(cutoff: Cutoff, *, predictor: str) -> dict[str, float]:
+    """Every metric of one predictor at one cut-off."""
+    said, bought = cutoff.said[predictor], cutoff.bought
+    figures = {
+        "log_loss": log_loss(bought, said.p),
+        "auc": auc(bought, said.p),
+        "average_precision": average_precision(bought, said.p),
+        "ece": ece(bought, said.p),
+        "chance_ece": chance_ece(said.p),
+        "brier": brier(bought, said.p),
+        "base_rate": float(bought.mean()),
+        "base_log_loss": log_loss(bought, np.full(len(bought), bought.mean())),
+        "top_decile_lift": top_lift(bought, said.p),
+        "buyers_bias": total_bias(bought, said.p),
+    }
+    return {
+        **figures,
+        **_metric_values(_SPEND_METRICS, cutoff.spend, said.spend),
+        **_metric_values(_PURCHASE_DAYS_METRICS, cutoff.purchase_days, said.purchase_days),
+    }
+
+
+def evaluate_horizon(cutoffs: Sequence[Cutoff]) -> HorizonEvaluation:
+    """Judge one horizon."""
+    rules = rules_at_every_cutoff(cutoffs)
+    measured = {
+        name: tuple(predictor_metrics(cutoff, predictor=name) for cutoff in cutoffs if name in cutoff.said)
+        for name in _PREDICTORS
+    }
+    figures = {name: rows for name, rows in measured.items() if rows}
+    losses = {rule: _means(figures[rule])["log_loss"] for rule in rules}
+    best_rule = min(rules, key=losses.__getitem__)
+    gain = log_loss_gain(cutoffs, rule=best_rule)
+    ours, rule = (_means_where_both_outcomes(figures[name]) for name in (MODEL, best_rule))
+    standing = GradeInputs(
+        best_rule=best_rule,
+        rule_loss=losses[best_rule],
+        gain_low=gain.low,
+        gains_by_cutoff=gains_by_cutoff(cutoffs, rules=rules),
+        open_losses=(ours["base_log_loss"], rule["log_loss"], ours["log_loss"]),
+        **_model_inputs(cutoffs, _means(figures[MODEL])),
+    )
+    return HorizonEvaluation(
+        cutoffs=tuple(cutoffs),
+        figures=figures,
+        standing=standing,
+        grade=grade_of(standing),
+        gain=gain,
+        buyers=buyers_found(cutoffs, rules=rules),
+        money=money_found(cutoffs, rules=rules),
+        buyer_totals=buyer_total_error(cutoffs),
+        spend_totals=spend_total_error(cutoffs),
+    )
+
+
+def _model_inputs(cutoffs: Sequence[Cutoff], means: Mapping[str, float]) -> dict[str, Any]:
+    n_bought = sum(int(cutoff.bought.sum()) for cutoff in cutoffs)
+    return {
+        "base_loss": means["base_log_loss"],
+        "model_loss": means["log_loss"],
+        "ece": means["ece"],
+        "chance_ece": means["chance_ece"],
+        "n_bought": n_bought,
+        "n_not": sum(len(cutoff.bought) for cutoff in cutoffs) - n_bought,
+    }
+
+
+def _metric_values(
+    metrics: Mapping[str, Callable[[Floats, Floats], float]], came: Floats | None, expected: Floats | None
+) -> dict[str, float]:
+    if came is None or expected is None:
+        return dict.fromkeys(metrics, math.nan)
+    return {name: metric(came, expected) for name, metric in metrics.items()}
+
+
+def _means_where_both_outcomes(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average over the cut-offs at which some bought and others did not."""
+    opened = [row for row in rows if 0 < row["base_rate"] < 1]
+    return _means(opened) if opened else dict.fromkeys(rows[0], math.nan)
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    defined = {name: [row[name] for row in rows if not math.isnan(row[name])] for name in rows[0]}
+    return {name: math.fsum(found) / len(found) if found else math.nan for name, found in defined.items()}

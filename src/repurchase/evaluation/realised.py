@@ -1,5 +1,6 @@
-"""What came of scores that were delivered: promised beside what happened, the rules made anew, and the grade now."""
+"""Realised outcomes of delivered scores, and whether to retrain."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -9,46 +10,125 @@ import numpy.typing as npt
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.estimators.cuts import Cuts
-from repurchase.estimators.rules import RULES, fit_rule
-from repurchase.evaluation.comparison import TOP
-from repurchase.evaluation.cutoffs import MODEL, Cutoff, Prediction
-from repurchase.evaluation.grade import excess_ece
-from repurchase.evaluation.ties import total
-from repurchase.evaluation.uncertainty import estimate, top_total
-from repurchase.evaluation.verdict import Verdict, measure, verdict_on
-from repurchase.features.history import Outcomes
-from repurchase.features.timeline import Ledger
+from repurchase.evaluation.comparison import CONTACTED_SHARE, MODEL, RULE_SCORES, Cutoff, PredictorOutput, fit_rule
+from repurchase.evaluation.grade import HorizonEvaluation, evaluate_horizon, excess_ece, percent, predictor_metrics
+from repurchase.evaluation.metrics import estimate_with_interval, exact_sum, top_total
+from repurchase.features.history import Floats, Outcomes
+from repurchase.features.ledger import Ledger
+from repurchase.models.snapshots import Snapshots
 
-__all__ = ["Delivered", "deliver", "look_back", "range_coverage"]
+_MAX_CALIBRATION_ERROR = 0.04
+"""Calibration error beyond chance from which a model is to be trained again: what grade B allows."""
+MAX_AGE_DAYS = 180
+_GRADE_ORDER = "ABCD"
+_BEST_GRADE_AT_ONE_CUTOFF = "B"
+"""An A asks for three cut-offs; scores that were delivered once are one."""
+_COMPARED_METRICS = ("log_loss", "auc", "ece", "chance_ece", "base_rate", "top_decile_lift")
 
-Floats = npt.NDArray[np.float64]
 
-RULE_CUSTOMERS = 50_000
-NEXT_ORDER_DAYS = 365
+def training_reference(evaluation: Mapping[str, Any], *, horizon_days: int) -> dict[str, Any] | None:
+    """Take from a training's evaluation what a horizon of its scores is compared with."""
+    for row in evaluation.get("horizons") or []:
+        if row.get("horizon_days") == horizon_days and row.get("judged") and row.get("model"):
+            figures = {name: row["model"].get(name) for name in _COMPARED_METRICS}
+            return {"grade": row.get("grade"), "log_loss_gain": row.get("log_loss_gain"), **figures}
+    return None
+
+
+def retraining_advice(
+    horizons: Sequence[Mapping[str, Any]],
+    *,
+    drift: Mapping[str, Any],
+    age_days: int,
+    primary_horizon_days: int | None = None,
+    max_age_days: int = MAX_AGE_DAYS,
+) -> dict[str, Any]:
+    """Say whether to train again.
+
+    Reasons are: probabilities that were off by more than 0.04 beyond chance at a horizon that has passed; a grade that
+    fell by more than chance at the horizon the model is graded on; drifted orders; and age.
+    """
+    passed = [row for row in horizons if row["passed"]]
+    reasons = [
+        *_calibration_reasons(passed),
+        *_grade_reasons(passed, primary_horizon_days),
+        *_drift_reasons(drift),
+        *_age_reasons(age_days, max_age_days),
+    ]
+    said = [{"kind": kind, "words": words} for kind, words in reasons]
+    if said:
+        words = f"Train again: {'; '.join(row['words'] for row in said)}."
+    else:
+        words = f"Keep the model: {_reasons_to_keep(passed, horizons, drift, age_days)}."
+    return {"retrain": bool(said), "reasons": said, "words": words}
+
+
+def _calibration_reasons(passed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for row in passed:
+        off = row["model"]["excess_ece"]
+        if off > _MAX_CALIBRATION_ERROR:
+            words = (
+                f"{row['horizon_days']} days ahead probabilities were off by {off:.3f} beyond chance (promised "
+                f"{percent(row['p_mean'], 1)} buyers, {percent(row['bought_share'], 1)} came)"
+            )
+            yield "calibration", words
+
+
+def _grade_reasons(passed: Sequence[Mapping[str, Any]], primary: int | None) -> Iterator[tuple[str, str]]:
+    judged = [row for row in passed if row["grade"] in _GRADE_ORDER]
+    own = [row for row in judged if row["horizon_days"] == primary] or judged[-1:]
+    for row in own:
+        then = row.get("then") or {}
+        if then.get("grade") not in list(_GRADE_ORDER) or then.get("log_loss_gain") is None:
+            continue
+        expected = max(then["grade"], _BEST_GRADE_AT_ONE_CUTOFF)
+        if row["grade"] > expected and row["log_loss_gain_high"] < then["log_loss_gain"]:
+            words = (
+                f"{row['horizon_days']} days ahead the grade fell from {then['grade']} to {row['grade']} "
+                f"({percent(row['log_loss_gain'], 1, signed=True)} log loss saved beside the best rule, "
+                f"{percent(then['log_loss_gain'], 1, signed=True)} in training)"
+            )
+            yield "grade", words
+
+
+def _drift_reasons(drift: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if drift["drifted"]:
+        words = str(drift["words"]).rstrip(".")
+        yield "drift", words[:1].lower() + words[1:]
+
+
+def _age_reasons(age_days: int, most: int) -> Iterator[tuple[str, str]]:
+    if age_days > most:
+        yield "age", f"the model is {age_days} days old; {most} are allowed"
+
+
+def _reasons_to_keep(
+    passed: Sequence[Mapping[str, Any]], horizons: Sequence[Mapping[str, Any]], drift: Mapping[str, Any], age_days: int
+) -> str:
+    says = []
+    if passed:
+        ahead = ", ".join(str(row["horizon_days"]) for row in passed)
+        says.append(f"what it promised for {ahead} days came, right within {_MAX_CALIBRATION_ERROR} beyond chance")
+    elif horizons:
+        first = min(date.fromisoformat(row["ends"]) for row in horizons)
+        says.append(f"no window of these scores has passed yet, the first does on {first}")
+    if drift.get("known"):
+        says.append("the orders have not drifted")
+    says.append(f"it is {age_days} days old")
+    return "; ".join(says)
+
+
+_RULE_CUSTOMERS = 50_000
+_NEXT_ORDER_DAYS = 365
 """A next order is dated if one is to be expected within so many days (see ``estimators.timing``)."""
-LEAST_FOUND = 0.5
+_MIN_MATCHED_SHARE = 0.5
 """Share of the scored customers that the orders must know, or they are not the same shop's whole log."""
-PROMISED = 0.80
+_RANGE_COVERAGE = 0.80
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """Scores, beside the orders that are known by now.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Scored customers that the orders know, in the order of ``customer``.
-    customer : int array of shape (n_customers,)
-        Their codes in ``book``, rising.
-    book : Ledger
-        All orders known now.
-    as_of : date
-        Last day the scores know.
-    n_gone : int
-        Scored customers without a purchase day by ``as_of`` in the orders as they are now.
-    """
+class DeliveredScores:
+    """Scores, beside the orders that are known by now."""
 
     scores: pl.DataFrame
     customer: npt.NDArray[np.int64]
@@ -57,173 +137,85 @@ class Delivered:
     n_gone: int
 
     def ends(self, horizon_days: int) -> date:
-        """Last day of a window.
-
-        Parameters
-        ----------
-        horizon_days : int
-            Days ahead.
-
-        Returns
-        -------
-        date
-            Inclusive.
-        """
+        """Last day of a window."""
         return self.as_of + timedelta(days=horizon_days)
 
     def has_passed(self, horizon_days: int) -> bool:
-        """Say whether everything of a window is known.
-
-        Parameters
-        ----------
-        horizon_days : int
-            Days ahead.
-
-        Returns
-        -------
-        bool
-            Whether its last day was observed.
-        """
+        """Say whether everything of a window is known."""
         return self.ends(horizon_days) <= self.book.observed_until
 
     def outcomes(self, horizon_days: int) -> Outcomes:
-        """Look up what came.
-
-        Parameters
-        ----------
-        horizon_days : int
-            Days ahead; the window has passed.
-
-        Returns
-        -------
-        Outcomes
-            One value per row of ``scores``.
-        """
+        """Look up what came."""
         history = self.book.history(self.as_of)
         return self.book.outcomes(
             history.take(np.flatnonzero(np.isin(history.customer, self.customer))), horizon_days=horizon_days
         )
 
     def column(self, name: str) -> Floats | None:
-        """Take a column of the scores.
-
-        Parameters
-        ----------
-        name : str
-            Which.
-
-        Returns
-        -------
-        array of shape (n_customers,), optional
-            None where the scores have it not, or not for all.
-        """
+        """Take a column of the scores."""
         if name not in self.scores.columns or self.scores[name].null_count():
             return None
         return self.scores[name].to_numpy().astype(np.float64)
 
 
-def deliver(scores: pl.DataFrame, book: Ledger, *, as_of: date) -> Delivered:
-    """Put scores beside the orders.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        See ``tables.scores_table``; rows that were not scored are passed over.
-    book : Ledger
-        The whole log, what lies before ``as_of`` included.
-    as_of : date
-        Last day the scores know.
-
-    Returns
-    -------
-    Delivered
-        Customers that are in both.
-
-    Raises
-    ------
-    InputError
-        If no customer was scored, or the orders know fewer than half of them.
-    """
+def match_scores(scores: pl.DataFrame, book: Ledger, *, as_of: date) -> DeliveredScores:
+    """Put scores beside the orders."""
     scored = scores.filter(pl.col("status") == "scored")
     if not scored.height:
         raise InputError("The scores hold no scored customer: there is nothing to compare.")
     known = book.history(as_of).customer
     codes = pl.DataFrame({"customer_id": book.ids.gather(known), "customer": known})
     found = scored.join(codes, on="customer_id", how="inner").sort("customer")
-    if found.height < LEAST_FOUND * scored.height:
+    if found.height < _MIN_MATCHED_SHARE * scored.height:
         raise InputError(
             f"The orders know {found.height:,} of {scored.height:,} scored customers by {as_of}. Send the whole log of "
             "the same shop, with the orders before that day."
         )
-    return Delivered(
+    return DeliveredScores(
         found.drop("customer"), found["customer"].to_numpy(), book, as_of, n_gone=scored.height - found.height
     )
 
 
-def look_back(delivered: Delivered, *, horizon_days: int) -> dict[str, Any]:
-    """Judge one horizon of the scores by what came.
-
-    Parameters
-    ----------
-    delivered : Delivered
-        Scores and orders.
-    horizon_days : int
-        Days ahead that the scores speak about.
-
-    Returns
-    -------
-    dict
-        Before the window has passed: ``passed`` is False, with its last day and the days that are missing. Then: what
-        was promised and came (buyers, orders, spend, each a total over customers), calibration, log loss and AUC
-        beside the two rules fitted on what was known on that day, money found at the top of the list, and the grade.
-        Undefined figures are nan.
-    """
+def evaluate_delivered(delivered: DeliveredScores, *, horizon_days: int) -> dict[str, Any]:
+    """Judge one horizon of the scores by what came."""
     about = {"horizon_days": horizon_days, "ends": delivered.ends(horizon_days).isoformat()}
     if not delivered.has_passed(horizon_days):
         missing = (delivered.ends(horizon_days) - delivered.book.observed_until).days
         return {**about, "passed": False, "days_missing": missing}
     outcome = delivered.outcomes(horizon_days)
-    cutoff = _cutoff(delivered, outcome, horizon_days)
+    cutoff = _delivered_cutoff(delivered, outcome, horizon_days)
     rules = [name for name in cutoff.said if name != MODEL]
-    verdict = verdict_on([cutoff]) if rules else None
+    verdict = evaluate_horizon([cutoff]) if rules else None
     return {
         **about,
         "passed": True,
         "n_customers": len(cutoff.bought),
         "n_bought": int(cutoff.bought.sum()),
-        **_promised(cutoff),
-        "model": _figures(cutoff, MODEL),
-        "rules": {name: _figures(cutoff, name) for name in rules},
-        "orders": _totals(delivered.column(f"orders_expected_{horizon_days}d"), outcome.purchase_days),
-        "spend": _totals(cutoff.said[MODEL].spend, cutoff.spend),
-        "money_top_decile": _money(delivered, cutoff, verdict),
-        **_grade(verdict),
+        **_predicted_and_actual(cutoff),
+        "model": _metrics_of(cutoff, MODEL),
+        "rules": {name: _metrics_of(cutoff, name) for name in rules},
+        "orders": _spend_totals(delivered.column(f"orders_expected_{horizon_days}d"), outcome.purchase_days),
+        "spend": _spend_totals(cutoff.said[MODEL].spend, cutoff.spend),
+        "money_top_decile": _top_decile_spend(delivered, cutoff, verdict),
+        **_grade_record(verdict),
     }
 
 
-def range_coverage(delivered: Delivered, *, clv_horizon_days: int) -> dict[str, dict[str, Any]]:
+def range_coverage(delivered: DeliveredScores, *, clv_horizon_days: int) -> dict[str, dict[str, Any]]:
     """Say how often what came lay inside the promised 80 % ranges.
 
     Money is counted as it was spent, not discounted; money given back counts as none spent. The next order is judged
     among those for whom one was dated and who came back within a year: until a year has passed, only the early ones
     would be seen.
-
-    Parameters
-    ----------
-    delivered : Delivered
-        Scores and orders.
-    clv_horizon_days : int
-        Days over which lifetime value was counted.
-
-    Returns
-    -------
-    dict of str to dict
-        ``clv`` and ``next_order``: ``passed``, ``ends``, and where it passed ``n`` and ``inside`` beside ``promised``.
     """
-    ranges = {"clv": (clv_horizon_days, _clv_inside), "next_order": (NEXT_ORDER_DAYS, _next_order_inside)}
+    ranges = {"clv": (clv_horizon_days, _clv_inside), "next_order": (_NEXT_ORDER_DAYS, _next_order_inside)}
     found: dict[str, dict[str, Any]] = {}
     for name, (days, judge) in ranges.items():
-        about = {"ends": delivered.ends(days).isoformat(), "passed": delivered.has_passed(days), "promised": PROMISED}
+        about = {
+            "ends": delivered.ends(days).isoformat(),
+            "passed": delivered.has_passed(days),
+            "promised": _RANGE_COVERAGE,
+        }
         inside = judge(delivered, delivered.outcomes(days)) if about["passed"] else None
         counted = inside is not None and len(inside) > 0
         found[name] = {
@@ -234,53 +226,53 @@ def range_coverage(delivered: Delivered, *, clv_horizon_days: int) -> dict[str, 
     return found
 
 
-def _cutoff(delivered: Delivered, outcome: Outcomes, horizon_days: int) -> Cutoff:
+def _delivered_cutoff(delivered: DeliveredScores, outcome: Outcomes, horizon_days: int) -> Cutoff:
     p = delivered.column(f"p_repurchase_{horizon_days}d")
     if p is None:
         raise InputError(f"The scores lack probabilities for {horizon_days} days. Send what `repurchase score` wrote.")
     spend = outcome.spend if delivered.book.has_amounts else None
     expected = delivered.column(f"spend_expected_{horizon_days}d")
-    said = {MODEL: Prediction(p, expected if spend is not None else None)}
+    said = {MODEL: PredictorOutput(p, expected if spend is not None else None)}
     return Cutoff(
         day=delivered.as_of,
         horizon_days=horizon_days,
         customers=delivered.customer,
         bought=outcome.bought,
         spend=spend,
-        said={**said, **_rules(delivered, horizon_days)},
+        said={**said, **_rule_outputs(delivered, horizon_days)},
     )
 
 
-def _rules(delivered: Delivered, horizon_days: int) -> dict[str, Prediction]:
+def _rule_outputs(delivered: DeliveredScores, horizon_days: int) -> dict[str, PredictorOutput]:
     """Fit the rules on what was known on the day of the scores; none where nothing was known of earlier windows."""
-    cuts = Cuts(delivered.book.until(delivered.as_of), horizons=(horizon_days,))
+    cuts = Snapshots(delivered.book.until(delivered.as_of), horizons=(horizon_days,))
     days = cuts.train_days(delivered.as_of, horizon_days=horizon_days)
     if not days:
         return {}
-    earlier = [cuts.sample(day, most=RULE_CUSTOMERS, random_state=0) for day in days]
+    earlier = [cuts.sample(day, most=_RULE_CUSTOMERS, random_state=0) for day in days]
     bought = [cuts.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
     now = cuts.at(delivered.as_of)
     if not np.isin(delivered.customer, now.history.customer).all():
         return {}
     place = np.searchsorted(now.history.customer, delivered.customer)
     return {
-        name: Prediction(fit_rule(name, earlier, bought, horizon_days=horizon_days).p_purchase(now)[place], None)
-        for name in RULES
+        name: PredictorOutput(fit_rule(name, earlier, bought, horizon_days=horizon_days).p_purchase(now)[place], None)
+        for name in RULE_SCORES
     }
 
 
-def _figures(cutoff: Cutoff, predictor: str) -> dict[str, float]:
-    figures = measure(cutoff, predictor=predictor)
+def _metrics_of(cutoff: Cutoff, predictor: str) -> dict[str, float]:
+    figures = predictor_metrics(cutoff, predictor=predictor)
     return {**figures, "excess_ece": excess_ece(figures["ece"], figures["chance_ece"])}
 
 
-def _promised(cutoff: Cutoff) -> dict[str, float]:
+def _predicted_and_actual(cutoff: Cutoff) -> dict[str, float]:
     p, n = cutoff.said[MODEL].p, len(cutoff.bought)
     gap = p - cutoff.bought
-    mean_gap = total(gap) / n
-    off = estimate(mean_gap, [(gap - mean_gap) / n], [cutoff.customers])
+    mean_gap = exact_sum(gap) / n
+    off = estimate_with_interval(mean_gap, [(gap - mean_gap) / n], [cutoff.customers])
     return {
-        "p_mean": total(p) / n,
+        "p_mean": exact_sum(p) / n,
         "bought_share": float(cutoff.bought.mean()),
         "p_mean_off": off.value,
         "p_mean_off_low": off.low,
@@ -288,29 +280,31 @@ def _promised(cutoff: Cutoff) -> dict[str, float]:
     }
 
 
-def _totals(expected: Floats | None, came: npt.ArrayLike | None) -> dict[str, float] | None:
+def _spend_totals(expected: Floats | None, came: npt.ArrayLike | None) -> dict[str, float] | None:
     if expected is None or came is None:
         return None
-    return {"expected": total(expected), "came": total(np.asarray(came, dtype=np.float64))}
+    return {"expected": exact_sum(expected), "came": exact_sum(np.asarray(came, dtype=np.float64))}
 
 
-def _money(delivered: Delivered, cutoff: Cutoff, verdict: Verdict | None) -> dict[str, Any] | None:
+def _top_decile_spend(
+    delivered: DeliveredScores, cutoff: Cutoff, verdict: HorizonEvaluation | None
+) -> dict[str, Any] | None:
     """What the customers spent that a list of a tenth would have reached, by each of the lists a shop may make."""
     if cutoff.spend is None:
         return None
     by_value = delivered.column("value_at_risk")
     contest = verdict.money if verdict else None
     return {
-        "contacted": TOP,
-        "available": total(cutoff.spend),
-        "by_expected_spend": top_total(cutoff.spend, cutoff.said[MODEL].spend_order, share=TOP),
-        "by_value_at_risk": None if by_value is None else top_total(cutoff.spend, by_value, share=TOP),
+        "contacted": CONTACTED_SHARE,
+        "available": exact_sum(cutoff.spend),
+        "by_expected_spend": top_total(cutoff.spend, cutoff.said[MODEL].spend_order, share=CONTACTED_SHARE),
+        "by_value_at_risk": None if by_value is None else top_total(cutoff.spend, by_value, share=CONTACTED_SHARE),
         "by_best_rule": contest.rule if contest else None,
         "best_rule": contest.rule_name if contest else None,
     }
 
 
-def _grade(verdict: Verdict | None) -> dict[str, Any]:
+def _grade_record(verdict: HorizonEvaluation | None) -> dict[str, Any]:
     if verdict is None:
         return {
             "grade": "-",
@@ -330,7 +324,7 @@ def _grade(verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def _clv_inside(delivered: Delivered, outcome: Outcomes) -> npt.NDArray[np.bool_] | None:
+def _clv_inside(delivered: DeliveredScores, outcome: Outcomes) -> npt.NDArray[np.bool_] | None:
     low, high = (delivered.column(name) for name in ("clv_low", "clv_high"))
     if low is None or high is None or not delivered.book.has_amounts:
         return None
@@ -338,13 +332,13 @@ def _clv_inside(delivered: Delivered, outcome: Outcomes) -> npt.NDArray[np.bool_
     return np.asarray((spent >= low) & (spent <= high))
 
 
-def _next_order_inside(delivered: Delivered, outcome: Outcomes) -> npt.NDArray[np.bool_] | None:
+def _next_order_inside(delivered: DeliveredScores, outcome: Outcomes) -> npt.NDArray[np.bool_] | None:
     low, high = (_days_ahead(delivered, name) for name in ("next_order_date_low", "next_order_date_high"))
     judged = ~np.isnan(low) & ~np.isnan(high) & ~np.isnan(outcome.wait_days)
     wait = outcome.wait_days[judged]
     return np.asarray((wait >= low[judged]) & (wait <= high[judged]))
 
 
-def _days_ahead(delivered: Delivered, name: str) -> Floats:
+def _days_ahead(delivered: DeliveredScores, name: str) -> Floats:
     days = delivered.scores.select((pl.col(name) - pl.lit(delivered.as_of)).dt.total_days().cast(pl.Float64))
     return np.asarray(days.to_series().fill_null(np.nan).to_numpy(), dtype=np.float64)

@@ -1,1 +1,1 @@
-"""CUT and DERIVE: from orders and a day to one row of features per customer."""
+"""Features: what is known of customers as of a day."""

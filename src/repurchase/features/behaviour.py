@@ -1,135 +1,70 @@
-"""What a customer's purchase days say beyond recency, frequency and money.
+"""RFM and behaviour features of every customer in a history.
 
-Every feature is computed from that customer's own days up to the cut, so a customer's row is the same in any list.
-A feature that does not apply (a rhythm without a second purchase, a year-ago window before the first one) is NaN,
-and the models treat that as a case of its own.
+References
+----------
+Fader, Hardie & Lee (2005), "Counting Your Customers" the Easy Way, Marketing Science 24(2): x, t_x, T.
+Fader & Hardie (2013), The Gamma-Gamma Model of Monetary Value: the mean over repeat transactions.
 """
 
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.features.history import MONEY, PIECES, Floats, History, Ints, day_number
+from repurchase.features.history import MONEY_SCALE, QUANTITY_SCALE, Floats, History, Ints, day_number
+from repurchase.features.ledger import build_ledger
+from repurchase.schemas import RFM, Frame
 
-__all__ = ["behaviour", "behaviour_table", "money_behaviour", "window_table", "windows"]
-
-WINDOWS_DAYS = (7, 14, 30, 60, 90, 180, 365)
-HALF_LIVES_DAYS = (7, 15, 30, 60, 120, 240, 480)
-SPEND_HALF_LIVES_DAYS = (15, 30, 60, 120, 240, 480)
-MEAN_HALF_LIFE_DAYS = 240
-YEAR_DAYS = 365
-USUAL_LOG_GAP, USUAL_SPREAD = 3.4, 1.0
+_WINDOWS_DAYS = (7, 14, 30, 60, 90, 180, 365)
+_HALF_LIVES_DAYS = (7, 15, 30, 60, 120, 240, 480)
+_SPEND_HALF_LIVES_DAYS = (15, 30, 60, 120, 240, 480)
+_MEAN_HALF_LIFE_DAYS = 240
+_YEAR_DAYS = 365
+_TYPICAL_LOG_GAP, _TYPICAL_LOG_GAP_SPREAD = 3.4, 1.0
 """A month between purchases, give or take a factor e: what a customer with few gaps is shrunk toward."""
 
 
 def behaviour_table(history: History) -> pl.DataFrame:
-    """Describe the behaviour of every customer in a history.
-
-    Parameters
-    ----------
-    history : History
-        Purchase days up to ``history.as_of``.
-
-    Returns
-    -------
-    DataFrame of shape (n_customers, n_features)
-        Float columns, one row per customer in the order of ``history.customer``. Money columns are absent where
-        the log has none.
-    """
-    return pl.DataFrame(behaviour(history))
+    """Describe the behaviour of every customer in a history."""
+    return pl.DataFrame(behaviour_features(history))
 
 
-def behaviour(history: History) -> dict[str, Floats]:
-    """Describe the behaviour of every customer in a history, column by column.
-
-    Parameters
-    ----------
-    history : History
-        Purchase days up to ``history.as_of``.
-
-    Returns
-    -------
-    dict of str to array of shape (n_customers,)
-        See `behaviour_table`.
-    """
+def behaviour_features(history: History) -> dict[str, Floats]:
+    """Describe the behaviour of every customer in a history, column by column."""
     columns = {
         **_tenure(history),
         **_rhythm(history),
         **_fixed_windows(history),
         **_fading(history),
-        **(_fading_money(history, MONEY) if history.has_amounts else {}),
+        **(_fading_money(history, MONEY_SCALE) if history.has_amounts else {}),
         **_basket(history),
-        **(_value(history, MONEY) if history.has_amounts else {}),
+        **(_value(history, MONEY_SCALE) if history.has_amounts else {}),
     }
     return _floats(columns)
 
 
-def money_behaviour(history: History, *, money_unit: float) -> dict[str, Floats]:
-    """Describe how much customers spend, counted in any unit of money.
-
-    Parameters
-    ----------
-    history : History
-        Purchase days up to ``history.as_of``.
-    money_unit : float
-        Integer units of money (see ``History.spend``) that count as one. Where it grows with all amounts, the values
-        keep their last bit.
-
-    Returns
-    -------
-    dict of str to array of shape (n_customers,)
-        The columns of `behaviour` that depend on the unit, and the ratios computed with them; none without money.
-    """
+def money_features(history: History, *, money_unit: float) -> dict[str, Floats]:
+    """Describe how much customers spend, counted in any unit of money."""
     if not history.has_amounts:
         return {}
     return _floats({**_fading_money(history, money_unit), **_value(history, money_unit)})
 
 
 def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
-    """Describe what customers did in windows as long as the one to be predicted.
-
-    Parameters
-    ----------
-    history : History
-        Purchase days up to ``history.as_of``.
-    horizon_days : int
-        Length of the windows, in days.
-
-    Returns
-    -------
-    DataFrame of shape (n_customers, n_features)
-        Purchase days in the last such window, in the one before and in the same one a year ago; the share of such
-        windows with a purchase; and how often, after a silence as long as the present one, the customer came back
-        in time.
-    """
-    return pl.DataFrame(windows(history, horizon_days=horizon_days))
+    """Describe what customers did in windows as long as the one to be predicted."""
+    return pl.DataFrame(window_features(history, horizon_days=horizon_days))
 
 
-def windows(history: History, *, horizon_days: int, money_unit: float = MONEY) -> dict[str, Floats]:
-    """Describe what customers did in windows as long as the one to be predicted, column by column.
-
-    Parameters
-    ----------
-    history : History
-        Purchase days up to ``history.as_of``.
-    horizon_days : int
-        Length of the windows, in days.
-    money_unit : float, optional
-        As for `money_behaviour`; the currency's own without it.
-
-    Returns
-    -------
-    dict of str to array of shape (n_customers,)
-        See `window_table`.
-    """
+def window_features(history: History, *, horizon_days: int, money_unit: float = MONEY_SCALE) -> dict[str, Floats]:
+    """Describe what customers did in windows as long as the one to be predicted, column by column."""
     now, first, _ = _ends(history)
     age = now - first
     last_window = _bought_between(history, now - horizon_days, now)
     before = _bought_between(history, now - 2 * horizon_days, now - horizon_days)
-    then = now - YEAR_DAYS
+    then = now - _YEAR_DAYS
     seen = first <= then
     beyond = history.gap_beyond_silence
     longer = history.total(beyond > 0)
@@ -173,11 +108,11 @@ def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
     mean = _ratio(last - first, repeats)
     spread = np.sqrt(np.maximum(_ratio(history.total(gap * gap), repeats) - mean**2, 0.0))
     longest = _where(repeats > 0, np.maximum.reduceat(gap, history.start))
-    log_gap = _looked_up(gap, np.log1p)
+    log_gap = _by_whole_day(gap, np.log1p)
     log_sum, square = history.sum(log_gap), history.sum(log_gap * log_gap)
-    log_mean = (log_sum + USUAL_LOG_GAP) / (repeats + 1)
+    log_mean = (log_sum + _TYPICAL_LOG_GAP) / (repeats + 1)
     log_variance = np.maximum(_ratio(square, repeats) - _ratio(log_sum, repeats) ** 2, 0)
-    usual_spread = np.sqrt((np.nan_to_num(log_variance) * repeats + 2 * USUAL_SPREAD**2) / (repeats + 2))
+    usual_spread = np.sqrt((np.nan_to_num(log_variance) * repeats + 2 * _TYPICAL_LOG_GAP_SPREAD**2) / (repeats + 2))
     row = history.last_row
     return {
         "gap_mean_days": mean,
@@ -197,7 +132,7 @@ def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
 def _fixed_windows(history: History) -> dict[str, npt.ArrayLike]:
     now, first, _ = _ends(history)
     columns: dict[str, npt.ArrayLike] = {
-        f"days_bought_{window}d": _bought_between(history, now - window, now) for window in WINDOWS_DAYS
+        f"days_bought_{window}d": _bought_between(history, now - window, now) for window in _WINDOWS_DAYS
     }
     columns["days_bought_90d_before"] = _bought_between(history, now - 180, now - 90)
     month = (now - history.day) // 30
@@ -210,8 +145,8 @@ def _fixed_windows(history: History) -> dict[str, npt.ArrayLike]:
 def _fading(history: History) -> dict[str, Floats]:
     """Purchase days weighted by 2^(-age / half-life), and the rate that weight stands for."""
     columns: dict[str, Floats] = {}
-    for half_life in HALF_LIVES_DAYS:
-        weight, observed = _faded(history, half_life)
+    for half_life in _HALF_LIVES_DAYS:
+        weight, observed = _fading_weights(history, half_life)
         columns[f"fading_days_{half_life}d"] = faded = history.sum(weight)
         columns[f"fading_rate_{half_life}d"] = faded / observed
     return columns
@@ -221,20 +156,20 @@ def _fading_money(history: History, money_unit: float) -> dict[str, Floats]:
     """The same of spend, and its mean by purchase day."""
     spend = history.spend / money_unit
     columns: dict[str, Floats] = {}
-    for half_life in SPEND_HALF_LIVES_DAYS:
-        weight, observed = _faded(history, half_life)
+    for half_life in _SPEND_HALF_LIVES_DAYS:
+        weight, observed = _fading_weights(history, half_life)
         columns[f"fading_spend_{half_life}d"] = faded = history.sum(weight * spend)
         columns[f"fading_spend_rate_{half_life}d"] = faded / observed
-    weight, _ = _faded(history, MEAN_HALF_LIFE_DAYS)
-    columns["fading_value"] = columns[f"fading_spend_{MEAN_HALF_LIFE_DAYS}d"] / history.sum(weight)
+    weight, _ = _fading_weights(history, _MEAN_HALF_LIFE_DAYS)
+    columns["fading_value"] = columns[f"fading_spend_{_MEAN_HALF_LIFE_DAYS}d"] / history.sum(weight)
     return columns
 
 
-def _faded(history: History, half_life_days: int) -> tuple[Floats, Floats]:
+def _fading_weights(history: History, half_life_days: int) -> tuple[Floats, Floats]:
     """Weight of each purchase day, and days of observation that count."""
     now, first, _ = _ends(history)
-    weight = _looked_up(now - history.day, partial(_decay, half_life_days=half_life_days))
-    return weight, _looked_up(now - first, partial(_observed, half_life_days=half_life_days))
+    weight = _by_whole_day(now - history.day, partial(_decay, half_life_days=half_life_days))
+    return weight, _by_whole_day(now - first, partial(_observed, half_life_days=half_life_days))
 
 
 def _basket(history: History) -> dict[str, npt.ArrayLike]:
@@ -243,7 +178,7 @@ def _basket(history: History) -> dict[str, npt.ArrayLike]:
         "orders_per_day": history.total(history.orders) / days,
         "lines_per_day": history.total(history.lines) / days,
         "lines_last": history.lines[history.last_row],
-        "pieces_per_day": history.total(history.quantity) / PIECES / days,
+        "pieces_per_day": history.total(history.quantity) / QUANTITY_SCALE / days,
     }
     if history.has_amounts:
         discount, spend = history.total(history.discount), history.total(history.spend)
@@ -295,7 +230,7 @@ def _median_gap(history: History, gap: Ints) -> Floats:
     return _where(repeats > 0, (ordered[np.minimum(lower, end)] + ordered[np.minimum(upper, end)]) / 2.0)
 
 
-def _looked_up(days: Ints, function: Callable[[Floats], Floats]) -> Floats:
+def _by_whole_day(days: Ints, function: Callable[[Floats], Floats]) -> Floats:
     """Compute a function of whole days once per day; no day is negative."""
     table = function(np.arange(int(days.max(initial=0)) + 1, dtype=np.float64))
     return table[days]
@@ -320,3 +255,41 @@ def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
 
 def _where(applies: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Floats:
     return np.where(applies, np.asarray(values, dtype=np.float64), np.nan)
+
+
+def rfm_table(orders: Frame, *, as_of: date) -> pl.DataFrame:
+    """Summarise each customer's purchase days up to a day."""
+    book = build_ledger(orders, observed_until=as_of)
+    history = book.history(as_of)
+    return rfm_of_history(history, book.ids)
+
+
+def rfm_of_history(history: History, ids: pl.Series) -> pl.DataFrame:
+    """Summarise a history that is already cut."""
+    first, last = history.day[history.start], history.day[history.start + history.count - 1]
+    frequency = history.count - 1
+    repeat_spend = history.total(history.spend) - history.spend[history.start]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spend_mean = np.where(frequency > 0, repeat_spend / MONEY_SCALE / frequency, np.nan)
+    table = pl.DataFrame(
+        {
+            "customer_id": ids.gather(history.customer),
+            "orders": history.orders_total,
+            "first_order_date": _calendar_dates(first),
+            "last_order_date": _calendar_dates(last),
+            "days_since_last": day_number(history.as_of) - last,
+            "spend_total": history.net_total / MONEY_SCALE,
+            "frequency": frequency,
+            "recency_days": last - first,
+            "age_days": day_number(history.as_of) - first,
+            "spend_mean": spend_mean,
+        },
+        schema=RFM.schema,
+    ).with_columns(pl.col("spend_mean").fill_nan(None))
+    if history.has_amounts:
+        return table
+    return table.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in ("spend_total", "spend_mean"))
+
+
+def _calendar_dates(days: Ints) -> pl.Series:
+    return pl.Series(days.astype(np.int32)).cast(pl.Date)

@@ -1,4 +1,4 @@
-"""What is known of customers on a day, and what they did after it: arrays, one block of rows per customer."""
+"""Customers' purchase days known on a day, and the outcomes that followed, as arrays."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,60 +7,32 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EPOCH", "MONEY", "PER_DAY", "PIECES", "Floats", "History", "Ints", "Outcomes", "day_number"]
+Ints = npt.NDArray[np.int64]
 
-MONEY = 10_000
+
+Floats = npt.NDArray[np.float64]
+
+
+MONEY_SCALE = 10_000
 """Integer units of one unit of currency."""
-PIECES = 1_000
+QUANTITY_SCALE = 1_000
 """Integer units of one piece."""
 
-PER_DAY = ("day", "spend", "orders", "lines", "quantity", "discount")
+PER_DAY_COLUMNS = ("day", "spend", "orders", "lines", "quantity", "discount")
 """A history's columns, one value a purchase day."""
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+
+
 EPOCH = date(1970, 1, 1)
 
 
 def day_number(day: date) -> int:
-    """Count days since 1970-01-01.
-
-    Parameters
-    ----------
-    day : date
-        A calendar day.
-
-    Returns
-    -------
-    int
-        Days since the epoch; negative before it.
-
-    Examples
-    --------
-    >>> day_number(date(1970, 1, 31))
-    30
-    """
+    """Count days since 1970-01-01."""
     return (day - EPOCH).days
 
 
 @dataclass(frozen=True)
 class History:
-    """Purchase days known on a day, one block of rows per customer, blocks and days rising.
-
-    Parameters
-    ----------
-    as_of : date
-        Last day known, inclusive.
-    customer : array of shape (n_customers,)
-        Codes of the customers with at least one purchase day, rising.
-    start : array of shape (n_customers,)
-        Where each customer's block begins.
-    day, spend, orders, lines, quantity, discount : arrays of shape (n_days,)
-        Per purchase day: day number; net money, pieces and discount in integer units; counts.
-    net_total, returned, orders_total : arrays of shape (n_customers,)
-        Net money over all days, money given back, in integer units, and orders placed, also those given back.
-    has_amounts : bool
-        Whether the log knows money.
-    """
+    """Purchase days known on a day, one block of rows per customer, blocks and days rising."""
 
     as_of: date
     customer: Ints
@@ -105,25 +77,14 @@ class History:
         return np.repeat(np.arange(len(self.start)), self.count)
 
     def block(self, first: int, last: int) -> "History":
-        """Look at customers that stand side by side, without copying their rows.
-
-        Parameters
-        ----------
-        first, last : int
-            Positions in ``customer``, the second one exclusive.
-
-        Returns
-        -------
-        History
-            Their rows, as if no one else were in the log.
-        """
+        """Look at customers that stand side by side, without copying their rows."""
         ends = np.append(self.start, len(self.day))
         rows = slice(int(ends[first]), int(ends[last]))
         return History(
             as_of=self.as_of,
             customer=self.customer[first:last],
             start=self.start[first:last] - ends[first],
-            **{name: getattr(self, name)[rows] for name in PER_DAY},
+            **{name: getattr(self, name)[rows] for name in PER_DAY_COLUMNS},
             net_total=self.net_total[first:last],
             orders_total=self.orders_total[first:last],
             returned=self.returned[first:last],
@@ -131,18 +92,7 @@ class History:
         )
 
     def take(self, places: Ints) -> "History":
-        """Keep some customers.
-
-        Parameters
-        ----------
-        places : int array of shape (n_kept,)
-            Positions in ``customer``, rising.
-
-        Returns
-        -------
-        History
-            Their rows, as if no one else were in the log.
-        """
+        """Keep some customers."""
         count = self.count[places]
         start = np.cumsum(count) - count
         rows = np.repeat(self.start[places] - start, count) + np.arange(count.sum())
@@ -150,7 +100,7 @@ class History:
             as_of=self.as_of,
             customer=self.customer[places],
             start=start,
-            **{name: getattr(self, name)[rows] for name in PER_DAY},
+            **{name: getattr(self, name)[rows] for name in PER_DAY_COLUMNS},
             net_total=self.net_total[places],
             orders_total=self.orders_total[places],
             returned=self.returned[places],
@@ -158,52 +108,18 @@ class History:
         )
 
     def total(self, values: Ints | npt.NDArray[np.bool_]) -> Ints:
-        """Add up a per-day array for each customer.
-
-        Parameters
-        ----------
-        values : array of shape (n_days,)
-            Integers or flags, one per purchase day.
-
-        Returns
-        -------
-        array of shape (n_customers,)
-            Exact sums.
-        """
+        """Add up a per-day array for each customer."""
         if values.dtype == np.bool_:
             return np.bincount(self.place, weights=values, minlength=len(self.start)).astype(np.int64)
-        running = _running(values)
+        running = _running_sums(values)
         return np.asarray(running[self.start + self.count] - running[self.start])
 
     def sum(self, values: Floats) -> Floats:
-        """Add up a per-day array of any numbers for each customer.
-
-        Parameters
-        ----------
-        values : array of shape (n_days,)
-            Numbers, one per purchase day.
-
-        Returns
-        -------
-        array of shape (n_customers,)
-            Added day by day, so that a customer's digits do not depend on the others.
-        """
+        """Add up a per-day array of any numbers for each customer."""
         return np.asarray(np.bincount(self.place, weights=values, minlength=len(self.start)), dtype=np.float64)
 
     def position(self, before_or_on: int) -> Ints:
-        """Find where each customer's days after a day begin.
-
-        Parameters
-        ----------
-        before_or_on : int
-            Day number.
-
-        Returns
-        -------
-        array of shape (n_customers,)
-            Index of the first row with a later day; the end of the block where there is none. Remembered, since
-            windows share their ends.
-        """
+        """Find where each customer's days after a day begin."""
         if before_or_on >= day_number(self.as_of):
             return self.start + self.count  # every day known lies before
         if before_or_on not in self._positions:
@@ -215,26 +131,15 @@ class History:
         return {}
 
     def spend_between(self, after: int, until: int) -> Ints:
-        """Add up net money on purchase days in a window.
-
-        Parameters
-        ----------
-        after, until : int
-            Day numbers, the first one exclusive, the second one inclusive.
-
-        Returns
-        -------
-        array of shape (n_customers,)
-            Integer units.
-        """
+        """Add up net money on purchase days in a window."""
         return self._running_spend[self.position(until)] - self._running_spend[self.position(after)]
 
     @cached_property
     def _running_spend(self) -> Ints:
-        return _running(self.spend)
+        return _running_sums(self.spend)
 
 
-def _running(values: Ints | npt.NDArray[np.bool_]) -> Ints:
+def _running_sums(values: Ints | npt.NDArray[np.bool_]) -> Ints:
     """Sums up to each row, the first one of none."""
     running = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(values, out=running[1:])
@@ -243,19 +148,7 @@ def _running(values: Ints | npt.NDArray[np.bool_]) -> Ints:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What customers known on a day did in (``as_of``, ``as_of`` + ``horizon_days``].
-
-    Parameters
-    ----------
-    bought : bool array of shape (n_customers,)
-        Whether there was a purchase day.
-    purchase_days : int array of shape (n_customers,)
-        How many.
-    spend : float array of shape (n_customers,)
-        Net money dated in the window; NaN without money.
-    wait_days : float array of shape (n_customers,)
-        Days until the first of those purchase days; NaN without one.
-    """
+    """What customers known on a day did in (``as_of``, ``as_of`` + ``horizon_days``]."""
 
     bought: npt.NDArray[np.bool_]
     purchase_days: Ints

@@ -1,1 +1,1 @@
-"""RUN: the jobs that people and schedulers start."""
+"""The jobs that the commands run: one module per command."""

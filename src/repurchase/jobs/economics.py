@@ -1,4 +1,4 @@
-"""What retention and reaching customers is worth to one shop: figures, a table, a picture."""
+"""`repurchase economics`: what retention and reaching customers is worth; figures, a table, a picture."""
 
 import json
 from dataclasses import dataclass
@@ -10,50 +10,39 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import InputError
-from repurchase.evaluation.judgement import plain
-from repurchase.jobs.campaigns.planning import horizon_of
-from repurchase.jobs.outputs import economics_outputs, scores_read
-from repurchase.jobs.scored import scores_of
+from repurchase.evaluation.summary import to_json_values
+from repurchase.i18n.formatting import format_money
+from repurchase.jobs.campaign_planning import choose_horizon
+from repurchase.jobs.outputs import economics_outputs, load_scores, scores_inputs
 from repurchase.marketing.economics import (
-    Curve,
-    keep_cost,
-    point_of_retention,
-    points,
+    CampaignCandidates,
+    CampaignTerms,
+    ReachCurve,
+    format_points,
     reach_curve,
-    reaching,
+    reach_outcome,
+    retention_cost_limit,
+    retention_point_value,
     table_rows,
 )
-from repurchase.marketing.reach import Candidates, Terms
-from repurchase.report.reading import Facts
-from repurchase.report.words import money
-from repurchase.storage.delivery import deliver_to
-from repurchase.storage.outputs import require_apart, require_outputs
+from repurchase.storage.delivery import require_distinct_paths, require_replaceable, staged_delivery
+from repurchase.storage.run_records import ScoredRun
 
-__all__ = ["Economics", "economics", "economics_lines"]
-
-SCHEMA = 1
-MOST_USUAL_DAYS = 366
-MOST_POINTS = 50
-MOST_MONEY = 1e12
+_ECONOMICS_SCHEMA = 1
+_MAX_DEFAULT_DAYS = 366
+_MAX_POINTS = 50
+_MAX_MONEY = 1e12
 
 
 @dataclass(frozen=True)
-class Economics:
-    """What was counted.
-
-    Parameters
-    ----------
-    record : dict
-        JSON-able.
-    path : Path, optional
-        Where it lies, if it was written.
-    """
+class _EconomicsResult:
+    """What was counted."""
 
     record: dict[str, Any]
     path: Path | None
 
 
-def economics(
+def calculate_economics(
     scores: Path,
     *,
     out: Path | None = None,
@@ -64,65 +53,33 @@ def economics(
     reach: int | None = None,
     uplift_points: float = 1.0,
     horizon_days: int | None = None,
-) -> Economics:
-    """Count what a point of retention and reaching the best customers is worth.
-
-    Parameters
-    ----------
-    scores : Path
-        What `repurchase score` wrote.
-    out : Path, optional
-        A .json file; beside it ``.csv``, ``.svg`` and ``.png``. Without it nothing is written.
-    margin : float, optional
-        Share of sales left after the goods; needed.
-    contact_cost, offer_cost : float
-        Money per customer reached, and per one of them who buys.
-    new_customer_cost : float, optional
-        Money that winning a new customer costs.
-    reach : int, optional
-        Customers to reach; default as many as earn most.
-    uplift_points : float
-        Assumed, in points, on average over all customers.
-    horizon_days : int, optional
-        Days in which purchases count; default the longest of the scores up to a year.
-
-    Returns
-    -------
-    Economics
-        The figures.
-
-    Raises
-    ------
-    InputError
-        If scores or figures cannot be used.
-    DeliveryError
-        If it cannot be written.
-    """
+) -> _EconomicsResult:
+    """Count what a point of retention and reaching the best customers is worth."""
     if out is not None:
-        require_apart(economics_outputs(out), scores_read(scores))
-        require_outputs({out: economics_outputs(out)[out]})
-    terms = _terms(margin, contact_cost, offer_cost)
-    if not 0 < uplift_points <= MOST_POINTS:
+        require_distinct_paths(economics_outputs(out), scores_inputs(scores))
+        require_replaceable({out: economics_outputs(out)[out]})
+    terms = _contact_terms(margin, contact_cost, offer_cost)
+    if not 0 < uplift_points <= _MAX_POINTS:
         raise InputError(
-            f"--uplift must be above 0 and at most {MOST_POINTS} points: twice of it is counted too. Got "
+            f"--uplift must be above 0 and at most {_MAX_POINTS} points: twice of it is counted too. Got "
             f"{uplift_points:g} instead."
         )
     if new_customer_cost is not None:
         _require_money("--new-customer-cost", new_customer_cost)
     if reach is not None and reach < 1:
         raise InputError(f"--reach must be 1 or more customers. Got {reach:,} instead.")
-    facts = scores_of(scores)
-    usual = max((days for days in facts.horizons if days <= MOST_USUAL_DAYS), default=facts.horizons[0])
-    horizon = horizon_of(facts, usual if horizon_days is None else horizon_days)
-    who, off = _customers(facts, horizon, scores), _off(facts, horizon)
+    facts = load_scores(scores)
+    usual = max((days for days in facts.horizons if days <= _MAX_DEFAULT_DAYS), default=facts.horizons[0])
+    horizon = choose_horizon(facts, usual if horizon_days is None else horizon_days)
+    who, off = _candidates(facts, horizon, scores), _calibration_errors(facts, horizon)
     uplift = uplift_points / 100
     curve = reach_curve(who, uplift=uplift, terms=terms)
-    retention = point_of_retention(who, margin=terms.margin, off=off)
-    found = reaching(who, max(curve.best, 1) if reach is None else reach, uplift=uplift, terms=terms, off=off)
+    retention = retention_point_value(who, margin=terms.margin, off=off)
+    found = reach_outcome(who, max(curve.best, 1) if reach is None else reach, uplift=uplift, terms=terms, off=off)
     rows = table_rows(retention, found)
-    record: dict[str, Any] = plain(
+    record: dict[str, Any] = to_json_values(
         {
-            "schema": SCHEMA,
+            "schema": _ECONOMICS_SCHEMA,
             "command": "economics",
             "repurchase_version": __version__,
             "scores": {"path": scores.name, "as_of": str(facts.as_of), "customers": len(who.p)},
@@ -141,28 +98,17 @@ def economics(
             "reach": found.customers,
             "break_even_points": found.break_even and 100 * found.break_even,
             "reach_points": 100 * found.scenarios[1][2].buyers_more / found.customers,
-            "keeping_one_costs": [keep_cost(one) for _, _, one in found.scenarios],
+            "keeping_one_costs": [retention_cost_limit(one) for _, _, one in found.scenarios],
             "curve": {"reached": curve.reached.tolist(), "profit": curve.profit.tolist()},
         }
     )
     if out is not None:
-        _write(out, record, curve)
-    return Economics(record, out)
+        _write_outputs(out, record, curve)
+    return _EconomicsResult(record, out)
 
 
-def economics_lines(made: Economics) -> list[str]:
-    """Say it in lines.
-
-    Parameters
-    ----------
-    made : Economics
-        From `economics`.
-
-    Returns
-    -------
-    list of str
-        A table, what it assumes, and what keeping and winning customers cost.
-    """
+def economics_lines(made: _EconomicsResult) -> list[str]:
+    """Say it in lines."""
     record = made.record
     told, currency = record["told"], record["currency"]
     lines = [
@@ -171,10 +117,10 @@ def economics_lines(made: Economics) -> list[str]:
             f"{record['horizon_days']} days; margin {100 * told['margin']:.3g} %."
         ),
         (
-            f"ASSUMED: contacts would raise the share of buyers by {points(told['uplift_points'])}, were all reached"
-            f"{_among(record)}. Only a measured campaign can tell (`repurchase campaign`)."
+            f"ASSUMED: contacts would raise the share of buyers by {format_points(told['uplift_points'])}, were all reached"
+            f"{_targeting_note(record)}. Only a measured campaign can tell (`repurchase campaign`)."
         ),
-        _width_words(record),
+        _uncertainty_lines(record),
         "",
     ]
     head = ""
@@ -183,7 +129,7 @@ def economics_lines(made: Economics) -> list[str]:
         if about != head:
             lines.append(f"{about[0].upper()}{about[1:]}:")
             head = about
-        lines.append(f"  {row['figure']:<15}{_figure(row, currency)}")
+        lines.append(f"  {row['figure']:<15}{_format_figure(row, currency)}")
     pays = record["break_even_points"]
     lines.append("")
     lines.append(
@@ -192,35 +138,35 @@ def economics_lines(made: Economics) -> list[str]:
     half, middle, twice = record["keeping_one_costs"]
     if middle is not None:
         won = told["new_customer_cost"]
-        beside = "" if won is None else f" Winning a new one costs {money(won, currency)}, as told."
+        beside = "" if won is None else f" Winning a new one costs {format_money(won, currency)}, as told."
         lines.append(
-            f"Keeping one customer costs {_cents(middle, currency)} ({_cents(twice, currency)} at twice the uplift, "
-            f"{_cents(half, currency)} at half).{beside}"
+            f"Keeping one customer costs {_format_money(middle, currency)} ({_format_money(twice, currency)} at twice the uplift, "
+            f"{_format_money(half, currency)} at half).{beside}"
         )
     return [*lines, *([f"Figures: {made.path}; table and picture beside it."] if made.path else [])]
 
 
-def _among(record: dict[str, Any]) -> str:
+def _targeting_note(record: dict[str, Any]) -> str:
     """Those on the fence move most, and they are reached first."""
     if record["reach"] == record["scores"]["customers"]:
         return ""
-    return f"; among the best {record['reach']:,} that is {points(record['reach_points'])}"
+    return f"; among the best {record['reach']:,} that is {format_points(record['reach_points'])}"
 
 
-def _terms(margin: float | None, contact_cost: float, offer_cost: float) -> Terms:
+def _contact_terms(margin: float | None, contact_cost: float, offer_cost: float) -> CampaignTerms:
     if margin is None:
         raise InputError("Say --margin: the share of sales that is left after the goods are paid, such as 0.3.")
     _require_money("--contact-cost", contact_cost)
     _require_money("--offer-cost", offer_cost)
-    return Terms(margin=margin, cost_per_contact=contact_cost, offer_cost=offer_cost)
+    return CampaignTerms(margin=margin, cost_per_contact=contact_cost, offer_cost=offer_cost)
 
 
 def _require_money(option: str, value: float) -> None:
-    if not 0 <= value <= MOST_MONEY:
+    if not 0 <= value <= _MAX_MONEY:
         raise InputError(f"{option} must be 0 or more, and at most a trillion. Got {value:g} instead.")
 
 
-def _customers(facts: Facts, horizon: int, scores: Path) -> Candidates:
+def _candidates(facts: ScoredRun, horizon: int, scores: Path) -> CampaignCandidates:
     rows = facts.scored.select(f"p_repurchase_{horizon}d", f"spend_expected_{horizon}d")
     if not rows.height or any(rows.null_count().row(0)):
         raise InputError(
@@ -228,22 +174,22 @@ def _customers(facts: Facts, horizon: int, scores: Path) -> Candidates:
             "amounts."
         )
     p, spend = (rows[name].to_numpy() for name in rows.columns)
-    return Candidates.of(p, spend)
+    return CampaignCandidates.of(p, spend)
 
 
-def _off(facts: Facts, horizon: int) -> list[float]:
+def _calibration_errors(facts: ScoredRun, horizon: int) -> list[float]:
     """Expected sales over those that came, less one, at each cut-off the model was judged at."""
     rows = facts.evaluation.get("backtest") or []
     found = [row.get("spend_bias") for row in rows if row["predictor"] == "model" and row["horizon_days"] == horizon]
     return [float(one) for one in found if one is not None]
 
 
-def _write(out: Path, record: dict[str, Any], curve: Curve) -> None:
-    from repurchase.report.canvas import to_png, to_svg
-    from repurchase.report.economics_figures import reach_picture
+def _write_outputs(out: Path, record: dict[str, Any], curve: ReachCurve) -> None:
+    from repurchase.report.charts import to_png, to_svg
+    from repurchase.report.prediction_charts import reach_chart
 
-    with deliver_to(out, formats=(".json",), kinds=economics_outputs(out)) as delivery:
-        picture = reach_picture(
+    with staged_delivery(out, formats=(".json",), kinds=economics_outputs(out)) as delivery:
+        picture = reach_chart(
             curve,
             uplift_points=record["told"]["uplift_points"],
             horizon_days=record["horizon_days"],
@@ -252,18 +198,18 @@ def _write(out: Path, record: dict[str, Any], curve: Curve) -> None:
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         delivery.staged(out).write_text(text + "\n", encoding="utf-8")
         pl.DataFrame(record["rows"]).write_csv(delivery.staged(delivery.beside(".csv")), include_bom=True)
-        delivery.staged(delivery.beside(".svg")).write_text(_alone(to_svg(picture)), encoding="utf-8")
+        delivery.staged(delivery.beside(".svg")).write_text(_standalone_svg(to_svg(picture)), encoding="utf-8")
         delivery.staged(delivery.beside(".png")).write_bytes(to_png(picture))
         delivery.publish()
 
 
-def _alone(svg: str) -> str:
+def _standalone_svg(svg: str) -> str:
     return (
         svg if "xmlns=" in svg.split(">", 1)[0] else svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
     )
 
 
-def _width_words(record: dict[str, Any]) -> str:
+def _uncertainty_lines(record: dict[str, Any]) -> str:
     off = record["sales_were_off"]
     judged = (
         "how far expected sales were off is not known, so ranges are too narrow"
@@ -276,14 +222,14 @@ def _width_words(record: dict[str, Any]) -> str:
     return f"Ranges: 95 % by chance, and {judged}."
 
 
-def _figure(row: dict[str, Any], currency: str | None) -> str:
+def _format_figure(row: dict[str, Any], currency: str | None) -> str:
     if row["figure"].startswith("customers"):
         return f"{row['value']:,.1f}"
-    value = money(row["value"], currency)
+    value = format_money(row["value"], currency)
     if row["low"] == row["high"]:
         return value
-    return f"{value} ({money(row['low'], currency)} to {money(row['high'], currency)})"
+    return f"{value} ({format_money(row['low'], currency)} to {format_money(row['high'], currency)})"
 
 
-def _cents(value: float, currency: str | None) -> str:
+def _format_money(value: float, currency: str | None) -> str:
     return f"{value:,.2f}{f' {currency}' if currency else ''}"

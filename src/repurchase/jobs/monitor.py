@@ -1,66 +1,125 @@
-"""Compare scores that were delivered with what happened since, and say whether to train again."""
+"""`repurchase monitor`: earlier scores compared with outcomes, drift from the training orders, changes since the last run."""
 
 import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import BundleError, DeliveryError, InputError
-from repurchase.evaluation.advice import MAX_AGE_DAYS, advise, reference_of
-from repurchase.evaluation.drift import unknown_drift
-from repurchase.evaluation.judgement import plain
-from repurchase.evaluation.realised import Delivered, deliver, look_back, range_coverage
-from repurchase.jobs.intake import Intake, settings_of, take_in
-from repurchase.jobs.outputs import MONITOR_RECORD, RUN, files_read
-from repurchase.jobs.steps import LogSteps, Steps
-from repurchase.jobs.watch import drift_of
-from repurchase.orders.addresses import DatabaseSource
-from repurchase.orders.pseudonyms import IdKey, key_of, pseudonymise
+from repurchase.evaluation.drift import (
+    PROFILE_SCHEMA,
+    InputSummary,
+    input_profile,
+    measure_drift,
+    summarise_input,
+    unknown_drift,
+)
+from repurchase.evaluation.realised import (
+    MAX_AGE_DAYS,
+    DeliveredScores,
+    evaluate_delivered,
+    match_scores,
+    range_coverage,
+    retraining_advice,
+    training_reference,
+)
+from repurchase.evaluation.summary import to_json_values
+from repurchase.features.behaviour import rfm_of_history
+from repurchase.features.ledger import Closing, Ledger
+from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, with_model_settings
+from repurchase.jobs.outputs import MONITOR_OUTPUT, RUN_SUFFIX, local_inputs
+from repurchase.orders.ids import IdKey, pseudonymise, read_matching_key
 from repurchase.registry.bundle import LoadedBundle, load_bundle
-from repurchase.registry.champion import resolve
-from repurchase.registry.monitoring import log_monitoring
-from repurchase.report.reading import MONITOR, Facts, gather, read_run, read_scores
+from repurchase.registry.champion import resolve_version
+from repurchase.registry.tracking import log_monitoring
+from repurchase.schemas import SCORES
 from repurchase.settings import Settings
-from repurchase.storage.delivery import deliver_to, work_folder
-from repurchase.storage.digests import sha256_of, with_digest
-from repurchase.storage.outputs import require_apart
+from repurchase.sources.locations import DatabaseSource
+from repurchase.storage.delivery import require_distinct_paths, staged_delivery, work_folder
+from repurchase.storage.json_files import sha256_of, with_digest
+from repurchase.storage.run_records import MONITOR_SUFFIX, ScoredRun, read_run_record, read_scores, validate_scored_run
 
-__all__ = ["Monitored", "monitor"]
+_logger = logging.getLogger("repurchase")
 
-logger = logging.getLogger("repurchase")
 
-RECORD_SCHEMA = 1
-USUAL_CLV_DAYS = 365
-CAVEAT = (
+def training_profile(
+    intake: Intake, book: Ledger, *, closing: Closing | None, look: InputSummary | None = None
+) -> dict[str, Any]:
+    """Describe the orders that a model learns from, to be kept beside it."""
+    share = _set_aside_share(intake)
+    return input_profile(book, as_of=intake.as_of, closing=closing, set_aside_share=share, look=look)
+
+
+def assess_drift(bundle: LoadedBundle, intake: Intake, *, look: InputSummary | None = None) -> dict[str, Any]:
+    """Compare orders with those a model learned from."""
+    if look is None and _has_readable_profile(bundle):
+        look = reduce(add, (_summarize_orders(bundle, book, as_of=intake.as_of) for book in intake.books))
+    return compare_with_profile(bundle, look, set_aside_share=_set_aside_share(intake))
+
+
+def _summarize_orders(bundle: LoadedBundle, book: Ledger, *, as_of: date) -> InputSummary:
+    """Look at a log, or at some of its customers, as a model sees it."""
+    closing = bundle.state.get("closing")
+    return summarise_input(book, as_of=as_of, closing=Closing.from_dict(closing) if closing else None)
+
+
+def compare_with_profile(
+    bundle: LoadedBundle, look: InputSummary | None, *, set_aside_share: float | None
+) -> dict[str, Any]:
+    """Compare a look at orders with those a model learned from, and log it."""
+    if bundle.profile is None:
+        return unknown_drift(
+            f"version {bundle.version} was kept without a profile of its orders; train again to have one"
+        )
+    if not _has_readable_profile(bundle):
+        return unknown_drift(
+            f"the profile of version {bundle.version} is of another form than this one reads; train again to have one"
+        )
+    if look is None:
+        return unknown_drift("the orders were not looked at")
+    drift: dict[str, Any] = to_json_values(measure_drift(bundle.profile, look, set_aside_share=set_aside_share))
+    level = logging.WARNING if drift["drifted"] else logging.INFO
+    _logger.log(level, "%s", drift["words"], extra={"event": "drift", "drift": drift["level"]})
+    return drift
+
+
+def _has_readable_profile(bundle: LoadedBundle) -> bool:
+    return bundle.profile is not None and bundle.profile.get("schema") == PROFILE_SCHEMA
+
+
+def _set_aside_share(intake: Intake) -> float | None:
+    report = intake.report
+    return report.count("set_aside") / report.n_raw if report.n_raw else None
+
+
+_RECORD_SCHEMA = 1
+_DEFAULT_CLV_DAYS = 365
+_SELECTION_CAVEAT = (
     "who was contacted because of these scores is not known here; a campaign that worked looks like a risk set too high"
 )
 
 
 @dataclass(frozen=True)
-class Monitored:
-    """What monitoring came to.
-
-    Parameters
-    ----------
-    record : dict
-        What stands in the file.
-    path : Path
-        ``<stem>.monitor.json``.
-    """
+class _MonitorResult:
+    """What monitoring came to."""
 
     record: dict[str, Any]
     path: Path
 
 
 @dataclass(frozen=True)
-class _Past:
+class _PastScores:
     """Scores as they were delivered, and what is known of their making."""
 
-    facts: Facts
+    facts: ScoredRun
     as_of: date
     version: str
     bundle: LoadedBundle | None
@@ -85,91 +144,64 @@ def monitor(
     as_of: date | None = None,
     max_age_days: int = MAX_AGE_DAYS,
     steps: Steps | None = None,
-) -> Monitored:
-    """Hold scores against the orders that came after them.
-
-    Parameters
-    ----------
-    scores : Path
-        What `repurchase score` wrote on an earlier day.
-    source : str or DatabaseSource
-        The whole log as it is now, with what lies before that day.
-    settings : Settings
-        What is not told here is taken from the model's training. ``settings.home`` holds the model, and ``mlruns/``
-        to log to.
-    as_of : date, optional
-        Last day observed; default the last order's day.
-    max_age_days : int
-        Age above which a model is to be trained again.
-    steps : Steps, optional
-        Who watches.
-
-    Returns
-    -------
-    Monitored
-        The record, which lies beside the scores. An MLflow store that fails is said in it, and stops nothing.
-
-    Raises
-    ------
-    InputError
-        If scores or orders cannot be used, or do not belong together.
-    DeliveryError
-        If the record cannot be written.
-    """
+) -> _MonitorResult:
+    """Hold scores against the orders that came after them."""
     steps = steps or LogSteps()
-    past = _past(scores, settings.home)
-    target = scores.with_name(scores.stem + MONITOR)
-    read = [scores, scores.with_name(scores.stem + RUN), *files_read(source)]
-    require_apart([target, work_folder(target)], read)
-    told = settings_of(settings, past.bundle.manifest.get("settings", {})) if past.bundle else settings
-    with deliver_to(target, formats=(target.suffix,), kinds={target: MONITOR_RECORD}) as delivery:
+    past = _read_past_scores(scores, settings.home)
+    target = scores.with_name(scores.stem + MONITOR_SUFFIX)
+    read = [scores, scores.with_name(scores.stem + RUN_SUFFIX), *local_inputs(source)]
+    require_distinct_paths([target, work_folder(target)], read)
+    told = with_model_settings(settings, past.bundle.manifest.get("settings", {})) if past.bundle else settings
+    with staged_delivery(target, formats=(target.suffix,), kinds={target: MONITOR_OUTPUT}) as delivery:
         with steps.step("Reading and cleaning orders") as counts:
-            intake = take_in(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
-            _require_later(past, intake, scores)
+            intake = load_orders(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
+            _require_later_orders(past, intake, scores)
             counts.update(intake.counts)
         with steps.step("Comparing with what came") as counts:
             book = intake.books.whole()
             if past.key is not None:
                 book = replace(book, ids=pseudonymise(book.ids, past.key))
-            delivered = deliver(past.facts.scores, book, as_of=past.as_of)
+            delivered = match_scores(past.facts.scores, book, as_of=past.as_of)
             counts.update(customers=delivered.scores.height)
-            found = _compared(past, delivered)
+            found = _realised_outcomes(past, delivered)
         with steps.step("Looking for drift"):
-            drift = drift_of(past.bundle, intake) if past.bundle else unknown_drift("the model is not in models/")
-        record = _record(past, intake, delivered, scores, {**found, "drift": drift}, max_age_days=max_age_days)
+            drift = assess_drift(past.bundle, intake) if past.bundle else unknown_drift("the model is not in models/")
+        record = _monitor_record(past, intake, delivered, scores, {**found, "drift": drift}, max_age_days=max_age_days)
         with steps.step("Logging"):
-            record["mlflow"] = _logged(settings.home, record)
+            record["mlflow"] = _log_to_mlflow(settings.home, record)
         with steps.step("Writing"):
             text = json.dumps(with_digest(record), indent=1, ensure_ascii=False, allow_nan=False)
             delivery.staged(target).write_text(text + "\n", encoding="utf-8")
             delivery.publish()
-    return Monitored(record, target)
+    return _MonitorResult(record, target)
 
 
-def _past(scores: Path, home: Path) -> _Past:
+def _read_past_scores(scores: Path, home: Path) -> _PastScores:
     frame = read_scores(scores)
-    run, why_no_run = read_run(scores)
-    facts = gather(frame, run, name=str(scores))
+    run, why_no_run = read_run_record(scores)
+    facts = validate_scored_run(frame, run, name=str(scores))
     days, versions = (facts.scores[name].unique().to_list() for name in ("as_of", "model_version"))
     if len(days) != 1 or len(versions) != 1:
         raise InputError(
             f"{scores}: scores of {len(days)} days and {len(versions)} models; one of each is needed. Send what one "
             "run of `repurchase score` wrote."
         )
-    bundle, why_no_bundle = _bundle(home, str(versions[0]))
+    bundle, why_no_bundle = _load_scoring_bundle(home, str(versions[0]))
     why_not = tuple(words.rstrip(".") for words in (why_no_run, why_no_bundle) if words)
     mark = run.get("pseudonyms")
-    return _Past(facts, days[0], str(versions[0]), bundle, why_not, key_of(mark, what=str(scores)) if mark else None)
+    return _PastScores(
+        facts, days[0], str(versions[0]), bundle, why_not, read_matching_key(mark, what=str(scores)) if mark else None
+    )
 
 
-def _bundle(home: Path, version: str) -> tuple[LoadedBundle | None, str | None]:
+def _load_scoring_bundle(home: Path, version: str) -> tuple[LoadedBundle | None, str | None]:
     try:
-        return load_bundle(resolve(home, version)), None
+        return load_bundle(resolve_version(home, version)), None
     except BundleError as fault:
         return None, f"the model of these scores cannot be used, so its settings and drift are not known: {fault}"
 
 
-def _require_later(past: _Past, intake: Intake, scores: Path) -> None:
+def _require_later_orders(past: _PastScores, intake: Intake, scores: Path) -> None:
     if intake.as_of <= past.as_of:
         raise InputError(
             f"{intake.log.source}: orders up to {intake.as_of}, but {scores} is of {past.as_of}: nothing came after "
@@ -177,9 +209,9 @@ def _require_later(past: _Past, intake: Intake, scores: Path) -> None:
         )
 
 
-def _compared(past: _Past, delivered: Delivered) -> dict[str, Any]:
+def _realised_outcomes(past: _PastScores, delivered: DeliveredScores) -> dict[str, Any]:
     rows = [
-        {**look_back(delivered, horizon_days=h), "then": reference_of(past.evaluation, horizon_days=h)}
+        {**evaluate_delivered(delivered, horizon_days=h), "then": training_reference(past.evaluation, horizon_days=h)}
         for h in past.facts.horizons
     ]
     clv_days = int(past.facts.run.get("clv_horizon_days") or _clv_days(past.bundle))
@@ -187,23 +219,29 @@ def _compared(past: _Past, delivered: Delivered) -> dict[str, Any]:
 
 
 def _clv_days(bundle: LoadedBundle | None) -> int:
-    return int(bundle.state["settings"]["clv_horizon_days"]) if bundle else USUAL_CLV_DAYS
+    return int(bundle.state["settings"]["clv_horizon_days"]) if bundle else _DEFAULT_CLV_DAYS
 
 
-def _record(
-    past: _Past, intake: Intake, delivered: Delivered, scores: Path, found: Mapping[str, Any], *, max_age_days: int
+def _monitor_record(
+    past: _PastScores,
+    intake: Intake,
+    delivered: DeliveredScores,
+    scores: Path,
+    found: Mapping[str, Any],
+    *,
+    max_age_days: int,
 ) -> dict[str, Any]:
     age_days = (intake.as_of - past.model_as_of).days
-    advice = advise(
+    advice = retraining_advice(
         found["horizons"],
         drift=found["drift"],
         age_days=age_days,
         primary_horizon_days=past.evaluation.get("primary_horizon_days"),
         max_age_days=max_age_days,
     )
-    record: dict[str, Any] = plain(
+    record: dict[str, Any] = to_json_values(
         {
-            "schema": RECORD_SCHEMA,
+            "schema": _RECORD_SCHEMA,
             "command": "monitor",
             "created_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
             "repurchase_version": __version__,
@@ -225,7 +263,7 @@ def _record(
     return record
 
 
-def _notes(past: _Past, found: Mapping[str, Any]) -> list[str]:
+def _notes(past: _PastScores, found: Mapping[str, Any]) -> list[str]:
     notes = []
     if past.model_as_of > past.as_of:
         notes.append(
@@ -233,15 +271,123 @@ def _notes(past: _Past, found: Mapping[str, Any]) -> list[str]:
         )
     if any(row["passed"] for row in found["horizons"]):
         notes.append("the grade now is of one day only, on which an A cannot be had")
-        notes.append(CAVEAT)
+        notes.append(_SELECTION_CAVEAT)
     return notes
 
 
-def _logged(home: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def _log_to_mlflow(home: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Log to MLflow, or say why not; the record beside the scores is whole either way."""
     try:
         run_id = log_monitoring(home, record)
     except DeliveryError as fault:
-        logger.warning("Not logged to MLflow, but written beside the scores: %s", fault)
+        _logger.warning("Not logged to MLflow, but written beside the scores: %s", fault)
         return {"run_id": None, "why": str(fault)}
     return {"run_id": run_id, "why": None if run_id else "there is no MLflow store in the home folder"}
+
+
+_HISTORY_COLUMNS = ("orders", "last_order_date", "spend_total")
+_MONEY_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The run whose scores lie where new ones will."""
+
+    run: Mapping[str, Any]
+    as_of: date
+    scores: pl.LazyFrame | None
+
+    @property
+    def is_of_a_list(self) -> bool:
+        """Whether it scored a customer list and not everyone."""
+        return self.run.get("list") is not None
+
+
+class _ChangeCounts(NamedTuple):
+    """Customers known of the last run's day now: as then, otherwise, or not known then."""
+
+    same: int
+    corrected: int
+    late: int
+
+
+def find_last_run(
+    scores: Path, run: Mapping[str, Any] | None, *, pseudonyms: Mapping[str, str] | None
+) -> LastRun | None:
+    """Find the scores that will be replaced."""
+    try:
+        as_of = date.fromisoformat(str((run or {})["as_of"]))
+    except (KeyError, ValueError):
+        return None
+    comparable = scores.is_file() and (run or {}).get("pseudonyms") == pseudonyms
+    return LastRun(run or {}, as_of, _read_customer_history(scores) if comparable else None)
+
+
+def _read_customer_history(scores: Path) -> pl.LazyFrame | None:
+    # Every value of a CSV is read as text: a guess at the type of ids loses their zeros.
+    if scores.suffix == ".csv":
+        lazy = pl.scan_csv(scores, infer_schema=False, glob=False)
+    else:
+        lazy = pl.scan_parquet(scores, glob=False, hive_partitioning=False)
+    try:
+        columns = set(lazy.collect_schema().names())
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    if not {"customer_id", "status", *_HISTORY_COLUMNS} <= columns:
+        return None
+    known = lazy.filter(pl.col("status") == "scored")
+    return known.select(
+        "customer_id", *(pl.col(name).cast(SCORES.schema[name], strict=False) for name in _HISTORY_COLUMNS)
+    )
+
+
+def compare_with_last_run(last: LastRun | None, intake: Intake) -> dict[str, Any] | None:
+    """Say what has changed in the orders since the last run.
+
+    What was known of a customer then is compared with what the orders of tonight say of the same day: equal unless
+    orders came late, were corrected, or customers were merged or erased. Orders of later days are no change.
+    """
+    if last is None:
+        return None
+    try:
+        return _describe_changes(last, intake)
+    except (OSError, pl.exceptions.PolarsError) as fault:  # the scores of last night, not tonight's
+        _logger.warning("What has changed is not known: the earlier scores cannot be read (%s)", type(fault).__name__)
+        return None
+
+
+def _describe_changes(last: LastRun, intake: Intake) -> dict[str, Any]:
+    orders, cleaning = last.run.get("orders") or {}, last.run.get("cleaning") or {}
+    compared = None
+    if last.scores is not None and last.as_of <= intake.as_of:
+        same, corrected, late = map(sum, zip(*(_count_changes(book, last) for book in intake.books), strict=True))
+        gone = _n_rows(last.scores) - same - corrected
+        compared = {"same": same, "corrected": corrected, "gone": gone, "late": None if last.is_of_a_list else late}
+    return {
+        "since": last.run.get("created_at"),
+        "as_of": last.as_of.isoformat(),
+        "same_orders": orders.get("digest") == intake.log.digest,
+        "rows_more": intake.report.n_raw - int(cleaning.get("n_raw") or 0),
+        "customers_more": intake.report.n_customers - int(orders.get("n_customers") or 0),
+        "customers": compared,
+    }
+
+
+def _n_rows(scores: pl.LazyFrame) -> int:
+    return int(scores.select(pl.len()).collect(engine="streaming").item())
+
+
+def _count_changes(book: Ledger, last: LastRun) -> _ChangeCounts:
+    if last.scores is None or not len(book.ids):
+        return _ChangeCounts(0, 0, 0)
+    here = pl.col("customer_id").is_between(pl.lit(book.ids[0]), pl.lit(book.ids[-1]))
+    then = last.scores.filter(here).collect(engine="streaming")
+    now = rfm_of_history(book.history(last.as_of), book.ids).select("customer_id", *_HISTORY_COLUMNS)
+    both = now.join(then, on="customer_id", suffix="_then")
+    other = pl.any_horizontal(
+        pl.col("orders") != pl.col("orders_then"),
+        pl.col("last_order_date") != pl.col("last_order_date_then"),
+        (pl.col("spend_total") - pl.col("spend_total_then")).abs() > _MONEY_TOLERANCE,
+    ).fill_null(value=False)
+    corrected = int(both.select(other.sum()).item())
+    return _ChangeCounts(same=both.height - corrected, corrected=corrected, late=now.height - both.height)

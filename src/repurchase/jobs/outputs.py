@@ -1,46 +1,94 @@
-"""Which files each command reads, and which it writes or removes: none may be both."""
+"""Which files each command reads and writes, and how folders of lists and scores are recognised and read."""
 
+import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from repurchase.orders.addresses import DatabaseSource, is_database, orders_source
-from repurchase.report.reading import MONITOR
-from repurchase.storage.outputs import OutputKind, csv_heading, json_record, read_json, table
+from repurchase.errors import DeliveryError, InputError
+from repurchase.marketing.segments import require_single_run
+from repurchase.sources.locations import DatabaseSource, is_database, parse_orders_source
+from repurchase.storage.atomic_files import write_file
+from repurchase.storage.delivery import OutputKind, json_output, read_csv_header, read_json_object, table_output
+from repurchase.storage.run_records import MONITOR_SUFFIX, ScoredRun, read_run_record, read_scores, validate_scored_run
 
-__all__ = [
-    "MONITOR_RECORD",
-    "QUARANTINE",
-    "RUN",
-    "economics_outputs",
-    "files_read",
-    "score_outputs",
-    "scores_read",
-]
+LISTS_RECORD, LISTS_SCHEMA = "lists.json", 1
 
-RUN, QUARANTINE = ".run.json", ".quarantine.parquet"
-MONITOR_RECORD = json_record("a record of `repurchase monitor`", "monitor")
-_RUN_RECORD = json_record("the record of a scoring run", "score")
-_ECONOMICS = json_record("what `repurchase economics` writes", "economics")
+
+def read_lists_record(folder: Path) -> dict[str, Any] | None:
+    """Read the record of a folder of lists."""
+    record = read_json_object(folder / LISTS_RECORD)
+    is_ours = record.get("schema") == LISTS_SCHEMA and record.get("command") == "lists"
+    files = record.get("files") if is_ours else None
+    mark, forgotten = record.get("pseudonyms"), record.get("forgotten", [])
+    if not isinstance(files, list) or not isinstance(forgotten, list) or not isinstance(mark, dict | None):
+        return None
+    return record if all(_describes_file(told) for told in files) else None
+
+
+def _describes_file(told: Any) -> bool:
+    """Whether it tells of a file in the folder and of its rows; earlier versions told the column of ids elsewhere."""
+    if not isinstance(told, dict):
+        return False
+    name, rows, column = told.get("name"), told.get("rows"), told.get("id_column", "")
+    is_here = isinstance(name, str) and Path(name).name == name
+    return is_here and isinstance(rows, int) and isinstance(column, str)
+
+
+def id_column_of_list(path: Path) -> str | None:
+    """Find the column of ids of a list of ours, in whatever language its headings are."""
+    files: list[dict[str, Any]] = (read_lists_record(path.parent) or {}).get("files", [])
+    return next((file.get("id_column") for file in files if file.get("name") == path.name), None)
+
+
+def write_lists_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record of lists."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=str)
+    write_file(path, (text + "\n").encode())
+
+
+def _is_lists_folder(folder: Path) -> bool:
+    """Whether a folder is empty, or holds lists of ours and nothing else; the refusal names what else."""
+    if not folder.is_dir():
+        raise InputError(f"--out {folder}: that is a file. Name a folder for the lists.")
+    record = read_lists_record(folder) or {}
+    files = {file["name"]: file.get("id_column") or record.get("id_column") for file in record.get("files", [])}
+    ours = {LISTS_RECORD} if record else set()
+    ours |= {name for name, column in files.items() if _has_column(folder / name, column)}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    if others:
+        raise InputError(
+            f"--out {folder}: the folder holds files that are no lists of ours, such as {others[0]}. Choose another."
+        )
+    return True
+
+
+def _has_column(path: Path, column: str | None) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        line = file.readline(1 << 20).decode("utf-8-sig", errors="replace")
+    return column is None or column in re.split("[,;\t]", line.strip().replace('"', ""))
+
+
+LISTS_OUTPUT = OutputKind("a folder of lists", _is_lists_folder)
+
+
+RUN_SUFFIX, QUARANTINE_SUFFIX = ".run.json", ".quarantine.parquet"
+MONITOR_OUTPUT = json_output("a record of `repurchase monitor`", "monitor")
+_RUN_OUTPUT = json_output("the record of a scoring run", "score")
+_ECONOMICS_OUTPUT = json_output("what `repurchase economics` writes", "economics")
 _SCORES_COLUMNS = ("customer_id", "as_of", "model_version", "status")
 _PICTURES = {".svg": b"<svg", ".png": b"\x89PNG"}
 
 
-def files_read(*sources: str | Path | DatabaseSource | None) -> list[Path]:
-    """Name the files of this machine among what is read.
-
-    Parameters
-    ----------
-    *sources : str, Path, DatabaseSource or None
-        Files, folders, patterns, and databases; a database on a server is no file.
-
-    Returns
-    -------
-    list of Path
-        Folders and patterns stand for the files in them.
-    """
+def local_inputs(*sources: str | Path | DatabaseSource | None) -> list[Path]:
+    """Name the files of this machine among what is read."""
     paths: list[Path] = []
     for source in sources:
-        found = orders_source(source) if isinstance(source, str) and is_database(source) else source
+        found = parse_orders_source(source) if isinstance(source, str) and is_database(source) else source
         if isinstance(found, DatabaseSource):
             found = found.database if isinstance(found.database, Path) else None
         if found is not None:
@@ -48,40 +96,18 @@ def files_read(*sources: str | Path | DatabaseSource | None) -> list[Path]:
     return paths
 
 
-def scores_read(scores: Path | None) -> list[Path]:
-    """Name the files that are read with scores.
-
-    Parameters
-    ----------
-    scores : Path or None
-        Scores, if any.
-
-    Returns
-    -------
-    list of Path
-        The scores and the records beside them.
-    """
-    return [scores, *(scores.with_name(scores.stem + end) for end in (RUN, MONITOR))] if scores else []
+def scores_inputs(scores: Path | None) -> list[Path]:
+    """Name the files that are read with scores."""
+    return [scores, *(scores.with_name(scores.stem + end) for end in (RUN_SUFFIX, MONITOR_SUFFIX))] if scores else []
 
 
 def score_outputs(out: Path) -> dict[Path, OutputKind]:
-    """Name what a scoring run writes or removes.
-
-    Parameters
-    ----------
-    out : Path
-        The scores, or what stands for their table and is never made.
-
-    Returns
-    -------
-    dict of Path to OutputKind
-        Scores, record and set-aside rows.
-    """
-    record = out.with_name(out.stem + RUN)
+    """Name what a scoring run writes or removes."""
+    record = out.with_name(out.stem + RUN_SUFFIX)
     return {
-        out: table("scores", "scores", columns=_SCORES_COLUMNS, named_by=_named_in(record, "scores")),
-        record: _RUN_RECORD,
-        out.with_name(out.stem + QUARANTINE): table(
+        out: table_output("scores", "scores", columns=_SCORES_COLUMNS, named_by=_named_in(record, "scores")),
+        record: _RUN_OUTPUT,
+        out.with_name(out.stem + QUARANTINE_SUFFIX): table_output(
             "set-aside rows", "quarantine", columns=["reason"], named_by=_named_in(record, "quarantine")
         ),
     }
@@ -89,7 +115,7 @@ def score_outputs(out: Path) -> dict[Path, OutputKind]:
 
 def _named_in(record: Path, output: str) -> Callable[[Path], bool]:
     def is_named(path: Path) -> bool:
-        run = read_json(record)
+        run = read_json_object(record)
         outputs = run.get("outputs") if run.get("command") == "score" else None
         named = outputs.get(output) if isinstance(outputs, dict) else None
         return isinstance(named, dict) and named.get("path") == path.name
@@ -98,29 +124,37 @@ def _named_in(record: Path, output: str) -> Callable[[Path], bool]:
 
 
 def economics_outputs(out: Path) -> dict[Path, OutputKind]:
-    """Name what `economics` writes.
-
-    Parameters
-    ----------
-    out : Path
-        The record.
-
-    Returns
-    -------
-    dict of Path to OutputKind
-        The record, its table and its pictures.
-    """
+    """Name what `economics` writes."""
 
     def is_table(path: Path) -> bool:
-        return csv_heading(path)[:3] == ["what", "assumption", "figure"] and _ECONOMICS.recognises(out)
+        return read_csv_header(path)[:3] == ["what", "assumption", "figure"] and _ECONOMICS_OUTPUT.recognises(out)
 
     def is_picture(path: Path) -> bool:
         with path.open("rb") as file:
-            return file.read(8).startswith(_PICTURES[path.suffix]) and _ECONOMICS.recognises(out)
+            return file.read(8).startswith(_PICTURES[path.suffix]) and _ECONOMICS_OUTPUT.recognises(out)
 
-    name = _ECONOMICS.name
+    name = _ECONOMICS_OUTPUT.name
     return {
-        out: _ECONOMICS,
+        out: _ECONOMICS_OUTPUT,
         out.with_suffix(".csv"): OutputKind(name, is_table),
         **{out.with_suffix(ending): OutputKind(name, is_picture) for ending in _PICTURES},
     }
+
+
+def load_scores(path: Path) -> ScoredRun:
+    """Read what one run of `repurchase score` wrote, with its record if there is one."""
+    scores = read_scores(path)
+    run, why_not = read_run_record(path)
+    if why_not and path.with_suffix(".run.json").is_file():
+        raise InputError(f"{path}: scores of another version: {why_not} Score again with this version.")
+    facts = require_single_run(validate_scored_run(scores, run, name=str(path)), name=str(path))
+    if not facts.scores.height:
+        raise InputError(f"{path}: no customers. Send what `repurchase score` wrote.")
+    return facts
+
+
+def require_access(folder: Path) -> None:
+    """Ask the system for the right to write, without trying it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise DeliveryError(f"{folder} cannot be written: no right to write in {nearest}. Mend it or choose another.")

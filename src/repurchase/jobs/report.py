@@ -1,4 +1,4 @@
-"""From a scores file to the page; with the orders it was made from, every purchase of the customers listed."""
+"""`repurchase report`: the page of a scores file, with the purchases of the customers it lists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,30 +8,32 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import BundleError, InputError, LayoutError
-from repurchase.features.history import MONEY
-from repurchase.features.ledgers import ledger_of
-from repurchase.jobs.intake import settings_of, workspace
-from repurchase.jobs.outputs import files_read, scores_read
-from repurchase.jobs.products.goods import GoodsPart, Shelf
-from repurchase.jobs.products.lines import CleanLines, clean_lines
-from repurchase.marketing.refill import likeliest_due
-from repurchase.marketing.yardsticks import YARDSTICKS
-from repurchase.orders.addresses import DatabaseSource
-from repurchase.orders.pseudonyms import key_of, veiled
-from repurchase.orders.sources import OrderLog, open_orders
+from repurchase.features.history import MONEY_SCALE
+from repurchase.features.ledger import build_ledger_from_clean
+from repurchase.i18n.catalogues import use_locale
+from repurchase.jobs.order_intake import with_model_settings, workspace
+from repurchase.jobs.outputs import local_inputs, scores_inputs
+from repurchase.jobs.products import CleanLines, ProductHistory, ProductPartition, clean_lines
+from repurchase.marketing.products import most_likely_due
+from repurchase.marketing.repeat_business import BENCHMARKS_FILE
+from repurchase.marketing.segments import require_single_run
+from repurchase.orders.ids import read_matching_key
+from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
 from repurchase.registry.bundle import read_manifest
-from repurchase.registry.champion import resolve
-from repurchase.report.language import speaking
+from repurchase.registry.champion import resolve_version
+from repurchase.report.customer_list import PurchaseDetails, listed_customers, max_days_drawn
 from repurchase.report.page import write_report
-from repurchase.report.people import listed_customers
-from repurchase.report.purchases import Bought, drawn_at_most
-from repurchase.report.reading import Facts, gather, one_run, read_run, read_scores
 from repurchase.settings import Settings
-from repurchase.storage.outputs import page, require_apart, require_outputs, require_outside_registry
+from repurchase.sources.locations import DatabaseSource
+from repurchase.storage.delivery import (
+    PAGE_OUTPUT,
+    require_distinct_paths,
+    require_outside_registry,
+    require_replaceable,
+)
+from repurchase.storage.run_records import ScoredRun, read_run_record, read_scores, validate_scored_run
 
-__all__ = ["find_purchases", "report"]
-
-_COMPANION = ("goes_with", "relation", "share", "lift", "support")
+_COMPANION_COLUMNS = ("goes_with", "relation", "share", "lift", "support")
 
 
 def report(
@@ -43,94 +45,52 @@ def report(
     campaigns: Path | None = None,
     orders: str | DatabaseSource | None = None,
 ) -> Path:
-    """Make the page of a scores file.
-
-    Parameters
-    ----------
-    scores, out, locale, campaigns
-        As for ``report.page.write_report``.
-    settings : Settings
-        How to read the orders.
-    orders : str or DatabaseSource, optional
-        Those that the scores were made from: every purchase is drawn then, and products are told of.
-
-    Returns
-    -------
-    Path
-        The page.
-
-    Raises
-    ------
-    InputError
-        If any input is at fault; nothing is written.
-    DeliveryError
-        If the page cannot be written there.
-    """
+    """Make the page of a scores file."""
     bought = None
     require_outside_registry(out, home=settings.home)
-    require_apart([out], [*scores_read(scores), scores.with_name(YARDSTICKS), *files_read(orders)])
-    require_outputs({out: page})
+    require_distinct_paths([out], [*scores_inputs(scores), scores.with_name(BENCHMARKS_FILE), *local_inputs(orders)])
+    require_replaceable({out: PAGE_OUTPUT})
     if orders is not None:
-        with speaking(locale):  # an unknown one is refused before orders are read
-            facts = one_run(gather(read_scores(scores), read_run(scores)[0], name=str(scores)), name=str(scores))
+        with use_locale(locale):  # an unknown one is refused before orders are read
+            facts = require_single_run(
+                validate_scored_run(read_scores(scores), read_run_record(scores)[0], name=str(scores)), name=str(scores)
+            )
         bought = find_purchases(facts, orders, settings=settings, name=str(scores))
     return write_report(scores, out, locale=locale, campaigns=campaigns, bought=bought)
 
 
 def find_purchases(
-    facts: Facts, orders: str | DatabaseSource, *, settings: Settings, name: str = "scores"
-) -> Bought | None:
-    """Read the purchases and products of the customers that a page lists.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-    orders : str or DatabaseSource
-        Those that the scores were made from.
-    settings : Settings
-        How to read and clean; what the model's orders were cleaned with, and the run's columns, fill it up.
-    name : str
-        What a message calls the scores.
-
-    Returns
-    -------
-    Bought or None
-        Up to the scores' day; None where the scores hold no customer.
-
-    Raises
-    ------
-    InputError
-        If the orders cannot be read, or none of the customers with scores bought anything in them by the scores' day.
-    """
+    facts: ScoredRun, orders: str | DatabaseSource, *, settings: Settings, name: str = "scores"
+) -> PurchaseDetails | None:
+    """Read the purchases and products of the customers that a page lists."""
     as_of, listed = facts.as_of, listed_customers(facts)
     if as_of is None:
         return None
     mark = facts.run.get("pseudonyms")
-    key = key_of(mark, what=name) if mark else None
-    told = _as_scored(settings, facts)
+    key = read_matching_key(mark, what=name) if mark else None
+    told = _with_scoring_settings(settings, facts)
     known, wanted = facts.scored["customer_id"].implode(), listed["customer_id"].implode()
-    days, goods, seen = [], [], _Seen()
+    days, goods, seen = [], [], _OverlapCheck()
     with workspace() as folder:
-        log = _opened(orders, told, facts, folder)
-        for lines in clean_lines(veiled(log, key) if key else log, settings=told, folder=folder):
+        log = _open_log(orders, told, facts, folder)
+        for lines in clean_lines(pseudonymise_log(log, key) if key else log, settings=told, folder=folder):
             seen.add(lines.kept, known, as_of)
             days.append(_purchase_days(lines, wanted, as_of))
             if "product_id" in log.layout.columns:
-                goods.append(GoodsPart.of(lines, as_of))
+                goods.append(ProductPartition.of(lines, as_of))
     if facts.scored.height:
         seen.require(log, facts.scored["customer_id"], as_of, name)
-    return _bought(pl.concat(days), goods, wanted, as_of, changed=_is_changed(facts, log))
+    return _purchases_of(pl.concat(days), goods, wanted, as_of, changed=_orders_changed(facts, log))
 
 
 @dataclass
-class _Seen:
+class _OverlapCheck:
     """Whom the orders know: any, of the scores, and of these by the scores' day."""
 
     first: date | None = None
     example: str | None = None
     n_known: int = 0
-    n_by_then: int = 0
+    n_by_scores_day: int = 0
 
     def add(self, kept: pl.DataFrame, known: pl.Series, as_of: date) -> None:
         if not kept.height:
@@ -140,7 +100,7 @@ class _Seen:
         self.example = self.example or str(kept["customer_id"].min())
         own = kept.filter(pl.col("customer_id").is_in(known))
         self.n_known += own["customer_id"].n_unique()
-        self.n_by_then += own.filter(pl.col("order_date").dt.date() <= as_of)["customer_id"].n_unique()
+        self.n_by_scores_day += own.filter(pl.col("order_date").dt.date() <= as_of)["customer_id"].n_unique()
 
     def require(self, log: OrderLog, known: pl.Series, as_of: date, name: str) -> None:
         advice = "Give the orders that the scores were made from."
@@ -153,24 +113,24 @@ class _Seen:
                 f"({shown}). {advice}",
                 withheld=shown,
             )
-        if not self.n_by_then:
+        if not self.n_by_scores_day:
             raise InputError(
                 f"{log.source}: begins on {self.first}, and none of the {len(known):,} customers of {name} bought "
                 f"anything by {as_of}, the day of the scores. {advice}"
             )
 
 
-def _as_scored(settings: Settings, facts: Facts) -> Settings:
+def _with_scoring_settings(settings: Settings, facts: ScoredRun) -> Settings:
     """Fill up settings with those of the scores' model, where the home folder holds that very one."""
     try:
-        manifest = read_manifest(resolve(settings.home, str(facts.run.get("model_version"))))
+        manifest = read_manifest(resolve_version(settings.home, str(facts.run.get("model_version"))))
     except BundleError:
         return settings
     is_same = facts.run.get("model_as_of") == manifest.get("as_of")
-    return settings_of(settings, manifest.get("settings", {})) if is_same else settings
+    return with_model_settings(settings, manifest.get("settings", {})) if is_same else settings
 
 
-def _opened(orders: str | DatabaseSource, settings: Settings, facts: Facts, folder: Path) -> OrderLog:
+def _open_log(orders: str | DatabaseSource, settings: Settings, facts: ScoredRun, folder: Path) -> OrderLog:
     """Open the log; columns that nobody told and no name gives away are those of the run."""
     spool = folder / "spool"
     spool.mkdir(parents=True)
@@ -192,9 +152,9 @@ def _purchase_days(lines: CleanLines, wanted: pl.Series, as_of: date) -> pl.Data
     kept = lines.kept.filter(known & pl.col("customer_id").is_in(wanted))
     if not kept.height:
         return pl.DataFrame(schema={"customer_id": pl.String, "day": pl.Date, "money": pl.Float64})
-    book = replace(ledger_of(kept, observed_until=as_of), has_amounts=lines.has_amounts)
+    book = replace(build_ledger_from_clean(kept, observed_until=as_of), has_amounts=lines.has_amounts)
     history = book.history(as_of)
-    money = pl.Series(history.spend / MONEY) if lines.has_amounts else pl.Series([None] * len(history.day))
+    money = pl.Series(history.spend / MONEY_SCALE) if lines.has_amounts else pl.Series([None] * len(history.day))
     return pl.DataFrame(
         {
             "customer_id": book.ids.gather(history.customer[history.place]),
@@ -204,32 +164,34 @@ def _purchase_days(lines: CleanLines, wanted: pl.Series, as_of: date) -> pl.Data
     )
 
 
-def _is_changed(facts: Facts, log: OrderLog) -> bool:
+def _orders_changed(facts: ScoredRun, log: OrderLog) -> bool:
     """A cluster digests files by name and time, so that its digests are of no use here."""
     recorded = (facts.run.get("orders") or {}).get("digest")
     engine = (facts.run.get("engine") or {}).get("engine", "local")
     return bool(recorded) and engine == "local" and recorded != log.digest
 
 
-def _bought(days: pl.DataFrame, goods: Sequence[GoodsPart], wanted: pl.Series, as_of: date, *, changed: bool) -> Bought:
+def _purchases_of(
+    days: pl.DataFrame, goods: Sequence[ProductPartition], wanted: pl.Series, as_of: date, *, changed: bool
+) -> PurchaseDetails:
     counts = days.group_by("customer_id", maintain_order=True).agg(n=pl.len())
-    most = drawn_at_most(counts["n"])
+    most = max_days_drawn(counts["n"])
     drawn = days.sort("customer_id", "day").group_by("customer_id", maintain_order=True).tail(most)
     more = counts.filter(pl.col("n") > most).select("customer_id", pl.col("n") - most)
-    shelf = Shelf(goods, as_of)
-    bought = Bought(drawn, dict(more.iter_rows()), within_days=shelf.within_days, changed=changed)
+    shelf = ProductHistory(goods, as_of)
+    bought = PurchaseDetails(drawn, dict(more.iter_rows()), within_days=shelf.within_days, changed=changed)
     if not goods or not shelf.gaps.height:
         return bought
-    due = likeliest_due(shelf.due_soon).filter(pl.col("customer_id").is_in(wanted))
+    due = most_likely_due(shelf.due_soon).filter(pl.col("customer_id").is_in(wanted))
     goes_with = shelf.companions(pl.concat([shelf.rhythm["product_id"], due["product_id"]]).unique())
-    told = goes_with.with_columns(_called(shelf, "goes_with")).select("product_id", *_COMPANION)
+    told = goes_with.with_columns(_product_names(shelf, "goes_with")).select("product_id", *_COMPANION_COLUMNS)
 
     def named(rows: pl.DataFrame) -> pl.DataFrame:
         joined = rows.join(told, on="product_id", how="left", maintain_order="left")
-        return joined.with_columns(_called(shelf, "product_id").alias("name"))
+        return joined.with_columns(_product_names(shelf, "product_id").alias("name"))
 
     return replace(bought, products=named(shelf.rhythm), due=named(due))
 
 
-def _called(shelf: Shelf, column: str) -> pl.Expr:
+def _product_names(shelf: ProductHistory, column: str) -> pl.Expr:
     return pl.col(column).replace_strict(shelf.called, default=None, return_dtype=pl.String)

@@ -1,4 +1,4 @@
-"""Train, judge on later orders, keep, and promote if it is better."""
+"""`repurchase train`: fit, judge on later orders, keep, and promote if better; or do a dry run."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,68 +6,126 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import polars as pl
 
 from repurchase.errors import BundleError
-from repurchase.estimators.cuts import Cuts
-from repurchase.estimators.model import RepurchaseModel
-from repurchase.evaluation.backtest import backtest
-from repurchase.evaluation.judgement import judge
-from repurchase.evaluation.look import Look
-from repurchase.features.timeline import Ledger
-from repurchase.jobs.intake import Intake, take_in, workspace
-from repurchase.jobs.steps import LogSteps, Steps
-from repurchase.jobs.summary import training_lines
-from repurchase.jobs.watch import training_profile
-from repurchase.orders.addresses import DatabaseSource
-from repurchase.orders.sufficiency import require_sufficient, sufficiency, supported_horizons
-from repurchase.registry.bundle import load_bundle
-from repurchase.registry.champion import read_standings, resolve, settle
-from repurchase.registry.gate import Verdict, judge_evaluation
-from repurchase.registry.tracking import keep_training
-from repurchase.registry.training import Training
-from repurchase.report.figures import training_pictures
+from repurchase.evaluation.backtest import backtest, backtest_days
+from repurchase.evaluation.drift import InputSummary
+from repurchase.evaluation.summary import summarise_evaluation
+from repurchase.features.ledger import Ledger
+from repurchase.jobs.monitor import training_profile
+from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, workspace
+from repurchase.jobs.outputs import require_access
+from repurchase.models.btyd.model import BtydModel, Family, GammaGamma
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.snapshots import Snapshots
+from repurchase.orders.checks import require_sufficient, sufficiency, supported_horizons
+from repurchase.registry.bundle import TrainingRun, load_bundle
+from repurchase.registry.champion import (
+    GateVerdict,
+    apply_gate_verdict,
+    judge_evaluation,
+    read_version_states,
+    resolve_version,
+    version_numbers,
+)
+from repurchase.registry.tracking import save_training
+from repurchase.report.prediction_charts import training_charts
 from repurchase.settings import Settings
+from repurchase.sources.locations import DatabaseSource
 from repurchase.storage.delivery import require_writable
 
-if TYPE_CHECKING:
-    from repurchase.jobs.spark.engine import Cluster
-    from repurchase.jobs.spark.training import Taught
 
-__all__ = ["Trained", "train"]
+def training_lines(trained: "_TrainingResult") -> list[str]:
+    """Say how a model was judged, and where it is."""
+    evaluation = trained.evaluation
+    standing = "is the champion" if trained.verdict.passed else "is kept as challenger"
+    next_step = [] if trained.verdict.passed else [_next_step_line(trained)]
+    return [
+        "",
+        f"Grade {evaluation['grade']}: {evaluation['grade_words']}",
+        *(f"  - {words}" for words in (*evaluation["reasons"], *evaluation["limits"])),
+        _backtest_table(evaluation),
+        trained.verdict.words,
+        f"Version {trained.version} {standing}. Model: {trained.folder}",
+        *next_step,
+    ]
 
-logger = logging.getLogger("repurchase")
 
-TIE = 1e-9
+def _next_step_line(trained: "_TrainingResult") -> str:
+    version, numbers = trained.version, trained.verdict.numbers
+    force = f"`repurchase models promote {version} --force`"
+    if "champion" in numbers and numbers["gain_over_rule"] > 0:
+        return f"Next: nothing; the champion goes on scoring. {force} takes this one all the same."
+    return (
+        "Next: train on a longer history, if there is one. Until then rank customers by a rule, such as "
+        f"days_since_last in the scores (`repurchase score ORDERS --model {version}`); {force} takes it all the same."
+    )
+
+
+def _backtest_table(evaluation: dict[str, Any]) -> str:
+    lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<16}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
+    lines.extend(
+        f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {row['predictor']:<16}"
+        f"{_format_metric(row.get('log_loss')):>9}{_format_metric(row.get('auc')):>8}{_format_metric(row.get('ece')):>8}"
+        for row in evaluation["backtest"]
+        if row["predictor"] in {"model", "days_since_last", "past_rate"}
+    )
+    return "\n".join(lines)
+
+
+def _format_metric(value: float | None) -> str:
+    """Four digits, or a dash where the metric is not defined: there is no AUC where nobody, or everybody, bought."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+_logger = logging.getLogger("repurchase")
+
+_TIE_TOLERANCE = 1e-9
 """A candidate that equals the champion has seen newer orders: it passes."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a training run came to.
+class ClusterTrainingData:
+    """What a cluster has of a log for one machine to learn from."""
 
-    Parameters
-    ----------
-    version : str
-        The registered version.
-    verdict : Verdict
-        Whether it was promoted, and why.
-    evaluation : dict
-        How it was judged.
-    intake : Intake
-        What it learned from.
-    model : RepurchaseModel
-        Fitted.
-    folder : Path
-        The bundle.
-    summary : tuple of str
-        All of it in lines, rendered before the version was promoted.
-    """
+    book: Ledger
+    n_customers: int
+    btyd: dict[Family, BtydModel]
+    gamma_gamma: GammaGamma | None
+    look: InputSummary
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the model must know; nothing where the sample is everyone."""
+        sampled = len(self.book.ids)
+        if sampled == self.n_customers:
+            return ()
+        drawn = f"{sampled:,} of {self.n_customers:,} customers, drawn by a hash of their ids"
+        fitted = "purchases and money a purchase (MBG/NBD, BG/NBD, Gamma-Gamma) from all"
+        return (f"curves, boosting, ranges and this judgement come from {drawn}; {fitted}",)
+
+
+class _TrainingEngine(Protocol):
+    """What reads orders, and counts what all customers teach, elsewhere than in this process."""
+
+    def take_in(
+        self, source: str | DatabaseSource, *, settings: Settings, folder: Path, as_of: date | None = None
+    ) -> Intake:
+        """Read and clean orders, and settle the last day known."""
+
+    def teach(self, intake: Intake, *, most: int) -> ClusterTrainingData:
+        """Draw a sample of at most so many customers, and fit what has a closed form to all of them."""
+
+
+@dataclass(frozen=True)
+class _TrainingResult:
+    """What a training run came to."""
 
     version: str
-    verdict: Verdict
+    verdict: GateVerdict
     evaluation: dict[str, Any]
     intake: Intake
     model: RepurchaseModel
@@ -81,46 +139,20 @@ def train(
     settings: Settings,
     as_of: date | None = None,
     steps: Steps | None = None,
-    cluster: "Cluster | None" = None,
-) -> Trained:
-    """Train on a log, from file to champion.
-
-    Parameters
-    ----------
-    source : str or DatabaseSource
-        File, folder or glob of orders; or a table or query of a database.
-    settings : Settings
-        How to read, clean and fit; ``settings.home`` receives ``models/`` and ``mlruns/``.
-    as_of : date, optional
-        Last day known; default the last order's day.
-    steps : Steps, optional
-        Who watches.
-    cluster : Cluster, optional
-        A Spark cluster that reads, and counts what all customers teach; ``spark_sample`` of them teach the rest.
-
-    Returns
-    -------
-    Trained
-        The registered version, and the gate's verdict.
-
-    Raises
-    ------
-    InputError
-        If the orders cannot be used or are too few.
-    DeliveryError
-        If the home folder cannot be written. Where MLflow cannot, the version is in ``models/`` and registered later.
-    """
+    cluster: "_TrainingEngine | None" = None,
+) -> _TrainingResult:
+    """Train on a log, from file to champion."""
     steps = steps or LogSteps()
     require_writable(settings.home)
     with steps.step("Reading and cleaning orders") as counts, workspace() as folder:
         told: dict[str, Any] = {"settings": settings, "folder": folder, "as_of": as_of}
-        take = cluster.take_in if cluster else partial(take_in, on_progress=steps.progress)
+        take = cluster.take_in if cluster else partial(load_orders, on_progress=steps.progress)
         intake = take(source, **told)
         counts.update(intake.counts)
-        taught = _taught(cluster, intake, settings) if cluster else None
+        taught = cluster.teach(intake, most=settings.spark_sample) if cluster else None
         book = taught.book if taught else intake.books.whole()
         require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
-        cuts = _cuts(book, intake, settings)
+        cuts = _snapshots(book, intake, settings)
         if taught:
             cuts.tell(intake.as_of, taught.btyd, taught.gamma_gamma)
     with steps.step("Judging on later orders"):
@@ -131,37 +163,33 @@ def train(
             jobs=settings.jobs,
             on_progress=steps.progress,
         )
-        evaluation = judge(judged.predictions, not_judged=judged.not_judged, currency=intake.report.currency)
+        evaluation = summarise_evaluation(
+            judged.predictions, not_judged=judged.not_judged, currency=intake.report.currency
+        )
     with steps.step("Fitting the model"):
-        model = _model(settings, cuts.horizons).fit_cuts(cuts, intake.as_of)
+        model = _new_model(settings, cuts.horizons).fit_snapshots(cuts, intake.as_of)
         if taught:
             model.fitted_ = replace(model.fitted_, notes=(*model.notes_, *taught.notes))
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
         look = taught.look if taught else None
-        training = _training(intake, book, model, cuts, evaluation=evaluation, settings=settings, look=look)
-        version = keep_training(settings.home, training)
+        training = _training_record(intake, book, model, cuts, evaluation=evaluation, settings=settings, look=look)
+        version = save_training(settings.home, training)
     with steps.step("Comparing with the champion"):
         champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
-        verdict = judge_evaluation(evaluation, champion, tolerance=TIE)
-        trained = Trained(version, verdict, evaluation, intake, model, resolve(settings.home, version))
+        verdict = judge_evaluation(evaluation, champion, tolerance=_TIE_TOLERANCE)
+        trained = _TrainingResult(version, verdict, evaluation, intake, model, resolve_version(settings.home, version))
         trained = replace(trained, summary=tuple(training_lines(trained)))  # nothing is promoted that cannot be shown
-        settle(settings.home, version, verdict)
+        apply_gate_verdict(settings.home, version, verdict)
     return trained
 
 
-def _taught(cluster: "Cluster", intake: Intake, settings: Settings) -> "Taught":
-    from repurchase.jobs.spark.training import teach
-
-    return teach(cluster, intake, most=settings.spark_sample)
-
-
-def _cuts(book: Ledger, intake: Intake, settings: Settings) -> Cuts:
+def _snapshots(book: Ledger, intake: Intake, settings: Settings) -> Snapshots:
     horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
-    return Cuts(book, horizons=horizons)
+    return Snapshots(book, horizons=horizons)
 
 
-def _model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
+def _new_model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
     return RepurchaseModel(
         horizons=tuple(horizons),
         clv_horizon_days=settings.clv_horizon_days,
@@ -171,20 +199,20 @@ def _model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
     )
 
 
-def _training(
+def _training_record(
     intake: Intake,
     book: Ledger,
     model: RepurchaseModel,
-    cuts: Cuts,
+    cuts: Snapshots,
     *,
     evaluation: Mapping[str, Any],
     settings: Settings,
-    look: Look | None = None,
-) -> Training:
+    look: InputSummary | None = None,
+) -> TrainingRun:
     everyone = model.fitted_.predict(book, intake.as_of, n_jobs=settings.jobs)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
     btyd = model.forecaster_.btyd
-    return Training(
+    return TrainingRun(
         state=model.to_state(),
         as_of=intake.as_of,
         horizons=model.horizons_,
@@ -198,34 +226,58 @@ def _training(
             "learned_horizons": list(model.learned_),
             "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
-        pictures=training_pictures(everyone.filter(pl.col("status") == "scored"), evaluation, horizon_days=primary),
+        pictures=training_charts(everyone.filter(pl.col("status") == "scored"), evaluation, horizon_days=primary),
         profile=training_profile(intake, cuts.book, closing=model.closing_, look=look),
     )
 
 
 def _champion_evaluation(
-    model: RepurchaseModel, cuts: Cuts, evaluation: Mapping[str, Any], *, home: Path
+    model: RepurchaseModel, cuts: Snapshots, evaluation: Mapping[str, Any], *, home: Path
 ) -> Mapping[str, Any] | None:
     """Judge the champion's recipe on the candidate's cut-offs and customers."""
     # The champion's own fit has seen the outcomes of these cut-offs, so it would win for being late. Compared is what
     # its seed says when fitted on what was known at each cut-off; an equal one is the candidate itself.
-    champion = read_standings(home).aliases.get("champion")
+    champion = read_version_states(home).aliases.get("champion")
     days = evaluation.get("primary_horizon_days")
     if champion is None or days is None:
         return None
     try:
-        theirs = RepurchaseModel.from_state(load_bundle(resolve(home, champion)).state)
+        theirs = RepurchaseModel.from_state(load_bundle(resolve_version(home, champion)).state)
     except BundleError as fault:
-        logger.warning("The champion cannot be compared with and counts as none: %s", fault)
+        _logger.warning("The champion cannot be compared with and counts as none: %s", fault)
         return None
     if days not in theirs.horizons_:
         return {"backtest": []}
     if theirs.random_state == model.random_state:
         return evaluation
     again = backtest(
-        Cuts(cuts.book, horizons=(days,)),
+        Snapshots(cuts.book, horizons=(days,)),
         model.as_of_,
         random_state=theirs.random_state,
         jobs=model.n_jobs,
     )
-    return judge(again.predictions, primary_horizon_days=days)
+    return summarise_evaluation(again.predictions, primary_horizon_days=days)
+
+
+def dry_run_train(
+    source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None
+) -> list[str]:
+    """Do what `train` does before it fits, and write nothing."""
+    steps = steps or LogSteps()
+    require_access(settings.home / "models")
+    with workspace() as folder, steps.step("Reading and cleaning orders") as counts:
+        intake = load_orders(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
+        counts.update(intake.counts)
+        book = intake.books.whole()
+        require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
+    horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
+    cuts = Snapshots(book, horizons=horizons)
+    judged = {h: len(backtest_days(cuts, intake.as_of, horizon_days=h)) for h in horizons}
+    there = version_numbers(settings.home)
+    ahead = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in judged.items())
+    return [
+        *intake.report.words(),
+        f"Would train on orders up to {intake.as_of}: {ahead}.",
+        f"Would keep it in {settings.home / 'models'}, which can be written and holds {len(there):,} versions.",
+        "This was a dry run: nothing was fitted and nothing was written.",
+    ]

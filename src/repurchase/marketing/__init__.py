@@ -1,1 +1,1 @@
-"""ACT: measures of repeat business, from orders and scores alone."""
+"""Repeat-purchase measures, segments, lists, contacts, products and economics."""

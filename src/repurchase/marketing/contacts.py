@@ -1,21 +1,15 @@
-"""How customers can be reached, and whether they may be: read strictly, never guessed.
-
-A row says who (an id), a name, an e-mail address, a telephone number, a postal address, a language, and the consent.
-What is missing or cannot be an address goes to a list for repair and is left empty; a word for consent that is not
-known is an error.
-"""
+"""Read contact details, consent and recent contacts, and suppress customers."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 
 from repurchase.errors import InputError, first_few
 from repurchase.orders.ids import clean_ids
-from repurchase.orders.vocabulary import plain
-
-__all__ = ["DETAILS", "FLAGS", "NO_WORDS", "ROLES", "YES_WORDS", "Contacts", "read_contacts"]
+from repurchase.sources.vocabulary import column_key
 
 DETAILS = (
     *("name", "first_name", "last_name", "email", "phone", "address", "postal_code", "city", "country", "language"),
@@ -41,38 +35,25 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "staff": ("staff", "employee", "isstaff", "isemployee", "ansatt", "medewerker", "сотрудник"),
 }
 """Role to plain names of columns (see ``vocabulary.plain``), the better one first."""
-YES_WORDS = (
+_YES_WORDS = (
     *("yes", "y", "true", "t", "1", "optin", "optedin", "subscribed", "granted", "given", "consented"),
     *("ja", "j", "sant", "waar", "да", "истина"),
 )
-NO_WORDS = (
+_NO_WORDS = (
     *("no", "n", "false", "f", "0", "optout", "optedout", "unsubscribed", "denied", "withdrawn", "revoked", "none"),
     *("notsubscribed", "neversubscribed", "nei", "nee", "usant", "onwaar", "нет", "ложь"),
 )
 _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?"
 _EMAIL = rf"^[^\s@<>()\[\],;:\\\"]+@{_LABEL}(?:\.{_LABEL})+$"
 _DOTS = r"^\.|\.\.|\.@"
-_LONGEST_EMAIL = 254
+_MAX_EMAIL_LENGTH = 254
 _PHONE = r"^\+?\d{6,15}$"
-_PHONE_SIGNS = r"[\s().\-/\u00a0]"
+_PHONE_CHARACTERS = r"[\s().\-/\u00a0]"
 
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts, checked.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per customer: ``customer_id``, those of ``DETAILS`` that the file has, ``consent`` and ``FLAGS``; what
-        is missing or invalid is null.
-    repair : DataFrame
-        ``customer_id``, ``what`` is wrong, ``found``.
-    n_rows : int
-        Rows of the file.
-    without_id : int
-        Rows that name no customer.
-    """
+    """Contacts, checked."""
 
     rows: pl.DataFrame
     repair: pl.DataFrame
@@ -80,47 +61,13 @@ class Contacts:
     without_id: int
 
     def has(self, role: str) -> bool:
-        """Whether the file knows such a detail at all.
-
-        Parameters
-        ----------
-        role : str
-            One of ``DETAILS``.
-
-        Returns
-        -------
-        bool
-            True if there is such a column.
-        """
+        """Whether the file knows such a detail at all."""
         return role in self.rows.columns
 
 
 def read_contacts(rows: pl.DataFrame, *, id_column: str, told: Mapping[str, str], source: str) -> Contacts:
-    """Check contacts.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As they stand in the file.
-    id_column : str
-        Its column of customer ids.
-    told : mapping of str to str
-        Role to the name of its column, where the names are unusual.
-    source : str
-        What messages call the file.
-
-    Returns
-    -------
-    Contacts
-        One row per customer.
-
-    Raises
-    ------
-    InputError
-        If there is no id, no column of consent, two columns of one name, a word for consent that is not known, or two
-        consents for one person.
-    """
-    is_address = plain(id_column) in ROLES["email"]  # shops whose customers are e-mail addresses
+    """Check contacts."""
+    is_address = column_key(id_column) in ROLES["email"]  # shops whose customers are e-mail addresses
     columns = _columns([name for name in rows.columns if name != id_column or is_address], told, source)
     ids = clean_ids(_text(rows[id_column]).str.strip_prefix("'")).alias("customer_id")
     read = pl.DataFrame([ids, *(_text(rows[column]).alias(role) for role, column in columns.items())])
@@ -132,7 +79,7 @@ def read_contacts(rows: pl.DataFrame, *, id_column: str, told: Mapping[str, str]
     _require_one_consent(checked, "customer_id", source)
     if "email" in columns:
         _require_one_consent(checked.with_columns(pl.col("email").str.to_lowercase()), "email", source)
-    once, twice = _once(checked)
+    once, twice = _one_row_per_customer(checked)
     return Contacts(
         once, pl.concat([repair, twice]).sort("customer_id", "what"), rows.height, rows.height - known.height
     )
@@ -146,7 +93,7 @@ def _columns(names: list[str], told: Mapping[str, str], source: str) -> dict[str
     if absent:
         raise InputError(f"{source}: no column {first_few(absent)}, which [lists.contacts] names.")
     _require_one_column(names, told, source)
-    by_name = {plain(name): name for name in reversed(names)}
+    by_name = {column_key(name): name for name in reversed(names)}
     found = {role: next((by_name[word] for word in words if word in by_name), None) for role, words in ROLES.items()}
     columns = {**{role: name for role, name in found.items() if name is not None}, **told}
     if "consent" not in columns:
@@ -161,7 +108,7 @@ def _require_one_column(names: list[str], told: Mapping[str, str], source: str) 
     """Refuse two columns of one name; reading a CSV numbers the second one."""
     same: dict[str, list[str]] = {}
     for name in names:
-        same.setdefault(plain(re.sub(r"_duplicated_\d+$", "", name)), []).append(name)
+        same.setdefault(column_key(re.sub(r"_duplicated_\d+$", "", name)), []).append(name)
     for role, words in ROLES.items():
         twice = next((same[word] for word in words if len(same.get(word, ())) > 1), None)
         if twice and role not in told:
@@ -185,7 +132,7 @@ def _flag(read: pl.DataFrame, role: str, columns: Mapping[str, str], source: str
     if role not in columns:
         return pl.repeat(False, read.height, eager=True).alias(role)
     given = read[role].drop_nulls().unique(maintain_order=True)
-    meant = {word: plain(word) in YES_WORDS for word in given if plain(word) in {*YES_WORDS, *NO_WORDS}}
+    meant = {word: column_key(word) in _YES_WORDS for word in given if column_key(word) in {*_YES_WORDS, *_NO_WORDS}}
     unknown = [word for word in given if word not in meant]
     if unknown:
         shown = first_few(f"'{word}'" for word in unknown)
@@ -215,13 +162,13 @@ def _checked(known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _email(given: pl.Expr) -> pl.Expr:
-    fits = given.str.contains(_EMAIL) & ~given.str.contains(_DOTS) & (given.str.len_bytes() <= _LONGEST_EMAIL)
+    fits = given.str.contains(_EMAIL) & ~given.str.contains(_DOTS) & (given.str.len_bytes() <= _MAX_EMAIL_LENGTH)
     begins = given.str.slice(0, 1).is_in(list("=+-@|'"))
     return pl.when(fits & ~begins).then(given)
 
 
 def _phone(given: pl.Expr) -> pl.Expr:
-    digits = given.str.strip_prefix("'").str.replace_all(_PHONE_SIGNS, "").str.replace(r"^00", "+")
+    digits = given.str.strip_prefix("'").str.replace_all(_PHONE_CHARACTERS, "").str.replace(r"^00", "+")
     return pl.when(digits.str.contains(_PHONE)).then(digits)
 
 
@@ -243,7 +190,7 @@ def _require_one_consent(checked: pl.DataFrame, person: str, source: str) -> Non
         )
 
 
-def _once(checked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _one_row_per_customer(checked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One row per customer; of two that differ none counts, and both are for repair."""
     once = checked.unique(maintain_order=True)
     flags = once.group_by("customer_id", maintain_order=True).agg(pl.col(name).any() for name in FLAGS)
@@ -258,3 +205,86 @@ def _once(checked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         what=pl.lit("two rows that differ"), found=pl.lit(None, pl.String)
     )
     return kept.join(flags, on="customer_id", how="left", maintain_order="left"), repair
+
+
+REASONS: Mapping[str, str] = {
+    "not_in_contacts": "not in the contact file",
+    "no_consent": "no consent",
+    "opted_out": "opted out",
+    "complained": "complained",
+    "staff": "staff",
+    "no_valid_address": "no valid way to reach them",
+    "just_bought": "bought just now",
+    "just_contacted": "contacted lately",
+}
+"""Reason to words, in the order in which the first one that holds is counted."""
+_DATES = ("date", "contactedon", "contactedat", "contacted", "sentat", "sent", "day", "dato", "datum", "дата")
+_HOURS = 24
+
+
+@dataclass(frozen=True)
+class RecentContacts:
+    """Who was contacted, and when."""
+
+    rows: pl.DataFrame
+    has_days: bool
+
+
+def read_recent_contacts(rows: pl.DataFrame, *, id_column: str, source: str) -> RecentContacts:
+    """Read who was contacted."""
+    ids = clean_ids(rows[id_column].cast(pl.String).str.strip_prefix("'")).alias("customer_id")
+    by_name = {column_key(name): name for name in reversed(rows.columns)}
+    column = next((by_name[name] for name in _DATES if name in by_name), None)
+    days = pl.repeat(None, rows.height, dtype=pl.Date, eager=True) if column is None else _days(rows[column], source)
+    known = pl.DataFrame([ids, days.alias("contacted_on")]).filter(pl.col("customer_id").is_not_null())
+    latest = known.group_by("customer_id", maintain_order=True).agg(pl.col("contacted_on").max())
+    return RecentContacts(latest, column is not None)
+
+
+def _days(values: pl.Series, source: str) -> pl.Series:
+    if values.dtype.is_temporal():
+        return values.cast(pl.Date)
+    text = values.cast(pl.String).str.strip_chars().str.slice(0, 10)
+    days = text.str.to_date("%Y-%m-%d", strict=False)
+    wrong = values.filter(days.is_null() & (text != "")).cast(pl.String)
+    if len(wrong):
+        raise InputError(
+            f"{source}: {len(wrong):,} days in column '{values.name}' cannot be read: {first_few(wrong)}. "
+            "Expected days such as 2024-12-31.",
+            withheld=first_few(wrong),
+        )
+    return days
+
+
+def suppression_reasons(
+    rows: pl.DataFrame,
+    *,
+    as_of: date,
+    bought_within_hours: int,
+    contacted: RecentContacts | None = None,
+    contacted_within_days: int = 0,
+    reachable: pl.Expr | None = None,
+) -> pl.Series:
+    """Say why a customer is left alone.
+
+    A purchase counts as one of the last N hours if it may be: its day ended less than N hours before ``as_of`` did.
+    """
+    rules: dict[str, pl.Expr] = {}
+    if "consent" in rows.columns:
+        rules["not_in_contacts"] = ~pl.col("in_contacts")
+        rules["no_consent"] = ~pl.col("consent")
+        rules |= {name: pl.col(name) for name in ("opted_out", "complained", "staff")}
+    if reachable is not None:
+        rules["no_valid_address"] = ~reachable
+    rules["just_bought"] = pl.col("days_since_last") * _HOURS < bought_within_hours
+    if contacted is not None:
+        rows = rows.join(contacted.rows, on="customer_id", how="left", maintain_order="left")
+        listed = pl.col("customer_id").is_in(contacted.rows["customer_id"].implode())
+        ago = (pl.lit(as_of) - pl.col("contacted_on")).dt.total_days()
+        rules["just_contacted"] = listed & (ago < contacted_within_days).fill_null(value=True)
+    why = pl.coalesce(
+        pl.when(rules[name].fill_null(value=name == "no_valid_address")).then(pl.lit(name))
+        for name in REASONS
+        if name in rules
+    )
+    return rows.select(why.alias("left_out")).to_series()

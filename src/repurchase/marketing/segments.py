@@ -1,4 +1,4 @@
-"""Who needs what: segments with stated, exclusive rules, and per customer what to do, by which channel, and when.
+"""Segments, and what to do, by which channel and when.
 
 The segment itself stands in the scores: its thresholds were learned in `fit` (see ``estimators.tiers``), so that a
 customer's segment depends on no other customer. Here what to do follows from the scores alone; ``report.segment_rules``
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError, first_few
-from repurchase.estimators.tiers import (
+from repurchase.models.segments import (
     ACTIONS,
     BEST,
     FIRST_TIME,
@@ -21,24 +21,13 @@ from repurchase.estimators.tiers import (
     SEGMENTS,
     SLIPPING,
     WIN_BACK,
-    Tiers,
+    SegmentThresholds,
 )
-
-__all__ = [
-    "FILE_NAMES",
-    "LISTED",
-    "NO_HISTORY",
-    "REFILL",
-    "actions",
-    "channels",
-    "segment_of",
-    "when_to_reach",
-    "worth_asking",
-]
+from repurchase.storage.run_records import ScoredRun
 
 NO_HISTORY = "no history"
 REFILL = "due for a refill"
-LISTED = (SLIPPING, WIN_BACK, REFILL, FIRST_TIME, BEST, REGULAR)
+LISTED_SEGMENTS = (SLIPPING, WIN_BACK, REFILL, FIRST_TIME, BEST, REGULAR)
 """Segments that are reached, in the order in which a marketer's hour is best spent."""
 FILE_NAMES = {
     SLIPPING: "1-valuable-and-slipping",
@@ -49,7 +38,7 @@ FILE_NAMES = {
     REGULAR: "6-regulars",
     LOST: "9-lost",
 }
-REMIND_DAYS = 3
+_REMIND_DAYS = 3
 """Days before a product runs out from which a reminder is in time."""
 _CHANNELS = {
     SLIPPING: "phone",
@@ -65,29 +54,11 @@ _ACTIONS = {
     LOST: "spend nothing: leave out of campaigns",
     NO_HISTORY: "nothing: no purchase is known",
 }
-_ASK = "ask once why they left; spend nothing else"
+_SURVEY_ACTION = "ask once why they left; spend nothing else"
 
 
 def segment_of(scores: pl.DataFrame, *, name: str = "scores") -> pl.Series:
-    """Name every customer's one segment.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        See ``tables.scores_table``.
-    name : str
-        What a message calls them.
-
-    Returns
-    -------
-    Series of str
-        One of ``tiers.SEGMENTS``, or ``no history`` where there is nothing to score; never null.
-
-    Raises
-    ------
-    InputError
-        If a segment is none that this version knows: the scores are of another one.
-    """
+    """Name every customer's one segment."""
     known = scores["segment"].fill_null(NO_HISTORY)
     strange = sorted(set(known) - {*SEGMENTS, NO_HISTORY})
     if strange:
@@ -100,48 +71,20 @@ def segment_of(scores: pl.DataFrame, *, name: str = "scores") -> pl.Series:
     return known.set(no_history.fill_null(value=False), NO_HISTORY).alias("segment")
 
 
-def worth_asking(tiers: Mapping[str, Any] | None) -> pl.Expr:
-    """Say who of the lost is worth asking why: those who had become loyal.
-
-    Parameters
-    ----------
-    tiers : mapping, optional
-        ``Tiers.to_dict``.
-
-    Returns
-    -------
-    Expr of bool
-        On scores with the segment of `segment_of`; never null.
-    """
-    loyal = Tiers.from_dict(dict(tiers)).loyal_purchases if tiers else 3
+def lost_survey_customers(tiers: Mapping[str, Any] | None) -> pl.Expr:
+    """Say who of the lost is worth asking why: those who had become loyal."""
+    loyal = SegmentThresholds.from_dict(dict(tiers)).loyal_purchases if tiers else 3
     return ((pl.col("segment") == LOST) & (pl.col("frequency") + 1 >= loyal)).fill_null(value=False)
 
 
 def actions() -> pl.Expr:
-    """Say what to do.
-
-    Returns
-    -------
-    Expr of str
-        On rows with ``segment`` and ``ask_why``.
-    """
+    """Say what to do."""
     known = pl.col("segment").replace_strict(_ACTIONS, default=None, return_dtype=pl.String)
-    return pl.when("ask_why").then(pl.lit(_ASK)).otherwise(known)
+    return pl.when("ask_why").then(pl.lit(_SURVEY_ACTION)).otherwise(known)
 
 
 def channels(has: Mapping[str, pl.Expr] | None = None) -> pl.Expr:
-    """Suggest a channel that reaches the customer.
-
-    Parameters
-    ----------
-    has : mapping of str to Expr of bool, optional
-        ``email``, ``phone``, ``address``: whether there is a valid one; without it they are not known.
-
-    Returns
-    -------
-    Expr of str
-        On rows with ``segment`` and ``ask_why``; "none" for those who are not to be reached.
-    """
+    """Suggest a channel that reaches the customer."""
     wanted = pl.col("segment").replace_strict(_CHANNELS, default="none", return_dtype=pl.String)
     wanted = pl.when("ask_why").then(pl.lit("personal e-mail")).otherwise(wanted)
     if has is None:
@@ -160,28 +103,14 @@ def channels(has: Mapping[str, pl.Expr] | None = None) -> pl.Expr:
     )
 
 
-def when_to_reach(tiers: Mapping[str, Any] | None, *, refills: bool = False) -> tuple[pl.Expr, pl.Expr]:
+def contact_timing(tiers: Mapping[str, Any] | None, *, refills: bool = False) -> tuple[pl.Expr, pl.Expr]:
     """Say when to reach a customer.
 
     First-time buyers from the day by which a quarter of this shop's second purchases had come, and before the day by
     which four of five had; regulars and the best before their next order is due; for a refill, a few days before the
     product runs out; who is silent, now.
-
-    Parameters
-    ----------
-    tiers : mapping, optional
-        ``Tiers.to_dict``.
-    refills : bool
-        Whether there is ``refill_on``, the day when a product runs out.
-
-    Returns
-    -------
-    reach_on : Expr of date
-        The first day to reach them, after ``as_of``; null for those who are not to be reached.
-    when : Expr of str
-        In words: ``now``, a date, ``by`` a date, ``any time``, ``not at all``.
     """
-    own = Tiers.from_dict(dict(tiers)) if tiers else None
+    own = SegmentThresholds.from_dict(dict(tiers)) if tiers else None
     tomorrow = pl.col("as_of") + timedelta(days=1)
     begins, ends = pl.lit(None, pl.Date), pl.lit(None, pl.Date)
     if own is not None:
@@ -196,7 +125,7 @@ def when_to_reach(tiers: Mapping[str, Any] | None, *, refills: bool = False) -> 
         pl.when(once)
         .then(pl.max_horizontal(begins, tomorrow))
         .when(refill)
-        .then(pl.max_horizontal(runs_out - timedelta(days=REMIND_DAYS), tomorrow))
+        .then(pl.max_horizontal(runs_out - timedelta(days=_REMIND_DAYS), tomorrow))
         .when(expected)
         .then(pl.max_horizontal(earliest, tomorrow))
         .when(silent | pl.col("ask_why"))
@@ -220,3 +149,22 @@ def when_to_reach(tiers: Mapping[str, Any] | None, *, refills: bool = False) -> 
         .otherwise(pl.lit("not at all"))
     )
     return on, words
+
+
+def require_single_run(facts: ScoredRun, *, name: str = "scores") -> ScoredRun:
+    """Require that scores are what one run wrote: of one model, one day, and segments that this version knows."""
+    versions = facts.scores["model_version"].unique().sort().to_list()
+    days = facts.scores["as_of"].unique().sort().to_list()
+    if len(versions) > 1 or len(days) > 1:
+        raise InputError(
+            f"{name}: scores of {len(versions)} models ({first_few(versions)}) and {len(days)} days "
+            f"({first_few(days)}) in one table. Send what one run of `repurchase score` wrote."
+        )
+    recorded = facts.run.get("model_version")
+    if versions and facts.run and str(recorded) != versions[0]:
+        raise InputError(
+            f"{name}: scores of another version: model {versions[0]}, but their record says {recorded}. Score again, "
+            "or send the scores without that record."
+        )
+    segment_of(facts.scores, name=name)
+    return facts

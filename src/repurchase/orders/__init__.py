@@ -1,1 +1,1 @@
-"""READ and CLEAN: from an export to orders (see ``tables.ORDERS``)."""
+"""One cleaning pipeline: from raw rows to clean orders and a report (see ``schemas.ORDERS``)."""

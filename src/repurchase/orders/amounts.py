@@ -1,28 +1,224 @@
-"""Money and quantities as numbers, whichever way the export writes them.
+"""Money and quantities as numbers, whichever way the export writes them, and their currencies."""
 
-The decimal mark is decided once for the whole column: one shop writes ``1.234,56`` everywhere or nowhere. Where every
-value has three digits after its only mark and nothing tells decimals from thousands, the user is asked.
-"""
-
-from collections import Counter
+import re
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Literal
 
 import polars as pl
 
 from repurchase.errors import OrdersError
-from repurchase.orders.blanks import BLANK_WORDS
-from repurchase.orders.currencies import currency_of, has_no_decimals
-from repurchase.orders.number_shapes import NumberShape, number_shape_of
-from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
+from repurchase.sources.vocabulary import BLANK_WORDS, distinct_shapes, shapes_of, tidy_texts
 
-__all__ = ["ABSURD", "COMMA_NOTE", "DecimalMark", "NumberEvidence", "NumberForm", "exact_units", "read_numbers"]
+_LOCALES = (
+    "en en_AU en_CA en_IN en_SG en_NZ en_ZA de de_CH fr fr_CH es es_MX nl nb sv da ru pl pt pt_PT it fi cs sk tr hu ro "
+    "uk el bg hr sr ja zh zh_TW ko th vi id ms he ar fa hi kk ka et lv lt is sl"
+)
+_LOWER_CASE = (
+    "eur",
+    "usd",
+    "gbp",
+    "chf",
+    "nok",
+    "sek",
+    "dkk",
+    "pln",
+    "czk",
+    "huf",
+    "ron",
+    "rub",
+    "uah",
+    "inr",
+    "cad",
+    "aud",
+)
+_WORDS = {
+    "EUR": "euro euros eur. euroa",
+    "USD": "dollar dollars us usdollar",
+    "RUB": "руб р рубль рубля рублей rub. rur",
+    "UAH": "грн гривень",
+    "INR": "rs re inr rupees ₨",
+    "PLN": "zl zlotych złotych",
+    "CHF": "fr sfr fr.",
+    "CNY": "元 圆 人民币 rmb",
+    "JPY": "円 yen",
+    "KRW": "원",
+    "VND": "đ vnđ",
+    "AED": "dh dhs درهم",
+    "SAR": "sr ريال",
+    "BGN": "лв",
+    "RON": "lei leu",
+    "HUF": "ft",
+    "CZK": "kc kč",
+    "KZT": "тг тенге",
+    "IDR": "rp",
+    "BYN": "br",
+    "MYR": "rm",
+    "ZAR": "r",
+    "TRY": "tl",
+}
+_SHARED = ("kr", "$", "¥", "£")
+"""Symbols of several currencies: they are kept as they are."""
+_SHARED_BY = {
+    "kr": "NOK SEK DKK ISK",
+    "$": "USD AUD CAD NZD SGD HKD TWD MXN ARS CLP COP UYU",
+    "¥": "JPY CNY",
+    "£": "GBP EGP LBP",
+}
 
-DecimalMark = Literal["point", "comma"]
+
+@cache
+def currency_of(word: str) -> str | None:
+    """Find the currency that a word or symbol beside an amount stands for."""
+    folded = _folded(word)
+    if folded in _SHARED:
+        return folded
+    plain = word.strip(" .")
+    if plain in _codes() or plain.lower() in _LOWER_CASE:
+        return plain.upper()
+    if folded in _symbols():
+        return _symbols()[folded]
+    if all(part in _symbols() or part.upper() in _codes() for part in folded.split()) and len(folded.split()) == 2:
+        return currency_of(folded.split()[0])
+    signs = [letter for letter in word if unicodedata.category(letter) == "Sc"]
+    return None if not signs else _symbols().get(signs[0], signs[0])
+
+
+def _has_no_decimals(currency: str) -> bool:
+    """Say whether money of a currency is counted in whole units."""
+    from babel.numbers import get_currency_precision
+
+    return currency == "¥" or (currency in _codes() and get_currency_precision(currency) == 0)
+
+
+def different_currencies(rows: Mapping[str, int]) -> list[str]:
+    """Name the currencies that amounts are marked with, if they are certainly not one."""
+    found = [currency for currency, count in sorted(rows.items(), key=lambda item: (-item[1], item[0])) if count > 2]
+    signs = [currency for currency in found if not any(currency in _SHARED_BY.get(sign, "").split() for sign in found)]
+    return signs if len(signs) > 1 else []
+
+
+@cache
+def _codes() -> frozenset[str]:
+    from babel.numbers import list_currencies
+
+    return frozenset(list_currencies())
+
+
+@cache
+def _symbols() -> dict[str, str]:
+    from babel import Locale
+
+    codes: dict[str, set[str]] = defaultdict(set)
+    for name in _LOCALES.split():
+        for code, symbol in Locale.parse(name).currency_symbols.items():
+            folded = _folded(symbol)
+            if folded and symbol != code and (len(folded) > 1 or not folded.isascii() or not folded.isalpha()):
+                codes[folded].add(code)
+    found = {symbol: several.pop() if len(several) == 1 else symbol for symbol, several in codes.items()}
+    named = {_folded(word): code for code, words in _WORDS.items() for word in words.split()}
+    return {**found, **named, **{symbol: symbol for symbol in _SHARED}}
+
+
+def _folded(word: str) -> str:
+    visible = "".join(letter for letter in word if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", visible).casefold().replace(".", "").split())
+
+
+_EXPONENT = r"(?:[eE][+-]?9{1,2})?"
+_GROUPS_APART = r"9{1,3}(?:[ '’_]9{3})+"
+_READABLE = rf"(?:9+|9{{1,3}}(?:MARK9{{3}})+|9{{1,2}}(?:MARK9{{2}})+MARK9{{3}}|{_GROUPS_APART})?(?:POINT9*)?{_EXPONENT}"
+_POINT = re.compile(_READABLE.replace("MARK", ",").replace("POINT", r"\."))
+_COMMA = re.compile(_READABLE.replace("MARK", r"\.").replace("POINT", ","))
+_UNDECIDED = re.compile(r"9{1,3}[.,]9{3}")
+_AFTER_WHOLE = re.compile(r"^([.,])(?:-{1,2}|=)(?=$|[^9]*$)")
+_LONGEST_WORD = 20
+
+
+@dataclass(frozen=True)
+class _NumberShape:
+    """How the amounts of one shape may be read."""
+
+    start: int
+    length: int
+    sign: int
+    kind: str
+    word: str
+    ledger: str
+
+
+@lru_cache(maxsize=1 << 16)
+def _number_shape_of(shape: str) -> _NumberShape | None:
+    """Find the number in one shape."""
+    if "9" not in shape:
+        return None
+    start, end = shape.index("9"), shape.rindex("9") + 1
+    if start and shape[start - 1] in ".," and not shape[: start - 1].rstrip()[-1:].isalpha():
+        start -= 1
+    before, after = shape[:start], shape[end:]
+    whole = _AFTER_WHOLE.match(after)
+    if after[:1] in {".", ","}:
+        end += 1
+        after = after[whole.end() if whole else 1 :]
+    kind = _kind(shape[start:end])
+    around = _around(before, after)
+    if kind is None or around is None:
+        return None
+    sign, word, ledger = around
+    touches = before[-1:].isalnum() or after[:1].isalnum()
+    if word and touches and currency_of(word) is None:  # C1234 is a code
+        return None
+    return _NumberShape(start, end - start, sign, kind, word, ledger)
+
+
+def _kind(core: str) -> str | None:
+    if _UNDECIDED.fullmatch(core):
+        return "three_point" if "." in core else "three_comma"
+    point, comma = _POINT.fullmatch(core) is not None, _COMMA.fullmatch(core) is not None
+    if not (point or comma):
+        return None
+    if point and comma:
+        return "short" if len(core) <= 3 else "long"
+    return "point" if point else "comma"
+
+
+def _around(before: str, after: str) -> tuple[int, str, str] | None:
+    """Read the sign and the words around a number; None if anything else stands there."""
+    negative = "(" in before and ")" in after
+    if ("(" in before) != (")" in after) or (before + after).count("(") > 1 or (before + after).count(")") > 1:
+        return None
+    signs = [letter for letter in before + after if letter in "+-"]
+    if len(signs) > 1:
+        return None
+    words = [re.sub(r"[()+-]", " ", side).split() for side in (before, after)]
+    ledgers = [word for side in words for word in side if word.strip(".").casefold() in {"cr", "dr"}]
+    kept = [" ".join(word for word in side if word not in ledgers) for side in words]
+    if len(ledgers) > 1 or not all(_is_word(text) for text in kept):
+        return None
+    minus = negative != (signs == ["-"])
+    return -1 if minus else 1, _one_word(*kept), ledgers[0].strip(".").casefold() if ledgers else ""
+
+
+def _is_word(text: str) -> bool:
+    is_usual = all(unicodedata.category(letter)[0] in "LM" or letter in " ./" or _is_sign(letter) for letter in text)
+    return is_usual and len(text) <= _LONGEST_WORD and text not in {".", "/"}
+
+
+def _is_sign(letter: str) -> bool:
+    return unicodedata.category(letter) == "Sc"
+
+
+def _one_word(before: str, after: str) -> str:
+    return before if before == after or not after else after if not before else f"{before} {after}"
+
+
+_DecimalMark = Literal["point", "comma"]
 COMMA_NOTE = "the comma is the decimal mark"
 
-ABSURD = 1e12
+_MAX_AMOUNT = 1e12
 """No single line is worth this much in any currency; such a number is a fault of the export."""
 
 _STRAY_SHARE = 0.02
@@ -37,19 +233,8 @@ _DIGITS_TOGETHER = r"^[^9]*9[9 .,'’_eE+-]*[^9]*$"
 
 
 @dataclass(frozen=True)
-class NumberForm:
-    """How a column writes its numbers.
-
-    Parameters
-    ----------
-    mark : {"plain", "point", "comma"}
-        Every value is a plain number; or signs, blanks and marks of thousands stand in the column, and this is the
-        decimal mark.
-    words : frozenset of str
-        What stands by nearly all numbers and is no currency that is known.
-    credit_sign : int
-        Sign of amounts marked ``CR``: -1 where they are the exception.
-    """
+class NumberFormat:
+    """How a column writes its numbers."""
 
     mark: Literal["plain", "point", "comma"] = "plain"
     words: frozenset[str] = frozenset()
@@ -58,28 +243,7 @@ class NumberForm:
 
 @dataclass(frozen=True)
 class NumberEvidence:
-    """What some rows of a column say about how it writes numbers; adds up over any split of the rows.
-
-    Parameters
-    ----------
-    rows : int
-        Rows that say something.
-    kinds : mapping of str to int
-        Rows by what they prove (see `NumberShape`): ``point``, ``comma``, ``three_point``, ``three_comma``, ``short``,
-        ``long``.
-    currencies : mapping of str to int
-        Rows by the currency that stands by the number: ISO code, or a symbol that several currencies share.
-    words : mapping of str to int, or None
-        Rows by other words that stand there; None if there are more than 64 of them.
-    credits, debits : int
-        Rows marked ``CR`` and ``DR``.
-    is_plain : bool
-        Whether every value is a number as it stands.
-    round : int
-        Rows that end in a mark and three zeros, such as ``2.000``.
-    examples : mapping of str to str
-        The first text, in alphabetical order, of each kind.
-    """
+    """What some rows of a column say about how it writes numbers; adds up over any split of the rows."""
 
     rows: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
@@ -93,18 +257,7 @@ class NumberEvidence:
 
     @classmethod
     def of(cls, values: pl.Series) -> "NumberEvidence":
-        """Look at some rows.
-
-        Parameters
-        ----------
-        values : Series
-            Numbers as the export has them.
-
-        Returns
-        -------
-        NumberEvidence
-            Nothing for a column of numbers.
-        """
+        """Look at some rows."""
         if values.dtype != pl.String:
             return cls()
         counted = values.drop_nulls().alias("text").value_counts(name="rows")
@@ -114,7 +267,7 @@ class NumberEvidence:
         both = {*self.examples, *other.examples}
         words = None
         if self.words is not None and other.words is not None:
-            words = _few(Counter(self.words) + Counter(other.words))
+            words = _few_examples(Counter(self.words) + Counter(other.words))
         return NumberEvidence(
             self.rows + other.rows,
             dict(Counter(self.kinds) + Counter(other.kinds)),
@@ -133,32 +286,10 @@ class NumberEvidence:
         column: str = "",
         source: str = "orders",
         folder: "NumberEvidence | None" = None,
-        decimal_mark: DecimalMark | None = None,
+        decimal_mark: _DecimalMark | None = None,
         counts: bool = False,
-    ) -> NumberForm:
-        """Decide how the column writes numbers.
-
-        Parameters
-        ----------
-        column, source : str
-            What messages call the column and the log.
-        folder : NumberEvidence, optional
-            Of all files together; it decides where these rows do not.
-        decimal_mark : {"point", "comma"}, optional
-            Decides, before the other files, where these rows do not or contradict each other.
-        counts : bool
-            Whether they are counts: where all of them end in a mark and three zeros, ``2.000`` is two, not thousands.
-
-        Returns
-        -------
-        NumberForm
-            How to read it. Rows that contradict it are few, and are no numbers.
-
-        Raises
-        ------
-        OrdersError
-            If decimals and thousands cannot be told apart, or rows contradict each other.
-        """
+    ) -> NumberFormat:
+        """Decide how the column writes numbers."""
         mark = decimal_mark if decimal_mark and self._is_contradiction else self._mark(column, source)
         mark = mark or decimal_mark or (self._mark_of_counts() if counts else None)
         if mark is None and folder is not None:
@@ -169,13 +300,13 @@ class NumberEvidence:
         least = max(_CONSTANT_SHARE * numbers, _FEWEST_WITH_WORD)
         constant = (word for word, rows in (self.words or {}).items() if rows >= least)
         unmarked = numbers - self.credits - self.debits
-        return NumberForm(
+        return NumberFormat(
             "plain" if self.is_plain and mark == "point" else mark,
             frozenset(constant),
             1 if self.credits > self.debits + unmarked else -1,
         )
 
-    def _mark(self, column: str, source: str) -> DecimalMark | None:
+    def _mark(self, column: str, source: str) -> _DecimalMark | None:
         point, comma = self._votes
         if not point and not comma:
             return self._mark_of_thousands()
@@ -201,7 +332,7 @@ class NumberEvidence:
         stray, votes = min(self._votes), sum(self._votes)
         return stray > 0 and (stray >= _STRAY_SHARE * votes or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * votes))
 
-    def _mark_of_thousands(self) -> DecimalMark | None:
+    def _mark_of_thousands(self) -> _DecimalMark | None:
         """Tell thousands from decimals where every mark has three digits after it; None if nothing does."""
         count = Counter(self.kinds)
         three = count["three_point"] + count["three_comma"]
@@ -209,13 +340,13 @@ class NumberEvidence:
             return "point"
         if count["three_point"] and count["three_comma"]:
             return None
-        if self.currencies and all(has_no_decimals(currency) for currency in self.currencies):
+        if self.currencies and all(_has_no_decimals(currency) for currency in self.currencies):
             return "comma" if count["three_point"] else "point"
         if count["short"] < _STRAY_SHARE * (three + count["short"]) or count["long"] >= _STRAY_SHARE * three:
             return None
         return "comma" if count["three_point"] else "point"
 
-    def _mark_of_counts(self) -> DecimalMark | None:
+    def _mark_of_counts(self) -> _DecimalMark | None:
         point, comma = (self.kinds.get(kind, 0) for kind in ("three_point", "three_comma"))
         if self.round < point + comma or (point and comma):
             return None
@@ -233,7 +364,7 @@ class NumberEvidence:
         )
 
 
-def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[pl.Series, str | None]:
+def read_numbers(values: pl.Series, *, form: NumberFormat | None = None) -> tuple[pl.Series, str | None]:
     """Read a column of amounts or quantities.
 
     Understood are ``1234.5``, ``1.234,56``, ``1 234,56``, ``1,234.56``, ``1,23,456.00``, ``1'234.56``, ``12,-``,
@@ -241,30 +372,6 @@ def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[
     or the point is the decimal mark is decided by the values that can only be read one way; what contradicts the
     decision is not a number. Nor is a percentage, or a number beside a word that is no currency and does not stand by
     nearly all.
-
-    Parameters
-    ----------
-    values : Series
-        Text or numbers.
-    form : NumberForm, optional
-        What was decided by all rows, where these are some of them.
-
-    Returns
-    -------
-    numbers : Series of float
-        Null where there is no number, or one beyond 10¹² either way.
-    note : str or None
-        What was decided, if the column needed a decision.
-
-    Raises
-    ------
-    OrdersError
-        If no form is given and the column does not decide.
-
-    Examples
-    --------
-    >>> read_numbers(pl.Series(["1.234,56", "€ 12", "(5,00)", "free"]))[0].to_list()
-    [1234.56, 12.0, -5.0, None]
     """
     if values.dtype != pl.String:
         return _in_reason(values.cast(pl.Float64, strict=False)), None
@@ -279,25 +386,7 @@ def read_numbers(values: pl.Series, *, form: NumberForm | None = None) -> tuple[
 
 
 def exact_units(money: pl.Series, *, units: int = 10_000) -> int:
-    """Add up money as whole units, exactly and without the limit of 64 bits.
-
-    Parameters
-    ----------
-    money : Series of float
-        Amounts, each below 10³⁰; null and NaN count as nothing.
-    units : int
-        Units of one unit of currency.
-
-    Returns
-    -------
-    int
-        The sum in units, whatever the order of the rows.
-
-    Examples
-    --------
-    >>> exact_units(pl.Series([9e14, 9e14, 0.01, None]))
-    18000000000000000100
-    """
+    """Add up money as whole units, exactly and without the limit of 64 bits."""
     whole = (money.fill_nan(None).fill_null(0.0) * units).round(0).cast(pl.Int128)
     return int(whole.sum())
 
@@ -309,11 +398,11 @@ def _is_plain(values: pl.Series) -> bool:
 
 
 def _in_reason(numbers: pl.Series) -> pl.Series:
-    absurd = ~numbers.is_finite() | (numbers.abs() > ABSURD)
+    absurd = ~numbers.is_finite() | (numbers.abs() > _MAX_AMOUNT)
     return numbers.set(absurd.fill_null(value=False), None) + 0.0
 
 
-def _few(words: Counter[str]) -> dict[str, int] | None:
+def _few_examples(words: Counter[str]) -> dict[str, int] | None:
     return dict(words) if len(words) <= _MOST_WORDS else None
 
 
@@ -334,7 +423,7 @@ def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
     count: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "currencies", "words", "ledgers")}
     examples: dict[str, str] = {}
     for text_shape, zeros, rows, text in groups.rows():
-        found = number_shape_of(text_shape) if text_shape is not None else None
+        found = _number_shape_of(text_shape) if text_shape is not None else None
         if found is None:
             continue
         kind = {1: found.kind.removeprefix("three_"), 2: "zero"}.get(zeros, found.kind)
@@ -348,7 +437,7 @@ def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
         int(counted["rows"].sum()),
         dict(count["kinds"]),
         dict(count["currencies"]),
-        _few(count["words"]),
+        _few_examples(count["words"]),
         count["ledgers"]["cr"],
         count["ledgers"]["dr"],
         is_plain=is_plain,
@@ -369,10 +458,10 @@ def _number_shapes(texts: pl.Series) -> pl.Series:
     return shapes.set(~shapes.str.contains(_DIGITS_TOGETHER).fill_null(value=False), None)
 
 
-def _numbers(texts: pl.Series, form: NumberForm) -> pl.Series:
+def _numbers(texts: pl.Series, form: NumberFormat) -> pl.Series:
     cleaned = _cleaned(texts)
     shapes = _number_shapes(cleaned)
-    found = {shape: number_shape_of(shape) for shape in distinct_shapes(shapes)}
+    found = {shape: _number_shape_of(shape) for shape in distinct_shapes(shapes)}
     rows = [
         {"shape": shape, "start": number.start, "length": number.length, "sign": _sign(number, form)}
         for shape, number in found.items()
@@ -389,11 +478,11 @@ def _numbers(texts: pl.Series, form: NumberForm) -> pl.Series:
     return placed.select(digits.cast(pl.Float64, strict=False) * pl.col("sign")).to_series()
 
 
-def _is_accepted(number: NumberShape, form: NumberForm) -> bool:
+def _is_accepted(number: _NumberShape, form: NumberFormat) -> bool:
     contradicts = number.kind in {"point", "comma"} and number.kind != ("comma" if form.mark == "comma" else "point")
     return not contradicts and (not number.word or number.word in form.words or currency_of(number.word) is not None)
 
 
-def _sign(number: NumberShape, form: NumberForm) -> int:
+def _sign(number: _NumberShape, form: NumberFormat) -> int:
     side = {"cr": form.credit_sign, "dr": -form.credit_sign}.get(number.ledger, 1)
     return number.sign * side

@@ -1,63 +1,32 @@
-"""CLEAN: from an export's rows to orders, under a stated policy; no row is lost without a name.
+"""The cleaning pipeline, in memory or by partitions of customers on disk."""
 
-The order of reasons (a row that shows several faults counts under the first):
-
-1.  ``missing_customer`` - no customer id; nothing can be learned about a customer without one
-2.  ``unreadable_date`` - no date, one before 1970, or one against the column's order of day and month
-3.  ``future_date`` - after today
-4.  ``amount_not_a_number`` - in a log that has money
-5.  ``other_currency`` - only if the settings name one of several currencies
-6.  ``duplicate_line`` - equal in every column to an earlier row. Not where order fields stand on an order's first line
-    only (Shopify): two equal lines are then two lines of one order. Nor where a log has neither order ids nor times
-    of day (CDNOW): two equal purchases on a day cannot be told from one row written twice.
-7.  ``repeated_order`` - where 6 does not apply: an order whose total appears again (overlapping exports)
-8.  ``not_an_order`` - the record's type says that it is a payout, a fee or a transfer
-9.  ``cancelled_order`` - the status, the type (a voided receipt), the cancellation date or flags of an order say that
-    no sale came about; what was given back of such an order goes with it
-10. ``zero_total`` - an order whose lines are all worth zero; a free line of a paying order stays
-
-These are set aside. The following stay among the orders as negative money (or are set aside, by ``settings.returns``,
-and always where the log has no money that could be netted):
-
-11. ``cancellation`` - an order id that says so (UCI: ``C...``)
-12. ``return`` - a negative amount or quantity
-13. ``refunded_in_full`` - an order of which no money was kept (refunds that stand on the order, without a date of
-    their own); its lines carry no money and make no purchase day
-
-Lines that are not goods (postage, manual corrections, discounts) are money the customer paid or got back: they stay.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from math import ceil
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
-from repurchase.orders.accounts import CleaningReport, Reason
+from repurchase.orders.cleaning_report import CleaningCounts, CleaningReport
+from repurchase.orders.cleaning_rules import (
+    NETTED,
+    CleaningRules,
+    classify_rows,
+    counts_as_order,
+    decide_rules,
+    sale_dates,
+)
+from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.dates import LATEST_ZONE
-from repurchase.orders.interpretation import interpret
-from repurchase.orders.layouts import FILE_COLUMN, Layout
-from repurchase.orders.policy import NETTED, Rulings, counts_as_order, judge, rulings
-from repurchase.orders.returns import sale_dates
-from repurchase.orders.sources import RawOrders
-from repurchase.orders.survey import Survey
-from repurchase.orders.tally import Tally
-from repurchase.orders.values import Reading, read_values
+from repurchase.orders.format_inference import ColumnFormats, FormatEvidence, untyped_columns
+from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.orders.log import OrderLog, RawOrders
+from repurchase.orders.values import LogStatistics, OrderValues, read_customers, read_values
+from repurchase.schemas import ORDERS, Frame, as_polars
 from repurchase.settings import Settings
-from repurchase.tables import ORDERS, Frame, as_polars
-
-__all__ = [
-    "CleanOrders",
-    "CleaningReport",
-    "Judged",
-    "Reason",
-    "clean_orders",
-    "clean_rows",
-    "require_sales",
-    "today_in",
-]
 
 _DESCRIBING = ("product_id", "category", "quantity", "discount", "channel")
 _NO_SALE = ("cancelled_order", "zero_total", *NETTED)
@@ -66,17 +35,7 @@ _SORTED_BY = ("customer_id", "order_date", "order_id", "product_id", "amount", "
 
 @dataclass(frozen=True)
 class CleanOrders:
-    """Orders, what was set aside, and the account of both.
-
-    Parameters
-    ----------
-    orders : DataFrame
-        See ``tables.ORDERS``; returns that were netted are rows with negative money.
-    set_aside : DataFrame
-        Rows of the export as text, with ``reason``.
-    report : CleaningReport
-        The counts.
-    """
+    """Orders, what was set aside, and the account of both."""
 
     orders: pl.DataFrame
     set_aside: pl.DataFrame
@@ -126,10 +85,10 @@ such as 2024-01-31, 31.12.2024 or 12/31/2024. Name the right column: --columns o
     """
     settings = settings or Settings()
     log = raw if isinstance(raw, RawOrders) else _as_raw(raw, settings)
-    forms = Survey.of(log.rows, log.layout).decide(log.layout, settings=settings, source=log.source)
+    forms = FormatEvidence.of(log.rows, log.layout).decide(log.layout, settings=settings, source=log.source)
     reading = read_values(log.rows, log.layout, forms, settings=settings)
     day = today or today_in(settings)
-    ruled = rulings(reading.facts, log.layout, settings=settings, source=log.source, today=day)
+    ruled = decide_rules(reading.facts, log.layout, settings=settings, source=log.source, today=day)
     judged = clean_rows(log.rows, reading, log.layout, ruled, settings=settings)
     require_sales(judged.tally, source=log.source)
     notes = (*log.notes, *forms.notes, *reading.facts.notes(log.layout))
@@ -138,77 +97,33 @@ such as 2024-01-31, 31.12.2024 or 12/31/2024. Name the right column: --columns o
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Rows after cleaning: all rows of some customers.
-
-    Parameters
-    ----------
-    kept : DataFrame
-        Sales and netted returns: the ids, ``order_date``, ``sale_date``, ``amount`` and what describes a line; ``row``
-        is the place among the rows of the export.
-    set_aside : DataFrame
-        Rows of the export as text, with ``reason``.
-    tally : Tally
-        Their counts.
-    no_sale : DataFrame
-        ``customer_id`` with an order that was set aside as it is no sale (cancelled, free or given back), and the
-        first ``day`` of one.
-    """
+class CleanedRows:
+    """Rows after cleaning: all rows of some customers."""
 
     kept: pl.DataFrame
     set_aside: pl.DataFrame
-    tally: Tally
+    tally: CleaningCounts
     no_sale: pl.DataFrame
 
 
-def clean_rows(raw: pl.DataFrame, reading: Reading, layout: Layout, ruled: Rulings, *, settings: Settings) -> Judged:
-    """Clean all rows of some customers, by what all rows of the log have settled.
-
-    Parameters
-    ----------
-    raw : DataFrame
-        Rows of the export.
-    reading : Reading
-        Their values.
-    layout : Layout
-        The export format.
-    ruled : Rulings
-        Of the whole log.
-    settings : Settings
-        What to do with duplicates and returns.
-
-    Returns
-    -------
-    Judged
-        For each customer the same as if the whole log had been cleaned at once.
-    """
+def clean_rows(
+    raw: pl.DataFrame, reading: OrderValues, layout: Layout, ruled: CleaningRules, *, settings: Settings
+) -> CleanedRows:
+    """Clean all rows of some customers, by what all rows of the log have settled."""
     plain = raw.drop(FILE_COLUMN, strict=False)
-    rows = judge(plain, reading, layout, ruled, settings=settings)
+    rows = classify_rows(plain, reading, layout, ruled, settings=settings)
     rows = rows.with_columns(_treatment(settings, ruled.has_amounts))
-    tally = Tally.of(rows, raw, layout, ruled)
+    tally = CleaningCounts.of(rows, raw, layout, ruled)
     kept = rows.filter(pl.col("treatment") != "set_aside")
     amount = pl.col("amount") if ruled.has_amounts else pl.lit(None, pl.Float64).alias("amount")
     given = [role for role in _DESCRIBING if role in layout.columns]
     charged = pl.when(counts_as_order(layout)).then(pl.coalesce("gross", "amount")).otherwise(0.0).alias("charged")
     named = kept.select("row", "customer_id", "order_id", "order_date", amount, charged, sale_dates(kept), *given)
-    return Judged(named, _set_aside(rows, plain), tally, _no_sale(rows))
+    return CleanedRows(named, _set_aside(rows, plain), tally, _no_sale(rows))
 
 
-def require_sales(tally: Tally, *, source: str) -> None:
-    """Refuse a log without a single sale.
-
-    Parameters
-    ----------
-    tally : Tally
-        Of all rows.
-    source : str
-        What a message calls the log.
-
-    Raises
-    ------
-    OrdersError
-        With the reasons.
-    """
+def require_sales(tally: CleaningCounts, *, source: str) -> None:
+    """Refuse a log without a single sale."""
     if not tally.n_kept:
         found = [reason for reason in tally.reasons if reason.rows]
         why = first_few(f"{reason.words} ({reason.rows:,} row{'s' * (reason.rows > 1)})" for reason in found)
@@ -218,18 +133,7 @@ def require_sales(tally: Tally, *, source: str) -> None:
 
 
 def today_in(settings: Settings) -> date:
-    """Say what day it is.
-
-    Parameters
-    ----------
-    settings : Settings
-        The time zone; without one it is the day where it begins first on Earth.
-
-    Returns
-    -------
-    date
-        No order of today is in the future.
-    """
+    """Say what day it is."""
     zone = ZoneInfo(settings.timezone) if settings.timezone else LATEST_ZONE
     return datetime.now(tz=UTC).astimezone(zone).date()
 
@@ -238,7 +142,7 @@ def _as_raw(frame: Frame, settings: Settings) -> RawOrders:
     rows = as_polars(frame)
     if rows.is_empty():
         raise OrdersError(f"orders: no rows. Found the columns {first_few(rows.columns, shown=12)}.")
-    layout = interpret(rows, named=settings.columns)
+    layout = detect_layout(rows, named=settings.columns)
     return RawOrders(rows=rows, layout=layout, files=(), digest="", notes=layout.notes)
 
 
@@ -272,3 +176,100 @@ def _set_aside(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
     aside = rows.filter(pl.col("treatment") == "set_aside")
     text = raw[aside["row"]].rename({"reason": "reason_in_export"} if "reason" in raw.columns else {})
     return text.select(pl.all().cast(pl.String)).with_columns(aside["reason"])
+
+
+_BYTES_PER_VALUE = 80
+"""Memory that a value of a log needs at most while its rows are cleaned, as measured."""
+_VALUES_HELD = 8
+"""Values of a row besides its columns: what is made of them."""
+_AT_REST_GB = 0.6
+"""What the program needs with the smallest log."""
+_LEAST_GB = 0.1
+SAMPLED_PER_BATCH = 2_000
+_BUCKET = "_partition"
+
+
+def partitions_needed(n_rows: int, n_columns: int, *, memory_gb: float) -> int:
+    """Say in how many partitions a log is to be worked through."""
+    needed_gb = n_rows * (n_columns + _VALUES_HELD) * _BYTES_PER_VALUE / 1e9
+    return max(1, ceil(needed_gb / max(memory_gb - _AT_REST_GB, _LEAST_GB)))
+
+
+def partitions_of(log: OrderLog, *, settings: Settings) -> int:
+    """Say in how many partitions a log is to be worked through on this machine."""
+    if log.layout.first_line_only:
+        return 1
+    return settings.partitions or partitions_needed(log.n_rows, len(log.schema), memory_gb=settings.memory_gb)
+
+
+def decisive_columns(schema: Mapping[str, pl.DataType], layout: Layout) -> list[str]:
+    """Name the columns that `survey_rows` must see."""
+    customers = [layout.columns[role] for role in ("customer_id", "customer_fallback") if role in layout.columns]
+    return list(dict.fromkeys([*customers, *untyped_columns(schema, layout)]))
+
+
+def collect_format_evidence(batches: Iterable[pl.DataFrame], layout: Layout) -> tuple[FormatEvidence, pl.Series]:
+    """Look once at the columns that decide something, and at some customers."""
+    survey, ids = FormatEvidence(), [pl.Series(dtype=pl.String)]
+    for batch in batches:
+        survey += FormatEvidence.of(batch, layout)
+        step = max(1, batch.height // SAMPLED_PER_BATCH)
+        ids.append(read_customers(batch.gather_every(step), layout).rename(""))
+    return survey, pl.concat(ids).drop_nulls()
+
+
+def partition_bounds(sampled_ids: pl.Series, *, partitions: int) -> pl.Series:
+    """Choose the ranges of customer ids."""
+    ordered = sampled_ids.sort()
+    places = sorted({len(ordered) * number // partitions for number in range(1, partitions)})
+    return ordered.gather(places).unique().sort() if len(ordered) else ordered
+
+
+@dataclass(frozen=True)
+class _Partitions:
+    """Rows of a log on disk, by partition."""
+
+    folder: Path
+    partitions: int
+
+    def rows(self, number: int) -> pl.DataFrame:
+        """Read a partition."""
+        return pl.concat(
+            [pl.scan_ipc(file, glob=False).collect() for file in sorted(_folder(self.folder, number).iterdir())]
+        )
+
+    def remove(self, number: int) -> None:
+        """Give the disk space of a partition back."""
+        for file in _folder(self.folder, number).iterdir():
+            file.unlink()
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number in range(self.partitions) if any(_folder(self.folder, number).iterdir()))
+
+
+def partition_rows(
+    batches: Iterable[pl.DataFrame],
+    layout: Layout,
+    forms: ColumnFormats,
+    bounds: pl.Series,
+    folder: Path,
+    *,
+    settings: Settings,
+) -> tuple[_Partitions, LogStatistics]:
+    """Put every row into its customer's partition, and gather what must be known of all rows."""
+    spill, facts = _Partitions(folder, len(bounds) + 1), LogStatistics()
+    folder.mkdir(exist_ok=True)
+    for number in range(spill.partitions):
+        _folder(folder, number).mkdir()
+    for count, batch in enumerate(batches):
+        reading = read_values(batch, layout, forms, settings=settings)
+        facts += reading.facts
+        bucket = bounds.search_sorted(reading.rows["customer_id"], side="right").fill_null(0)
+        placed = batch.with_columns(bucket.alias(_BUCKET))
+        for (number,), rows in placed.partition_by(_BUCKET, as_dict=True, include_key=False).items():
+            rows.write_ipc(_folder(folder, int(str(number))) / f"{count:06d}.arrow")
+    return spill, facts
+
+
+def _folder(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}"

@@ -1,32 +1,106 @@
-"""Dates and times of order, whichever way the export writes them.
+"""Dates and times of orders as timestamps, whichever way the export writes them."""
 
-Where day and month can change places, the whole column decides: one ``31/12/2024`` settles every ``03/04/2024``. A
-column that does not decide is asked about, never guessed.
-"""
-
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import timezone as fixed_offset
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from repurchase.orders.date_fallback import parse_rest
-from repurchase.orders.date_formats import DateEvidence, DateForm, DateOrder, as_text, count_unit, require_dates
-from repurchase.orders.date_shapes import Shape, shape_of
-from repurchase.orders.date_words import ZONE_MINUTES
-from repurchase.orders.text_shapes import distinct_shapes, shapes_of, tidy_texts
-from repurchase.orders.typed_dates import drop_impossible_dates
+from repurchase.orders.format_inference import (
+    DateEvidence,
+    DateFormat,
+    DateOrder,
+    DateShape,
+    count_unit,
+    dates_as_text,
+    require_dates,
+    shape_of,
+)
+from repurchase.sources.parquet import drop_impossible_dates
+from repurchase.sources.vocabulary import ZONE_MINUTES, distinct_shapes, shapes_of, tidy_texts
 
-__all__ = ["LATEST_ZONE", "DatesRead", "offsets_note", "placeholder_dates", "read_dates"]
+_MOST = 100_000
+"""So many different texts in no known form are no column of dates."""
+_TRIED_FIRST = 200
+_DEFAULTS = (datetime(2001, 3, 17), datetime(2014, 8, 26))  # noqa: DTZ001 - clock time
+_YEAR = re.compile(r"(?<!\d)(?:19|20|21)\d\d(?!\d)")
+_ISO_WEEK = re.compile(r"^\d{4}-?W\d\d-?\d")
+
+
+def _parse_with_dateutil(
+    texts: pl.Series, is_rest: pl.Series, local: pl.Series, offset: pl.Series, *, timezone: str | None
+) -> tuple[pl.Series, pl.Series]:
+    """Read the texts that nothing else could read."""
+    rest = texts.filter(is_rest)
+    rest = rest.filter(rest.str.contains(r"\d{4}") & rest.str.contains(r"\d.*[^\d]|[^\d].*\d"))
+    read = _parsed(rest, timezone) if 0 < len(rest) <= _MOST else {}
+    if not read:
+        return local, offset
+    local_of = {text: when for text, (when, _) in read.items()}
+    offset_of = {text: minutes for text, (_, minutes) in read.items()}
+    found = texts.replace_strict(local_of, default=None, return_dtype=pl.Datetime("us"))
+    east = texts.replace_strict(offset_of, default=None, return_dtype=pl.Int64)
+    is_found = found.is_not_null()
+    return found.zip_with(is_found, local), east.zip_with(is_found, offset)
+
+
+def _parsed(texts: pl.Series, timezone: str | None) -> dict[str, tuple[datetime, int | None]]:
+    read: dict[str, tuple[datetime, int | None]] = {}
+    for place, text in enumerate(texts):
+        if place == _TRIED_FIRST and not read:
+            break
+        found = _parse(text, timezone)
+        if found is not None:
+            read[text] = found
+    return read
+
+
+def _parse(text: str, timezone: str | None) -> tuple[datetime, int | None] | None:
+    from dateutil import parser
+
+    if _ISO_WEEK.match(text) is None and _YEAR.search(text) is None:
+        return None
+    try:
+        ways = {parser.isoparse(text)} if _ISO_WEEK.match(text) else _possible_dates(text, timezone)
+    except (ValueError, OverflowError, TypeError, AttributeError):
+        return None
+    if len(ways) != 1:
+        return None
+    when = ways.pop()
+    east = when.utcoffset()
+    return when.replace(tzinfo=None), None if east is None else int(east.total_seconds() // 60)
+
+
+def _possible_dates(text: str, timezone: str | None) -> set[datetime]:
+    from dateutil import parser
+
+    def zone(name: str | None, seconds: int | None) -> tzinfo | None:
+        minutes = ZONE_MINUTES.get((name or "").lower())
+        if seconds is None and minutes is None and timezone is not None:
+            raise ValueError(name)
+        if seconds is not None:
+            return fixed_offset(timedelta(seconds=seconds))
+        return None if minutes is None else fixed_offset(timedelta(minutes=minutes))
+
+    options: list[dict[str, Any]] = [
+        {"default": default, "dayfirst": day_first, "yearfirst": year_first}
+        for default in _DEFAULTS
+        for day_first in (False, True)
+        for year_first in (False, True)
+    ]
+    return {parser.parse(text, tzinfos=zone, **option) for option in options}
+
 
 LATEST_ZONE = timezone(timedelta(hours=14))
 """Where a day begins first on Earth: without a configured zone, no order of today is called future anywhere."""
 
 _EARLIEST = datetime(1970, 1, 2)  # noqa: DTZ001 - naive on purpose: clock time of the shop; 1970-01-01 is a zero
 _LATEST = datetime(2200, 1, 1)  # noqa: DTZ001
-_ISO_FORMS = {"%Y-%m-%d %H:%M:%S": 19, "%Y-%m-%dT%H:%M:%S": 19, "%Y-%m-%d": 10}
+_ISO_FORMATS = {"%Y-%m-%d %H:%M:%S": 19, "%Y-%m-%dT%H:%M:%S": 19, "%Y-%m-%d": 10}
 _MICROS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _PIVOT = 69
 """Years of two digits from here on lie in the 20th century, as in POSIX."""
@@ -38,17 +112,7 @@ _PLACEHOLDER = (
 
 @dataclass(frozen=True)
 class DatesRead:
-    """A column of dates as timestamps.
-
-    Parameters
-    ----------
-    values : Series of datetime
-        Clock time of the configured zone (or as written); null where no date could be read.
-    notes : tuple of str
-        What had to be decided, in words.
-    offsets : frozenset of int
-        Different offsets, in minutes east, where no zone was set.
-    """
+    """A column of dates as timestamps."""
 
     values: pl.Series
     notes: tuple[str, ...] = ()
@@ -61,55 +125,16 @@ def read_dates(
     source: str = "orders",
     timezone: str | None = None,
     date_order: DateOrder | None = None,
-    form: DateForm | None = None,
+    form: DateFormat | None = None,
 ) -> DatesRead:
-    """Read a column of dates.
-
-    Parameters
-    ----------
-    values : Series
-        Text, dates, timestamps with or without a zone, or numbers (``20240131``; seconds, milli-, micro- or nanoseconds
-        since 1970; days since 1899-12-30 as spreadsheets count them. Numbers that count are read only if nearly all
-        values are of that kind).
-    source : str
-        What a message calls the log.
-    timezone : str, optional
-        IANA zone. Times with an offset are converted to it; times without one are taken as already in it. Without a
-        zone every time stays as written.
-    date_order : {"day_first", "month_first"}, optional
-        What ``03/04/2024`` means; it wins over what the column suggests.
-    form : DateForm, optional
-        What was decided by all rows, where these are some of them.
-
-    Returns
-    -------
-    DatesRead
-        Timestamps without a zone, and notes. A date before 1970-01-02 or after 2199, which is how programs write a
-        missing date, and one that contradicts the decided order of day and month, is null.
-
-    Raises
-    ------
-    OrdersError
-        If day and month can change places, and neither the column nor ``date_order`` decides; or if the column holds
-        durations or times of day.
-
-    Examples
-    --------
-    >>> read_dates(pl.Series(["03/04/2024", "31/12/2024"])).values.to_list()
-    [datetime.datetime(2024, 4, 3, 0, 0), datetime.datetime(2024, 12, 31, 0, 0)]
-    >>> read_dates(pl.Series("Date", ["03/04/2024", "05/06/2024"]), source="orders.csv")
-    Traceback (most recent call last):
-        ...
-    repurchase.errors.OrdersError: orders.csv: the dates in 'Date' can be read in two ways: '03/04/2024' is 3 April \
-or March 4, and none of 2 such dates decides. Say which: --date-order day_first or --date-order month_first.
-    """
+    """Read a column of dates."""
     require_dates(values, source=source)
     if values.dtype.is_temporal():
         return DatesRead(_in_range(_from_timestamps(values, timezone)))
     if form is None:
         evidence = DateEvidence.of(values)
         form = evidence.decide(column=values.name, source=source, timezone=timezone, date_order=date_order)
-    text = as_text(values)
+    text = dates_as_text(values)
     distinct = text.unique().drop_nulls()
     read, offsets = _read_distinct(distinct.alias("text"), form, timezone)
     pairs = pl.DataFrame({"text": distinct, "when": read})
@@ -118,44 +143,17 @@ or March 4, and none of 2 such dates decides. Say which: --date-order day_first 
 
 
 def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
-    """Warn of times that carry several offsets.
-
-    Parameters
-    ----------
-    offsets : frozenset of int
-        Minutes east.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or none.
-    """
+    """Warn of times that carry several offsets."""
     if len(offsets) < 2:
         return ()
     return ("Times carry different offsets; each day is counted as written (set timezone to count in one zone).",)
 
 
 def placeholder_dates(values: pl.Series) -> pl.Series:
-    """Find dates that programs write where there is none: ``0000-00-00``, ``1900-01-01``, ``9999-12-31``, zero.
-
-    Parameters
-    ----------
-    values : Series
-        Dates as the export has them.
-
-    Returns
-    -------
-    Series of bool
-        False where nothing is written at all.
-
-    Examples
-    --------
-    >>> placeholder_dates(pl.Series(["0000-00-00 00:00:00", "2024-06-22", None])).to_list()
-    [True, False, False]
-    """
+    """Find dates that programs write where there is none: ``0000-00-00``, ``1900-01-01``, ``9999-12-31``, zero."""
     if values.dtype.is_temporal():
         return _in_range(_from_timestamps(values, None)).is_null() & values.is_not_null()
-    return as_text(values).str.contains(_PLACEHOLDER).fill_null(value=False)
+    return dates_as_text(values).str.contains(_PLACEHOLDER).fill_null(value=False)
 
 
 def _in_range(values: pl.Series) -> pl.Series:
@@ -171,7 +169,7 @@ def _from_timestamps(values: pl.Series, timezone: str | None) -> pl.Series:
     return values.cast(pl.Datetime("us"))
 
 
-def _read_distinct(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
+def _read_distinct(texts: pl.Series, form: DateFormat, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
     if form.counted is not None:
         return _from_counts(tidy_texts(texts), form.counted, timezone), frozenset()
     plain = _plain_iso(texts)
@@ -179,7 +177,7 @@ def _read_distinct(texts: pl.Series, form: DateForm, timezone: str | None) -> tu
         return plain, frozenset()
     texts = tidy_texts(texts)
     local, offset, is_known = _by_shape(texts, form, timezone)
-    local, offset = parse_rest(texts, ~is_known, local, offset, timezone=timezone)
+    local, offset = _parse_with_dateutil(texts, ~is_known, local, offset, timezone=timezone)
     if timezone:
         return _to_zone(local, offset, timezone), frozenset()
     return local, frozenset(offset.filter(local.is_not_null()).drop_nulls().unique().to_list())
@@ -198,7 +196,7 @@ def _from_counts(texts: pl.Series, unit: str, timezone: str | None) -> pl.Series
 
 def _plain_iso(texts: pl.Series) -> pl.Series | None:
     """Read a column that is ISO throughout the quick way, as most exports are; None if any value is not."""
-    for form, length in _ISO_FORMS.items():
+    for form, length in _ISO_FORMATS.items():
         if (texts.str.len_bytes() == length).all() and texts.head(100).str.to_datetime(
             form, strict=False
         ).is_not_null().all():
@@ -207,7 +205,7 @@ def _plain_iso(texts: pl.Series) -> pl.Series | None:
     return None
 
 
-def _by_shape(texts: pl.Series, form: DateForm, timezone: str | None) -> tuple[pl.Series, pl.Series, pl.Series]:
+def _by_shape(texts: pl.Series, form: DateFormat, timezone: str | None) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Cut the parts out of the texts: local time and minutes east, null where there are none, and known shapes."""
     shapes = shapes_of(texts)
     places = {shape: shape_of(shape) for shape in distinct_shapes(shapes)}
@@ -228,7 +226,7 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-def _places(shape: Shape, timezone: str | None) -> dict[str, Any]:
+def _places(shape: DateShape, timezone: str | None) -> dict[str, Any]:
     places = {f"{name}_at": start for name, (start, _) in shape.spans.items()}
     places |= {f"{name}_length": length for name, (_, length) in shape.spans.items()}
     minutes = ZONE_MINUTES.get(shape.zone or "")
@@ -255,7 +253,7 @@ def _cut(name: str) -> pl.Expr:
     return pl.when(pl.col(f"{name}_at").is_not_null()).then(digits).cast(pl.Int32, strict=False).alias(name)
 
 
-def _with_order(parts: pl.DataFrame, form: DateForm) -> pl.DataFrame:
+def _with_order(parts: pl.DataFrame, form: DateFormat) -> pl.DataFrame:
     """Give the numbers that might change places their meaning."""
     first, second, last = pl.col("first"), pl.col("second_number"), pl.col("year")
     day, month = (first, second) if form.order == "day_first" else (second, first)

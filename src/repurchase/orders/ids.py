@@ -1,15 +1,17 @@
-"""Ids as text: one spelling per customer, order and product; and a number that stands for an id everywhere."""
+"""Ids as text in one spelling per customer, order and product, and as keyed hashes."""
 
-from collections.abc import Callable
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.orders.blanks import BLANK_PATTERN, BLANK_WORDS
-from repurchase.orders.text_shapes import INVISIBLE
-
-__all__ = ["PLACEHOLDER_WORDS", "clean_ids", "damaged_ids", "id_hash", "placeholder_ids"]
+from repurchase.errors import InputError
+from repurchase.sources.vocabulary import BLANK_PATTERN, BLANK_WORDS, INVISIBLE
 
 PLACEHOLDER_WORDS = {
     "guest": (
@@ -59,7 +61,7 @@ _DAMAGED = (
 )
 _WHOLE_NUMBER_AS_DECIMAL = r"^([1-9]\d*|0)\.0+$"
 
-_Words = npt.NDArray[np.uint64]
+_PlaceholderWords = npt.NDArray[np.uint64]
 _WORD = 8
 _AT_ONCE = 1 << 14
 """Ids handled together, few enough to stay in the cache."""
@@ -79,25 +81,6 @@ def clean_ids(values: pl.Series) -> pl.Series:
     ``'13085`` and ``="13085"``, by which exports keep spreadsheets from changing an id, and ids with blanks around them
     or invisible characters anywhere. Ids with leading zeros stay as they are (``00001`` is not ``1``), wide digits and
     letters become plain ones, and mail addresses are compared in lower case.
-
-    Parameters
-    ----------
-    values : Series of any type
-        Ids as they stand in the export.
-
-    Returns
-    -------
-    Series of str
-        Stripped ids; empty text and the usual stand-ins for nothing (``nan``, ``None``, ``NULL``, ``#N/A``) are null.
-
-    Examples
-    --------
-    >>> clean_ids(pl.Series(["13085.0", " 13085", "00001", "Anna@Shop.no", "nan"])).to_list()
-    ['13085', '13085', '00001', 'anna@shop.no', None]
-    >>> clean_ids(pl.Series(["'13085", '="00123"', "Anna\u200b", "\u00a0B-7 "])).to_list()
-    ['13085', '00123', 'Anna', 'B-7']
-    >>> clean_ids(pl.Series([13085.0, None])).to_list()
-    ['13085', None]
     """
     if values.dtype.is_float():
         return _from_floats(values)
@@ -116,45 +99,12 @@ def clean_ids(values: pl.Series) -> pl.Series:
 
 
 def damaged_ids(values: pl.Series) -> pl.Series:
-    """Find ids that a spreadsheet has destroyed: ``7.12E+12``, ``########``, ``#REF!``.
-
-    Parameters
-    ----------
-    values : Series of any type
-        Ids.
-
-    Returns
-    -------
-    Series of bool
-        True for those; many customers share each of them.
-
-    Examples
-    --------
-    >>> damaged_ids(pl.Series(["7.12E+12", "7,12E+12", "#REF!", "7120000000001", None])).to_list()
-    [True, True, True, False, False]
-    """
+    """Find ids that a spreadsheet has destroyed: ``7.12E+12``, ``########``, ``#REF!``."""
     return _of_distinct(values, lambda ids: ids.str.contains(_DAMAGED))
 
 
 def placeholder_ids(values: pl.Series) -> pl.Series:
-    """Find ids that stand for no particular customer: ``Guest``, ``0``, ``(not set)``, the zero UUID.
-
-    Parameters
-    ----------
-    values : Series of any type
-        Ids.
-
-    Returns
-    -------
-    Series of bool
-        True for words of `PLACEHOLDER_WORDS`, in any case, and for numbers, signs and mail addresses that shops write
-        where there is no customer; false for missing ids.
-
-    Examples
-    --------
-    >>> placeholder_ids(pl.Series(["GUEST", "00000", "-", "noreply@shop.no", "Gaston", "1000", None])).to_list()
-    [True, True, True, True, False, False, False]
-    """
+    """Find ids that stand for no particular customer: ``Guest``, ``0``, ``(not set)``, the zero UUID."""
     return _of_distinct(values, _is_placeholder)
 
 
@@ -164,24 +114,9 @@ def id_hash(ids: pl.Series) -> pl.Series:
     Every eight bytes of the UTF-8 text are folded in by the finaliser of SplitMix64. It keeps nobody from making ids
     that collide, and a number that is known can be traced back by trying ids: it is no secret.
 
-    Parameters
-    ----------
-    ids : Series of str
-        Ids; a missing one counts as empty text.
-
-    Returns
-    -------
-    Series of u64
-        One number per id, in their order.
-
     References
     ----------
     Steele, Lea & Flood (2014). Fast splittable pseudorandom number generators. OOPSLA (mix64variant13).
-
-    Examples
-    --------
-    >>> id_hash(pl.Series(["c1", "c2", "c1"])).to_list()
-    [16285873752848743962, 3148850315404925048, 16285873752848743962]
     """
     text = ids.cast(pl.String).fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, places, content = text.buffers()
@@ -196,7 +131,7 @@ def id_hash(ids: pl.Series) -> pl.Series:
     return pl.Series(ids.name, hashes)
 
 
-def _hashed(words: _Words, start: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> _Words:
+def _hashed(words: _PlaceholderWords, start: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> _PlaceholderWords:
     hashes = _mixed(length.astype(np.uint64))
     for done in range(0, int(length.max()), _WORD):
         rows = np.flatnonzero(length > done)
@@ -206,7 +141,7 @@ def _hashed(words: _Words, start: npt.NDArray[np.int64], length: npt.NDArray[np.
     return hashes
 
 
-def _mixed(state: _Words) -> _Words:
+def _mixed(state: _PlaceholderWords) -> _PlaceholderWords:
     state = state + _GOLDEN
     for shift, factor in _MIXING:
         state ^= state >> shift
@@ -243,3 +178,106 @@ def _from_floats(values: pl.Series) -> pl.Series:
     whole = values.is_finite() & (values == values.round(0)) & (values.abs() < 2**63)
     as_int = values.set(~whole.fill_null(value=False), None).cast(pl.Int64).cast(pl.String)
     return as_int.zip_with(whole.fill_null(value=True), values.fill_nan(None).cast(pl.String)).alias(values.name)
+
+
+_KEY, _KEY_FILE = "REPURCHASE_ID_KEY", "REPURCHASE_ID_KEY_FILE"
+_LEAST_BYTES = 16
+_DIGITS = 32
+_METHOD = "HMAC-SHA-256, first 32 hexadecimal digits"
+_BLOCK_BYTES = 64
+_INNER, _OUTER = 0x36, 0x5C
+_KEY_ID_MESSAGE = b"repurchase: which key is this"
+
+
+class IdKey(bytes):
+    """A key that does not show itself where values are shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "IdKey(…)"
+
+    __str__ = __repr__
+
+
+def read_key(environment: Mapping[str, str] | None = None) -> IdKey:
+    """Read the key of the hashes from the environment, or from a file that the environment names."""
+    given = os.environ if environment is None else environment
+    told = [name for name in (_KEY, _KEY_FILE) if given.get(name)]
+    if len(told) != 1:
+        found = "both are set" if told else "neither is set"
+        raise InputError(f"Keyed hashes of ids need a key, in {_KEY} or in a file named by {_KEY_FILE}; {found}.")
+    (name,) = told
+    key = os.fsencode(given[_KEY]) if name == _KEY else _from_file(Path(given[_KEY_FILE]))
+    if len(key) < _LEAST_BYTES:
+        raise InputError(
+            f"{name}: the key has {len(key)} bytes; at least {_LEAST_BYTES} are needed. Make one with "
+            "`openssl rand -hex 32` and keep it: another key gives other ids."
+        )
+    return IdKey(key)
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes().rstrip(b"\r\n")
+    except OSError as fault:
+        raise InputError(f"{_KEY_FILE}: {path} cannot be read: {fault.strerror or type(fault).__name__}.") from fault
+
+
+def key_id(key: bytes) -> dict[str, str]:
+    """Say how ids were hashed, so that a later run can tell whether it has the same key."""
+    return {"method": _METHOD, "key": hmac.new(key, _KEY_ID_MESSAGE, hashlib.sha256).hexdigest()[:8]}
+
+
+def read_matching_key(mark: Mapping[str, str], *, what: str) -> IdKey:
+    """Read the key with which ids were hashed."""
+    try:
+        key = read_key()
+    except InputError as fault:
+        raise InputError(f"{what}: its ids are keyed hashes. {fault}") from fault
+    if key_id(key) != dict(mark):
+        raise InputError(f"{what}: its ids were hashed with another key. Give that one, in {_KEY} or {_KEY_FILE}.")
+    return key
+
+
+def pseudonymise(ids: pl.Series, key: bytes) -> pl.Series:
+    """Replace ids by keyed hashes: HMAC-SHA-256 (RFC 2104), the first 32 hexadecimal digits."""
+    text = ids.cast(pl.String)
+    distinct = text.unique(maintain_order=True)
+    hashed = _hasher(key)
+    made = pl.Series(ids.name, [None if one is None else hashed(one) for one in distinct], dtype=pl.String)
+    return made if len(distinct) == len(text) else text.replace_strict(distinct, made, return_dtype=pl.String)
+
+
+def _hasher(key: bytes) -> Callable[[str], str]:
+    """Build HMAC of two half-done digests: `hmac` itself starts each anew, which takes twice as long."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (_INNER, _OUTER))
+
+    def hashed(one: str) -> str:
+        within, around = inner.copy(), outer.copy()
+        within.update(one.encode())
+        around.update(within.digest())
+        return around.hexdigest()[:_DIGITS]
+
+    return hashed
+
+
+def pseudonymise_rows(rows: pl.DataFrame, ids: pl.Series, key: bytes) -> pl.DataFrame:
+    """Replace each row's own id wherever it stands in that row, as it was exported or before an ``@``.
+
+    Rows that were set aside and customer lists hold an id as the export spells it, in more than one column at times,
+    and order ids may be made of it (``13085@2024-01-31``).
+    """
+    hashed = pseudonymise(ids, key)
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String]
+    return rows.with_columns(_pseudonymised_cells(rows[name], ids, hashed) for name in texts)
+
+
+def _pseudonymised_cells(cells: pl.Series, ids: pl.Series, hashed: pl.Series) -> pl.Series:
+    beside = pl.DataFrame({"cell": cells, "id": ids, "hashed": hashed, "spelled": clean_ids(cells)})
+    is_own = (pl.col("spelled") == pl.col("id")).fill_null(value=False)
+    begins = pl.col("cell").str.starts_with(pl.concat_str("id", pl.lit("@"))).fill_null(value=False)
+    rest = pl.col("cell").str.slice(pl.col("id").str.len_chars())
+    hidden = pl.when(is_own).then("hashed").when(begins).then(pl.concat_str("hashed", rest)).otherwise("cell")
+    return beside.select(hidden.alias(cells.name)).to_series()

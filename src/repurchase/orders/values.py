@@ -1,21 +1,154 @@
-"""The values of an export under our names: ids as text, dates as timestamps, money as numbers."""
+"""The values of an export under our names, and what was found in all rows."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from repurchase.errors import OrdersError
 from repurchase.orders.amounts import read_numbers
-from repurchase.orders.dates import DatesRead, read_dates
-from repurchase.orders.facts import Facts, Unread, filled
+from repurchase.orders.dates import DatesRead, offsets_note, read_dates
+from repurchase.orders.format_inference import NUMBERS, ColumnFormats, written_dates
 from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
-from repurchase.orders.layouts import FILE_COLUMN, Layout
-from repurchase.orders.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types, is_void
-from repurchase.orders.survey import NUMBERS, Forms, written_dates
-from repurchase.orders.vocabulary import fold, parse_name
+from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.settings import Settings
+from repurchase.sources.vocabulary import (
+    BLANK_WORDS,
+    FALSE_WORDS,
+    TRUE_WORDS,
+    classify_status,
+    classify_types,
+    fold,
+    is_void,
+    parse_name,
+)
 
-__all__ = ["Reading", "read_customers", "read_values"]
+_MAX_EXAMPLES = 5
+_MONEY_ROLES_BY_RULE = {"amount": ("amount",), "order_total": ("order_total",), "quantity_price": ("quantity", "price")}
+
+
+@dataclass(frozen=True)
+class UnreadableValues:
+    """Values of a column that could not be read."""
+
+    rows: int = 0
+    unread: int = 0
+    examples: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, written: pl.Series, read: pl.Series) -> "UnreadableValues":
+        """Compare a column as written with what was read."""
+        if read.null_count() == 0:
+            return cls(rows=len(read))
+        says = _is_filled(written)
+        lost = written.filter(says & read.is_null())
+        first = lost.unique(maintain_order=True).head(_MAX_EXAMPLES + 1)
+        return cls(int(says.sum()), len(lost), tuple(f"'{str(value)[:40]}'" for value in first))
+
+    def __add__(self, other: "UnreadableValues") -> "UnreadableValues":
+        examples = tuple(dict.fromkeys((*self.examples, *other.examples)))[: _MAX_EXAMPLES + 1]
+        return UnreadableValues(self.rows + other.rows, self.unread + other.unread, examples)
+
+    @property
+    def shown(self) -> str:
+        """The examples, for a message."""
+        return ", ".join(self.examples[:_MAX_EXAMPLES]) + (", ..." if len(self.examples) > _MAX_EXAMPLES else "")
+
+
+def _is_filled(values: pl.Series) -> pl.Series:
+    """Tell values that say something from blanks and the usual stand-ins for nothing."""
+    if values.dtype != pl.String:
+        return values.is_not_null()
+    return (~values.str.strip_chars().str.to_lowercase().is_in(BLANK_WORDS)).fill_null(value=False)
+
+
+@dataclass(frozen=True)
+class LogStatistics:
+    """What must be known of all rows."""
+
+    n_rows: int = 0
+    n_named: int = 0
+    n_dated: int = 0
+    n_priced: int = 0
+    dates: UnreadableValues = field(default_factory=UnreadableValues)
+    numbers: Mapping[str, UnreadableValues] = field(default_factory=dict)
+    has_times: bool = False
+    currencies: Counter[str] = field(default_factory=Counter)
+    offsets: frozenset[int] = frozenset()
+    refund_rows: int = 0
+    damaged_ids: int = 0
+
+    def __add__(self, other: "LogStatistics") -> "LogStatistics":
+        roles = {**self.numbers, **other.numbers}
+        return LogStatistics(
+            n_rows=self.n_rows + other.n_rows,
+            n_named=self.n_named + other.n_named,
+            n_dated=self.n_dated + other.n_dated,
+            n_priced=self.n_priced + other.n_priced,
+            dates=self.dates + other.dates,
+            numbers={
+                role: self.numbers.get(role, UnreadableValues()) + other.numbers.get(role, UnreadableValues())
+                for role in roles
+            },
+            has_times=self.has_times or other.has_times,
+            currencies=self.currencies + other.currencies,
+            offsets=self.offsets | other.offsets,
+            refund_rows=self.refund_rows + other.refund_rows,
+            damaged_ids=self.damaged_ids + other.damaged_ids,
+        )
+
+    @property
+    def has_amounts(self) -> bool:
+        """Whether there is money at all."""
+        return self.n_priced > 0
+
+    def repeats_are_faults(self, layout: Layout) -> bool:
+        """Say whether a row that equals an earlier one is that row written twice."""
+        if layout.first_line_only:
+            return False
+        return "order_id" in layout.columns or self.has_times
+
+    def notes(self, layout: Layout) -> tuple[str, ...]:
+        """Say in words what these facts decide."""
+        empty = not self.has_amounts and layout.amount_rule != "none"
+        no_money = ("The column of money is empty: purchases are predicted, money is not.",) if empty else ()
+        return (*offsets_note(self.offsets), *no_money)
+
+    def require_usable(self, layout: Layout, *, source: str) -> None:
+        """Refuse a log most of which cannot be read."""
+        for role in _MONEY_ROLES_BY_RULE.get(layout.amount_rule, ()):
+            self._require_numbers(role, layout, source)
+        if not self.n_named:
+            raise OrdersError(
+                f"{source}: all {self.n_rows:,} rows lack a customer in column '{layout.columns['customer_id']}'. "
+                "Name the column that tells customers apart: --columns customer_id=..."
+            )
+        if self.damaged_ids:
+            raise OrdersError(
+                f"{source}: {self.damaged_ids:,} customer ids in column '{layout.columns['customer_id']}' were damaged "
+                "by a spreadsheet (such as 7.12E+12): different customers became one. Export the orders again without "
+                "opening them in a spreadsheet, or name another column: --columns customer_id=..."
+            )
+        undated = self.n_rows - self.n_dated
+        if undated * 2 > self.n_rows:
+            shown = self.dates.shown or "all of them are empty"
+            raise OrdersError(
+                f"{source}: {undated:,} of {self.n_rows:,} dates in column '{layout.columns['order_date']}' cannot be "
+                f"read: {shown}. Expected dates such as 2024-01-31, 31.12.2024 or 12/31/2024. "
+                "Name the right column: --columns order_date=...",
+                withheld=self.dates.shown,
+            )
+
+    def _require_numbers(self, role: str, layout: Layout, source: str) -> None:
+        found = self.numbers.get(role, UnreadableValues())
+        if found.unread * 2 > found.rows:
+            raise OrdersError(
+                f"{source}: {found.unread:,} of {found.rows:,} values in the {role} column '{layout.columns[role]}' "
+                f"are not numbers: {found.shown}. Name the right column: --columns {role}=...",
+                withheld=found.shown,
+            )
+
 
 _IDS = ("order_id", "product_id", "category", "channel")
 _TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "validity", "record_type", "currency")
@@ -26,43 +159,15 @@ _MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class Reading:
-    """An export's values, one row per row of the export, in its order.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        ``row``, ``copy`` (1; more for a further order of the same number; 0 for a refund), the ids, ``order_date``,
-        ``amount`` (money of the line), ``net_total`` and ``gross_total`` (of the order, under that amount rule),
-        ``line_value``, ``quantity``, ``status`` and its ``validity``, ``record_type``, ``currency``, ``cancelled`` and
-        ``employee``; null where there is none.
-    facts : Facts
-        What these rows add to what must be known of all.
-    """
+class OrderValues:
+    """An export's values, one row per row of the export, in its order."""
 
     rows: pl.DataFrame
-    facts: Facts
+    facts: LogStatistics
 
 
-def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: Settings) -> Reading:
-    """Read every column that has a role.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        The export, or some of its rows: whole orders, where order fields stand on an order's first line.
-    layout : Layout
-        Which column is which.
-    forms : Forms
-        How dates and numbers are written.
-    settings : Settings
-        Time zone, and which statuses count as sales.
-
-    Returns
-    -------
-    Reading
-        The values.
-    """
+def read_values(rows: pl.DataFrame, layout: Layout, forms: ColumnFormats, *, settings: Settings) -> OrderValues:
+    """Read every column that has a role."""
     dates = _dates(rows, layout, forms, settings)
     numbers, unread = _numbers(rows, layout, forms)
     values = pl.DataFrame(
@@ -94,18 +199,18 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: Forms, *, settings: S
         copy = _by_day(values) if layout.numbers_recur else pl.lit(1, pl.Int64)
         values = values.with_columns(pl.when("is_refund").then(0).otherwise(copy).cast(pl.Int64).alias("copy"))
     priced = _with_money(values, layout)
-    return Reading(priced, _facts(priced, rows, layout, dates, unread))
+    return OrderValues(priced, _log_statistics(priced, rows, layout, dates, unread))
 
 
-def _facts(
-    values: pl.DataFrame, rows: pl.DataFrame, layout: Layout, dates: DatesRead, unread: dict[str, Unread]
-) -> Facts:
+def _log_statistics(
+    values: pl.DataFrame, rows: pl.DataFrame, layout: Layout, dates: DatesRead, unread: dict[str, UnreadableValues]
+) -> LogStatistics:
     when = values["order_date"]
     money = values["amount" if layout.amount_rule in {"amount", "quantity_price"} else "net_total"]
     currencies = values["currency"].drop_nulls().value_counts()
     written = written_dates(rows, layout)
-    unread_dates = Unread.of(written, dates.values)
-    return Facts(
+    unread_dates = UnreadableValues.of(written, dates.values)
+    return LogStatistics(
         n_rows=values.height,
         n_named=values.height - values["customer_id"].null_count(),
         n_dated=values.height - when.null_count(),
@@ -135,20 +240,7 @@ def _ids(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
 
 
 def read_customers(rows: pl.DataFrame, layout: Layout) -> pl.Series:
-    """Read the customer of each row.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of the export.
-    layout : Layout
-        Which column is which.
-
-    Returns
-    -------
-    Series of str
-        Placeholders such as a guest account name nobody; there the second column of customers counts, if there is one.
-    """
+    """Read the customer of each row."""
     customers = _without_placeholders(_ids(rows, layout, "customer_id"))
     if "customer_fallback" not in layout.columns or not customers.null_count():
         return customers
@@ -161,7 +253,7 @@ def _without_placeholders(ids: pl.Series) -> pl.Series:
     return ids.set(placeholder_ids(ids).fill_null(value=False), None)
 
 
-def _dates(rows: pl.DataFrame, layout: Layout, forms: Forms, settings: Settings) -> DatesRead:
+def _dates(rows: pl.DataFrame, layout: Layout, forms: ColumnFormats, settings: Settings) -> DatesRead:
     written = written_dates(rows, layout)
     if not forms.dates_by_file or FILE_COLUMN not in rows.columns:
         return read_dates(written, timezone=settings.timezone, form=forms.dates)
@@ -174,20 +266,22 @@ def _dates(rows: pl.DataFrame, layout: Layout, forms: Forms, settings: Settings)
     return DatesRead(values, (), offsets)
 
 
-def _numbers(rows: pl.DataFrame, layout: Layout, forms: Forms) -> tuple[dict[str, pl.Series], dict[str, Unread]]:
+def _numbers(
+    rows: pl.DataFrame, layout: Layout, forms: ColumnFormats
+) -> tuple[dict[str, pl.Series], dict[str, UnreadableValues]]:
     found: dict[str, pl.Series] = {}
-    unread: dict[str, Unread] = {}
+    unread: dict[str, UnreadableValues] = {}
     for role in NUMBERS:
         column = _column(rows, layout, role)
         if column is None:
             found[role] = _empty(rows, pl.Float64())
             continue
         found[role] = _numbers_of(column, rows, role, forms)
-        unread[role] = Unread.of(column, found[role])
+        unread[role] = UnreadableValues.of(column, found[role])
     return found, unread
 
 
-def _numbers_of(column: pl.Series, rows: pl.DataFrame, role: str, forms: Forms) -> pl.Series:
+def _numbers_of(column: pl.Series, rows: pl.DataFrame, role: str, forms: ColumnFormats) -> pl.Series:
     values = read_numbers(column, form=forms.numbers[role])[0]
     if FILE_COLUMN not in rows.columns:
         return values
@@ -304,7 +398,7 @@ def _negated(values: pl.DataFrame) -> pl.DataFrame:
 
 def _with_copies(values: pl.DataFrame, header: pl.Series) -> pl.DataFrame:
     """Number the orders of one order id: a second first line begins a second order."""
-    begins = values.with_columns(filled(header).cast(pl.Int64).alias("begins"))
+    begins = values.with_columns(_is_filled(header).cast(pl.Int64).alias("begins"))
     copy = pl.col("begins").cum_sum().over("order_id").clip(lower_bound=1)
     return begins.with_columns(copy.alias("copy")).drop("begins")
 
@@ -331,8 +425,8 @@ def _is_refund(values: pl.DataFrame) -> pl.Series:
     if not values.select(negative.any()).item():
         return values.select(by_type).to_series()
     refunded = (pl.col("validity") == "refunded").fill_null(value=False)
-    beside_sale = (refunded & ~negative).any().over("order_id", "customer_id")  # then it is a line of that order
-    return values.select(by_type | (refunded & negative & ~beside_sale)).to_series()
+    has_sale_lines = (refunded & ~negative).any().over("order_id", "customer_id")  # then it is a line of that order
+    return values.select(by_type | (refunded & negative & ~has_sale_lines)).to_series()
 
 
 def _as_on_first_line(values: pl.DataFrame) -> pl.DataFrame:

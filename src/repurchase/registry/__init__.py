@@ -1,1 +1,1 @@
-"""KEEP: model bundles, MLflow, and which version is champion."""
+"""Model bundles, MLflow tracking and the champion."""

@@ -1,252 +1,233 @@
-"""Which version scores: aliases in ``models/aliases.json`` for scoring, the same in MLflow for people.
+"""Judge, promote, roll back, list and export model versions."""
 
-Scoring needs ``models/`` alone and never imports MLflow. Both are written by every change, MLflow first: if it fails,
-nothing has changed for scoring. Where its server does not answer at all, ``models/`` is changed and MLflow learns of it
-later (see ``registrations``).
-"""
-
+import io
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repurchase.errors import BundleError, DeliveryError, PromotionRefused, first_few
-from repurchase.registry.bundle import load_bundle
-from repurchase.registry.disk import json_bytes, locked, read_json, write_whole
-from repurchase.registry.gate import Verdict
+from repurchase.errors import BundleError, DeliveryError, InputError, PromotionRefused, first_few
+from repurchase.registry.bundle import load_bundle, read_manifest
+from repurchase.storage.atomic_files import locked_folder, write_file
+from repurchase.storage.delivery import EXPORTED_MODEL_OUTPUT, require_outside_registry, require_replaceable
+from repurchase.storage.json_files import json_bytes, read_json
 
 if TYPE_CHECKING:
     from repurchase.registry.store import Store
 
-__all__ = [
-    "ALIASES",
-    "Standings",
-    "promote",
-    "publish_again",
-    "read_standings",
-    "resolve",
-    "rollback",
-    "settle",
-    "version_numbers",
-]
 
-logger = logging.getLogger(__name__)
+_Losses = Mapping[str, Mapping[str, float]]
+"""By cut-off (ISO): ``log_loss`` and ``n_customers``."""
+
+_MODEL_PREDICTOR = "model"
+_RULE_PREDICTORS = {"days_since_last": "days since last order", "past_rate": "own past rate"}
+
+
+_REFUSED_GRADES = ("D", "-")
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """What the gate says."""
+
+    passed: bool
+    words: str
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the verdict down."""
+        return {"passed": self.passed, "words": self.words, "numbers": self.numbers}
+
+
+def judge_evaluation(
+    evaluation: Mapping[str, Any], champion: Mapping[str, Any] | None = None, *, tolerance: float = 0.0
+) -> GateVerdict:
+    """Judge a candidate by its evaluation, on its primary horizon."""
+    days = evaluation.get("primary_horizon_days")
+    candidate = _losses_of(evaluation, predictor=_MODEL_PREDICTOR, horizon_days=days)
+    if not candidate:
+        why = "the history is too short to hold back later orders"
+        return GateVerdict(False, f"Not judged: {why}, so nothing shows that it beats the rules.")
+    rules = {name: _losses_of(evaluation, predictor=name, horizon_days=days) for name in _RULE_PREDICTORS}
+    theirs = None if champion is None else _losses_of(champion, predictor=_MODEL_PREDICTOR, horizon_days=days)
+    if evaluation.get("grade") in _REFUSED_GRADES:
+        return GateVerdict(False, f"Refused: grade {evaluation['grade']}. {evaluation.get('grade_words', '')}".strip())
+    if theirs is not None and theirs.keys() != candidate.keys():
+        return GateVerdict(
+            False, f"Not compared: the champion was not judged at {days} days. --force if that is meant."
+        )
+    comparable = {name: losses for name, losses in rules.items() if losses.keys() == candidate.keys()}
+    if not comparable:
+        return GateVerdict(False, f"Not judged: no rule was judged at {days} days, so nothing shows that it beats one.")
+    return judge_candidate(candidate, comparable, theirs, tolerance=tolerance)
+
+
+def _losses_of(evaluation: Mapping[str, Any], *, predictor: str, horizon_days: int | None) -> _Losses:
+    """Take one predictor's log losses out of an evaluation."""
+    return {
+        row["cutoff"]: {"log_loss": float(row["log_loss"]), "n_customers": int(row["n_customers"])}
+        for row in evaluation.get("backtest", [])
+        if row["predictor"] == predictor and row["horizon_days"] == horizon_days and row.get("log_loss") is not None
+    }
+
+
+def judge_candidate(
+    candidate: _Losses, rules: Mapping[str, _Losses], champion: _Losses | None, *, tolerance: float = 0.0
+) -> GateVerdict:
+    """Let a candidate pass if its mean log loss over the cut-offs is below the best rule's and the champion's."""
+    if not rules:
+        raise InputError("The gate needs at least one rule to compare with; none was given.")
+    for losses in (*rules.values(), *([champion] if champion is not None else [])):
+        _require_same_customers(candidate, losses)
+    means = {rule: _mean(losses) for rule, losses in rules.items()}
+    best = min(means, key=means.__getitem__)
+    own = _mean(candidate)
+    numbers = {"candidate": own, "best_rule": means[best], "gain_over_rule": _gain(own, means[best])}
+    beaten = [f"{means[best]:.4f} of the best rule ({_RULE_PREDICTORS.get(best, best)}): {_share(own, means[best])}"]
+    passed = own < means[best]
+    if champion is not None:
+        theirs = _mean(champion)
+        numbers |= {"champion": theirs, "gain_over_champion": _gain(own, theirs)}
+        beaten.append(f"{theirs:.4f} of the champion: {_share(own, theirs)}")
+        passed = passed and (own < theirs if tolerance == 0 else own <= theirs * (1 + tolerance))
+    words = f"{'Passed' if passed else 'Refused'}: log loss {own:.4f} against {', and '.join(beaten)}."
+    return GateVerdict(passed, words if champion is not None else f"{words} No champion yet.", numbers)
+
+
+def _require_same_customers(candidate: _Losses, other: _Losses) -> None:
+    mine, theirs = ({day: row["n_customers"] for day, row in sorted(losses.items())} for losses in (candidate, other))
+    if mine != theirs or not mine:
+        raise InputError(
+            f"The gate compares on the same cut-offs and customers only. Candidate: {_counts(mine)}; "
+            f"the other: {_counts(theirs)}. Judge both in one backtest."
+        )
+
+
+def _counts(customers: Mapping[str, float]) -> str:
+    return ", ".join(f"{day} ({count:,})" for day, count in customers.items()) or "none"
+
+
+def _mean(losses: _Losses) -> float:
+    return math.fsum(row["log_loss"] for row in losses.values()) / len(losses)
+
+
+def _gain(own: float, other: float) -> float:
+    return 1 - own / other if other > 0 else 0.0  # nothing is left to gain over a loss of zero
+
+
+def _share(own: float, other: float) -> str:
+    gain = _gain(own, other)
+    if own == other:
+        return "the same"
+    shown = f"{abs(gain):.1%}".replace("%", " %")
+    if shown == "0.0 %":
+        shown = "less than 0.1 %"
+    return f"{shown} {'better' if gain > 0 else 'worse'}"
+
+
+_logger = logging.getLogger("repurchase")
 
 ALIASES = ("previous", "champion", "challenger")
 """In the order in which they are written: a crash in between leaves a champion and, at worst, an early `previous`."""
 
-FILE = "aliases.json"
-SCHEMA = 1
+_ALIASES_FILE = "aliases.json"
+_ALIASES_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Standings:
-    """What ``models/aliases.json`` says.
-
-    Parameters
-    ----------
-    aliases : dict of str to str
-        Alias to version.
-    verdicts : dict of str to dict
-        Version to what the gate said (see ``gate.Verdict``).
-    """
+class _VersionStates:
+    """What ``models/aliases.json`` says."""
 
     aliases: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, version: str) -> tuple[str, ...]:
-        """Aliases of a version.
-
-        Parameters
-        ----------
-        version : str
-            A version.
-
-        Returns
-        -------
-        tuple of str
-            Champion first.
-        """
+        """Aliases of a version."""
         order = ("champion", "challenger", "previous")
         return tuple(alias for alias in order if self.aliases.get(alias) == version)
 
 
-def resolve(home: Path, wanted: str = "champion") -> Path:
-    """Find a version's bundle, from ``models/`` alone.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/``.
-    wanted : str
-        A version number, an alias, or ``latest``.
-
-    Returns
-    -------
-    Path
-        Its folder; whether the bundle is sound, `load_bundle` says.
-
-    Raises
-    ------
-    BundleError
-        If there is no such version, or no champion yet.
-
-    Examples
-    --------
-    >>> resolve(Path("/nowhere"))
-    Traceback (most recent call last):
-        ...
-    repurchase.errors.BundleError: /nowhere/models: no champion yet, no model was trained. ...
-    """
+def resolve_version(home: Path, wanted: str = "champion") -> Path:
+    """Find a version's bundle, from ``models/`` alone."""
     models, there = home / "models", version_numbers(home)
     if not there and not wanted.isdecimal():
         raise BundleError(f"{models}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first.")
-    version = there[-1] if wanted == "latest" else read_standings(home).aliases.get(wanted, wanted)
+    version = there[-1] if wanted == "latest" else read_version_states(home).aliases.get(wanted, wanted)
     if wanted == version == "champion":
         raise BundleError(
-            f"{models}: no champion yet; {_versions(there)} did not pass the gate. See why with "
+            f"{models}: no champion yet; {_version_list_text(there)} did not pass the gate. See why with "
             "`repurchase models list`; take one all the same with `repurchase models promote VERSION --force`."
         )
     if version not in there:
-        raise BundleError(f"{models}: no model version '{wanted}'. {_what_is_there(there)}")
+        raise BundleError(f"{models}: no model version '{wanted}'. {_known_versions_text(there)}")
     return models / version
 
 
 def version_numbers(home: Path) -> list[str]:
-    """Versions in ``models/``.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/``.
-
-    Returns
-    -------
-    list of str
-        Oldest first.
-    """
+    """Versions in ``models/``."""
     models = home / "models"
     if not models.is_dir():
         return []
     return sorted((path.name for path in models.iterdir() if path.name.isdecimal() and path.is_dir()), key=int)
 
 
-def _versions(there: list[str]) -> str:
+def _version_list_text(there: list[str]) -> str:
     return f"version {there[0]}" if len(there) == 1 else f"versions {first_few(there)}"
 
 
-def _what_is_there(there: list[str]) -> str:
+def _known_versions_text(there: list[str]) -> str:
     if not there:
         return "No model was trained yet: run `repurchase train ORDERS` first."
     return f"There: {first_few(there[::-1])}, besides champion, challenger, previous and latest."
 
 
-def read_standings(home: Path) -> Standings:
-    """Read ``models/aliases.json``.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/``.
-
-    Returns
-    -------
-    Standings
-        Empty if there is no such file.
-
-    Raises
-    ------
-    BundleError
-        If the file is damaged.
-    """
-    path = home / "models" / FILE
+def read_version_states(home: Path) -> _VersionStates:
+    """Read ``models/aliases.json``."""
+    path = home / "models" / _ALIASES_FILE
     try:
-        return _standings(read_json(path))
+        return _parse_version_states(read_json(path))
     except FileNotFoundError:
-        return Standings()
+        return _VersionStates()
     except (OSError, ValueError, TypeError, KeyError) as fault:
         raise BundleError(
             f"{path}: not readable ({fault!r}). Remove it and run `repurchase models promote VERSION`."
         ) from fault
 
 
-def _standings(content: Mapping[str, Any]) -> Standings:
+def _parse_version_states(content: Mapping[str, Any]) -> _VersionStates:
     aliases, verdicts = dict(content["aliases"]), dict(content["verdicts"])
     if not all(isinstance(held, str) for held in aliases.values()):
         raise TypeError("an alias of something else than a version")
     if not all(isinstance(one, dict) and {"passed", "words"} <= one.keys() for one in verdicts.values()):
         raise TypeError("a verdict without its words")
-    return Standings(aliases, verdicts)
+    return _VersionStates(aliases, verdicts)
 
 
-def settle(home: Path, version: str, verdict: Verdict) -> Verdict:
-    """Let the gate's verdict on a new version take effect: champion, or challenger.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/``.
-    version : str
-        The version that was judged.
-    verdict : Verdict
-        What the gate said; kept beside the aliases and as MLflow tags.
-
-    Returns
-    -------
-    Verdict
-        The same.
-
-    Raises
-    ------
-    BundleError
-        If there is no such version, or its bundle is damaged.
-    DeliveryError
-        If the disk refuses; then scoring goes on as before. What MLflow does not take now, it learns later.
-    """
-    load_bundle(resolve(home, version))
+def apply_gate_verdict(home: Path, version: str, verdict: GateVerdict) -> GateVerdict:
+    """Let the gate's verdict on a new version take effect: champion, or challenger."""
+    load_bundle(resolve_version(home, version))
     tags = _gate_tags(verdict.to_dict())
-    with locked(home / "models"):
-        before = read_standings(home)
+    with locked_folder(home / "models"):
+        before = read_version_states(home)
         judged = replace(before, verdicts={**before.verdicts, version: verdict.to_dict()})
-        aliases = _crowned(judged.aliases, version) if verdict.passed else {**judged.aliases, "challenger": version}
-        _publish(home, replace(judged, aliases=aliases), {version: tags}, whatever_mlflow_says=True)
+        aliases = (
+            _with_champion(judged.aliases, version) if verdict.passed else {**judged.aliases, "challenger": version}
+        )
+        _publish_aliases(home, replace(judged, aliases=aliases), {version: tags}, allow_mlflow_failure=True)
     return verdict
 
 
 def promote(home: Path, version: str, *, force: bool = False) -> str:
-    """Make a version the champion; the one before becomes ``previous``.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/``.
-    version : str
-        A version number, an alias, or ``latest``.
-    force : bool
-        Whether to promote what the gate refused, or never saw.
-
-    Returns
-    -------
-    str
-        The version's number.
-
-    Raises
-    ------
-    PromotionRefused
-        If the gate refused it or never saw it, and ``force`` was not given.
-    BundleError
-        If there is no such version, or its bundle is damaged.
-    DeliveryError
-        If MLflow answers and refuses, or the disk does; then scoring goes on as before.
-    """
-    folder = resolve(home, version)
+    """Make a version the champion; the one before becomes ``previous``."""
+    folder = resolve_version(home, version)
     number = folder.name
     load_bundle(folder)
-    with locked(home / "models"):
-        before = read_standings(home)
+    with locked_folder(home / "models"):
+        before = read_version_states(home)
         verdict = before.verdicts.get(number, {"passed": False, "words": "The gate has not judged it."})
         if not force and not verdict["passed"] and before.aliases.get("champion") != number:
             raise PromotionRefused(
@@ -254,44 +235,24 @@ def promote(home: Path, version: str, *, force: bool = False) -> str:
                 "Promote it all the same with --force, or train on newer orders."
             )
         tags = {"promoted_at": _now(), **({} if verdict["passed"] else {"promoted": "by force"})}
-        _publish(home, replace(before, aliases=_crowned(before.aliases, number)), {number: tags})
+        _publish_aliases(home, replace(before, aliases=_with_champion(before.aliases, number)), {number: tags})
     return number
 
 
 def rollback(home: Path) -> str:
-    """Swap champion and previous.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/``.
-
-    Returns
-    -------
-    str
-        The version that is champion now.
-
-    Raises
-    ------
-    PromotionRefused
-        If there is no version to go back to.
-    BundleError
-        If the previous version's bundle is gone or damaged.
-    DeliveryError
-        If MLflow answers and refuses, or the disk does; then scoring goes on as before.
-    """
-    _require_previous(read_standings(home), home)
-    load_bundle(resolve(home, "previous"))
-    with locked(home / "models"):
-        before = read_standings(home)
+    """Swap champion and previous."""
+    _require_previous(read_version_states(home), home)
+    load_bundle(resolve_version(home, "previous"))
+    with locked_folder(home / "models"):
+        before = read_version_states(home)
         champion, previous = before.aliases["champion"], before.aliases["previous"]
         aliases = {**before.aliases, "champion": previous, "previous": champion}
         tags = {champion: {"rolled_back_at": _now()}, previous: {"promoted_at": _now()}}
-        _publish(home, replace(before, aliases=aliases), tags)
+        _publish_aliases(home, replace(before, aliases=aliases), tags)
     return previous
 
 
-def _require_previous(standings: Standings, home: Path) -> None:
+def _require_previous(standings: _VersionStates, home: Path) -> None:
     if not {"champion", "previous"} <= standings.aliases.keys():
         raise PromotionRefused(
             f"{home / 'models'}: no previous champion to go back to. See `repurchase models list`; "
@@ -299,7 +260,7 @@ def _require_previous(standings: Standings, home: Path) -> None:
         )
 
 
-def _crowned(aliases: Mapping[str, str], version: str) -> dict[str, str]:
+def _with_champion(aliases: Mapping[str, str], version: str) -> dict[str, str]:
     before = aliases.get("champion")
     crowned = {alias: held for alias, held in aliases.items() if alias != "challenger" or held != version}
     if before is not None and before != version:
@@ -311,68 +272,54 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _publish(
-    home: Path, standings: Standings, tags: Mapping[str, Mapping[str, str]], *, whatever_mlflow_says: bool = False
+def _publish_aliases(
+    home: Path, standings: _VersionStates, tags: Mapping[str, Mapping[str, str]], *, allow_mlflow_failure: bool = False
 ) -> None:
     """Change the aliases in MLflow, then those that scoring follows; where MLflow is away, it learns of it later."""
-    content = json_bytes({"schema": SCHEMA, "aliases": standings.aliases, "verdicts": standings.verdicts}, name=FILE)
-    from repurchase.registry.reachability import StoreUnreachable
-    from repurchase.registry.registrations import write_alias_change
-    from repurchase.registry.store import mlflow_faults, open_existing
+    content = json_bytes(
+        {"schema": _ALIASES_SCHEMA, "aliases": standings.aliases, "verdicts": standings.verdicts}, name=_ALIASES_FILE
+    )
+    from repurchase.registry.retry_queue import write_alias_change
+    from repurchase.registry.store import StoreUnreachable, mlflow_faults, open_existing
 
     try:
         store = open_existing(home)
         if store is None:
-            logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
+            _logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
         else:
             with mlflow_faults(store.uri, "No alias was changed for scoring."):
-                _tell_mlflow(store, standings.aliases, tags)
+                _set_mlflow_aliases(store, standings.aliases, tags)
     except DeliveryError as fault:
-        if not whatever_mlflow_says and not isinstance(fault, StoreUnreachable):
+        if not allow_mlflow_failure and not isinstance(fault, StoreUnreachable):
             raise
         path = write_alias_change(home, tags)
-        logger.warning(
+        _logger.warning(
             "Aliases are changed in models/, which scoring follows, and not in MLflow yet: %s The change waits in %s; "
             "the next train, score, monitor or campaign that reaches the store makes it there.",
             fault,
             path.relative_to(home),
         )
-    write_whole(home / "models" / FILE, content)
+    write_file(home / "models" / _ALIASES_FILE, content)
 
 
-def publish_again(store: "Store", changes: Iterable[Mapping[str, Mapping[str, str]]]) -> None:
-    """Let MLflow learn verdicts and aliases as ``models/aliases.json`` has them.
-
-    Parameters
-    ----------
-    store : Store
-        Where to.
-    changes : iterable of mapping
-        What was to be noted of versions meanwhile.
-
-    Raises
-    ------
-    BundleError
-        If ``models/aliases.json`` is damaged.
-    DeliveryError
-        If MLflow refuses.
-    """
+def republish_aliases(store: "Store", changes: Iterable[Mapping[str, Mapping[str, str]]]) -> None:
+    """Let MLflow learn verdicts and aliases as ``models/aliases.json`` has them."""
     from repurchase.registry.store import mlflow_faults
 
-    standings = read_standings(store.home)
+    standings = read_version_states(store.home)
     tags = {version: _gate_tags(verdict) for version, verdict in standings.verdicts.items()}
     for change in changes:
         for version, pairs in change.items():
             tags[version] = {**tags.get(version, {}), **pairs}
     with mlflow_faults(store.uri, "Aliases wait to be set."):
-        _tell_mlflow(store, standings.aliases, tags)
+        _set_mlflow_aliases(store, standings.aliases, tags)
 
 
 def _gate_tags(verdict: Mapping[str, Any]) -> dict[str, str]:
     return {"gate": "passed" if verdict.get("passed") else "failed", "gate_detail": json.dumps(verdict)}
 
 
-def _tell_mlflow(store: "Store", aliases: Mapping[str, str], tags: Mapping[str, Mapping[str, str]]) -> None:
+def _set_mlflow_aliases(store: "Store", aliases: Mapping[str, str], tags: Mapping[str, Mapping[str, str]]) -> None:
     from repurchase.registry.store import MODEL, mlflow_versions
 
     known = mlflow_versions(store)
@@ -386,6 +333,145 @@ def _tell_mlflow(store: "Store", aliases: Mapping[str, str], tags: Mapping[str, 
             store.client.set_registered_model_alias(MODEL, alias, known[holder])
             continue
         if holder is not None:
-            logger.warning("MLflow does not know version %s; %s is set in models/ only.", holder, alias)
+            _logger.warning("MLflow does not know version %s; %s is set in models/ only.", holder, alias)
         if known:
             store.client.delete_registered_model_alias(MODEL, alias)
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One version in a list."""
+
+    version: str
+    aliases: tuple[str, ...]
+    as_of: str | None = None
+    created_at: str | None = None
+    grade: str = "-"
+    horizon_days: int | None = None
+    log_loss: float | None = None
+    best_rule_log_loss: float | None = None
+    gate: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class _VersionList:
+    """Versions, and where ``models/`` and MLflow disagree."""
+
+    rows: tuple[VersionRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _VersionDetails:
+    """What is known of one version."""
+
+    version: str
+    aliases: tuple[str, ...]
+    manifest: dict[str, Any]
+    card: str
+    gate: str | None
+
+
+def list_versions(home: Path, *, compare: bool = True) -> _VersionList:
+    """List the versions in ``models/``."""
+    standings = read_version_states(home)
+    rows = tuple(_version_row(home, version, standings) for version in reversed(version_numbers(home)))
+    return _VersionList(rows, _alias_mismatches(home, standings) if compare and rows else ())
+
+
+def _version_row(home: Path, version: str, standings: _VersionStates) -> VersionRow:
+    folder = home / "models" / version
+    gate = standings.verdicts.get(version, {}).get("words")
+    try:
+        manifest = read_manifest(folder)
+        judged = _read_evaluation(folder)
+    except BundleError as fault:
+        return VersionRow(version, standings.of(version), gate=gate, fault=str(fault))
+    return VersionRow(
+        version,
+        standings.of(version),
+        as_of=manifest.get("as_of"),
+        created_at=manifest.get("created_at"),
+        grade=manifest.get("grade", "-"),
+        gate=gate,
+        **judged,
+    )
+
+
+def _read_evaluation(folder: Path) -> dict[str, Any]:
+    path = folder / "evaluation.json"
+    try:
+        return _version_metrics(read_json(path))
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as fault:
+        raise BundleError(f"{path}: not readable ({fault}). Fetch the bundle again, or train again.") from fault
+
+
+def _version_metrics(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    days = evaluation.get("primary_horizon_days")
+    for horizon in evaluation.get("horizons", []):
+        if horizon.get("horizon_days") == days and horizon.get("model"):
+            rules = [figures.get("log_loss") for figures in (horizon.get("rules") or {}).values()]
+            return {
+                "horizon_days": days,
+                "log_loss": horizon["model"].get("log_loss"),
+                "best_rule_log_loss": min((loss for loss in rules if loss is not None), default=None),
+            }
+    return {}
+
+
+def _alias_mismatches(home: Path, standings: _VersionStates) -> tuple[str, ...]:
+    try:
+        theirs = _mlflow_aliases(home)
+    except DeliveryError as fault:
+        return (f"MLflow could not be asked. {fault}",)
+    if theirs is None:
+        return ("There is no MLflow store in this home folder; scoring does not need one.",)
+    champion = standings.aliases.get("champion")
+    return tuple(
+        f"{alias} is {standings.aliases.get(alias, 'nobody')} in models/aliases.json, which scoring follows, and "
+        f"{theirs.get(alias, 'nobody')} in MLflow. Make both say the same with `repurchase models promote "
+        f"{champion or 'VERSION'}`."
+        for alias in ALIASES
+        if standings.aliases.get(alias) != theirs.get(alias)
+    )
+
+
+def _mlflow_aliases(home: Path) -> dict[str, str] | None:
+    from repurchase.registry.store import MODEL, mlflow_faults, mlflow_versions, open_existing
+
+    store = open_existing(home)
+    if store is None:
+        return None
+    with mlflow_faults(store.uri, "models/ is not affected."):
+        ours = {theirs: number for number, theirs in mlflow_versions(store).items()}
+        found = store.client.search_registered_models(f"name = '{MODEL}'")
+        aliases = {alias: str(version) for model in found for alias, version in model.aliases.items()}
+        return {alias: ours.get(version, version) for alias, version in aliases.items()}
+
+
+def show_version(home: Path, version: str = "champion") -> _VersionDetails:
+    """Say what is known of a version, after checking its bundle."""
+    loaded = load_bundle(resolve_version(home, version))
+    number = loaded.folder.name
+    standings = read_version_states(home)
+    gate = standings.verdicts.get(number, {}).get("words")
+    return _VersionDetails(number, standings.of(number), loaded.manifest, loaded.card, gate)
+
+
+def export_version(home: Path, version: str, out: Path) -> Path:
+    """Write a version's model as a joblib file, for notebooks.
+
+    Reading it (``joblib.load``) runs what is in it, unlike a bundle: only read files whose way you know.
+    """
+    require_outside_registry(out, home=home)
+    require_replaceable({out: EXPORTED_MODEL_OUTPUT})
+    loaded = load_bundle(resolve_version(home, version))
+    import joblib
+
+    from repurchase.models.model import RepurchaseModel
+
+    content = io.BytesIO()
+    joblib.dump(RepurchaseModel.from_state(loaded.state), content, compress=3)
+    write_file(out, content.getvalue())
+    return out

@@ -1,58 +1,78 @@
-"""From a bundle to scores, without the files and tables of `repurchase score`."""
+"""Score with a bundle, and write a bundle as an MLflow model."""
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from repurchase.registry.bundle import load_bundle
+import repurchase
+from repurchase.registry.bundle import CLEANING_SETTINGS, load_bundle
+from repurchase.schemas import Frame, as_polars
 from repurchase.settings import Settings
-from repurchase.tables import Frame, as_polars
 
 if TYPE_CHECKING:
-    from repurchase.estimators.fitted import FittedModel
+    from repurchase.models.scoring import FittedModel
 
-__all__ = ["Scorer", "cleaning_settings", "load_scorer"]
 
-HOW_TO_CLEAN = ("columns", "timezone", "currency", "date_order", "duplicates", "returns")
-MADE_BY_CLEANING = "sale_date"
+_PYFUNC_SCRIPT = Path(__file__).with_name("pyfunc_model.py")
+
+
+def write_pyfunc_model(bundle: Path, folder: Path, *, run_id: str, model_id: str, metadata: Mapping[str, Any]) -> Path:
+    """Write the folder that MLflow keeps for a model version.
+
+    There is no input example (it would carry customers) and no column signature: MLflow would refuse whole-number
+    amounts, categories and Polars frames, all of which `predict` takes.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)  # MLflow 3.17 about itself
+        warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
+        from mlflow import pyfunc
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types.schema import ParamSchema, ParamSpec
+
+        pyfunc.save_model(
+            path=str(folder),
+            python_model=str(_PYFUNC_SCRIPT),
+            artifacts={"bundle": str(bundle)},
+            signature=ModelSignature(params=ParamSchema([ParamSpec("as_of", "string", None)])),
+            pip_requirements=[f"repurchase=={repurchase.__version__}"],
+            mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id, metadata=dict(metadata)),
+        )
+    _remove_absolute_paths(folder)
+    # MLflow copies our file with the rights it has where the package is installed.
+    (folder / _PYFUNC_SCRIPT.name).chmod((folder / "MLmodel").stat().st_mode)
+    return folder
+
+
+def _remove_absolute_paths(folder: Path) -> None:
+    """Shorten the two absolute paths in MLmodel; MLflow reads their last part only."""
+    from mlflow.models import Model
+
+    model = Model.load(str(folder))
+    flavor = model.flavors["python_function"]
+    flavor["model_code_path"] = _PYFUNC_SCRIPT.name
+    flavor["artifacts"]["bundle"]["uri"] = flavor["artifacts"]["bundle"]["path"]
+    model.save(str(folder / "MLmodel"))
+
+
+_CLEAN_ORDERS_MARKER = "sale_date"
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model and how its orders were cleaned.
-
-    Parameters
-    ----------
-    model : FittedModel
-        Put together again.
-    settings : Settings
-        Those the model's own orders were cleaned with.
-    """
+    """A model and how its orders were cleaned."""
 
     model: "FittedModel"
     settings: Settings
 
     def __call__(self, orders: Frame, *, as_of: date | None = None) -> pl.DataFrame:
-        """Score every customer.
-
-        Parameters
-        ----------
-        orders : DataFrame or pyarrow.Table
-            Orders as `clean_orders` returned them, known by their ``sale_date`` column; others are cleaned first.
-        as_of : date, optional
-            Last day observed, inclusive; without it the day of the last order.
-
-        Returns
-        -------
-        DataFrame
-            See ``tables.scores_table``.
-        """
+        """Score every customer."""
         frame = as_polars(orders)
-        if MADE_BY_CLEANING not in frame.columns:
+        if _CLEAN_ORDERS_MARKER not in frame.columns:
             from repurchase.orders.cleaning import clean_orders
 
             frame = clean_orders(frame, settings=self.settings).orders
@@ -60,57 +80,12 @@ class Scorer:
 
 
 def load_scorer(folder: Path) -> Scorer:
-    """Read a bundle and put its model together.
-
-    Parameters
-    ----------
-    folder : Path
-        A bundle; see `load_bundle`.
-
-    Returns
-    -------
-    Scorer
-        Ready to score.
-
-    Raises
-    ------
-    BundleError
-        If the bundle is not as it was written.
-
-    Examples
-    --------
-    >>> load_scorer(Path("models/999"))
-    Traceback (most recent call last):
-        ...
-    repurchase.errors.BundleError: models/999: no model bundle there (no manifest.json). See `repurchase models list`.
-    """
+    """Read a bundle and put its model together."""
     loaded = load_bundle(folder)
-    from repurchase.estimators.fitted import FittedModel
+    from repurchase.models.scoring import FittedModel
 
     return Scorer(FittedModel.from_state(loaded.state), _settings(loaded.manifest.get("settings", {})))
 
 
-def cleaning_settings(settings: Settings) -> dict[str, Any]:
-    """Take from the settings what decides how orders are cleaned.
-
-    Parameters
-    ----------
-    settings : Settings
-        Of a training run.
-
-    Returns
-    -------
-    dict
-        JSON-able; goes into the manifest.
-
-    Examples
-    --------
-    >>> cleaning_settings(Settings(currency="NOK"))["currency"]
-    'NOK'
-    """
-    given = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name in HOW_TO_CLEAN}
-    return {**given, "columns": dict(settings.columns)}
-
-
 def _settings(kept: Mapping[str, Any]) -> Settings:
-    return Settings(**{name: kept[name] for name in HOW_TO_CLEAN if name in kept})
+    return Settings(**{name: kept[name] for name in CLEANING_SETTINGS if name in kept})

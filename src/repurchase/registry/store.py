@@ -1,51 +1,176 @@
-"""The tracking store: where it is, opening it, making it once, and its faults in one line.
+"""Locate, open, probe and relocate the MLflow tracking store."""
 
-Everything lies in ``<home>/mlruns/``: ``mlflow.db`` and ``artifacts/``, without a server. ``MLFLOW_TRACKING_URI``
-points elsewhere. The client is given its store explicitly, so that nothing global changes in the process that trains.
-"""
-
+import http.client
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
-from urllib.request import pathname2url
+from urllib.error import HTTPError, URLError
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.request import pathname2url, urlopen
 
 from repurchase.errors import DeliveryError
-from repurchase.registry.disk import clear_partial, locked, partial_sibling, read_json
-from repurchase.registry.reachability import require_reachable
-from repurchase.registry.relocation import follow_move, move_paths
-from repurchase.storage.publishing import sync_folder, sync_to_disk
-from repurchase.storage.redaction import redacted
+from repurchase.storage.atomic_files import (
+    locked_folder,
+    partial_sibling_path,
+    remove_partial_siblings,
+    sync_folder,
+    sync_to_disk,
+)
+from repurchase.storage.json_files import read_json
+from repurchase.storage.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = [
-    "BUNDLE",
-    "EXPERIMENT",
-    "MODEL",
-    "Store",
-    "current",
-    "database_of",
-    "experiment_of",
-    "mlflow_faults",
-    "mlflow_versions",
-    "open_existing",
-    "open_store",
-    "relocate",
-    "store_uri",
-]
+
+PROBE_SECONDS = 2.4
+_PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433}
+_GATEWAY_ERROR_CODES = (502, 503, 504)
+"""What a proxy answers for a server that does not."""
+
+
+class StoreUnreachable(DeliveryError):  # noqa: N818 - says what is wrong
+    """The tracking server does not answer."""
+
+
+def require_reachable(uri: str, *, seconds: float | None = None) -> None:
+    """Ask a tracking server for a sign of life."""
+    parts = urlsplit(uri)
+    kind = parts.scheme.partition("+")[0].lower()
+    limit = PROBE_SECONDS if seconds is None else seconds
+    if kind in ("http", "https"):
+        why = _call_with_timeout(limit, lambda: _probe_http(parts, limit))
+    elif kind in _PORTS and parts.hostname:
+        why = _call_with_timeout(limit, lambda: _probe_tcp(parts, _PORTS[kind], limit))
+    else:
+        return
+    if why is not None:
+        raise StoreUnreachable(
+            f"MLflow at {redact(uri)} does not answer ({why}). Start the server, or set MLFLOW_TRACKING_URI to "
+            "another one."
+        )
+
+
+def _call_with_timeout(seconds: float, ask: Callable[[], str | None]) -> str | None:
+    """Ask in a thread of its own: finding an address may take long, and cannot be ended."""
+    answers: list[str | None] = []
+    asking = threading.Thread(target=lambda: answers.append(ask()), name="store-probe", daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else f"nothing came within {seconds:g} s"
+
+
+def _probe_http(parts: SplitResult, seconds: float) -> str | None:
+    place = parts.netloc.rpartition("@")[2]
+    address = urlunsplit((parts.scheme, place, f"{parts.path.rstrip('/')}/health", "", ""))
+    try:
+        with urlopen(address, timeout=seconds):  # noqa: S310 - http or https
+            return None
+    except HTTPError as fault:
+        return f"{fault.code} {fault.reason}" if fault.code in _GATEWAY_ERROR_CODES else None
+    except URLError as fault:
+        refused = isinstance(fault.reason, OSError) and "CERTIFICATE" not in str(fault.reason)
+        return _fault_text(fault.reason) if refused else None  # MLflow may know the certificate
+    except (OSError, http.client.HTTPException, ValueError) as fault:
+        return _fault_text(fault)
+
+
+def _probe_tcp(parts: SplitResult, port: int, seconds: float) -> str | None:
+    try:
+        socket.create_connection((str(parts.hostname), parts.port or port), timeout=seconds).close()
+    except (OSError, ValueError) as fault:
+        return _fault_text(fault)
+    return None
+
+
+def _fault_text(fault: object) -> str:
+    if isinstance(fault, OSError) and fault.errno is not None and fault.errno > 0 and fault.strerror:
+        return os.strerror(fault.errno)
+    return redact(str(fault)) or type(fault).__name__
+
+
+_logger = logging.getLogger("repurchase")
+
+_UPDATES = (
+    "UPDATE experiments SET artifact_location = moved(artifact_location)",
+    "UPDATE runs SET artifact_uri = moved(artifact_uri)",
+    "UPDATE logged_models SET artifact_location = moved(artifact_location)",
+    "UPDATE model_versions SET storage_location = moved(storage_location), source = moved(source)",
+    "UPDATE trace_tags SET value = moved(value) WHERE key = 'mlflow.artifactLocation'",
+)
+"""Every column of the pinned MLflow's schema that holds an absolute path."""
+
+
+def _update_moved_store(database: Path, *, experiment: str, force: bool = False) -> Path | None:
+    """Mend a database whose folder is no longer where its paths say."""
+    root = database.parent
+    old = _stored_root(database, experiment)
+    if old is None or old == root:
+        return None
+    if not force and any((old / name).exists() for name in (database.name, "artifacts")):
+        raise DeliveryError(
+            f"{root} is a copy of {old}, and its paths still point there: new runs would land in the original. "
+            "Make the copy stand on its own with `repurchase models relocate`."
+        )
+    changed = rewrite_stored_paths(database, old=old, new=root)
+    _logger.warning("%s was moved from %s; %d stored paths now say so.", root, old, changed)
+    return old
+
+
+def _stored_root(database: Path, experiment: str) -> Path | None:
+    query = "SELECT artifact_location FROM experiments WHERE name = ?"
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            row = connection.execute(query, (experiment,)).fetchone()
+    except sqlite3.Error as fault:
+        raise DeliveryError(
+            f"{database}: not readable as an MLflow database ({fault}). Restore it, or move it away to start anew; "
+            "models/ stays usable either way."
+        ) from fault
+    location = urlsplit(row[0]) if row else None
+    if location is None or location.scheme not in {"", "file"}:
+        return None
+    return Path(unquote(location.path) if location.scheme else row[0]).parent.parent
+
+
+def rewrite_stored_paths(database: Path, *, old: Path, new: Path) -> int:
+    """Rewrite every stored path below one folder to lie below another; in one transaction."""
+    changed: list[str] = []
+    moved = _path_rewriter(((old.as_uri(), new.as_uri()), (str(old), str(new))), changed)
+    try:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.create_function("moved", 1, moved, deterministic=True)
+            for update in _UPDATES:
+                connection.execute(update)
+    except sqlite3.Error as fault:
+        raise DeliveryError(f"{database} cannot be rewritten ({fault}). Nothing was changed.") from fault
+    return len(changed)
+
+
+def _path_rewriter(prefixes: tuple[tuple[str, str], ...], changed: list[str]) -> Callable[[str | None], str | None]:
+    def moved(location: str | None) -> str | None:
+        for old, new in prefixes:
+            if location is not None and (location == old or location.startswith(f"{old}/")):
+                changed.append(location)
+                return new + location[len(old) :]
+        return location
+
+    return moved
+
 
 MODEL = "repurchase"
 EXPERIMENT = "repurchase"
-URI = "MLFLOW_TRACKING_URI"
-DATABASE = "mlflow.db"
+_URI = "MLFLOW_TRACKING_URI"
+_DATABASE = "mlflow.db"
 BUNDLE = "bundle_sha256"
-ENVIRONMENT = {
+_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # no call home
     "MLFLOW_UV_AUTO_DETECT": "false",  # no copy of a stranger's uv.lock among a model's files
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that goes away meanwhile is not waited for minutes
@@ -56,19 +181,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Store:
-    """An open tracking store.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``models/`` and ``mlruns/``.
-    uri : str
-        Where MLflow keeps runs and versions; ``mlflow.set_tracking_uri`` takes it.
-    client : MlflowClient
-        MLflow's own client of that store.
-    experiment_id : str
-        Under which runs are logged.
-    """
+    """An open tracking store."""
 
     home: Path
     uri: str
@@ -77,115 +190,46 @@ class Store:
 
 
 def store_uri(home: Path) -> str:
-    """Where MLflow keeps the runs of a home folder.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds ``mlruns/``.
-
-    Returns
-    -------
-    str
-        ``MLFLOW_TRACKING_URI`` if set, otherwise the SQLite file in the home folder.
-    """
-    return os.environ.get(URI) or f"sqlite:///{pathname2url(str(home.resolve() / 'mlruns' / DATABASE))}"
+    """Where MLflow keeps the runs of a home folder."""
+    return os.environ.get(_URI) or f"sqlite:///{pathname2url(str(home.resolve() / 'mlruns' / _DATABASE))}"
 
 
 def open_store(home: Path) -> Store:
     """Open the tracking store of a home folder, and make it on first use.
 
     A folder that was moved is mended on the way; see ``relocation``.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds, or will hold, ``mlruns/``.
-
-    Returns
-    -------
-    Store
-        Ready to log.
-
-    Raises
-    ------
-    StoreUnreachable
-        If the store is a server that does not answer within seconds.
-    DeliveryError
-        If the store cannot be read or written, or is a copy whose paths point to the original.
     """
     home = home.resolve()
     uri = store_uri(home)
     database = database_of(uri)
-    for key, value in ENVIRONMENT.items():
+    for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     require_reachable(uri)
     with ExitStack() as held:
         held.enter_context(mlflow_faults(uri, "Nothing was logged."))
         if database is not None:
-            held.enter_context(locked(database.parent))
-            clear_partial(database.parent)
+            held.enter_context(locked_folder(database.parent))
+            remove_partial_siblings(database.parent)
             if not database.exists():
                 _create(database)
-            follow_move(database, experiment=EXPERIMENT)
+            _update_moved_store(database, experiment=EXPERIMENT)
         client = _client(uri)
         return Store(home, uri, client, _experiment(client, database, EXPERIMENT))
 
 
 def open_existing(home: Path) -> Store | None:
-    """Open the tracking store of a home folder, if it has one.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that may hold ``mlruns/``.
-
-    Returns
-    -------
-    Store or None
-        See `open_store`.
-
-    Raises
-    ------
-    DeliveryError
-        As `open_store`.
-    """
+    """Open the tracking store of a home folder, if it has one."""
     database = database_of(store_uri(home))
     return None if database is not None and not database.exists() else open_store(home)
 
 
 def experiment_of(store: Store, name: str) -> str:
-    """Find an experiment beside the trainings' own, and make it on first use.
-
-    Parameters
-    ----------
-    store : Store
-        Where to look.
-    name : str
-        The experiment's.
-
-    Returns
-    -------
-    str
-        Its id.
-    """
+    """Find an experiment beside the trainings' own, and make it on first use."""
     return store.experiment_id if name == EXPERIMENT else _experiment(store.client, database_of(store.uri), name)
 
 
 def mlflow_versions(store: Store) -> dict[str, str]:
-    """Versions of ``models/`` that MLflow knows.
-
-    Parameters
-    ----------
-    store : Store
-        Where to look.
-
-    Returns
-    -------
-    dict of str to str
-        Our number to MLflow's. They differ where a version was kept while a shared server was away, and another home
-        took its number meanwhile; MLflow's version then carries the digest of our bundle.
-    """
+    """Versions of ``models/`` that MLflow knows."""
     found = store.client.search_model_versions(f"name = '{MODEL}'")
     numbers = {str(entry.version): str(entry.version) for entry in found if BUNDLE not in entry.tags}
     elsewhere = {entry.tags[BUNDLE]: str(entry.version) for entry in found if BUNDLE in entry.tags}
@@ -197,48 +241,16 @@ def mlflow_versions(store: Store) -> dict[str, str]:
 
 
 def relocate(home: Path) -> Path | None:
-    """Make a moved or copied ``mlruns/`` stand on its own.
-
-    Parameters
-    ----------
-    home : Path
-        Folder that holds it.
-
-    Returns
-    -------
-    Path or None
-        Where it was, or None if its paths were right.
-
-    Raises
-    ------
-    DeliveryError
-        If there is no store in that folder.
-    """
+    """Make a moved or copied ``mlruns/`` stand on its own."""
     database = database_of(store_uri(home))
     if database is None or not database.is_file():
-        raise DeliveryError(f"{home / 'mlruns'}: no {DATABASE} there to relocate. Give its folder with --home.")
-    with locked(database.parent):
-        return follow_move(database, experiment=EXPERIMENT, force=True)
+        raise DeliveryError(f"{home / 'mlruns'}: no {_DATABASE} there to relocate. Give its folder with --home.")
+    with locked_folder(database.parent):
+        return _update_moved_store(database, experiment=EXPERIMENT, force=True)
 
 
 def database_of(uri: str) -> Path | None:
-    """Tell a SQLite store from a server.
-
-    Parameters
-    ----------
-    uri : str
-        Of a store.
-
-    Returns
-    -------
-    Path or None
-        The database file; None for a server.
-
-    Examples
-    --------
-    >>> database_of("https://mlflow.example.org") is None
-    True
-    """
+    """Tell a SQLite store from a server."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///"))).resolve()
@@ -246,11 +258,11 @@ def database_of(uri: str) -> Path | None:
 
 def _create(database: Path) -> None:
     """Make an empty store beside its place and move it there, so that a killed creation leaves nothing."""
-    partial = partial_sibling(database)
+    partial = partial_sibling_path(database)
     with _only_warnings():
         _client(f"sqlite:///{pathname2url(str(partial))}").search_experiments()
     # MLflow notes the working directory as the place of its own experiment "Default".
-    move_paths(partial, old=Path.cwd() / "mlruns", new=database.parent / "artifacts")
+    rewrite_stored_paths(partial, old=Path.cwd() / "mlruns", new=database.parent / "artifacts")
     sync_to_disk(partial)
     partial.rename(database)
     sync_folder(database.parent)
@@ -281,25 +293,7 @@ def _experiment(client: "MlflowClient", database: Path | None, name: str) -> str
 
 @contextmanager
 def mlflow_faults(uri: str, outcome: str) -> Iterator[None]:
-    """Turn MLflow's own faults into one line.
-
-    Parameters
-    ----------
-    uri : str
-        Of the store.
-    outcome : str
-        What the fault means for the caller, as a sentence.
-
-    Yields
-    ------
-    None
-        While MLflow works.
-
-    Raises
-    ------
-    DeliveryError
-        If MLflow, its database or the disk below it fails.
-    """
+    """Turn MLflow's own faults into one line."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -308,34 +302,23 @@ def mlflow_faults(uri: str, outcome: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as fault:
         first = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise DeliveryError(
-            f"MLflow at {redacted(uri)} failed: {redacted(first).rstrip('.')}. {outcome} "
-            f"Mend the store, or set {URI} to another one."
+            f"MLflow at {redact(uri)} failed: {redact(first).rstrip('.')}. {outcome} "
+            f"Mend the store, or set {_URI} to another one."
         ) from fault
 
 
 @contextmanager
-def current(uri: str) -> Iterator[None]:
-    """Make a store the one that MLflow takes when it is not told.
-
-    Parameters
-    ----------
-    uri : str
-        Of the store.
-
-    Yields
-    ------
-    None
-        While it is.
-    """
-    before = os.environ.get(URI)
-    os.environ[URI] = uri
+def active_store(uri: str) -> Iterator[None]:
+    """Make a store the one that MLflow takes when it is not told."""
+    before = os.environ.get(_URI)
+    os.environ[_URI] = uri
     try:
         yield
     finally:
         if before is None:
-            del os.environ[URI]
+            del os.environ[_URI]
         else:
-            os.environ[URI] = before
+            os.environ[_URI] = before
 
 
 @contextmanager

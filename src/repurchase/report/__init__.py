@@ -1,1 +1,1 @@
-"""SHOW: figures and the page."""
+"""The HTML report and its charts."""

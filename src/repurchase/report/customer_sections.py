@@ -1,113 +1,157 @@
-"""The page's sentences and tables about groups of customers, as plain values for the template."""
+"""Headline, key figures, risk bands and segments with their rules."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from repurchase.estimators.tiers import SEGMENTS, SLIPPING
-from repurchase.report.language import say
-from repurchase.report.phrases import action_name, band_name, segment_name
-from repurchase.report.reading import Facts, in_order
-from repurchase.report.segment_rules import rules_told
-from repurchase.report.words import count, counted, horizon, listed, money, share, within
+from repurchase.i18n.catalogues import translate
+from repurchase.i18n.formatting import (
+    format_count,
+    format_decimal,
+    format_horizon,
+    format_money,
+    format_quantity,
+    format_share,
+    format_within,
+    join_list,
+)
+from repurchase.marketing.segments import NO_HISTORY, REFILL
+from repurchase.models.segments import (
+    BEST,
+    FIRST_TIME,
+    HIGH_RISK,
+    LOST,
+    REGULAR,
+    SEGMENTS,
+    SLIPPING,
+    WIN_BACK,
+    SegmentThresholds,
+)
+from repurchase.report.record_texts import action_name, band_name, segment_name
+from repurchase.storage.run_records import ScoredRun, order_risk_bands
 
-__all__ = ["band_rows", "headline", "horizons_in_words", "key_figures", "segment_rows", "segment_rules", "summary"]
+RULE_ORDER: Mapping[str, str] = {
+    NO_HISTORY: "no_history",
+    LOST: "lost",
+    FIRST_TIME: "first_time",
+    SLIPPING: "slipping",
+    BEST: "best",
+    WIN_BACK: "win_back",
+    REFILL: "refill",
+    REGULAR: "regular",
+}
+"""As they are tried: in ``tiers.label``, and then in `marketing.lists.list_rows`."""
 
-Row = dict[str, Any]
+
+class SegmentRuleTexts(NamedTuple):
+    """The rules in words."""
+
+    intro: str
+    by_segment: dict[str, str]
 
 
-def headline(facts: Facts) -> str:
-    """Say in one sentence what a marketer should do first.
+def segment_rule_texts(
+    tiers: Mapping[str, Any] | None, *, has_money: bool, currency: str | None = None
+) -> SegmentRuleTexts:
+    """State the rules of the segments with the thresholds that a shop's model learned."""
+    if not tiers:
+        unknown = translate("rule.unknown")
+        return SegmentRuleTexts(unknown, dict.fromkeys(RULE_ORDER, unknown))
+    own = SegmentThresholds.from_dict(dict(tiers))
+    second = format_quantity(round(own.second_purchase_days), "day")
 
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
+    def worth(value: float) -> str:
+        return format_money(value, currency) if has_money else translate("rule.orders", value=format_decimal(value, 2))
 
-    Returns
-    -------
-    str
-        Whom to reach first, and the money at risk; where nobody valuable is slipping, how many are at high risk.
-    """
+    filled = {
+        "second": second,
+        "within": format_within(own.risk_horizon_days),
+        "p": format_share(own.worth_winning),
+        "low": worth(own.worth_value),
+        "high": worth(own.high_value),
+        "loyal": own.loyal_purchases,
+        "risk": format_share(HIGH_RISK),
+        "when": _second_purchase_text(own),
+    }
+    rules = {segment: translate(f"rule.{key}", **filled) for segment, key in RULE_ORDER.items()}
+    return SegmentRuleTexts(translate("rule.intro", second=second, late=format_decimal(own.late_from, 2)), rules)
+
+
+def _second_purchase_text(own: SegmentThresholds) -> str:
+    days = (own.second_purchase_from_days, own.second_purchase_median_days)
+    if None in days:
+        return translate("rule.second")
+    quarter, half = (format_within(round(day)) for day in days if day is not None)
+    return translate("rule.second_by_part", quarter=quarter, half=half)
+
+
+_Row = dict[str, Any]
+
+
+def headline(facts: ScoredRun) -> str:
+    """Say in one sentence what a marketer should do first."""
     if not facts.scored.height:
-        return say("headline.nobody")
+        return translate("headline.nobody")
     slipping = facts.scored.filter(pl.col("segment") == SLIPPING)
     if not slipping.height:
         return f"{_at_high_risk(facts)}."
-    text: str = say("headline.slipping", n=slipping.height)
+    text: str = translate("headline.slipping", n=slipping.height)
     if facts.has_money:
-        text += say("headline.slipping_money", at_risk=money(_sum(slipping, "value_at_risk"), facts.currency))
+        text += translate(
+            "headline.slipping_money", at_risk=format_money(_sum(slipping, "value_at_risk"), facts.currency)
+        )
     return f"{text}."
 
 
-def summary(facts: Facts) -> str:
-    """Say in two sentences how all customers stand, and how far to trust that.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    str
-        Those at high risk and the money at risk, unless the headline says so; the grade. Empty without customers.
-    """
+def summary(facts: ScoredRun) -> str:
+    """Say in two sentences how all customers stand, and how far to trust that."""
     if not facts.scored.height:
         return ""
     told = [f"{_at_high_risk(facts)}."] if SLIPPING in facts.scored["segment"] else []
     mark, days = facts.evaluation.get("grade"), facts.evaluation.get("primary_horizon_days")
     if not mark or mark == "-":
-        told.append(say("headline.not_judged"))
+        told.append(translate("headline.not_judged"))
     elif days:
-        told.append(say("headline.graded_for", mark=mark, horizon=horizon(days)))
+        told.append(translate("headline.graded_for", mark=mark, horizon=format_horizon(days)))
     else:
-        told.append(say("headline.graded", mark=mark))
+        told.append(translate("headline.graded", mark=mark))
     unchecked = {row.get("horizon_days") for row in facts.evaluation.get("horizons") or [] if not row.get("judged")}
     if facts.risk_days and facts.risk_days in unchecked:
-        told.append(say("headline.unchecked", horizon=horizon(facts.risk_days)))
+        told.append(translate("headline.unchecked", horizon=format_horizon(facts.risk_days)))
     return " ".join(told)
 
 
-def _at_high_risk(facts: Facts) -> str:
+def _at_high_risk(facts: ScoredRun) -> str:
     high = facts.scored.filter(pl.col("risk_band") == "high")
-    everyone = counted(facts.scored.height, "customer", form="of")
-    text: str = say("headline.risk", n=high.height, customers=everyone, ahead=_ahead(facts))
+    everyone = format_quantity(facts.scored.height, "customer", form="of")
+    text: str = translate("headline.risk", n=high.height, customers=everyone, ahead=_horizon_text(facts))
     if facts.has_money:
-        at_risk = money(_sum(high, "value_at_risk"), facts.currency)
-        text += say(
-            "headline.money", at_risk=at_risk, everything=money(_sum(facts.scored, "value_at_risk"), facts.currency)
+        at_risk = format_money(_sum(high, "value_at_risk"), facts.currency)
+        text += translate(
+            "headline.money",
+            at_risk=at_risk,
+            everything=format_money(_sum(facts.scored, "value_at_risk"), facts.currency),
         )
     return text
 
 
-def _ahead(facts: Facts) -> str:
-    return f" {within(facts.risk_days)}" if facts.risk_days else ""
+def _horizon_text(facts: ScoredRun) -> str:
+    return f" {format_within(facts.risk_days)}" if facts.risk_days else ""
 
 
-def key_figures(facts: Facts) -> list[tuple[str, str]]:
-    """Pick the few numbers that stand large at the top.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    list of (str, str)
-        Number and what it is.
-    """
+def key_figures(facts: ScoredRun) -> list[tuple[str, str]]:
+    """Pick the few numbers that stand large at the top."""
     scored, days = facts.scored, facts.primary_days
     high = scored.filter(pl.col("risk_band") == "high")
     figures = [
-        (count(scored.height), say("key.scored")),
-        (count(_sum(scored, f"p_repurchase_{days}d")), say("key.buyers", within=within(days))),
-        (count(high.height), say("key.high", ahead=_ahead(facts))),
+        (format_count(scored.height), translate("key.scored")),
+        (format_count(_sum(scored, f"p_repurchase_{days}d")), translate("key.buyers", within=format_within(days))),
+        (format_count(high.height), translate("key.high", ahead=_horizon_text(facts))),
     ]
     if facts.has_money:
-        figures.append((money(_sum(scored, "value_at_risk"), facts.currency), say("key.at_risk")))
-    figures.append((str(facts.evaluation.get("grade") or "–"), say("key.grade")))
+        figures.append((format_money(_sum(scored, "value_at_risk"), facts.currency), translate("key.at_risk")))
+    figures.append((str(facts.evaluation.get("grade") or "–"), translate("key.grade")))
     return figures
 
 
@@ -115,56 +159,40 @@ def _sum(rows: pl.DataFrame, column: str) -> float:
     return float(rows[column].sum())
 
 
-def band_rows(facts: Facts) -> list[Row]:
-    """Sum up customers, expected buyers and money by risk band.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    list of dict
-        One row per band, high first, and their total.
-    """
+def band_rows(facts: ScoredRun) -> list[_Row]:
+    """Sum up customers, expected buyers and money by risk band."""
     known = facts.scored.with_columns(pl.col("risk_band").fill_null("none"))
-    rows = [_group(facts, known.filter(pl.col("risk_band") == band), band) for band in in_order(known["risk_band"])]
+    rows = [
+        _group(facts, known.filter(pl.col("risk_band") == band), band) for band in order_risk_bands(known["risk_band"])
+    ]
     for row in rows:
         risks = known.filter(pl.col("risk_band") == row["key"])[facts.risk_column].drop_nulls().to_list()
-        row["risk"] = say("risk.range_words", low=share(min(risks)), high=share(max(risks))) if risks else share(None)
+        row["risk"] = (
+            translate("risk.range_words", low=format_share(min(risks)), high=format_share(max(risks)))
+            if risks
+            else format_share(None)
+        )
     rows += [{**_group(facts, known, "all"), "risk": ""}] if rows else []
     return [{**row, "name": band_name(row["key"])} for row in rows]
 
 
-def _group(facts: Facts, rows: pl.DataFrame, key: str) -> Row:
+def _group(facts: ScoredRun, rows: pl.DataFrame, key: str) -> _Row:
     def in_money(column: str) -> str:
-        return money(_sum(rows, column) if facts.has_money else None, facts.currency)
+        return format_money(_sum(rows, column) if facts.has_money else None, facts.currency)
 
     return {
         "key": key,
-        "customers": count(rows.height),
-        "part": share(rows.height / max(facts.scored.height, 1)),
-        "buyers": count(_sum(rows, f"p_repurchase_{facts.primary_days}d")),
+        "customers": format_count(rows.height),
+        "part": format_share(rows.height / max(facts.scored.height, 1)),
+        "buyers": format_count(_sum(rows, f"p_repurchase_{facts.primary_days}d")),
         "spend": in_money(f"spend_expected_{facts.primary_days}d"),
         "clv": in_money("clv"),
         "at_risk": in_money("value_at_risk"),
     }
 
 
-def segment_rows(facts: Facts) -> list[Row]:
-    """Sum up customers, expected buyers and money by segment, with the action most often advised.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    list of dict
-        One row per segment, in the order in which an hour is best spent on them; unknown ones last.
-    """
+def segment_rows(facts: ScoredRun) -> list[_Row]:
+    """Sum up customers, expected buyers and money by segment, with the action most often advised."""
     known = facts.scored.filter(pl.col("segment").is_not_null())
     there = set(known["segment"])
     rows = []
@@ -176,36 +204,14 @@ def segment_rows(facts: Facts) -> list[Row]:
     return rows
 
 
-def segment_rules(facts: Facts) -> Row | None:
-    """State the rules of the segments with the thresholds that this shop's model learned.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    dict, optional
-        What "silent" means, and segment and rule in the order in which they are tried; None without thresholds.
-    """
+def segment_rule_rows(facts: ScoredRun) -> _Row | None:
+    """State the rules of the segments with the thresholds that this shop's model learned."""
     if not facts.run.get("tiers"):
         return None
-    told = rules_told(facts.run["tiers"], has_money=facts.has_money, currency=facts.currency)
+    told = segment_rule_texts(facts.run["tiers"], has_money=facts.has_money, currency=facts.currency)
     return {"intro": told.intro, "rules": [(segment_name(name), rule) for name, rule in told.by_segment.items()]}
 
 
-def horizons_in_words(facts: Facts) -> str:
-    """Name the days ahead that there are probabilities for.
-
-    Parameters
-    ----------
-    facts : Facts
-        Scores and run.
-
-    Returns
-    -------
-    str
-        Such as "30 days, 90 days and a year".
-    """
-    return listed([horizon(days) for days in facts.horizons])
+def horizon_texts(facts: ScoredRun) -> str:
+    """Name the days ahead that there are probabilities for."""
+    return join_list([format_horizon(days) for days in facts.horizons])

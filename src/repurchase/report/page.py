@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a scores file and the ``run.json`` beside it.
+"""Render the self-contained HTML report.
 
 Nothing on the page leaves it: style, script and pictures are inside, and its content policy forbids every request and
 runs no style or script but ours, known by their digests.
@@ -16,34 +16,37 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
-from repurchase.marketing.companions import LEAST_LIFT, LEAST_SUPPORT
-from repurchase.marketing.refill import DUE_CHANCE
-from repurchase.marketing.yardsticks import YARDSTICKS, read_yardsticks
-from repurchase.registry.disk import write_whole
-from repurchase.report import customer_sections, figures, people, run_sections, since, words
-from repurchase.report.campaign_sections import campaign_rows, read_campaigns
-from repurchase.report.language import locale as spoken
-from repurchase.report.language import say, speaking
-from repurchase.report.measure_sections import measure_part
-from repurchase.report.purchases import Bought, product_rows
-from repurchase.report.reading import Facts, gather, one_run, read_monitor, read_run, read_scores
-from repurchase.report.reading_decision import reading_rows
-from repurchase.report.retold import retold
+from repurchase.i18n import formatting
+from repurchase.i18n.catalogues import active_locale, translate, use_locale
+from repurchase.marketing.products import MIN_DUE_PROBABILITY, MIN_LIFT, MIN_SUPPORT
+from repurchase.marketing.repeat_business import BENCHMARKS_FILE, read_benchmarks
+from repurchase.marketing.segments import require_single_run
+from repurchase.report import charts, customer_list, customer_sections, history_charts, prediction_charts, run_sections
+from repurchase.report.customer_list import PurchaseDetails, product_rows
+from repurchase.report.history_sections import campaign_rows, measure_section, read_campaigns
+from repurchase.report.record_texts import translate_sentence
+from repurchase.report.run_sections import reading_rows
+from repurchase.storage.atomic_files import write_file
+from repurchase.storage.run_records import (
+    ScoredRun,
+    read_monitor_record,
+    read_run_record,
+    read_scores,
+    validate_scored_run,
+)
 
-__all__ = ["build_report", "write_report"]
-
-SCRIPTS = ("page.js", "story.js")
+_PAGE_SCRIPTS = ("page.js", "story.js")
 
 
 @dataclass(frozen=True)
-class _Beside:
+class _PageInputs:
     """What lies beside scores: what came since, campaigns, yardsticks of one's own, and from where the page is made."""
 
     monitored: Mapping[str, Any] = field(default_factory=dict)
     campaigns: Sequence[dict[str, Any]] = ()
     yardsticks: Path | None = None
     made_from: str = ""
-    bought: Bought | None = None
+    bought: PurchaseDetails | None = None
 
 
 def write_report(
@@ -52,59 +55,29 @@ def write_report(
     *,
     locale: str = "en",
     campaigns: str | Path | None = None,
-    bought: Bought | None = None,
+    bought: PurchaseDetails | None = None,
 ) -> Path:
-    """Make the page of a scores file.
-
-    Parameters
-    ----------
-    scores_path : str or Path
-        What `repurchase score` wrote; the record of its run is read from ``<stem>.run.json`` beside it, and where
-        that is missing or belongs to other scores, the page says what it cannot show. What came since is read from
-        ``<stem>.monitor.json``, if `repurchase monitor` wrote it.
-    out_path : str or Path
-        Where the page goes. It appears whole or not at all.
-    locale : str
-        Its language: ``en``, ``nb``, ``nl`` or ``ru``.
-    campaigns : str or Path, optional
-        Folder with campaign files, or with folders of them; default that of the scores. ``yardsticks.toml`` beside the
-        scores replaces the yardsticks that ship with the package.
-    bought : Bought, optional
-        What the orders tell beyond the scores (see ``jobs.report``).
-
-    Returns
-    -------
-    Path
-        The page.
-
-    Raises
-    ------
-    InputError
-        If the scores are missing, are not those of one run, or would be overwritten; if the locale is not known, or a
-        named folder of campaigns is not there.
-    DeliveryError
-        If the page cannot be written there.
-    """
+    """Make the page of a scores file."""
     source, target = Path(scores_path), Path(out_path)
     if target.exists() and target.resolve() == source.resolve():
         raise InputError(
             f"{target}: these are the scores, which would be overwritten. Choose another name for the page."
         )
-    with speaking(locale):
+    with use_locale(locale):
         scores = read_scores(source)
-        run, why_not = read_run(source)
-        monitored, why_not_monitored = read_monitor(source)
-        facts = one_run(gather(scores, run, name=str(source)), name=str(source))
-        notices = [retold(words) or words for words in (why_not, why_not_monitored) if words]
-        own = source.with_name(YARDSTICKS)
-        beside = _Beside(
+        run, why_not = read_run_record(source)
+        monitored, why_not_monitored = read_monitor_record(source)
+        facts = require_single_run(validate_scored_run(scores, run, name=str(source)), name=str(source))
+        notices = [translate_sentence(words) or words for words in (why_not, why_not_monitored) if words]
+        own = source.with_name(BENCHMARKS_FILE)
+        beside = _PageInputs(
             monitored=monitored,
             campaigns=read_campaigns(Path(campaigns or source.parent), must_be=campaigns is not None),
             yardsticks=own if own.is_file() else None,
-            made_from=_seen_from(target.parent, source),
+            made_from=_relative_scores_path(target.parent, source),
             bought=bought,
         )
-        _write_whole(target, _render(facts, notices, beside))
+        _write_page(target, _render_page(facts, notices, beside))
     return target
 
 
@@ -115,97 +88,75 @@ def build_report(
     *,
     locale: str = "en",
     campaigns: Sequence[dict[str, Any]] = (),
-    bought: Bought | None = None,
+    bought: PurchaseDetails | None = None,
 ) -> str:
-    """Make the page of a scores table.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores (see ``tables.scores_table``).
-    run : mapping, optional
-        The record of the run that made them, as in ``run.json``.
-    monitored : mapping, optional
-        What came since, as in ``monitor.json``.
-    locale : str
-        Its language: ``en``, ``nb``, ``nl`` or ``ru``.
-    campaigns : sequence of dict
-        Records of campaigns, as `repurchase campaign` writes them.
-    bought : Bought, optional
-        What the orders tell beyond the scores.
-
-    Returns
-    -------
-    str
-        HTML. The same scores and run give the same bytes.
-
-    Raises
-    ------
-    InputError
-        If these are not the scores of one run, or the locale is not known.
-    """
-    with speaking(locale):
-        notices = [] if run else [say("missing.no_run")]
-        beside = _Beside(monitored=monitored or {}, campaigns=campaigns, bought=bought)
-        return _render(one_run(gather(scores, run)), notices, beside)
+    """Make the page of a scores table."""
+    with use_locale(locale):
+        notices = [] if run else [translate("missing.no_run")]
+        beside = _PageInputs(monitored=monitored or {}, campaigns=campaigns, bought=bought)
+        return _render_page(require_single_run(validate_scored_run(scores, run)), notices, beside)
 
 
-def _seen_from(folder: Path, scores: Path) -> str:
+def _relative_scores_path(folder: Path, scores: Path) -> str:
     """Say where the scores of a page lie, without their ending and without telling more of this machine than needed."""
     place, here = scores.absolute().with_suffix(""), folder.absolute()
     return (place.relative_to(here) if place.is_relative_to(here) else Path(place.name)).as_posix()
 
 
-def _render(facts: Facts, notices: Sequence[str], beside: _Beside) -> str:
+def _render_page(facts: ScoredRun, notices: Sequence[str], beside: _PageInputs) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    loader = FunctionLoader(_own)
+    loader = FunctionLoader(_read_asset)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
     )
     environment.filters.update(
-        count=words.count, day=words.day, horizon=words.horizon, money=words.money, share=words.share
+        count=formatting.format_count,
+        day=formatting.format_day,
+        horizon=formatting.format_horizon,
+        money=formatting.format_money,
+        share=formatting.format_share,
     )
-    environment.globals.update(t=say, retold=retold, lang=spoken())
-    style, script = _own("page.css"), "\n".join(_own(name) for name in SCRIPTS)
-    listed = people.listed_customers(facts)
+    environment.globals.update(t=translate, retold=translate_sentence, lang=active_locale())
+    style, script = _read_asset("page.css"), "\n".join(_read_asset(name) for name in _PAGE_SCRIPTS)
+    listed = customer_list.listed_customers(facts)
     page = environment.get_template("page.html").render(
         facts=facts,
         made_from=beside.made_from,
-        policy=_policy(style, script),
+        policy=_content_security_policy(style, script),
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own files
-        pictures={picture.name: _figure(picture) for picture in _pictures(facts)},
+        pictures={picture.name: _chart_values(picture) for picture in _page_charts(facts)},
         notices=[
             *notices,
-            *_what_is_missing(facts, recorded=bool(facts.run)),
-            *_what_has_changed(facts, beside.bought),
+            *_missing_notices(facts, recorded=bool(facts.run)),
+            *_changed_notices(facts, beside.bought),
         ],
-        shown=people.shown_rows(facts, listed),
+        shown=customer_list.static_rows(facts, listed),
         listed=listed.height,
-        list_data=Markup(people.list_data(facts, listed, beside.bought)),  # noqa: S704 - no sign in it ends the element
-        list_words=Markup(people.list_words(facts)),  # noqa: S704 - as above
-        since=since.since_part(beside.monitored, facts),
-        drift=since.drift_part(facts),
+        list_data=Markup(customer_list.list_data(facts, listed, beside.bought)),  # noqa: S704 - no sign in it ends the element
+        list_words=Markup(customer_list.list_messages(facts)),  # noqa: S704 - as above
+        since=run_sections.monitoring_section(beside.monitored, facts),
+        drift=run_sections.drift_section(facts),
         has_orders=beside.bought is not None,
         products=product_rows(beside.bought),
-        within_due=words.within(beside.bought.within_days) if beside.bought else "",
-        least_chance=DUE_CHANCE,
-        least_support=LEAST_SUPPORT,
-        least_lift=words.decimal(LEAST_LIFT, 1),
-        measures=measure_part(facts, read_yardsticks(beside.yardsticks)),
+        within_due=formatting.format_within(beside.bought.within_days) if beside.bought else "",
+        least_chance=MIN_DUE_PROBABILITY,
+        least_support=MIN_SUPPORT,
+        least_lift=formatting.format_decimal(MIN_LIFT, 1),
+        measures=measure_section(facts, read_benchmarks(beside.yardsticks)),
         campaigns=campaign_rows(list(beside.campaigns)),
-        **_tables(facts),
+        **_page_tables(facts),
     )
     return page + "\n"
 
 
-def _own(name: str) -> str:
+def _read_asset(name: str) -> str:
     return files("repurchase.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def _content_security_policy(style: str, script: str) -> str:
     """Forbid every request, and every style and script but these."""
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     known_style, known_script = (f"'sha256-{digest}'" for digest in digests)
@@ -215,32 +166,32 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _figure(picture: figures.Picture) -> dict[str, Any]:
+def _chart_values(picture: charts.Chart) -> dict[str, Any]:
     from markupsafe import Markup
 
-    svg = Markup(figures.to_svg(picture))  # noqa: S704 - drawn here, its texts escaped
+    svg = Markup(charts.to_svg(picture))  # noqa: S704 - drawn here, its texts escaped
     return {"finding": picture.finding, "svg": svg}
 
 
-def _pictures(facts: Facts) -> list[figures.Picture]:
+def _page_charts(facts: ScoredRun) -> list[charts.Chart]:
     drawn = [
-        figures.intake(facts.cleaning),
-        figures.repeat_within(facts.measures),
-        figures.repeat_over_time(facts.measures),
-        figures.sales_by_month(facts.measures, facts.currency),
-        figures.cohorts(facts.measures),
-        figures.money_cohorts(facts.measures),
-        figures.calibration(facts.evaluation),
-        figures.gains(facts.evaluation),
-        figures.rfm_map(facts.scored, horizon_days=facts.primary_days),
-        figures.risk_and_worth(facts.scored, currency=facts.currency),
-        figures.probabilities(facts.scored, horizon_days=facts.primary_days),
-        figures.lifetime_value(facts.scored, clv_days=facts.clv_days, currency=facts.currency),
+        history_charts.cleaning_chart(facts.cleaning),
+        history_charts.repeat_within_chart(facts.measures),
+        history_charts.repeat_over_time_chart(facts.measures),
+        history_charts.monthly_sales_chart(facts.measures, facts.currency),
+        history_charts.cohort_chart(facts.measures),
+        history_charts.cohort_sales_chart(facts.measures),
+        prediction_charts.calibration_chart(facts.evaluation),
+        prediction_charts.gains_chart(facts.evaluation),
+        prediction_charts.rfm_chart(facts.scored, horizon_days=facts.primary_days),
+        prediction_charts.risk_chart(facts.scored, currency=facts.currency),
+        prediction_charts.probability_chart(facts.scored, horizon_days=facts.primary_days),
+        prediction_charts.clv_chart(facts.scored, clv_days=facts.clv_days, currency=facts.currency),
     ]
     return [picture for picture in drawn if picture is not None]
 
 
-def _tables(facts: Facts) -> dict[str, Any]:
+def _page_tables(facts: ScoredRun) -> dict[str, Any]:
     rate = facts.run.get("discount_rate")
     return {
         "headline": customer_sections.headline(facts),
@@ -248,46 +199,46 @@ def _tables(facts: Facts) -> dict[str, Any]:
         "key_figures": customer_sections.key_figures(facts),
         "bands": customer_sections.band_rows(facts),
         "segments": customer_sections.segment_rows(facts),
-        "rules": customer_sections.segment_rules(facts),
+        "rules": customer_sections.segment_rule_rows(facts),
         "intake": run_sections.intake_rows(facts.cleaning),
         "reading": reading_rows(facts.run.get("orders") or {}),
-        "grade": run_sections.grade(facts.evaluation),
+        "grade": run_sections.grade_section(facts.evaluation),
         "judged": run_sections.evaluation_rows(facts.evaluation),
-        "provenance": run_sections.provenance(facts),
+        "provenance": run_sections.provenance_rows(facts),
         "run_notes": list(facts.run.get("notes") or []),
-        "discounted": say("words.discounted", rate=words.share(rate)) if rate else "",
-        "horizons": customer_sections.horizons_in_words(facts),
-        "within": words.within(facts.primary_days),
-        "clv_within": words.within(facts.clv_days),
-        "risk_horizon": words.horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
+        "discounted": translate("words.discounted", rate=formatting.format_share(rate)) if rate else "",
+        "horizons": customer_sections.horizon_texts(facts),
+        "within": formatting.format_within(facts.primary_days),
+        "clv_within": formatting.format_within(facts.clv_days),
+        "risk_horizon": formatting.format_horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
         "version": __version__,
     }
 
 
-def _what_is_missing(facts: Facts, *, recorded: bool) -> list[str]:
+def _missing_notices(facts: ScoredRun, *, recorded: bool) -> list[str]:
     missing = []
     if not recorded:
-        missing.append(say("missing.record"))
+        missing.append(translate("missing.record"))
     elif not facts.evaluation:
-        missing.append(say("missing.evaluation"))
+        missing.append(translate("missing.evaluation"))
     if not facts.has_money and facts.scored.height:
-        missing.append(say("missing.money"))
+        missing.append(translate("missing.money"))
     for status, message in (("no_history", "missing.unscored"), ("no_purchases", "missing.no_purchases")):
         if number := facts.scores.filter(pl.col("status") == status).height:
-            missing.append(say(message, customers=words.counted(number, "customer")))
+            missing.append(translate(message, customers=formatting.format_quantity(number, "customer")))
     if 0 < facts.scored.height < 100:
-        missing.append(say("missing.few", customers=words.counted(facts.scored.height, "customer")))
+        missing.append(translate("missing.few", customers=formatting.format_quantity(facts.scored.height, "customer")))
     return missing
 
 
-def _what_has_changed(facts: Facts, bought: Bought | None) -> list[str]:
+def _changed_notices(facts: ScoredRun, bought: PurchaseDetails | None) -> list[str]:
     is_changed = bought is not None and bought.changed
-    return [say("missing.orders_changed", day=words.day(facts.as_of))] if is_changed else []
+    return [translate("missing.orders_changed", day=formatting.format_day(facts.as_of))] if is_changed else []
 
 
-def _write_whole(target: Path, page: str) -> None:
+def _write_page(target: Path, page: str) -> None:
     try:
-        write_whole(target, page.encode("utf-8"))
+        write_file(target, page.encode("utf-8"))
     except DeliveryError as fault:
         why = fault.__cause__
         reason = (why.strerror if isinstance(why, OSError) else None) or type(why).__name__

@@ -1,1 +1,1 @@
-"""Writing that either happens or does not: publication, locks, digests, and what an output may replace."""
+"""Atomic writes, locks, deliveries, run records and scores files."""

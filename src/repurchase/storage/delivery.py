@@ -1,63 +1,209 @@
-"""Put a job's files where they belong: all of them whole, or none, and one job at a time."""
+"""Deliver all outputs of a job or none, and replace only files of the same kind."""
 
+import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import polars as pl
 
 from repurchase.errors import DeliveryError, InputError, RepurchaseError
-from repurchase.storage.locks import exclusive
-from repurchase.storage.outputs import OutputKind, require_outputs
-from repurchase.storage.publishing import (
-    clear_partial,
+from repurchase.storage.atomic_files import (
+    deferred_signals,
+    exclusive_lock,
     partial_prefix,
     publish_files,
     publish_folder,
     real_path,
-    remove,
+    recover_interrupted_publication,
+    remove_path,
 )
-from repurchase.storage.signals import deferred_signals
+from repurchase.storage.json_files import read_untrusted_json
 
-__all__ = [
-    "FORMATS",
-    "Delivery",
-    "clear_leftovers",
-    "deliver_folder",
-    "deliver_to",
-    "require_file_name",
-    "require_writable",
-    "work_folder",
-]
+REGISTRY_FOLDERS = ("models", "mlruns")
+"""Folders of a home that hold models and runs, and no other output."""
+
+_PARQUET_KEY = "repurchase"
+
+
+_HEAD_BYTES = 4096
+_PAGE_MARKERS = ('<meta name="generator" content="repurchase ', "<title>Who will buy again")
+
+
+@dataclass(frozen=True)
+class OutputKind:
+    """A kind of output."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+
+
+# What an output may not touch
+
+
+def require_replaceable(outputs: Mapping[Path, OutputKind]) -> None:
+    """Refuse to replace what this program did not write as that kind of output."""
+    for path, kind in outputs.items():
+        require_outside_registry(path)
+        if os.path.lexists(path) and not _is_recognised(path, kind):
+            raise InputError(
+                f"{path}: what lies there was not written as {kind.name} by this program, and is not replaced. Move "
+                "it away or choose another --out."
+            )
+
+
+def _is_recognised(path: Path, kind: OutputKind) -> bool:
+    if path.is_symlink() and not path.exists():
+        return True  # a link to a place where nothing is yet
+    try:
+        return kind.recognises(path)
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError, zlib.error, pl.exceptions.PolarsError):
+        return not os.path.lexists(path)  # gone in the meantime
+
+
+def require_outside_registry(path: Path, *, home: Path | None = None) -> None:
+    """Refuse to write among models and runs."""
+    own = {(home / name).resolve() for name in REGISTRY_FOLDERS} if home else set()
+    place = Path(os.path.realpath(path))
+    for folder in (place, *place.parents):
+        if folder in own or _is_registry_folder(folder):
+            raise InputError(f"--out {path}: {folder} holds models and their runs, and no other files. Choose another.")
+
+
+def _is_registry_folder(folder: Path) -> bool:
+    if (folder / "manifest.json").is_file() and (folder / "card.md").is_file():
+        return True
+    if folder.name == "models":
+        return (folder / "aliases.json").is_file() or any(folder.glob("*/manifest.json"))
+    return folder.name == "mlruns" and any((folder / name).exists() for name in ("mlflow.db", "artifacts"))
+
+
+def require_distinct_paths(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse outputs that are inputs, under whatever name."""
+    places = [(path, Path(os.path.realpath(path))) for path in outputs]
+    known = {identity: path for path, _ in places if (identity := _identity(path)) is not None}
+    for read in (file for path in inputs for file in _files(path)):
+        real = Path(os.path.realpath(read))
+        clash = known.get(_identity(read) or (-1, -1))
+        around = clash or next((path for path, place in places if real.is_relative_to(place)), None)
+        if around is not None:
+            what = f"{around} is" if clash else f"{read} in {around} is"
+            raise InputError(
+                f"--out: {what} one of the inputs and would be overwritten. Choose another name or folder."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        for folder, _, names in os.walk(path, followlinks=True):
+            yield from (Path(folder) / name for name in names)
+    elif path.exists():
+        yield path
+    else:
+        with suppress(ValueError, NotImplementedError, OSError):
+            yield from Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+
+
+# Kinds
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a record."""
+    try:
+        return _json_object(path)
+    except (OSError, ValueError):
+        return {}
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    record = read_untrusted_json(path)
+    return record if isinstance(record, dict) else {}
+
+
+def json_output(name: str, command: str) -> OutputKind:
+    """Describe a JSON record."""
+
+    def recognises(path: Path) -> bool:
+        record = _json_object(path)
+        return record.get("command") == command and isinstance(record.get("schema"), int)
+
+    return OutputKind(name, recognises)
+
+
+def parquet_metadata(kind: str) -> dict[str, str]:
+    """Mark a Parquet file as ours."""
+    return {_PARQUET_KEY: kind}
+
+
+def table_output(name: str, kind: str, *, columns: Iterable[str], named_by: Callable[[Path], bool]) -> OutputKind:
+    """Describe a table, in Parquet or CSV."""
+    needed = {*columns}
+
+    def recognises(path: Path) -> bool:
+        if path.suffix.lower() == ".csv":
+            return needed <= {*read_csv_header(path)} and named_by(path)
+        if pl.read_parquet_metadata(path).get(_PARQUET_KEY) == kind:
+            return True
+        return needed <= {*pl.read_parquet_schema(path)} and named_by(path)
+
+    return OutputKind(name, recognises)
+
+
+def read_csv_header(path: Path) -> list[str]:
+    """Read the names of a CSV file's columns."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 20).decode("utf-8-sig", errors="replace")
+    return [cell.strip().strip('"') for cell in line.split(",")]
+
+
+def is_report_page(path: Path) -> bool:
+    """Tell whether a file is a report of ours."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
+    return any(sign in head for sign in _PAGE_MARKERS)
+
+
+PAGE_OUTPUT = OutputKind("a report", is_report_page)
+
+
+def _is_exported(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = zlib.decompressobj().decompress(file.read(_HEAD_BYTES), _HEAD_BYTES)
+    return b"repurchase.models.model" in head and b"RepurchaseModel" in head
+
+
+EXPORTED_MODEL_OUTPUT = OutputKind("an exported model", _is_exported)
+
 
 FORMATS = (".parquet", ".csv")
-_PARTS = "parts"
+_STAGING_PARTS = "parts"
 _SYSTEM = re.compile(r"([^:]+?)\s*\(os error \d+\)")
-_KEPT_SECONDS = 7 * 24 * 3600.0
+_ABANDONED_AFTER_SECONDS = 7 * 24 * 3600.0
 """How long the parts of an interrupted run wait to be resumed, where each night has a name of its own."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A place to make files ready, and the names they get in the end.
-
-    Parameters
-    ----------
-    out : Path
-        The main file.
-    staging : Path
-        Folder beside it where files are made ready.
-    work : Path
-        Folder beside it for what does not fit into memory; need not exist. Its ``parts`` outlive a run that was
-        interrupted, so that the next one can resume.
-    elsewhere : dict of Path to Path
-        Folders to which links lead, and where files for them are made ready.
-    """
+    """A place to make files ready, and the names they get in the end."""
 
     out: Path
     staging: Path
@@ -67,60 +213,25 @@ class Delivery:
     @property
     def parts(self) -> Path:
         """What an interrupted run leaves to the next."""
-        return self.work / _PARTS
+        return self.work / _STAGING_PARTS
 
     def beside(self, suffix: str) -> Path:
-        """Name a file that belongs to the main one.
-
-        Parameters
-        ----------
-        suffix : str
-            Such as ``.run.json``.
-
-        Returns
-        -------
-        Path
-            ``<stem><suffix>`` in the same folder.
-        """
+        """Name a file that belongs to the main one."""
         return self.out.with_name(self.out.stem + suffix)
 
     def staged(self, target: Path) -> Path:
-        """Say where a file is made ready.
-
-        Parameters
-        ----------
-        target : Path
-            Where it will be; of a link, what it leads to is replaced.
-
-        Returns
-        -------
-        Path
-            In the staging folder, or in one beside the file that a link leads to.
-        """
+        """Say where a file is made ready."""
         folder = real_path(target).parent
         if not target.is_symlink() or folder.resolve() == self.out.parent.resolve():
             return self.staging / target.name
         if folder not in self.elsewhere:
-            clear_partial(real_path(target))
+            recover_interrupted_publication(real_path(target))
             made = tempfile.mkdtemp(prefix=partial_prefix(real_path(target)), dir=folder)
             self.elsewhere[folder] = Path(made)
         return self.elsewhere[folder] / target.name
 
     def publish(self, *, removed: Iterable[Path] = ()) -> None:
-        """Give every staged file its name, the main one last: who sees it, sees all.
-
-        Parameters
-        ----------
-        removed : iterable of Path
-            Files of an earlier run that have no successor.
-
-        Raises
-        ------
-        OSError
-            If the disk or the folder refuses; `deliver_to` makes a `DeliveryError` of it. Every file is as it was.
-        IsADirectoryError
-            Likewise, if a folder has one of the names.
-        """
+        """Give every staged file its name, the main one last: who sees it, sees all."""
         folders = (self.staging, *self.elsewhere.values())
         made = [path for folder in folders for path in folder.iterdir() if path.is_file()]
         ordered = sorted(made, key=lambda path: (path.name == self.out.name, path.name))
@@ -130,76 +241,34 @@ class Delivery:
 
 
 @contextmanager
-def deliver_to(
+def staged_delivery(
     out: Path,
     *,
     formats: tuple[str, ...] = FORMATS,
     kinds: dict[Path, OutputKind] | None = None,
 ) -> Iterator[Delivery]:
-    """Hold a place for one job's files until they are published.
-
-    Parameters
-    ----------
-    out : Path
-        The main file; folders are made if need be. It may stand for a table elsewhere and never be made.
-    formats : tuple of str
-        Endings it may have.
-    kinds : dict of Path to OutputKind, optional
-        Files that will be written or removed: what lies there now must be of its kind.
-
-    Yields
-    ------
-    Delivery
-        Where to make files ready. What is not published is removed, and so is a folder made for it.
-
-    Raises
-    ------
-    InputError
-        If the ending says no known format, or a file that this program did not write would be replaced.
-    DeliveryError
-        If the place cannot be written, or another job is writing the same file.
-    """
+    """Hold a place for one job's files until they are published."""
     require_file_name(out, formats=formats)
-    with _made_folders(out.parent), _refusals(out), ExitStack() as held:
+    with _create_folders(out.parent), _refusals_as_delivery_errors(out), ExitStack() as held:
         with deferred_signals():
-            held.enter_context(exclusive(out))
+            held.enter_context(exclusive_lock(out))
             clear_leftovers(out)
-            _clear_forsaken(out.parent)
-            require_outputs(kinds or {})
+            _remove_abandoned(out.parent)
+            require_replaceable(kinds or {})
             staging = Path(tempfile.mkdtemp(prefix=partial_prefix(out), dir=out.parent))
             delivery = Delivery(out, staging, work_folder(out))
-            held.push(partial(_leave, delivery))
+            held.push(partial(_close_delivery, delivery))
         yield delivery
 
 
 @contextmanager
-def deliver_folder(out: Path, *, kind: OutputKind) -> Iterator[Path]:
-    """Make a folder ready and put it in its place at the end, in one step.
-
-    Parameters
-    ----------
-    out : Path
-        Its place; an earlier folder of the same kind is replaced. A link stays, and the folder it leads to is replaced.
-    kind : OutputKind
-        What it will be.
-
-    Yields
-    ------
-    Path
-        Where to make the files ready; removed if that fails.
-
-    Raises
-    ------
-    InputError
-        If the place holds something else.
-    DeliveryError
-        If it cannot be written, or another job is writing it.
-    """
+def staged_folder_delivery(out: Path, *, kind: OutputKind) -> Iterator[Path]:
+    """Make a folder ready and put it in its place at the end, in one step."""
     place = real_path(out)
-    require_outputs({out: kind})
-    with _made_folders(place.parent), _refusals(out), exclusive(place):
-        clear_partial(place)
-        require_outputs({out: kind})
+    require_replaceable({out: kind})
+    with _create_folders(place.parent), _refusals_as_delivery_errors(out), exclusive_lock(place):
+        recover_interrupted_publication(place)
+        require_replaceable({out: kind})
         staging = Path(tempfile.mkdtemp(prefix=partial_prefix(place), dir=place.parent))
         try:
             yield staging
@@ -210,22 +279,7 @@ def deliver_folder(out: Path, *, kind: OutputKind) -> Iterator[Path]:
 
 
 def require_file_name(out: Path, *, formats: tuple[str, ...] = FORMATS) -> None:
-    """Refuse a name that no file of ours can have.
-
-    Parameters
-    ----------
-    out : Path
-        The main file.
-    formats : tuple of str
-        Endings it may have.
-
-    Raises
-    ------
-    InputError
-        If the ending says no known format.
-    DeliveryError
-        If it is a folder.
-    """
+    """Refuse a name that no file of ours can have."""
     if out.suffix not in formats:
         raise InputError(f"--out {out}: the ending must be {' or '.join(formats)}. Got '{out.suffix}' instead.")
     if out.is_dir():
@@ -233,18 +287,7 @@ def require_file_name(out: Path, *, formats: tuple[str, ...] = FORMATS) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Find out whether a folder can be written, or made, before long work is done for it.
-
-    Parameters
-    ----------
-    folder : Path
-        Need not exist; it is not made.
-
-    Raises
-    ------
-    DeliveryError
-        If it cannot be written.
-    """
+    """Find out whether a folder can be written, or made, before long work is done for it."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryDirectory(prefix=".repurchase-", dir=nearest):
@@ -256,32 +299,13 @@ def require_writable(folder: Path) -> None:
 
 
 def work_folder(out: Path) -> Path:
-    """Name the folder for what does not fit into memory.
-
-    Parameters
-    ----------
-    out : Path
-        The main file.
-
-    Returns
-    -------
-    Path
-        Hidden, beside it.
-    """
+    """Name the folder for what does not fit into memory."""
     return out.with_name(f".{out.name}.work")
 
 
 def clear_leftovers(out: Path, *, parts: bool = False) -> None:
-    """Remove what a killed run left; finished parts stay for the next run.
-
-    Parameters
-    ----------
-    out : Path
-        The main file; its lock is held, so that nobody is at work on it.
-    parts : bool
-        Whether finished parts go too.
-    """
-    clear_partial(out)
+    """Remove what a killed run left; finished parts stay for the next run."""
+    recover_interrupted_publication(out)
     work = work_folder(out)
     if parts:
         _discard(work)
@@ -291,7 +315,7 @@ def clear_leftovers(out: Path, *, parts: bool = False) -> None:
 
 def _clear_work(work: Path) -> None:
     """Leave only parts, and those only if any was finished; links that somebody put there go."""
-    finished = work / _PARTS
+    finished = work / _STAGING_PARTS
     if work.is_symlink() or finished.is_symlink() or not any(finished.glob("*.parquet")):
         _discard(work)
         return
@@ -303,17 +327,17 @@ def _clear_work(work: Path) -> None:
 def _discard(path: Path) -> None:
     """Remove without a word; what cannot go is met again by whoever writes there."""
     with suppress(OSError):
-        remove(path)
+        remove_path(path)
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _clear_forsaken(folder: Path) -> None:
+def _remove_abandoned(folder: Path) -> None:
     """Remove parts of other outputs' runs that nobody came back for: they hold customers, and fill the disk."""
     for work in folder.glob(".*.work"):
         out = work.with_name(work.name.removeprefix(".").removesuffix(".work"))
-        is_ours = out.suffix in {*FORMATS, ".postgresql"} and (work / _PARTS).is_dir() and not work.is_symlink()
-        if is_ours and time.time() - _last_changed(work) > _KEPT_SECONDS:
-            with suppress(DeliveryError, OSError), exclusive(out):
+        is_ours = out.suffix in {*FORMATS, ".postgresql"} and (work / _STAGING_PARTS).is_dir() and not work.is_symlink()
+        if is_ours and time.time() - _last_changed(work) > _ABANDONED_AFTER_SECONDS:
+            with suppress(DeliveryError, OSError), exclusive_lock(out):
                 shutil.rmtree(work, ignore_errors=True)
 
 
@@ -324,10 +348,10 @@ def _last_changed(work: Path) -> float:
     return max(changed)
 
 
-def _leave(
+def _close_delivery(
     delivery: Delivery, _kind: type[BaseException] | None, fault: BaseException | None, _trace: TracebackType | None
 ) -> None:
-    is_over = fault is None or _refused(fault) is not None  # a full disk is given back all of it
+    is_over = fault is None or _refusal_reason(fault) is not None  # a full disk is given back all of it
     with deferred_signals():
         is_published = not delivery.staging.exists()
         for folder in (delivery.staging, *delivery.elsewhere.values()):
@@ -339,11 +363,11 @@ def _leave(
 
 
 @contextmanager
-def _refusals(out: Path) -> Iterator[None]:
+def _refusals_as_delivery_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as fault:
-        why = _refused(fault)
+        why = _refusal_reason(fault)
         if why is None:
             raise
         gone = isinstance(fault, FileNotFoundError) and not out.parent.exists()
@@ -353,7 +377,7 @@ def _refusals(out: Path) -> Iterator[None]:
         ) from fault
 
 
-def _refused(fault: BaseException) -> str | None:
+def _refusal_reason(fault: BaseException) -> str | None:
     """Say why the system refused, if that is what the fault is; Polars hides some refusals in errors of its own."""
     if isinstance(fault, RepurchaseError):
         return None
@@ -364,11 +388,11 @@ def _refused(fault: BaseException) -> str | None:
 
 
 @contextmanager
-def _made_folders(folder: Path) -> Iterator[None]:
+def _create_folders(folder: Path) -> Iterator[None]:
     """Make missing folders, and remove them again if nothing came to lie in them."""
     made: list[Path] = []
     try:
-        with _refusals(folder), deferred_signals():
+        with _refusals_as_delivery_errors(folder), deferred_signals():
             for path in [path for path in (folder, *folder.parents) if not path.exists()][::-1]:
                 path.mkdir()
                 made.append(path)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.estimators.tiers import ACTIONS, REGULAR
+from repurchase.models.segments import ACTIONS, REGULAR
 from repurchase.report.page import build_report
 
 LOCALES = ("en", "nb", "nl", "ru")

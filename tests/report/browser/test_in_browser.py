@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.estimators.tiers import REGULAR, SLIPPING
-from repurchase.report import figures
-from repurchase.report.language import speaking
+from repurchase.i18n.catalogues import use_locale
+from repurchase.i18n.formatting import format_count, format_day, format_money, format_share
+from repurchase.models.segments import REGULAR, SLIPPING
+from repurchase.report import prediction_charts as figures
 from repurchase.report.page import build_report
-from repurchase.report.words import count, day, money, share
 
 LOCALES = ("en", "nb", "nl", "ru")
 EVIL = '=HYPERLINK("http://evil.example";"<b>look</b>")'
@@ -231,9 +231,9 @@ def test_a_story(visit: Any, shop: pl.DataFrame) -> None:
     page.get_by_role("button", name="Show").click()
     told = page.locator("#told").inner_text().replace("\u202f", " ")
     for when in (row["first_order_date"], row["last_order_date"]):
-        assert day(when, short=True) in told
-    assert share(row["p_repurchase_90d"]).replace("\u202f", " ") in told
-    assert money(row["clv"], "GBP").replace("\u202f", " ") in told
+        assert format_day(when, short=True) in told
+    assert format_share(row["p_repurchase_90d"]).replace("\u202f", " ") in told
+    assert format_money(row["clv"], "GBP").replace("\u202f", " ") in told
     assert "steady rhythm, about every 21 days" in told
     assert page.locator("#told svg circle").count() == 2
     page.locator("#whose").fill("a stranger")
@@ -271,15 +271,15 @@ def test_numbers_and_days_as_the_browser_writes_them(visit: Any, locale: str) ->
     def intl(what: str) -> str:
         return plain(page.evaluate(f"(locale) => {what}", locale))
 
-    with speaking(locale):
-        assert plain(count(1234567)) == intl("new Intl.NumberFormat(locale).format(1234567)")
-        assert plain(share(0.34)) == intl("new Intl.NumberFormat(locale, { style: 'percent' }).format(0.34)")
+    with use_locale(locale):
+        assert plain(format_count(1234567)) == intl("new Intl.NumberFormat(locale).format(1234567)")
+        assert plain(format_share(0.34)) == intl("new Intl.NumberFormat(locale, { style: 'percent' }).format(0.34)")
         whole = "{ style: 'currency', currency: 'EUR', maximumFractionDigits: 0 }"
-        assert plain(money(12345, "EUR")) == intl(f"new Intl.NumberFormat(locale, {whole}).format(12345)")
+        assert plain(format_money(12345, "EUR")) == intl(f"new Intl.NumberFormat(locale, {whole}).format(12345)")
         for month in range(1, 13):
             when = f"new Date(2011, {month - 1}, 9)"
             long = intl(f"{when}.toLocaleDateString(locale === 'en' ? 'en-GB' : locale, {{ dateStyle: 'long' }})")
-            assert plain(day(f"2011-{month:02d}-09")) == long
+            assert plain(format_day(f"2011-{month:02d}-09")) == long
             short = "{ day: 'numeric', month: 'short', year: 'numeric' }"
             found = intl(f"{when}.toLocaleDateString(locale === 'en' ? 'en-GB' : locale, {short})")
-            assert plain(day(f"2011-{month:02d}-09", short=True)) == found.replace("Sept", "Sep")
+            assert plain(format_day(f"2011-{month:02d}-09", short=True)) == found.replace("Sept", "Sep")

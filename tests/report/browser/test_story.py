@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.marketing.companions import SAME_CATEGORY
-from repurchase.report import figures
+from repurchase.i18n.formatting import format_count, format_day, format_money
+from repurchase.marketing.products import SAME_CATEGORY
+from repurchase.report import prediction_charts as figures
+from repurchase.report.customer_list import PurchaseDetails
 from repurchase.report.page import build_report
-from repurchase.report.purchases import Bought
-from repurchase.report.words import count, day, money
 
 LOCALES = ("en", "nb", "nl", "ru")
 MANY, SOME, FEW, OFTEN, NEVER = "c0001", "c0002", "c0003", "c0004", "c0005"
@@ -38,14 +38,14 @@ def days(shop: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def bought(shop: pl.DataFrame, days: pl.DataFrame) -> Bought:
+def bought(shop: pl.DataFrame, days: pl.DataFrame) -> PurchaseDetails:
     as_of = shop["as_of"][0]
     companion = {"goes_with": "Oil of a long name that needs room", "relation": SAME_CATEGORY}
     companion |= {"share": 0.34, "lift": 2.4, "support": 57}
     product = {"product_id": "s1", "name": "Soap", "customers": 250, "again": 120, "share_again": 0.48}
     rhythm = {"low_days": 20.0, "median_days": 30.0, "high_days": 45.0, "due": 17}
     when = {f"refill_{end}": as_of + timedelta(days=n) for end, n in (("on", 9), ("low", 1), ("high", 30))}
-    return Bought(
+    return PurchaseDetails(
         days,
         earlier={MANY: 61},
         products=pl.DataFrame([product | rhythm | companion] * 3),
@@ -55,7 +55,7 @@ def bought(shop: pl.DataFrame, days: pl.DataFrame) -> Bought:
 
 @pytest.fixture(scope="session")
 def stories(
-    shop: pl.DataFrame, record: dict[str, Any], bought: Bought, tmp_path_factory: pytest.TempPathFactory
+    shop: pl.DataFrame, record: dict[str, Any], bought: PurchaseDetails, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The page made with the orders, without its pictures."""
     folder = tmp_path_factory.mktemp("stories")
@@ -109,7 +109,11 @@ def test_every_purchase_is_drawn_and_stands_in_the_table(
     own = days.filter(pl.col("customer_id") == who)
     wanted = list(zip(own["day"], own["money"], own["day"].diff().dt.total_days(), strict=True))
     told = [
-        [day(when, short=True), money(paid, "GBP").replace("\u202f", " "), "–" if gap is None else count(gap)]
+        [
+            format_day(when, short=True),
+            format_money(paid, "GBP").replace("\u202f", " "),
+            "–" if gap is None else format_count(gap),
+        ]
         for when, paid, gap in wanted
     ]
     assert rows(page) == told[::-1]
@@ -155,7 +159,7 @@ def test_the_rhythm_and_what_runs_out_are_told(
     gaps = sorted(days.filter(pl.col("customer_id") == SOME)["day"].diff().drop_nulls().dt.total_days().to_list())
     low, middle, high = (gaps[-(-len(gaps) * part // 4) - 1] for part in (1, 2, 3))
     assert f"Usually {middle} days from one purchase day to the next; half of the times {low} to {high} days." in told
-    when = [day(shop["as_of"][0] + timedelta(days=n), short=True) for n in (9, 1, 30)]
+    when = [format_day(shop["as_of"][0] + timedelta(days=n), short=True) for n in (9, 1, 30)]
     assert f"Runs out: Soap, around {when[0]}, most likely between {when[1]} and {when[2]}." in told
     assert "What goes with it: Oil of a long name that needs room (same category). Of those" in told
     tell(page, FEW)
@@ -178,7 +182,7 @@ def test_a_log_without_money(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
-    without = Bought(days.with_columns(money=pl.lit(None, pl.Float64)))
+    without = PurchaseDetails(days.with_columns(money=pl.lit(None, pl.Float64)))
     file = tmp_path / "page.html"
     file.write_text(build_report(shop, record, bought=without), encoding="utf-8")
     page = visit(file=file)

@@ -1,0 +1,1 @@
+"""Design, plan, target and measure randomised campaigns."""

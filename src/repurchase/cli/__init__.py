@@ -1,0 +1,1 @@
+"""The command line; imports nothing, so that signals are set before anything that takes long is imported."""

@@ -1,1 +1,0 @@
-"""LEARN: from features to probabilities, spend and lifetime value."""

@@ -1,1 +1,0 @@
-"""Campaigns: planned, held out, measured."""

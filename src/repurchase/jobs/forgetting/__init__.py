@@ -1,1 +1,0 @@
-"""Customers taken out of everything that is kept."""

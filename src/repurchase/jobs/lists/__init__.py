@@ -1,1 +1,0 @@
-"""Lists that a marketer acts on."""

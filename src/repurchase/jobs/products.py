@@ -1,0 +1,272 @@
+"""Products of an order log: how often bought again, due refills, and companions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from repurchase.errors import InputError
+from repurchase.marketing.products import (
+    MIN_DUE_PROBABILITY,
+    MIN_DUE_PURCHASES,
+    MIN_LIFT,
+    MIN_SUPPORT,
+    NON_PRODUCT_PATTERN,
+    PurchasePairs,
+    companion_products,
+    count_purchase_pairs,
+    due_products,
+    due_soon,
+    most_likely_due,
+    product_gaps,
+    product_rhythm,
+    refill_rates,
+)
+from repurchase.orders.cleaning import (
+    clean_rows,
+    collect_format_evidence,
+    decisive_columns,
+    partition_bounds,
+    partition_rows,
+    partitions_of,
+    today_in,
+)
+from repurchase.orders.cleaning_rules import decide_rules
+from repurchase.orders.format_inference import FormatEvidence
+from repurchase.orders.ids import IdKey
+from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
+from repurchase.orders.values import read_values
+from repurchase.settings import Settings
+from repurchase.sources.locations import DatabaseSource
+from repurchase.sources.vocabulary import column_key
+
+
+@dataclass(frozen=True)
+class CleanLines:
+    """All lines of some customers."""
+
+    raw: pl.DataFrame
+    kept: pl.DataFrame
+    has_amounts: bool
+
+    def text(self, *names: str) -> pl.Series:
+        """Read a column that has no role, by its name."""
+        by_name = {column_key(column): column for column in reversed(self.raw.columns)}
+        column = next((by_name[name] for name in names if name in by_name), None)
+        if column is None:
+            return pl.repeat(None, self.kept.height, dtype=pl.String, eager=True)
+        return self.raw[column].cast(pl.String).gather(self.kept["row"])
+
+
+def clean_lines(log: OrderLog, *, settings: Settings, folder: Path) -> Iterator[CleanLines]:
+    """Read and clean a log once, with memory for one partition of its customers."""
+    layout, source, today = log.layout, log.source, today_in(settings)
+    needed = partitions_of(log, settings=settings)
+    if needed == 1:
+        raw = log.read()
+        forms = FormatEvidence.of(raw, layout).decide(layout, settings=settings, source=source)
+        reading = read_values(raw, layout, forms, settings=settings)
+        ruled = decide_rules(reading.facts, layout, settings=settings, source=source, today=today)
+        yield CleanLines(raw, clean_rows(raw, reading, layout, ruled, settings=settings).kept, ruled.has_amounts)
+        return
+    survey, ids = collect_format_evidence(log.batches(decisive_columns(log.schema, layout)), layout)
+    forms = survey.decide(layout, settings=settings, source=source)
+    bounds = partition_bounds(ids, partitions=needed)
+    spill, facts = partition_rows(log.batches(), layout, forms, bounds, folder / "rows", settings=settings)
+    ruled = decide_rules(facts, layout, settings=settings, source=source, today=today)
+    for number in spill:
+        raw = spill.rows(number)
+        spill.remove(number)
+        reading = read_values(raw, layout, forms, settings=settings)
+        yield CleanLines(raw, clean_rows(raw, reading, layout, ruled, settings=settings).kept, ruled.has_amounts)
+
+
+_REFILL_DAYS = 30
+"""Days ahead within which a product that runs out is called due."""
+_PRODUCT_COLUMNS = ("name", "category", "brand")
+"""What a log may say of a product; where it says several things, the latest holds."""
+_NAMES = ("productname", "lineitemname", "itemname", "producttitle", "description", "title", "varenavn", "artikel")
+_BRANDS = (
+    "brand",
+    "brandname",
+    "productbrand",
+    "lineitemvendor",
+    "vendor",
+    "productvendor",
+    "manufacturer",
+    "manufacturername",
+    "manufacturerid",
+    "merke",
+    "varemerke",
+    "merk",
+    "бренд",
+    "производитель",
+)
+
+
+@dataclass(frozen=True)
+class ProductPartition:
+    """Of some customers: on which days they bought which product, and what products were called and when."""
+
+    days: pl.DataFrame
+    told: pl.DataFrame
+
+    @classmethod
+    def of(cls, lines: CleanLines, as_of: date) -> "ProductPartition":
+        """Sum up lines that were paid for, of what is goods."""
+        category = pl.col("category") if "category" in lines.kept.columns else pl.lit(None, pl.String)
+        sold = (pl.col("amount") > 0).fill_null(value=True) & (pl.col("order_date").dt.date() <= as_of)
+        other = pl.any_horizontal(pl.col(column).str.contains(NON_PRODUCT_PATTERN) for column in ("name", "product_id"))
+        goods = pl.col("product_id").is_not_null() & ~other.fill_null(value=False)
+        named = lines.kept.with_columns(
+            name=lines.text(*_NAMES).str.strip_chars(),
+            category=category.cast(pl.String),
+            brand=lines.text(*_BRANDS).str.strip_chars(),
+        )
+        bought = named.filter(sold & goods)
+        days = bought.select("customer_id", "product_id", day=pl.col("order_date").dt.date()).unique()
+        long = bought.unpivot(_PRODUCT_COLUMNS, index=["product_id", "order_date"], variable_name="kind").filter(
+            pl.col("value").is_not_null() & (pl.col("value") != "")
+        )
+        return cls(days, long.group_by("product_id", "kind", "value").agg(seen=pl.col("order_date").max()))
+
+
+@dataclass(frozen=True)
+class ProductHistory:
+    """The products of a whole log on a day."""
+
+    parts: Sequence[ProductPartition]
+    as_of: date
+    within_days: int = _REFILL_DAYS
+
+    @cached_property
+    def gaps(self) -> pl.DataFrame:
+        """One row per customer and product (see ``refill.product_gaps``)."""
+        return pl.concat(product_gaps(part.days, as_of=self.as_of) for part in self.parts)
+
+    @cached_property
+    def due_soon(self) -> pl.DataFrame:
+        """What runs out within these days (see ``refill.due_soon``)."""
+        chances = due_products(self.gaps, refill_rates(self.gaps), as_of=self.as_of, within_days=self.within_days)
+        return due_soon(chances, as_of=self.as_of, within_days=self.within_days)
+
+    @cached_property
+    def rhythm(self) -> pl.DataFrame:
+        """The products that most customers bought again (see ``product_rhythm``)."""
+        return product_rhythm(self.gaps, due=self.due_soon)
+
+    @cached_property
+    def products(self) -> pl.DataFrame:
+        """``product_id``, ``name``, ``category``, ``brand`` as last seen; null where the log does not say."""
+        told = pl.concat(part.told for part in self.parts).sort("product_id", "kind", "seen", "value")
+        last = told.unique(["product_id", "kind"], keep="last", maintain_order=True)
+        products = self.gaps.select("product_id").unique().sort("product_id")
+        for kind in _PRODUCT_COLUMNS:
+            of_kind = last.filter(pl.col("kind") == kind).select("product_id", pl.col("value").alias(kind))
+            products = products.join(of_kind, on="product_id", how="left", maintain_order="left")
+        return products
+
+    @cached_property
+    def kinds(self) -> Mapping[str, Mapping[str, str]]:
+        """Category and brand of the products that have one."""
+        return {
+            kind: dict(self.products.drop_nulls(kind).select("product_id", kind).iter_rows())
+            for kind in _PRODUCT_COLUMNS[1:]
+        }
+
+    @cached_property
+    def called(self) -> Mapping[str, str]:
+        """Product ids to names, or to themselves."""
+        return dict(self.products.select("product_id", pl.coalesce("name", "product_id")).iter_rows())
+
+    def companions(self, wanted: pl.Series) -> pl.DataFrame:
+        """Find what goes with some products."""
+        category, brand = (self.kinds[kind] for kind in ("category", "brand"))
+        steps = PurchasePairs.none()
+        for part in self.parts:
+            steps += count_purchase_pairs(part.days, wanted, category=category, brand=brand)
+        names = (
+            pl.col(name).replace_strict(self.called, default=None, return_dtype=pl.String)
+            for name in ("product_id", "goes_with")
+        )
+        first, second = names  # one product of two ids does not go with itself
+        steps = replace(steps, pairs=steps.pairs.filter(first != second))
+        return companion_products(steps, category=category, brand=brand)
+
+
+@dataclass(frozen=True)
+class DueRefills:
+    """What is due."""
+
+    rows: pl.DataFrame
+    account: dict[str, Any]
+
+
+def find_refills(
+    source: str | DatabaseSource,
+    *,
+    settings: Settings,
+    as_of: date,
+    folder: Path,
+    key: IdKey | None = None,
+    within_days: int = _REFILL_DAYS,
+) -> DueRefills:
+    """Find the product that runs out next for each customer, and what goes with it."""
+    spool = folder / "spool"
+    spool.mkdir(parents=True)
+    log = open_orders(source, settings=settings, spool=spool)
+    if "product_id" not in log.layout.columns:
+        raise InputError(
+            f"{log.source}: no column of products, so no refill can be told. Say which it is: --columns product_id=..."
+        )
+    lines = clean_lines(pseudonymise_log(log, key) if key else log, settings=settings, folder=folder)
+    shelf = ProductHistory([ProductPartition.of(part, as_of) for part in lines], as_of, within_days)
+    gaps = shelf.gaps
+    if not gaps.height:
+        raise InputError(f"{log.source}: no purchase of a named product by {as_of}.")
+    due = most_likely_due(shelf.due_soon)
+    goes_with = shelf.companions(due["product_id"].unique())
+    related = " or ".join(kind for kind, known in shelf.kinds.items() if known)
+    return DueRefills(
+        _refill_rows(due, goes_with, shelf),
+        {
+            "source": log.source,
+            "within_days": within_days,
+            "customers_and_products": gaps.height,
+            "due": due.height,
+            "rule": (
+                f"bought on at least {MIN_DUE_PURCHASES} days, runs out within {within_days} days, and is bought again in "
+                f"these days with a chance of at least {100 * MIN_DUE_PROBABILITY:g} %; the likeliest product of a customer"
+            ),
+            "goes_with": (
+                f"what others bought on the purchase day after{f', of the same {related}' if related else ''}: at "
+                f"least {MIN_SUPPORT} customers, at least {MIN_LIFT:g} times as often as by chance"
+            ),
+        },
+    )
+
+
+def _refill_rows(due: pl.DataFrame, goes_with: pl.DataFrame, shelf: ProductHistory) -> pl.DataFrame:
+    joined = due.join(goes_with, on="product_id", how="left", maintain_order="left")
+    percent = (100.0 * pl.col("share")).round().cast(pl.Int64)
+    words = pl.format(
+        "{}: {} % of those who bought the one bought the other next, {} times as often as usual ({} customers)",
+        pl.col("relation"),
+        percent,
+        pl.col("lift").round(1),
+        pl.col("support"),
+    )
+    return joined.select(
+        "customer_id",
+        refill_product=pl.col("product_id").replace_strict(shelf.called, default=None, return_dtype=pl.String),
+        refill_on="refill_on",
+        refill_low="refill_low",
+        refill_high="refill_high",
+        refill_chance_percent=(100.0 * pl.col("chance")).round().cast(pl.Int64),
+        goes_with=pl.col("goes_with").replace_strict(shelf.called, default=None, return_dtype=pl.String),
+        goes_with_words=words,
+    )

@@ -1,1 +1,0 @@
-"""Products: how often bought again, when they run out, and what goes with them."""

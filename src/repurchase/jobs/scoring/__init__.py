@@ -1,1 +1,0 @@
-"""Customers scored, and the scores delivered."""

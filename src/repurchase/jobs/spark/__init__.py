@@ -1,1 +1,0 @@
-"""The jobs' heavy part on a Spark cluster."""

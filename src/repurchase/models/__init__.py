@@ -1,0 +1,1 @@
+"""Models of repurchase: from features to probabilities, expected orders and spend, lifetime value, segments and reasons."""

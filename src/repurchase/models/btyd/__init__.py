@@ -1,0 +1,1 @@
+"""Buy-till-you-die models: BG/NBD, MBG/NBD and Gamma-Gamma."""

@@ -1,0 +1,439 @@
+"""Counts of a cleaning that add up over any split of the customers, and the report made of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any, Literal
+
+import polars as pl
+
+from repurchase.errors import OrdersError
+from repurchase.orders.amounts import exact_units
+from repurchase.orders.cleaning_rules import NETTED, REASONS, CleaningRules, counts_as_order, exact_repeats
+from repurchase.orders.ids import clean_ids, id_hash
+from repurchase.orders.layout import FILE_COLUMN, Layout
+
+_Treatment = Literal["set_aside", "netted"]
+"""Set aside: not among the orders. Netted: among the orders, with the money taken off."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows are not plain sales."""
+
+    reason: str
+    rows: int
+    found: int
+    treatment: _Treatment
+    words: str
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """What came in, what was kept, and why the rest was not."""
+
+    n_raw: int
+    n_kept: int
+    reasons: tuple[Reason, ...] = ()
+    notes: tuple[str, ...] = ()
+    has_amounts: bool = True
+    currency: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    n_customers: int = 0
+    n_orders: int = 0
+    layout: str = ""
+    columns: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that every row has its place."""
+        named = sum(reason.rows for reason in self.reasons)
+        if self.n_raw != self.n_kept + named:
+            raise OrdersError(
+                f"The account of the rows does not add up: {self.n_raw:,} read, but {self.n_kept:,} kept + "
+                f"{named:,} named = {self.n_kept + named:,}."
+            )
+
+    def count(self, treatment: _Treatment) -> int:
+        """Count the rows of one treatment."""
+        return sum(reason.rows for reason in self.reasons if reason.treatment == treatment)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        plain = asdict(self)
+        for name in ("first_day", "last_day"):
+            plain[name] = plain[name].isoformat() if plain[name] else None
+        return plain | {
+            "reasons": [asdict(reason) for reason in self.reasons],
+            "notes": list(self.notes),
+            "columns": dict(self.columns or {}),
+        }
+
+    def words(self) -> list[str]:
+        """The report in sentences for a shop owner."""
+        sentences = [f"{_rows(self.n_raw)} came in, laid out as {self.layout}."]
+        one = self.n_kept == 1
+        plain = "is a sale and is kept as it is" if one else "are sales and are kept as they are"
+        sentences.append(f"{_rows(self.n_kept)} {plain}.")
+        sentences.extend(_sentence(reason) for reason in self.reasons)
+        aside, netted = self.count("set_aside"), self.count("netted")
+        sentences.append(
+            f"Together: {self.n_kept:,} kept + {aside:,} set aside + {netted:,} netted = {_rows(self.n_raw)}."
+        )
+        days = f", from {self.first_day} to {self.last_day}" if self.first_day else ""
+        money = f", in {self.currency}" if self.currency else ""
+        who, what = _count(self.n_customers, "customer"), _count(self.n_orders, "order")
+        sentences.append(f"That leaves {who} with {what}{days}{money}.")
+        return [*sentences, *self.notes]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _rows(number: int) -> str:
+    return _count(number, "row")
+
+
+def _sentence(reason: Reason) -> str:
+    done = "were set aside" if reason.treatment == "set_aside" else "were taken off the customer's spending"
+    done = done.replace("were", "was") if reason.rows == 1 else done
+    more = ""
+    if reason.found > reason.rows:
+        elsewhere = f"{reason.found - reason.rows:,} of them are counted under another reason"
+        more = f" ({reason.found:,} rows show this; {elsewhere})"
+    if not reason.rows:
+        return f"{_rows(reason.found)} show this but are counted under another reason: {reason.words}."
+    return f"{_rows(reason.rows)} {done}: {reason.words}{more}."
+
+
+_ENOUGH_ROWS = 10
+_MOST = 0.5
+_DIMENSIONS: Mapping[str, str] = {
+    "file": "of the rows of file {group}",
+    "month": "of the rows of {group}",
+    "status": "of the rows with status '{group}'",
+    "written": "of the values written like '{group}'",
+    "size": "of the amounts written with {group} digits",
+}
+_KINDS: Mapping[str, str] = {"unreadable_date": "dates", "amount_not_a_number": "amounts"}
+
+
+@dataclass(frozen=True)
+class _LossCounts:
+    """Rows and lost rows by where they stand and how they are written; adds up over any split of the rows."""
+
+    rows: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    lost: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, columns: Mapping[str, str | None]) -> "_LossCounts":
+        """Count judged rows."""
+        found = cls()
+        for reason, column in columns.items():
+            if column is None or not rows[reason].any():
+                continue
+            text = raw[column].cast(pl.String, strict=False).str.strip_chars()
+            has_digits = text.str.contains(r"\d").fill_null(value=False)
+            at = pl.DataFrame(
+                {
+                    "lost": rows[reason] & ~rows["cancelled_order"] & ~rows["missing_customer"],
+                    "file": (
+                        raw[FILE_COLUMN] if FILE_COLUMN in raw.columns else pl.repeat(0, raw.height, eager=True)
+                    ).cast(pl.String),
+                    "month": rows["order_date"].dt.strftime("%B %Y"),
+                    "status": rows["status"],
+                    "written": _shapes(text).set(~has_digits, None),
+                    "size": text.str.replace_all(r"\D", "").str.len_chars().cast(pl.String).set(~has_digits, None),
+                }
+            )
+            for dimension in _DIMENSIONS:
+                if (dimension == "size") != (reason == "amount_not_a_number") and dimension in {"size", "written"}:
+                    continue
+                counts = at.group_by(dimension).agg(pl.len(), pl.col("lost").sum()).drop_nulls(dimension)
+                for group, count, lost in counts.rows():
+                    found.rows[reason, dimension, group] += count
+                    found.lost[reason, dimension, group] += lost
+        return found
+
+    def __add__(self, other: "_LossCounts") -> "_LossCounts":
+        return _LossCounts(self.rows + other.rows, self.lost + other.lost)
+
+    def pattern(self, files: tuple[str, ...]) -> str | None:
+        """Name the part of the export that is lost, if the losses are no scattered mistakes."""
+        suspects = [
+            (lost, key)
+            for key, lost in self.lost.items()
+            if lost >= _ENOUGH_ROWS and lost >= _MOST * self.rows[key] and (key[1] != "file" or len(files) > 1)
+        ]
+        if not suspects:
+            return None
+        lost, (reason, dimension, group) = max(suspects, key=lambda found: (found[0], found[1]))
+        named = files[int(group)] if dimension == "file" else group
+        where = _DIMENSIONS[dimension].format(group=named)
+        return f"{lost:,} {_KINDS[reason]} cannot be read: {lost / self.rows[reason, dimension, group]:.0%} {where}"
+
+
+def _shapes(text: pl.Series) -> pl.Series:
+    """The form of a text: every digit a 9, every letter an a."""
+    return text.str.slice(0, 40).str.replace_all(r"\d", "9").str.replace_all(r"\p{L}+", "a")
+
+
+_UNITS = 10_000
+_LARGEST = 2
+_EXAMPLES = 3
+_FEW = (2, 6)
+"""Orders of a customer that are quickly compared."""
+
+
+@dataclass(frozen=True)
+class CustomerExample:
+    """A customer as read, to compare with the shop's own back office."""
+
+    customer_id: str
+    orders: int
+    money: float
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True)
+class CleaningCounts:
+    """What came of some customers' rows."""
+
+    n_raw: int = 0
+    n_kept: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    treated: Counter[tuple[str, _Treatment]] = field(default_factory=Counter)
+    days: frozenset[date] = frozenset()
+    n_customers: int = 0
+    n_orders: int = 0
+    sales: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    employee_orders: int = 0
+    paid_back_orders: int = 0
+    paid_back: int = 0
+    equal_rows: int = 0
+    lost_returns: bool = False
+    refunded_statuses: Counter[str] = field(default_factory=Counter)
+    excluded_statuses: Counter[str] = field(default_factory=Counter)
+    not_understood: Counter[str] = field(default_factory=Counter)
+    not_understood_money: Counter[str] = field(default_factory=Counter)
+    written_statuses: frozenset[str] = frozenset()
+    losses: _LossCounts = field(default_factory=_LossCounts)
+    largest: tuple[tuple[int, str], ...] = ()
+    examples: tuple[CustomerExample, ...] = ()
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: CleaningRules) -> "CleaningCounts":
+        """Count judged rows."""
+        sales = rows.filter(pl.col("treatment") == "kept") if _any(rows, pl.col("treatment") != "kept") else rows
+        kept = rows.filter(pl.col("treatment") != "set_aside") if sales.height < rows.height else rows
+        found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
+        treated = rows.filter(pl.col("reason").is_not_null()).group_by("reason", "treatment").len().rows()
+        partly = (
+            _paid_back_in_part(sales)
+            if layout.amount_rule == "order_total" or layout.refund_per
+            else pl.Series(dtype=pl.Float64)
+        )
+        staff = sales.filter("employee") if sales["employee"].any() else sales.head(0)
+        columns = {"unreadable_date": layout.columns["order_date"], "amount_not_a_number": _money_column(layout)}
+        doubted = (
+            sales.filter(pl.col("validity").is_in(["unknown", "unclear"]))
+            .group_by("status")
+            .agg(pl.struct("customer_id", "order_id").n_unique().alias("orders"), pl.col("amount").sum())
+        )
+        lost = not ruled.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return"))
+        return cls(
+            n_raw=rows.height,
+            n_kept=sales.height,
+            found=Counter({name: count for name, count in found.items() if count}),
+            treated=Counter({(reason, how): count for reason, how, count in treated}),
+            days=frozenset(kept["order_date"].dt.date().unique().to_list()),
+            n_customers=kept["customer_id"].hash().n_unique(),
+            n_orders=_n_orders(_orders(rows, sales, layout)),
+            sales=exact_units(kept["amount"]) if ruled.has_amounts else 0,
+            statuses=_statuses(sales),
+            refunded_statuses=_statuses(rows.filter(pl.col("reason") == "refunded_in_full")),
+            employee_orders=_n_orders(staff),
+            paid_back_orders=len(partly),
+            paid_back=exact_units(partly),
+            equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw.drop(FILE_COLUMN, strict=False)).sum()),
+            lost_returns=lost,
+            excluded_statuses=_statuses(
+                rows.filter((pl.col("reason") == "cancelled_order") & (pl.col("validity") == "not_sale"))
+            ),
+            not_understood=Counter(dict(doubted.select("status", "orders").rows())),
+            not_understood_money=Counter(
+                {status: exact_units(pl.Series([money])) for status, _, money in doubted.rows()}
+            ),
+            written_statuses=_written_statuses(raw, layout),
+            losses=_LossCounts.of(rows, raw, columns),
+            largest=_largest_customer(sales),
+            examples=_examples(_orders(rows, sales, layout), kept),
+        )
+
+    def __add__(self, other: "CleaningCounts") -> "CleaningCounts":
+        return CleaningCounts(
+            n_raw=self.n_raw + other.n_raw,
+            n_kept=self.n_kept + other.n_kept,
+            found=self.found + other.found,
+            treated=self.treated + other.treated,
+            days=self.days | other.days,
+            n_customers=self.n_customers + other.n_customers,
+            n_orders=self.n_orders + other.n_orders,
+            sales=self.sales + other.sales,
+            statuses=self.statuses + other.statuses,
+            employee_orders=self.employee_orders + other.employee_orders,
+            paid_back_orders=self.paid_back_orders + other.paid_back_orders,
+            paid_back=self.paid_back + other.paid_back,
+            equal_rows=self.equal_rows + other.equal_rows,
+            lost_returns=self.lost_returns or other.lost_returns,
+            refunded_statuses=self.refunded_statuses + other.refunded_statuses,
+            excluded_statuses=self.excluded_statuses + other.excluded_statuses,
+            not_understood=self.not_understood + other.not_understood,
+            not_understood_money=self.not_understood_money + other.not_understood_money,
+            written_statuses=self.written_statuses | other.written_statuses,
+            losses=self.losses + other.losses,
+            largest=tuple(sorted({*self.largest, *other.largest}, reverse=True)[:_LARGEST]),
+            examples=_shown_examples((*self.examples, *other.examples)),
+        )
+
+    @property
+    def sales_total(self) -> float:
+        """Net money."""
+        return self.sales / _UNITS
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why rows are not plain sales, in the order of ``accounts.REASONS``."""
+        counted: dict[str, tuple[int, _Treatment]] = {name: (rows, how) for (name, how), rows in self.treated.items()}
+        named = (
+            (name, *counted.get(name, (0, "netted" if name in NETTED else "set_aside")))
+            for name in REASONS
+            if self.found[name]
+        )
+        return tuple(Reason(name, rows, self.found[name], how, REASONS[name]) for name, rows, how in named)
+
+    def report(self, layout: Layout, ruled: CleaningRules, *, notes: tuple[str, ...]) -> CleaningReport:
+        """Make the account of all rows."""
+        return CleaningReport(
+            n_raw=self.n_raw,
+            n_kept=self.n_kept,
+            reasons=self.reasons,
+            notes=(*notes, *self._notes(layout)),
+            has_amounts=ruled.has_amounts,
+            currency=ruled.currency,
+            first_day=min(self.days, default=None),
+            last_day=max(self.days, default=None),
+            n_customers=self.n_customers,
+            n_orders=self.n_orders,
+            layout=layout.name,
+            columns=dict(layout.columns),
+        )
+
+    def _notes(self, layout: Layout) -> list[str]:
+        notes = []
+        if self.equal_rows and layout.first_line_only:
+            notes.append(
+                f"{self.equal_rows:,} rows equal an earlier row; each is a line of an order of its own and was kept."
+            )
+        elif self.equal_rows:
+            notes.append(
+                f"{self.equal_rows:,} rows equal an earlier row and were kept: without order ids or times of day, two "
+                "equal purchases on one day cannot be told from a row written twice."
+            )
+        if self.paid_back_orders:
+            money = self.paid_back / _UNITS
+            notes.append(
+                f"{self.paid_back_orders:,} orders were paid back in part; {money:,.2f} in all was taken off them."
+            )
+        if self.employee_orders:
+            notes.append(
+                f"{self.employee_orders:,} orders are marked as employees' and were kept as orders like any other."
+            )
+        if self.lost_returns:
+            notes.append("Returns were set aside: the log has no money they could be taken off.")
+        return notes
+
+
+def _any(rows: pl.DataFrame, mask: pl.Expr) -> bool:
+    return bool(rows.select(mask.any()).item())
+
+
+def _orders(rows: pl.DataFrame, sales: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Sales, and orders that were paid back in full."""
+    paid_back = (pl.col("treatment") == "netted") & (pl.col("reason") == "refunded_in_full") & counts_as_order(layout)
+    returned = rows.filter(paid_back & (pl.col("gross") > 0))
+    return sales if returned.is_empty() else pl.concat([sales, returned])
+
+
+_ORDER_HASH = pl.col("customer_id").hash(1) ^ pl.col("order_id").hash(2)
+"""64 bits count three times as fast as text, and two of a hundred million meet once in thousands of logs."""
+
+
+def _n_orders(rows: pl.DataFrame) -> int:
+    return rows.select(_ORDER_HASH).to_series().n_unique()
+
+
+def _statuses(rows: pl.DataFrame) -> Counter[str]:
+    """Orders by status."""
+    known = rows.filter(pl.col("status").is_not_null())
+    return Counter(dict(known.group_by("status").agg(_ORDER_HASH.n_unique()).rows()))
+
+
+def _written_statuses(raw: pl.DataFrame, layout: Layout) -> frozenset[str]:
+    columns = [layout.columns[role] for role in ("status", "payment_status") if role in layout.columns]
+    words = (clean_ids(raw[name].unique()).drop_nulls() for name in columns)
+    return frozenset(word for column in words for word in column)
+
+
+def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:
+    back = (pl.col("gross_total") - pl.col("net_total")).first().round(4).alias("back")
+    totals = sales.group_by("customer_id", "order_id").agg(back)
+    return totals.filter(pl.col("back") > 0)["back"]
+
+
+def _money_column(layout: Layout) -> str | None:
+    roles = ("amount", "order_total", "price")
+    return next((layout.columns[role] for role in roles if role in layout.columns), None)
+
+
+def _largest_customer(sales: pl.DataFrame) -> tuple[tuple[int, str], ...]:
+    counts = sales.group_by("customer_id").agg(pl.col("order_id").n_unique().alias("orders"))
+    top = counts.top_k(_LARGEST, by=["orders", "customer_id"]).select("orders", "customer_id")
+    return tuple(sorted(((int(orders), str(who)) for orders, who in top.rows()), reverse=True))
+
+
+def _examples(orders: pl.DataFrame, kept: pl.DataFrame) -> tuple[CustomerExample, ...]:
+    """Customers drawn by a hash of their ids, with a few orders each if there are such; money is net of returns."""
+    counts = orders.group_by("customer_id").agg(pl.col("order_id").n_unique().alias("orders"))
+    drawn = counts.with_columns(
+        (~pl.col("orders").is_between(*_FEW)).alias("many"), id_hash(counts["customer_id"]).alias("hash")
+    )
+    chosen = drawn.bottom_k(_EXAMPLES, by=["many", "hash", "customer_id"])["customer_id"]
+    is_chosen = pl.col("customer_id").is_in(chosen.implode())
+    money = kept.filter(is_chosen).group_by("customer_id").agg(pl.col("amount").sum().round(2).alias("money"))
+    found = (
+        orders.filter(is_chosen)
+        .group_by("customer_id")
+        .agg(
+            pl.col("order_id").n_unique().alias("orders"),
+            pl.col("order_date").min().dt.date().alias("first_day"),
+            pl.col("order_date").max().dt.date().alias("last_day"),
+        )
+    )
+    shown = found.join(money, on="customer_id", how="left", validate="1:1").sort("customer_id")
+    return tuple(CustomerExample(**row) for row in shown.rows(named=True))
+
+
+def _shown_examples(examples: Sequence[CustomerExample]) -> tuple[CustomerExample, ...]:
+    """Those that would have been drawn from all customers at once."""
+    hashes = id_hash(pl.Series([example.customer_id for example in examples], dtype=pl.String)).to_list()
+    ranks = {
+        example.customer_id: (not _FEW[0] <= example.orders <= _FEW[1], number, example.customer_id)
+        for example, number in zip(examples, hashes, strict=True)
+    }
+    drawn = sorted(examples, key=lambda example: ranks[example.customer_id])[:_EXAMPLES]
+    return tuple(sorted(drawn, key=lambda example: example.customer_id))

@@ -1,0 +1,618 @@
+"""How the columns of an export write dates and numbers: decided by all rows, however they are split."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
+
+import polars as pl
+
+from repurchase.errors import OrdersError, first_few
+from repurchase.orders.amounts import COMMA_NOTE, NumberEvidence, NumberFormat, different_currencies
+from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.settings import Settings
+from repurchase.sources.vocabulary import (
+    BLANK_WORDS,
+    ZONE_MINUTES,
+    distinct_shapes,
+    filler_words,
+    half_of_day,
+    month_numbers,
+    shapes_of,
+    tidy_texts,
+    weekdays,
+)
+
+_COUNTS = re.compile(r"^(9{5}|9{9,10}|9{13}|9{16}|9{19})([.,]9+)?$")
+"""Numbers that may count something; ``9`` stands for any digit."""
+_DateUnit = Literal["days", "s", "ms", "us", "ns"]
+_NUMBER_UNITS: dict[int, _DateUnit] = {5: "days", 9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
+"""What a number of so many whole digits counts."""
+
+_DATE_COMPONENTS = (
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
+    "fraction",
+    "first",
+    "second_number",
+    "east_h",
+    "east_m",
+)
+
+_GAP = r"[\s.,]*"
+_ORDINAL = r"(?:st|nd|rd|th|er|[.ªº°oae]|-?го)?"
+_SECOND = r"[:.m](?P<second>99)s?(?:[.,:](?P<fraction>9{1,9}))?"
+_CLOCK = rf"(?P<hour>99?)(?:[:.]|\s?h\s?)(?P<minute>99)(?:{_SECOND})?\s*(?P<half>[@&]+)?"
+_ZONE = r"(?:!*\s*(?P<sign>[+-])(?P<east_h>99?):?(?P<east_m>99)?|(?P<zone>!+))"
+_TIME = rf"(?:(?:t|[\s,:_.-]+)(?:(?P<half_before>[@&]+)\s*)?{_CLOCK}|\s+(?P<hour_only>99?)\s*(?P<half_only>[@&]+))?"
+_END = rf"\s*{_ZONE}?{_GAP}$"
+_COMPACT_TIME = r"[t_ -]?(?P<hour>99):?(?P<minute>99)(?::?(?P<second>99)(?:[.,](?P<fraction>9+))?)?"
+_SWAPPABLE = r"(?P<first>99?)\s?(?P<mark>[-/.])\s?(?P<second_number>99?)"
+_DATE_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"^{_GAP}(?P<year>9999)(?P<mark>[-/.])\s?(?P<month>99?)(?P=mark)\s?(?P<day>99?)\.?{_TIME}{_END}",
+        rf"^{_GAP}{_SWAPPABLE}\s?(?P=mark)\s?(?P<year>9999|99){_GAP}?{_TIME}{_END}",
+        rf"^(?P<year>9999)(?P<month>99)(?P<day>99)(?:{_COMPACT_TIME}{_END})?$",
+        rf"^{_GAP}(?P<day>99?){_ORDINAL}[\s./,-]*(?P<name>\#+)[\s./,'-]*(?P<year>9999|99){_GAP}?{_TIME}{_END}",
+        rf"^{_GAP}(?P<name>\#+)[\s./,-]*(?P<day>99?){_ORDINAL}[\s./,-]+(?P<year>9999|99){_GAP}?{_TIME}{_END}",
+        rf"^{_GAP}(?P<year>9999)[\s./,-]*(?P<name>\#+)[\s./,-]*(?P<day>99?){_ORDINAL}{_GAP}?{_TIME}{_END}",
+        rf"^{_GAP}(?P<name>\#+)\s+(?P<day>99?)\s+{_CLOCK}\s*{_ZONE}?\s+(?P<year>9999)$",
+    )
+)
+_WORD = re.compile(r"[^\W\d_]+")
+_HALF = re.compile(r"(?<=[\d\s])([ap])\s?\.?\s?m\b\.?|(?<=\d)([ap])$")
+_ZONE_NAME = re.compile(
+    r"(?<=[\d\s])(?:[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_]+)?|[A-Z]{2,5})(?=$|[\s+()\[\]-])"
+)
+_BRACKETS = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]\s*$")
+_BETWEEN = re.compile(
+    r"(?<=9)t(?=9)|(?<=9)\s?h\s?(?=99)|(?<=99)m(?=99)|(?<=99)s$|(?<=9)(?:st|nd|rd|th|er|-?го|[oaeªº])(?=\W)"
+)
+_EAST_ASIAN = str.maketrans({"年": "-", "月": "-", "日": " ", "년": "-", "월": "-", "일": " "})
+
+
+@dataclass(frozen=True)
+class DateShape:
+    """Where the parts of the dates of one shape stand."""
+
+    spans: dict[str, tuple[int, int]]
+    month: int | None = None
+    half: int = 0
+    sign: int = 0
+    zone: str | None = None
+    mark: str | None = None
+
+
+@lru_cache(maxsize=1 << 16)
+def shape_of(shape: str) -> DateShape | None:
+    """Find the parts of a date in one shape."""
+    masked, words = _masked(shape)
+    if masked is None:
+        return None
+    for form in _DATE_PATTERNS:
+        found = form.match(masked)
+        if found is not None:
+            return _read(found, words)
+    return None
+
+
+def _read(found: "re.Match[str]", words: dict[str, Any]) -> DateShape | None:
+    parts = {name: span for name, span in found.groupdict().items() if span is not None}
+    spans = {name: (found.start(name), len(parts[name])) for name in _DATE_COMPONENTS if name in parts}
+    if "hour_only" in parts:
+        spans["hour"] = (found.start("hour_only"), len(parts["hour_only"]))
+    half = next((parts[name] for name in ("half", "half_before", "half_only") if name in parts), "")
+    zone = words.get("zone") if "zone" in parts else None
+    if zone is not None and zone not in ZONE_MINUTES and "hour" not in spans:
+        return None
+    return DateShape(
+        spans,
+        month=words.get("month") if "name" in parts else None,
+        half={"": 0, "@": 1, "&": 2}[half[:1]],
+        sign={"+": 1, "-": -1}.get(parts.get("sign", ""), 0),
+        zone=zone,
+        mark=parts.get("mark") if "first" in parts else None,
+    )
+
+
+def _masked(shape: str) -> tuple[str | None, dict[str, Any]]:
+    """Put signs in place of words, one per letter: # month, @ before noon, & after noon, ! time zone."""
+    text = shape.translate(_EAST_ASIAN).replace("-feira", " " * 6)
+    words: dict[str, Any] = {}
+    text = _without_brackets(text, words)
+    zones = [match for match in _ZONE_NAME.finditer(text) if _is_zone(match.group())]
+    if zones:
+        zone = zones[-1]
+        words["zone"] = zone.group().lower()
+        text = text[: zone.start()] + "!" * len(zone.group()) + text[zone.end() :]
+    text = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+    text = _HALF.sub(lambda half: ("@" if "a" in half.group() else "&") * len(half.group()), text)
+    pieces, end = [], 0
+    between = {place for match in _BETWEEN.finditer(text) for place in range(*match.span())}
+    months = [word for word in _WORD.finditer(text) if _folded(word.group()) in month_numbers()]
+    for word in _WORD.finditer(text):
+        sign = "" if word.start() in between else _sign(word, months, words)
+        if sign is None:
+            return None, words
+        pieces += [text[end : word.start()], sign * len(word.group()) or word.group()]
+        end = word.end()
+    return re.sub(r"(?<=[#@&])\.", " ", "".join((*pieces, text[end:]))), words
+
+
+def _without_brackets(text: str, words: dict[str, Any]) -> str:
+    brackets = _BRACKETS.search(text)
+    if brackets is None:
+        return text
+    inside = brackets.group(1)
+    if _is_zone(inside) and not re.search(r"[+-]9\S*$|[A-Za-z]$", text[: brackets.start()]):
+        words["zone"] = inside.lower()
+        start = brackets.start(1)
+        return text[: brackets.start()] + " " * (start - brackets.start()) + "!" * len(inside)
+    return text[: brackets.start()]
+
+
+def _sign(word: "re.Match[str]", months: "list[re.Match[str]]", words: dict[str, Any]) -> str | None:
+    name = _folded(word.group())
+    is_month = name in month_numbers()
+    if is_month and (word.start() == months[-1].start() or name not in weekdays()):
+        words["month"] = month_numbers()[name] if words.get("month") in (None, month_numbers()[name]) else None
+        return "#"
+    if name in half_of_day():
+        return "@&"[half_of_day()[name] - 1]
+    if name in weekdays() or name in filler_words():
+        return " "
+    if name in ZONE_MINUTES:
+        words["zone"] = name
+        return "!"
+    return None
+
+
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFC", word.casefold())
+
+
+def _is_zone(word: str) -> bool:
+    name = word.lower()
+    if _folded(word) in {*half_of_day(), *month_numbers(), *weekdays(), *filler_words()}:
+        return False
+    return name in ZONE_MINUTES or bool(re.fullmatch(r"[A-Z]{3,5}|[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_]+)+", word))
+
+
+DateOrder = Literal["day_first", "month_first"]
+
+_CLEAR_SHARE = 0.95
+"""Share of the values that must be numbers that count, for a column to be read as such."""
+_STRAY_SHARE = 0.02
+"""From this share on, values that contradict the others are no slips of the pen."""
+_BULK_ROWS, _BULK_SHARE = 50, 0.005
+"""So many rows are no slips either, even if they are few among very many."""
+_RANGES = {
+    "days": (25570, 73050),
+    "s": (1e8, 7.26e9),
+    "ms": (1e12, 7.26e12),
+    "us": (1e15, 7.26e15),
+    "ns": (1e18, 7.26e18),
+}
+_ISO = r"^[12]\d{3}-\d\d-\d\d(?:[T ]\d\d:\d\d|$)"
+_YEARS_OF_A_LOG = 25
+_SEVERAL = 3
+
+
+@dataclass(frozen=True)
+class DateFormat:
+    """How a column writes its dates."""
+
+    order: DateOrder = "day_first"
+    counted: _DateUnit | None = None
+    short_year_first: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DateEvidence:
+    """What some rows of a column say about how it writes dates; adds up over any split of the rows."""
+
+    rows: int = 0
+    counted: Mapping[_DateUnit, int] = field(default_factory=dict)
+    pairs: Mapping[tuple[int, int, str, bool], int] = field(default_factory=dict)
+    last_numbers: Mapping[int, int] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: pl.Series) -> "DateEvidence":
+        """Look at some rows."""
+        require_dates(values)
+        if values.dtype.is_temporal():
+            return cls(len(values) - values.null_count())
+        texts = dates_as_text(values)
+        if texts.dtype == pl.String and texts.str.contains(_ISO).all():
+            return cls(len(texts) - texts.null_count())
+        counts = texts.drop_nulls().alias("text").value_counts(name="rows")
+        counts = counts.with_columns(tidy_texts(counts["text"]).alias("text"))
+        counts = counts.with_columns(shapes_of(counts["text"]).alias("shape"))
+        blank = pl.col("shape").is_not_null() & pl.col("shape").is_in(_blank_shapes(counts["shape"]))
+        counts = counts.filter(~blank)
+        shapes = distinct_shapes(counts["shape"])
+        return cls(int(counts["rows"].sum()), _counted(counts, shapes), *_swappable(counts, shapes))
+
+    def __add__(self, other: "DateEvidence") -> "DateEvidence":
+        both = {*self.examples, *other.examples}
+        return DateEvidence(
+            self.rows + other.rows,
+            dict(Counter(self.counted) + Counter(other.counted)),
+            dict(Counter(self.pairs) + Counter(other.pairs)),
+            dict(Counter(self.last_numbers) + Counter(other.last_numbers)),
+            {kind: min(side.examples[kind] for side in (self, other) if kind in side.examples) for kind in both},
+        )
+
+    def decide(
+        self,
+        *,
+        column: str = "",
+        source: str = "orders",
+        timezone: str | None = None,
+        date_order: DateOrder | None = None,
+        folder: "DateEvidence | None" = None,
+    ) -> DateFormat:
+        """Decide how the column writes its dates."""
+        for unit, rows in self.counted.items():
+            if rows >= _CLEAR_SHARE * self.rows:
+                return DateFormat(counted=unit, notes=(_counted_note(unit, timezone or "UTC"),))
+        if self._begins_with_short_year:
+            return DateFormat(short_year_first=True, notes=("Dates begin with a year of two digits.",))
+        if "either" not in self.examples and not any(self._votes):
+            return DateFormat(date_order or "day_first")
+        if self._is_silent or (self._is_contradiction and date_order is not None):
+            folder = folder or self
+            return DateFormat(date_order) if date_order else self._from_folder(folder, column=column, source=source)
+        form = self._of_votes(column=column, source=source)
+        if date_order not in {None, form.order}:
+            note = f"{form.notes[0]} The setting date_order says otherwise and was not used."
+            return DateFormat(form.order, notes=(note,))
+        return form
+
+    def _of_votes(self, *, column: str, source: str) -> DateFormat:
+        days, months = self._votes
+        if self._is_contradiction:
+            raise OrdersError(
+                f"{source}: the dates in '{column}' contradict each other: {days:,} rows are day first, such as "
+                f"'{self.examples['day']}', and {months:,} month first, such as '{self.examples['month']}'. "
+                "Say which is right: --date-order day_first or --date-order month_first.",
+                withheld=(self.examples["day"], self.examples["month"]),
+            )
+        order: DateOrder = "day_first" if days > months else "month_first"
+        note = f"Dates are read {order.removesuffix('_first')} first, as the column shows."
+        return DateFormat(order, notes=(note,))
+
+    def _from_folder(self, folder: "DateEvidence", *, column: str, source: str) -> DateFormat:
+        has_points = all(mark == "." for _, _, mark, _ in self.pairs)
+        if has_points and not folder._votes[1]:  # noqa: SLF001 - of the same class
+            return DateFormat(notes=("Dates are read day first, as dates with points are.",))
+        if not folder._is_silent:  # noqa: SLF001
+            form = folder._of_votes(column=column, source=source)  # noqa: SLF001
+            if not self._denies(form.order):
+                return DateFormat(form.order, notes=(f"Dates are read {form.order[:-6]} first, as other files show.",))
+        pick = self.examples["either"]
+        day, month = (int(number) for number in pick.replace("/", "-").replace(".", "-").split("-")[:2])
+        rows = sum(self.pairs.values())
+        raise OrdersError(
+            f"{source}: the dates in '{column}' can be read in two ways: '{pick}' is {day} {_month_name(month)} or "
+            f"{_month_name(day)} {month}, and none of {rows:,} such dates decides. "
+            "Say which: --date-order day_first or --date-order month_first.",
+            withheld=(pick, f"{day} {_month_name(month)}", f"{_month_name(day)} {month}"),
+        )
+
+    def _denies(self, order: DateOrder) -> bool:
+        """Whether an order would put all dates on one day of several months, where the other has days of one month."""
+        firsts, seconds = ({pair[number] for pair in self.pairs} for number in (0, 1))
+        days, months = (firsts, seconds) if order == "day_first" else (seconds, firsts)
+        return len(days) == 1 and len(months) >= _SEVERAL
+
+    @property
+    def _votes(self) -> tuple[int, int]:
+        """Rows that can only be read day first, and only month first."""
+        votes: Counter[str] = Counter()
+        for (first, second, _, _), rows in self.pairs.items():
+            votes[_kind(first, second)] += rows
+        return votes["day"], votes["month"]
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether nothing decides, or so few of many rows that they may be slips."""
+        votes, either = (
+            sum(self._votes),
+            sum(rows for (a, b, _, _), rows in self.pairs.items() if _kind(a, b) == "either"),
+        )
+        return not votes or (votes < _STRAY_SHARE * (votes + either) and either >= _BULK_ROWS)
+
+    @property
+    def _is_contradiction(self) -> bool:
+        """Whether so many rows are read either way that neither are slips."""
+        stray, votes = min(self._votes), sum(self._votes)
+        return stray > 0 and (stray >= _STRAY_SHARE * votes or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * votes))
+
+    @property
+    def _begins_with_short_year(self) -> bool:
+        """Whether the first number is a year: it spans few years, where the last one would span too many."""
+        firsts = {first for first, _, _, short in self.pairs if short}
+        lasts = set(self.last_numbers)
+        if not firsts or not all(short for *_, short in self.pairs) or max(lasts) > 31 or min(firsts) <= 12:
+            return False
+        return max(lasts) - min(lasts) >= _YEARS_OF_A_LOG > max(firsts) - min(firsts)
+
+
+def dates_as_text(values: pl.Series) -> pl.Series:
+    """Write dates as text, and whole numbers without a decimal point."""
+    if values.dtype.is_decimal():
+        values = values.cast(pl.Float64)
+    if values.dtype.is_float():  # 20240131.0 stands in a column of whole numbers that has gaps
+        whole = (values % 1 == 0).fill_null(value=False)
+        return (
+            values.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, values.fill_nan(None).cast(pl.String))
+        )
+    return values.cast(pl.String, strict=False).str.strip_chars()
+
+
+def require_dates(values: pl.Series, *, source: str = "orders") -> None:
+    """Refuse a column whose type cannot hold dates."""
+    dtype = values.dtype
+    if any(dtype == kind for kind in (pl.Time, pl.Duration, pl.Boolean)) or dtype.is_nested():
+        raise OrdersError(
+            f"{source}: the column '{values.name}' has the type {dtype}, which is no date. "
+            "Name the column of order dates with --columns order_date=..."
+        )
+
+
+def count_unit(shape: str) -> _DateUnit | None:
+    """Tell what a number may count."""
+    found = _COUNTS.match(shape)
+    return _NUMBER_UNITS[len(found.group(1))] if found else None
+
+
+def _blank_shapes(shapes: pl.Series) -> list[str]:
+    return [shape for shape in distinct_shapes(shapes) if shape.lower() in BLANK_WORDS]
+
+
+def _counted(counts: pl.DataFrame, shapes: list[str]) -> dict[_DateUnit, int]:
+    units = {shape: unit for shape in shapes if (unit := count_unit(shape)) is not None}
+    if not units:
+        return {}
+    counted = pl.col("shape").replace_strict(units, default=None, return_dtype=pl.String)
+    numbers = counts.select(
+        counted.alias("unit"),
+        pl.col("text").str.replace(",", ".").cast(pl.Float64, strict=False).alias("number"),
+        "rows",
+    )
+    fits = [(pl.col("unit") == name) & pl.col("number").is_between(*span) for name, span in _RANGES.items()]
+    return dict(numbers.filter(pl.any_horizontal(fits)).group_by("unit").agg(pl.col("rows").sum()).rows())
+
+
+def _swappable(
+    counts: pl.DataFrame, shapes: list[str]
+) -> tuple[dict[tuple[int, int, str, bool], int], dict[int, int], dict[str, str]]:
+    known = {shape: found for shape in shapes if (found := shape_of(shape)) is not None and found.mark is not None}
+    pairs: Counter[tuple[int, int, str, bool]] = Counter()
+    lasts: Counter[int] = Counter()
+    examples: dict[str, str] = {}
+    for shape, part in counts.filter(pl.col("shape").is_in(list(known))).partition_by("shape", as_dict=True).items():
+        found = known[str(shape[0])]
+        for first, second, year, rows in _numbers(part, found).rows():
+            short = len(year) == 2
+            pairs[first, second, found.mark or "", short] += rows
+            if short:
+                lasts[int(year)] += rows
+            kind = _kind(first, second)
+            text = f"{first:02}{found.mark}{second:02}{found.mark}{year}"
+            examples[kind] = min(examples.get(kind, text), text)
+    return dict(pairs), dict(lasts), examples
+
+
+def _kind(first: int, second: int) -> str:
+    """Tell what a pair of numbers proves: ``day`` or ``month`` first, ``either``, or nothing."""
+    if not (1 <= min(first, second) <= 12 and max(first, second) <= 31) or first == second:
+        return ""
+    return "day" if first > 12 else "month" if second > 12 else "either"
+
+
+def _numbers(texts: pl.DataFrame, shape: DateShape) -> pl.DataFrame:
+    numbers = texts.select(
+        *(
+            pl.col("text").str.slice(*shape.spans[name]).cast(pl.Int64).alias(name)
+            for name in ("first", "second_number")
+        ),
+        pl.col("text").str.slice(*shape.spans["year"]).alias("year"),
+        "rows",
+    )
+    return numbers.group_by("first", "second_number", "year").agg(pl.col("rows").sum())
+
+
+def _counted_note(unit: str, zone: str) -> str:
+    if unit == "days":
+        return "Dates are day numbers of a spreadsheet (45,292 is 2024-01-01)."
+    words = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+    return f"Dates are {words[unit]} since 1970, read as clock time in {zone}."
+
+
+def _month_name(month: int) -> str:
+    return datetime(2024, month, 1).strftime("%B")  # noqa: DTZ001 - only its name is used
+
+
+NUMBERS = ("amount", "order_total", "adjusted_total", "refunded", "price", "quantity", "line_discount", "discount")
+"""Roles whose columns hold numbers."""
+Key = TypeVar("Key")
+Evidence = TypeVar("Evidence", DateEvidence, NumberEvidence)
+_MONEY_ROLES = ("amount", "order_total", "adjusted_total", "price", "refunded")
+
+
+@dataclass(frozen=True)
+class ColumnFormats:
+    """How the columns are to be read."""
+
+    dates: DateFormat
+    numbers: Mapping[str, NumberFormat]
+    notes: tuple[str, ...] = ()
+    dates_by_file: Mapping[int, DateFormat] = field(default_factory=dict)
+    numbers_by_file: Mapping[tuple[str, int], NumberFormat] = field(default_factory=dict)
+    has_swappable_dates: bool = False
+
+
+@dataclass(frozen=True)
+class FormatEvidence:
+    """What some rows say about how the columns are written; adds up over any split of the rows."""
+
+    dates: Mapping[int, DateEvidence] = field(default_factory=dict)
+    numbers: Mapping[tuple[str, int], NumberEvidence] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, layout: Layout) -> "FormatEvidence":
+        """Look at some rows."""
+        columns = {role: layout.columns[role] for role in NUMBERS if role in layout.columns}
+        found = cls()
+        for number, part in _by_file(rows):
+            dates = written_dates(part, layout) if layout.columns["order_date"] in part.columns else None
+            found += cls(
+                {number: DateEvidence.of(dates)} if dates is not None else {},
+                {
+                    (role, number): NumberEvidence.of(part[column])
+                    for role, column in columns.items()
+                    if column in part.columns
+                },
+            )
+        return found
+
+    def __add__(self, other: "FormatEvidence") -> "FormatEvidence":
+        return FormatEvidence(_summed_by_key(self.dates, other.dates), _summed_by_key(self.numbers, other.numbers))
+
+    def decide(self, layout: Layout, *, settings: Settings, source: str) -> ColumnFormats:
+        """Decide how to read the columns."""
+        dates = self._date_forms(layout, settings=settings, source=source)
+        common = Counter(_format_without_notes(form) for form in dates.values()).most_common(1)
+        main = (
+            next((form for form in dates.values() if _format_without_notes(form) == common[0][0]), DateFormat())
+            if common
+            else DateFormat()
+        )
+        different = {
+            number: form for number, form in dates.items() if _format_without_notes(form) != _format_without_notes(main)
+        }
+        self._require_one_currency(layout, source)
+        numbers, by_file = self._number_forms(layout, settings=settings, source=source)
+        commas = (
+            f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, form in numbers.items() if form.mark == "comma"
+        )
+        said = Counter(note for form in dates.values() for note in form.notes)
+        notes = [
+            note if files == len(dates) else f"{note.removesuffix('.')} ({files} of {len(dates)} files)."
+            for note, files in said.items()
+        ]
+        notes += commas
+        if different:
+            notes.append(
+                f"{len(different)} of {len(dates)} files write their dates differently; each is read as it shows."
+            )
+        if by_file:
+            files = len({number for _, number in by_file})
+            notes.append(f"{files} of {len(dates)} files write their numbers differently; each is read as it shows.")
+        swappable = any(evidence.pairs for evidence in self.dates.values())
+        return ColumnFormats(main, numbers, tuple(dict.fromkeys(notes)), different, by_file, swappable)
+
+    def _date_forms(self, layout: Layout, *, settings: Settings, source: str) -> dict[int, DateFormat]:
+        together = sum(self.dates.values(), DateEvidence())
+        return {
+            number: evidence.decide(
+                column=layout.columns["order_date"],
+                source=source,
+                timezone=settings.timezone,
+                date_order=settings.date_order,
+                folder=together if len(self.dates) > 1 else None,
+            )
+            for number, evidence in sorted(self.dates.items())
+        }
+
+    def _require_one_currency(self, layout: Layout, source: str) -> None:
+        """Refuse amounts with the signs of several currencies; a column of currencies is looked at later."""
+        for role in _MONEY_ROLES if "currency" not in layout.columns else ():
+            of_role = [evidence for (known, _), evidence in self.numbers.items() if known == role]
+            found = sum(of_role, NumberEvidence()).currencies
+            different = different_currencies(found)
+            if different:
+                shown = first_few(f"{currency} ({found[currency]:,} rows)" for currency in different)
+                raise OrdersError(
+                    f"{source}: the amounts in '{layout.columns[role]}' are in {len(different)} currencies: {shown}. "
+                    "Money of two currencies cannot be added. Convert it before, or write the currency into a column "
+                    "of its own and keep one: currency = '...' in repurchase.toml.",
+                    withheld=shown,
+                )
+
+    def _number_forms(
+        self, layout: Layout, *, settings: Settings, source: str
+    ) -> tuple[dict[str, NumberFormat], dict[tuple[str, int], NumberFormat]]:
+        forms = {role: NumberFormat() for role in NUMBERS if role in layout.columns}  # typed columns need no evidence
+        by_file: dict[tuple[str, int], NumberFormat] = {}
+        for role in dict.fromkeys(role for role, _ in self.numbers):
+            found = {number: evidence for (known, number), evidence in self.numbers.items() if known == role}
+            # Columns of money of one export share their decimal mark, as do its files.
+            alike = _MONEY_ROLES if role in _MONEY_ROLES else (role,)
+            together = sum(
+                (evidence for (known, _), evidence in self.numbers.items() if known in alike), NumberEvidence()
+            )
+            decided = {
+                number: evidence.decide(
+                    column=layout.columns[role],
+                    source=source,
+                    folder=together,
+                    decimal_mark=settings.decimal_mark,
+                    counts=role == "quantity",
+                )
+                for number, evidence in sorted(found.items())
+            }
+            forms[role] = Counter(decided.values()).most_common(1)[0][0]
+            by_file |= {(role, number): form for number, form in decided.items() if form != forms[role]}
+        return forms, by_file
+
+
+def untyped_columns(schema: Mapping[str, pl.DataType], layout: Layout) -> list[str]:
+    """Name the columns of text that a survey must see; without any, nothing is left to decide."""
+    when = layout.columns["order_date"]
+    clock = [layout.columns["order_time"]] if "order_time" in layout.columns else []
+    numbers = [layout.columns[role] for role in NUMBERS if role in layout.columns]
+    undecided = [when, *clock] if clock or not schema[when].is_temporal() else []
+    return list(dict.fromkeys([*undecided, *(name for name in numbers if schema[name] == pl.String())]))
+
+
+def written_dates(rows: pl.DataFrame, layout: Layout) -> pl.Series:
+    """The order dates as the export writes them, with the time of day where that has a column of its own."""
+    dates = rows[layout.columns["order_date"]]
+    clock = layout.columns.get("order_time")
+    if clock is None or clock not in rows.columns:
+        return dates
+    times = rows[clock].cast(pl.String, strict=False).str.strip_chars()
+    both = pl.concat_str(dates_as_text(dates), times.fill_null("00:00"), separator=" ")
+    return rows.select(both.alias(dates.name)).to_series()
+
+
+def _by_file(rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
+    if FILE_COLUMN not in rows.columns:
+        return [(0, rows)]
+    parts = rows.partition_by(FILE_COLUMN, as_dict=True, maintain_order=True)
+    return [(int(str(number)), part) for (number,), part in parts.items()]
+
+
+def _summed_by_key(one: Mapping[Key, Evidence], other: Mapping[Key, Evidence]) -> dict[Key, Evidence]:
+    both = dict(one)
+    for key, evidence in other.items():
+        both[key] = both[key] + evidence if key in both else evidence
+    return both
+
+
+def _format_without_notes(form: DateFormat) -> tuple[object, ...]:
+    return form.order, form.counted, form.short_year_first

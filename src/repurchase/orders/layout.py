@@ -1,0 +1,249 @@
+"""The layout of an export: which column has which role, how it is understood, and on what evidence."""
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from repurchase.i18n.catalogues import PLURAL_PARAMS, READING_FACTS, READING_ROLES
+from repurchase.sources.vocabulary import StatusClass, column_key
+
+_IMPLIED = frozenset({"by_name", "customer_id", "order_id", "dates", "single_lines"})
+"""Says nothing that the role and the column do not."""
+_BRIEF = frozenset({"named", "by_content", "only_dates", "day_first", "month_first", "decimal_comma"})
+"""Evidence that stands on the same line as the column."""
+_WITH_VALUES = frozenset({"currency", "placeholder"})
+_WIDTH = 100
+SHOWN_DECISIONS = 8
+"""Statuses of a list that are shown."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A statement without its words."""
+
+    key: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fact as plain values."""
+        return {"key": self.key, "params": dict(self.params)}
+
+
+@dataclass(frozen=True)
+class RoleDecision:
+    """How one role was filled."""
+
+    role: str
+    column: str | None
+    meaning: Fact
+    evidence: tuple[Fact, ...] = ()
+    rejected: tuple[tuple[str, Fact], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as plain values."""
+        return {
+            "role": self.role,
+            "column": self.column,
+            "meaning": self.meaning.to_dict(),
+            "evidence": [fact.to_dict() for fact in self.evidence],
+            "rejected": [{"column": column, "why": why.to_dict()} for column, why in self.rejected],
+        }
+
+
+@dataclass(frozen=True)
+class ReadingDecision:
+    """How an export was understood."""
+
+    roles: tuple[RoleDecision, ...] = ()
+    ignored: tuple[tuple[str, Fact], ...] = ()
+
+    def with_role(self, decision: RoleDecision) -> "ReadingDecision":
+        """Replace or add the decision of one role."""
+        if any(known.role == decision.role for known in self.roles):
+            roles = tuple(decision if known.role == decision.role else known for known in self.roles)
+        else:
+            roles = (*self.roles, decision)
+        return ReadingDecision(roles, self.ignored)
+
+    def role(self, name: str) -> RoleDecision | None:
+        """Find the decision of a role, if there is one."""
+        return next((known for known in self.roles if known.role == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as plain values, for JSON."""
+        return {
+            "roles": [decision.to_dict() for decision in self.roles],
+            "ignored": [{"column": column, "why": why.to_dict()} for column, why in self.ignored],
+        }
+
+    def lines(self) -> list[str]:
+        r"""The decision for a shop owner: a line per role, with the details indented below it."""
+        titles = [READING_ROLES.get(decision.role, decision.role) for decision in self.roles]
+        titles += [READING_ROLES["ignored"]] if self.ignored else []
+        width = max(map(len, titles), default=0) + 2
+        ignored = [f"'{column}' {render(why)}" for column, why in self.ignored]
+        paragraphs = [*(_sentences(decision) for decision in self.roles), *([ignored] if ignored else [])]
+        return [
+            line
+            for title, sentences in zip(titles, paragraphs, strict=True)
+            for number, sentence in enumerate(sentences)
+            for line in _wrapped(sentence, title if number == 0 else "", width)
+        ]
+
+
+def render(fact: Fact) -> str:
+    """Say a fact in English."""
+    text = READING_FACTS[fact.key]
+    if not isinstance(text, str):
+        text = text["one" if plural_count(fact.params) == 1 else "other"]
+    return text.format(**{name: _formatted_value(value) for name, value in fact.params.items()})
+
+
+def plural_count(params: Mapping[str, Any]) -> int:
+    """Find the number that decides the plural of a fact."""
+    return next((int(params[name]) for name in PLURAL_PARAMS if name in params), 0)
+
+
+def log_line(decision: RoleDecision) -> str:
+    """Say a decision for a log, without values of the column."""
+    title, column = READING_ROLES.get(decision.role, decision.role), decision.column
+    meaning = "" if decision.meaning.key in _WITH_VALUES else render(decision.meaning)
+    return ": ".join(part for part in (title, f"'{column}'" if column else "", meaning) if part)
+
+
+def _sentences(decision: RoleDecision) -> list[str]:
+    """What is shown of a decision, a line each: the column and its meaning, then the evidence, then other columns."""
+    brief = [render(fact) for fact in decision.evidence if fact.key in _BRIEF]
+    meaning = [] if decision.meaning.key in _IMPLIED else [render(decision.meaning)]
+    column = f"'{decision.column}'" if decision.column else ""
+    first = ": ".join(part for part in (column, "; ".join([*meaning, *brief])) if part)
+    evidence = [render(fact) for fact in decision.evidence if fact.key not in _IMPLIED | _BRIEF]
+    others = [f"'{name}'" for name, why in decision.rejected if why.key == "lower_rank"]
+    considered = [f"also considered: {', '.join(others)}"] if others else []
+    against = [f"'{name}' was not used: {render(why)}" for name, why in decision.rejected if why.key != "lower_rank"]
+    return [first, *evidence, *considered, *against]
+
+
+def _wrapped(sentence: str, title: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        sentence,
+        _WIDTH,
+        initial_indent=f"{title:<{width}}",
+        subsequent_indent=" " * (width + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _formatted_value(value: Any) -> str:
+    """A share as a percentage, a whole number with separators, a list with the count of each, and text as it is."""
+    if isinstance(value, float):
+        percent = f"{value:.0%}"
+        return ">99%" if percent == "100%" and value < 1 else "<1%" if percent == "0%" and value > 0 else percent
+    if isinstance(value, list | tuple):
+        shown = [
+            f"{name} ({number:,})" if number is not None else str(name) for name, number in value[:SHOWN_DECISIONS]
+        ]
+        more = len(value) - SHOWN_DECISIONS
+        return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+FILE_COLUMN = "_file"
+"""Beside the columns of an export that has several files: the number of the file a row stands in."""
+
+AmountRule = Literal["amount", "order_total", "quantity_price", "none"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an export's columns are."""
+
+    name: str
+    columns: Mapping[str, str]
+    grain: Literal["lines", "orders"]
+    amount_rule: AmountRule
+    refund_per: Literal["order", "line"] | None = None
+    header_column: str | None = None
+    continued: bool = False
+    cancellation_prefix: str | None = None
+    shop_statuses: Mapping[str, StatusClass] = field(default_factory=dict)
+    numbers_recur: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    decision: ReadingDecision = field(default_factory=ReadingDecision)
+
+    @property
+    def first_line_only(self) -> bool:
+        """Whether order fields stand on the first line of an order only."""
+        return self.header_column is not None or self.continued
+
+
+@dataclass(frozen=True)
+class KnownExport:
+    """Software whose exports are recognised by the names of their columns."""
+
+    name: str
+    needs: tuple[tuple[str, ...], ...]
+    cancellation_prefix: str | None = None
+    statuses: Mapping[str, StatusClass] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+_WOO: Mapping[str, StatusClass] = {"pending": "not_sale", "onhold": "sale"}
+_EXPORTS = (
+    KnownExport(
+        "Shopify orders",
+        (("name",), ("createdat",), ("total", "lineitemprice"), ("financialstatus", "lineitemquantity")),
+    ),
+    KnownExport("Squarespace orders", (("orderid",), ("financialstatus",), ("lineitemprice",))),
+    KnownExport(
+        "UCI Online Retail",
+        (
+            ("invoice", "invoiceno"),
+            ("stockcode",),
+            ("quantity",),
+            ("invoicedate",),
+            ("price", "unitprice"),
+            ("customerid",),
+        ),
+        cancellation_prefix="C",
+        notes=(
+            "Lines that are not goods (POST, M, D, ADJUST, BANK CHARGES, ...) are kept: money was paid or got back.",
+        ),
+    ),
+    KnownExport("CDNOW", (("customerid",), ("date",), ("numberofcds",), ("dollarvalue",))),
+    KnownExport(
+        "WooCommerce analytics",
+        (("ordernumber", "order"), ("date",), ("status",), ("customer",), ("nrevenue", "netsales", "nettotal")),
+        statuses=_WOO,
+    ),
+    KnownExport(
+        "WooCommerce orders",
+        (
+            ("orderid", "ordernumber"),
+            ("orderdate", "date", "datecreated"),
+            ("status", "orderstatus"),
+            ("ordertotal", "ordertotalamount", "total"),
+            (
+                "billingemail",
+                "emailbilling",
+                "customeremail",
+                "customeruser",
+                "customeruserid",
+                "billingemailaddress",
+                "customerid",
+            ),
+        ),
+        statuses=_WOO,
+    ),
+)
+
+
+def known_export(columns: Mapping[str, object] | list[str]) -> KnownExport | None:
+    """Recognise the software that wrote an export."""
+    names = {column_key(column) for column in columns}
+    return next(
+        (known for known in _EXPORTS if all(any(name in names for name in group) for group in known.needs)), None
+    )

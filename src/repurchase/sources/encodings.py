@@ -1,0 +1,567 @@
+"""Text files as plain UTF-8: compression, code page detection, decoding, line ends."""
+
+import codecs
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain, pairwise
+from pathlib import Path
+
+from repurchase.errors import OrdersError
+from repurchase.sources.folders import MOST_UNPACKED, decompressed_bytes, is_compressed
+from repurchase.sources.vocabulary import classify_status, is_known_word, month_numbers
+
+_SAMPLE_BYTES = 1 << 16
+_LATIN = {  # letters outside ASCII by frequency
+    "Danish, Norwegian": "øåæéØÅÆöäü",
+    "Swedish, Finnish": "äöåéÅÄÖü",
+    "German": "üäößÜÄÖé",
+    "French": "éèàêçôîâûùëïœÉÀÈÇÊ",
+    "Spanish": "óíáéñúüÁÉÍÓÚÑçºª",
+    "Portuguese": "ãçáéíóêõúâôàÁÉÇÃÓ",
+    "Italian": "àèùòìéÈÀ",
+    "Dutch": "ëéïüöèê",
+}
+_ICELANDIC = {"Icelandic": "áðíéóöþúæýÞÁÍÓÖÆÐÚÝ"}
+_CENTRAL = {
+    "Polish": "łóżęąśćńźŁŚŻŹÓĆ",
+    "Czech": "áíéěčšřžýůúČŘŠŽňťóďĎŤŇÚÁ",
+    "Slovak": "áíéčšžýúľťňôóďäŠČŽĽĺŕ",
+    "Hungarian": "éáőöóüíúűÉÁÖÓÜÚŐŰÍ",
+    "Romanian": "ăîâşţșțŞŢȘȚÎÂĂ",
+    "Croatian, Slovene": "čšžćđČŠŽĆĐ",
+    "German": "üäößÜÄÖ",
+}
+_BALTIC = {
+    "Lithuanian": "ėšžųūįčęąŠŽČĖŪ",
+    "Latvian": "āīšēūļžņķčģĀŠĪĒĶŅĻŽČŪĢ",
+    "Estonian": "äõüöšžÕÄÜÖ",
+    "Polish": "łóżęąśćńźŁŚŻŹÓ",
+}
+_TURKISH = {"Turkish": "ıişüöçğİŞÜÖÇĞâî"}
+_CYRILLIC = {
+    "Russian": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё",
+    "Ukrainian": "оаниівтреслкдумпязьбгйчхцїжєшющґф",
+    "Bulgarian, Serbian": "аиоентрсвлкдпмзугябъчщхцшжйюфьјљњћђџ",
+}
+_GREEK = {"Greek": "αοιετσνηυρπκμλςωδγχθφβξζψάέήίόύώϊϋΐΰ"}
+_CASELESS = (_CYRILLIC, _GREEK)
+_PAGES: tuple[tuple[str, str, dict[str, str], float], ...] = (  # codec, name, languages, prior
+    ("cp1252", "Windows-1252 (Latin-1)", _LATIN, 0.0),
+    ("cp1252", "Windows-1252 (Latin-1)", _ICELANDIC, -4.0),
+    ("iso8859_15", "ISO-8859-15 (Latin-9)", _LATIN, -2.0),
+    ("cp1250", "Windows-1250 (Central European)", _CENTRAL, -1.5),
+    ("iso8859_2", "ISO-8859-2 (Central European)", _CENTRAL, -2.0),
+    ("cp1251", "Windows-1251 (Cyrillic)", _CYRILLIC, -1.0),
+    ("koi8_r", "KOI8-R (Cyrillic)", _CYRILLIC, -2.0),
+    ("koi8_u", "KOI8-U (Cyrillic)", _CYRILLIC, -4.0),
+    ("cp1253", "Windows-1253 (Greek)", _GREEK, -3.0),
+    ("iso8859_7", "ISO-8859-7 (Greek)", _GREEK, -4.0),
+    ("cp1254", "Windows-1254 (Turkish)", _TURKISH, -1.5),
+    ("cp1257", "Windows-1257 (Baltic)", _BALTIC, -3.0),
+    ("iso8859_13", "ISO-8859-13 (Baltic)", _BALTIC, -4.0),
+    ("iso8859_5", "ISO-8859-5 (Cyrillic)", _CYRILLIC, -6.0),
+    ("cp850", "DOS code page 850", _LATIN, -6.0),
+    ("cp852", "DOS code page 852", _CENTRAL, -8.0),
+    ("cp866", "DOS code page 866", _CYRILLIC, -5.0),
+)
+_JAPANESE = (
+    "顧客注文番号日付時間金額合計数量単価格商品名会員支払方法状態都道府県市区町村"
+    "田中山本佐藤鈴木高橋小川林井上伊加東京阪"
+)
+_SIMPLIFIED = (
+    "客户订单编号日期时间金额数量价格商品名称付款支状态会员姓产类别总收货人地址电"
+    "话省市区张王李刘陈杨赵黄周吴徐孙伟芳敏静丽强磊"
+)
+_TRADITIONAL = (
+    "客戶訂單編號日期時間金額數量價格商品名稱付款支狀態會員姓產類別總收貨人地址電話縣市區張王李劉陳林黃楊吳蔡鄭大文明"
+)
+_KOREAN = (
+    "고객번호주문일자시간금액수량단가격상품명회원결제상태총합계이메구매날짜배송주소전화김박최정강조윤장임한서울시구동"
+)
+_EAST_ASIAN = (
+    ("cp932", "Shift-JIS (Japanese)", _JAPANESE),
+    ("euc_jp", "EUC-JP (Japanese)", _JAPANESE),
+    ("gb18030", "GBK (Chinese)", _SIMPLIFIED),
+    ("big5hkscs", "Big5 (Chinese)", _TRADITIONAL),
+    ("cp949", "EUC-KR (Korean)", _KOREAN),
+)
+_NAMES = {page[0]: page[1] for page in _PAGES} | {page[0]: page[1] for page in _EAST_ASIAN}
+_KNOWN_WORD, _MOST_KNOWN_WORDS, _MOST_CONTEXTS, _LETTER_BY_DIGIT = 5.0, 12, 5, -12.0
+_FOREIGN, _SIGN, _SIGN_IN_WORD, _HARMLESS_SIGN, _CASE_BREAK = -7.0, -9.0, -7.0, -4.0, -8.0
+_TOO_MANY_ACCENTS, _COMMON_CHARACTER, _CHARACTER, _RARE_CHARACTER = -5.0, -4.0, -7.0, -14.0
+_HARMLESS = frozenset("€£¥§°©®™«»“”„‘’‚–—…·•´¨¿¡№ªº²³½¼¾×±\u00a0\u00ad")
+_COMMON_RANGES = {  # first and last leading byte of the frequent characters, and the least second byte
+    "cp932": (0x88, 0x98, 0x40),
+    "euc_jp": (0xB0, 0xCF, 0xA1),
+    "gb18030": (0xB0, 0xD7, 0xA1),
+    "big5hkscs": (0xA4, 0xC6, 0x40),
+    "cp949": (0xB0, 0xC8, 0xA1),
+}
+_CLEAR, _OTHER_LANGUAGE = 6.0, -1.5
+_MARKS = (
+    ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32", "UTF-32"),
+    ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16", "UTF-16"),
+)
+_ZEROS = (  # codec, which of four bytes are never zero, which often
+    ("utf-32-le", (0,), (2, 3)),
+    ("utf-32-be", (3,), (0, 1)),
+    ("utf-16-le", (0, 2), (1, 3)),
+    ("utf-16-be", (1, 3), (0, 2)),
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a text is encoded."""
+
+    codec: str | None = None
+    name: str = "UTF-8"
+    others: tuple[str, ...] = ()
+    is_mostly_utf8: bool = False
+
+    @property
+    def also(self) -> str:
+        """Names of the code pages that read the text nearly as well."""
+        return " or ".join(_NAMES.get(codec, codec) for codec in self.others[:2])
+
+
+UTF_8 = Encoding()
+
+
+def unicode_mark(head: bytes) -> Encoding | None:
+    """Recognise UTF-16 and UTF-32 by their mark, or by where they have zeros."""
+    for marks, codec, name in _MARKS:
+        if head.startswith(marks):
+            return Encoding(codec, name)
+    sample = head[: len(head) // 4 * 4][:8000]
+    if len(sample) < 8 or 0 not in sample:
+        return None
+    zeros = [sample[n::4].count(0) / len(sample) * 4 for n in range(4)]
+    found = next((codec for codec, low, high in _ZEROS if _has_zeros(zeros, low, high)), None)
+    return None if found is None else Encoding(found, found[:6].upper())
+
+
+def _has_zeros(zeros: Sequence[float], low: Sequence[int], high: Sequence[int]) -> bool:
+    """Whether the high bytes of characters are often zero, the low ones never."""
+    return min(zeros[n] for n in high) > 0.15 and max(zeros[n] for n in low) < 0.02
+
+
+def detect_encoding(lines: Iterable[bytes], *, preferred: Sequence[str] = ()) -> Encoding:
+    """Decide how lines that are not ASCII were encoded."""
+    sample = list(dict.fromkeys(lines))
+    as_utf8 = sum(_decodes(line, "utf-8") for line in sample)
+    rest = [line for line in sample if not _decodes(line, "utf-8")]
+    if not rest:
+        return UTF_8
+    found = _best_page(rest, preferred)
+    if as_utf8 >= 3 and as_utf8 >= len(rest):
+        return Encoding(found.codec, f"UTF-8, with lines in {found.name}", (), is_mostly_utf8=True)
+    return found
+
+
+def agreed_encodings(found: Iterable[Encoding]) -> tuple[str, ...]:
+    """Name the code pages of the files of a log that show theirs, the most frequent first."""
+    clear = Counter(one.codec for one in found if one.codec is not None and not one.others)
+    return tuple(codec for codec, _ in clear.most_common())
+
+
+def _best_page(lines: Sequence[bytes], preferred: Sequence[str]) -> Encoding:
+    scores = _scores(b"\n".join(lines))
+    if not scores:
+        return _guess(b"\n".join(lines))
+    texts = {codec: b"\n".join(lines).decode(codec) for codec in scores}
+    best = max(scores, key=lambda codec: scores[codec])
+    near = [codec for codec in scores if scores[codec] > scores[best] - _CLEAR and texts[codec] != texts[best]]
+    agreed = next((codec for codec in preferred if codec in near or texts.get(codec) == texts[best]), None)
+    if agreed is not None:
+        return Encoding(agreed, _NAMES[agreed])
+    distinct = {texts[codec]: codec for codec in sorted(near, key=lambda codec: scores[codec])}
+    return Encoding(best, _NAMES[best], tuple(sorted(distinct.values(), key=lambda codec: -scores[codec])))
+
+
+def _scores(sample: bytes) -> dict[str, float]:
+    """Log likelihood of each code page that can decode the sample."""
+    scores: dict[str, float] = {}
+    for codec, _, languages, prior in _PAGES:
+        text = _decoded(sample, codec)
+        if text is not None:
+            fit = prior + _fit_signs(text) + _fit_words(_split_words(text), languages)
+            scores[codec] = max(scores.get(codec, -math.inf), fit)
+    for codec, _, common in _EAST_ASIAN:
+        text = _decoded(sample, codec)
+        if text is not None:
+            scores[codec] = _fit_east_asian(text, codec, common) - 1.0
+    return scores
+
+
+def _decoded(sample: bytes, codec: str) -> str | None:
+    try:
+        text = sample.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    return None if any("\x7f" <= sign <= "\x9f" or "\ue000" <= sign <= "\uf8ff" for sign in text) else text
+
+
+def _decodes(line: bytes, codec: str) -> bool:
+    try:
+        line.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _split_words(text: str) -> set[str]:
+    return {word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()}
+
+
+def _fit_signs(text: str) -> float:
+    """How well signs that are no letters fit: those of money and blanks stand beside digits, letters do not."""
+    contexts: dict[str, set[str]] = {}
+    for around in set(re.findall(r"(?=(.?[^\w\x00-\x7f].?))", text)):
+        at = 1 if around[0] <= "\x7f" or around[0].isalpha() else 0
+        sign = around[at : at + 1] or around[0]
+        contexts.setdefault(sign, set()).add(around.replace(sign, " "))
+    total = sum(_fit_sign(sign, around) for sign, around in contexts.items())
+    adjacent_to_digits: set[str] = set(
+        re.findall(r"(?<=\d)[^\W\d_](?=\d)|(?<![^\W_])[^\W\d_](?=\d)|(?<=\d)[^\W\d_](?![^\W\d_])", text)
+    )
+    return total + _LETTER_BY_DIGIT * sum(letter > "\x7f" for letter in adjacent_to_digits)
+
+
+def _fit_sign(sign: str, contexts: set[str]) -> float:
+    if sign not in _HARMLESS:
+        return _SIGN * min(len(contexts), _MOST_CONTEXTS)
+    if all(any(letter.isdigit() for letter in around) for around in contexts):
+        return 0.0
+    within = sum(sum(letter.isalpha() for letter in around) > 1 for around in contexts)
+    return _SIGN_IN_WORD * min(within, _MOST_CONTEXTS) + _HARMLESS_SIGN * (within == 0)
+
+
+@cache
+def _weights(letters: str, *, caseless: bool) -> dict[str, float]:
+    total = sum(1 / (rank + 2) for rank in range(len(letters)))
+    weights = {letter: math.log(1 / (rank + 2) / total) for rank, letter in enumerate(letters)}
+    capitals = {letter.upper(): weight - 0.5 for letter, weight in weights.items()}
+    return capitals | weights if caseless else weights
+
+
+def _fit_words(words: set[str], languages: dict[str, str]) -> float:
+    """How well words read in one language, or some of them in another."""
+    caseless = languages in _CASELESS
+    fits = [[_fit(word, letters, caseless=caseless) for letters in languages.values()] for word in words]
+    if not fits:
+        return 0.0
+    main = max(range(len(languages)), key=lambda n: sum(fit[n] for fit in fits))
+    known = min(sum(map(_is_of_exports, words)), _MOST_KNOWN_WORDS)
+    return sum(max(fit[main], max(fit) + _OTHER_LANGUAGE) for fit in fits) + _KNOWN_WORD * known
+
+
+def _is_of_exports(word: str) -> bool:
+    """Whether a word is one of headings, statuses or months, so that it was read as it was written."""
+    return is_known_word(word) or classify_status(word) != "unknown" or word.lower() in month_numbers()
+
+
+def _fit(word: str, letters: str, *, caseless: bool) -> float:
+    weights = _weights(letters, caseless=caseless)
+    accented = [letter for letter in word if letter > "\x7f"]
+    spelled = map(str.lower, accented) if caseless and word.isupper() else accented
+    breaks = sum(a.islower() and b.isupper() and not b.isascii() for a, b in pairwise(word))
+    is_mixed = caseless and len(accented) < len(word)
+    is_crowded = not caseless and len(accented) > 0.6 * len(word) and len(word) > 1
+    fit = sum(weights.get(letter, _FOREIGN) for letter in spelled)
+    return fit + _CASE_BREAK * (breaks + is_mixed) + _TOO_MANY_ACCENTS * is_crowded
+
+
+def _fit_east_asian(text: str, codec: str, common: str) -> float:
+    signs = [sign for word in set(re.findall(r"[^\x00-\x7f]+", text)) for sign in word]
+    mixed = re.findall(r"[a-z][^\x00-\x7f]|[^\x00-\x7f][a-z]", text)
+    weights = (_COMMON_CHARACTER if sign in common else _weight_east_asian(sign, codec) for sign in signs)
+    return sum(weights) + _CASE_BREAK * len(mixed)
+
+
+@cache
+def _weight_east_asian(sign: str, codec: str) -> float:
+    raw = sign.encode(codec)
+    lead = raw[0]
+    if "\u3000" <= sign <= "\u303f" or "\uff01" <= sign <= "\uff5e":
+        return _CHARACTER
+    if len(raw) != 2:
+        return _RARE_CHARACTER
+    if codec in {"cp932", "euc_jp"} and "\u3040" <= sign <= "\u30ff":
+        return -4.5
+    first, last, trail = _COMMON_RANGES[codec]
+    return _CHARACTER if first <= lead <= last and raw[1] >= trail else _RARE_CHARACTER
+
+
+def _guess(sample: bytes) -> Encoding:
+    from charset_normalizer import from_bytes
+
+    match = from_bytes(sample).best()
+    if match is None:
+        return Encoding("latin-1", "Latin-1")
+    return Encoding(match.encoding, match.encoding, ("latin-1",))
+
+
+CHUNK_BYTES = 1 << 23
+EDGE_BYTES = 1 << 20
+LONGEST_LINE = 1 << 26
+_BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_NOT_ASCII = re.compile(rb"[^\r\n]*[\x80-\xff][^\r\n]*")
+_ESCAPED = re.compile(rb'\\(["\\])')
+_SWAPPED = bytes.maketrans(b"\"'", b"'\"")
+
+
+@dataclass(frozen=True)
+class ByteStatistics:
+    """What one pass over the bytes tells."""
+
+    head: bytes
+    tail: bytes
+    lines: int
+    quotes: int
+    escaped_quotes: int
+    size: int
+    is_utf8: bool
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text file, and what makes plain UTF-8 of it."""
+
+    path: Path
+    shown: str
+    member: str | None = None
+    encoding: Encoding = UTF_8
+    is_old_mac: bool = False
+    is_blank_separated: bool = False
+    swaps_quotes: bool = False
+    has_escapes: bool = False
+    stop: int | None = None
+    most_bytes: int = field(default=MOST_UNPACKED, compare=False)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored bytes are the text, up to its end."""
+        return replace(self, stop=None) == TextFile(self.path, self.shown) and not is_compressed(self.path)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Stream the text as UTF-8 without a mark at its beginning."""
+        chunks = decompressed_bytes(
+            self.path, shown=self.shown, member=self.member, size=CHUNK_BYTES, most_bytes=self.most_bytes
+        )
+        if self.encoding.codec is not None:
+            decode = _decoded_by_line if self.encoding.is_mostly_utf8 else _decode_chunks
+            chunks = decode(chunks, self.encoding.codec)
+        chunks = _without_mark(chunks)
+        if self.is_old_mac:
+            chunks = (chunk.replace(b"\r", b"\n") for chunk in chunks)
+        if self.is_blank_separated:
+            chunks = _tabbed(chunks)
+        if self.swaps_quotes:
+            chunks = (chunk.translate(_SWAPPED) for chunk in chunks)
+        if self.has_escapes:
+            chunks = _doubled(chunks)
+        return chunks if self.stop is None else _until(chunks, self.stop)
+
+    def survey(self) -> ByteStatistics:
+        """Go over the text once."""
+        head = tail = b""
+        lines = quotes = escaped = size = in_line = 0
+        decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
+        for chunk in self.chunks():
+            head = head if len(head) >= EDGE_BYTES else head + chunk[:EDGE_BYTES]
+            tail = chunk[-EDGE_BYTES:] if len(chunk) >= EDGE_BYTES else (tail + chunk)[-EDGE_BYTES:]
+            ends = chunk.count(b"\n")
+            in_line = 0 if ends or b"\r" in chunk or b"\0" in chunk else in_line + len(chunk)
+            if in_line > LONGEST_LINE:
+                raise OrdersError(_endless(self.shown, lines + 1))
+            lines += ends
+            marks = chunk.count(b'"')
+            quotes += marks
+            escaped += chunk.count(b'\\"') if marks else 0
+            size += len(chunk)
+            decoder = decoder if decoder and _can_decode_file(decoder, chunk) else None
+        ends_well = decoder is not None and _can_decode_file(decoder, b"", final=True)
+        return ByteStatistics(head, tail, lines, quotes, escaped, size, ends_well)
+
+    def lines(self) -> Iterator[str]:
+        """Stream the text line by line, each with its own line end."""
+        with io.TextIOWrapper(io.BufferedReader(_ChunkReader(self.chunks())), encoding="utf-8", newline="") as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), ""), start=1):
+                if len(line) == LONGEST_LINE and not line.endswith(("\n", "\r")):
+                    raise OrdersError(_endless(self.shown, number))
+                yield line
+
+    def head(self) -> bytes:
+        """Read the beginning of the stored bytes."""
+        head = b""
+        for chunk in decompressed_bytes(self.path, shown=self.shown, member=self.member, size=EDGE_BYTES):
+            head += chunk
+            if len(head) >= EDGE_BYTES:
+                break
+        return head[:EDGE_BYTES]
+
+
+def inspect_text_file(
+    path: Path,
+    *,
+    shown: str,
+    member: str | None = None,
+    encodings: Sequence[str] = (),
+    most_bytes: int = MOST_UNPACKED,
+) -> tuple[TextFile, ByteStatistics, tuple[str, ...]]:
+    """Find out how a file is to be read so that it is plain UTF-8 text with plain line ends."""
+    text = TextFile(path, shown, member, most_bytes=most_bytes)
+    head = text.head()
+    encoding = unicode_mark(head)
+    if encoding is None:
+        _refuse_binary(head, shown)
+        survey = text.survey()
+        encoding = UTF_8 if survey.is_utf8 else detect_encoding(_lines_not_ascii(text), preferred=encodings)
+    text = replace(text, encoding=encoding)
+    survey = survey if encoding.codec is None else text.survey()
+    if survey.lines == 0 and b"\r" in survey.head:
+        text = replace(text, is_old_mac=True)
+        survey = text.survey()
+    return text, survey, _encoding_notes(Path(shown).name, encoding)
+
+
+def _encoding_notes(name: str, encoding: Encoding) -> tuple[str, ...]:
+    if encoding.codec is None:
+        return ()
+    if encoding.is_mostly_utf8:
+        return (f"{name}: read as {encoding.name}: some lines are not UTF-8.",)
+    doubt = f" Too few letters show it: {encoding.also} would be possible too." if encoding.others else ""
+    return (f"{name}: read as {encoding.name}, not UTF-8.{doubt}",)
+
+
+def _lines_not_ascii(text: TextFile) -> Iterator[bytes]:
+    """Give different lines that are not ASCII, up to the size of a sample."""
+    size, seen, rest = 0, set[bytes](), b""
+    for chunk in chain(text.chunks(), (b"\n",)):
+        held = rest + chunk
+        cut = max(held.rfind(b"\n"), held.rfind(b"\r")) + 1
+        whole, rest = held[:cut], held[cut:]
+        for line in _NOT_ASCII.findall(whole) if not whole.isascii() else ():
+            if line not in seen:
+                seen.add(line)
+                size += len(line)
+                yield line
+            if size > _SAMPLE_BYTES:
+                return
+
+
+def _endless(shown: str, line: int) -> str:
+    return (
+        f"{shown}: line {line:,} is longer than {LONGEST_LINE >> 20} MB, so this is no table of orders. "
+        "Check the file, or export it again."
+    )
+
+
+def _can_decode_file(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(chunk, final)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decode_chunks(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode("utf-8")
+    yield decoder.decode(b"", True).encode("utf-8")
+
+
+def _decoded_by_line(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Keep lines that are UTF-8, and decode the others."""
+    rest = b""
+    for chunk in chunks:
+        whole, end, rest = (rest + chunk).rpartition(b"\n")
+        yield _as_utf8(whole + end, encoding)
+    yield _as_utf8(rest, encoding)
+
+
+def _as_utf8(text: bytes, encoding: str) -> bytes:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        lines = text.splitlines(keepends=True)
+        if len(lines) > 1:
+            return b"".join(_as_utf8(line, encoding) for line in lines)
+        return text.decode(encoding, errors="replace").encode("utf-8")
+    return text
+
+
+def _doubled(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Write quotation marks behind a backslash doubled instead."""
+    rest = b""
+    for chunk in chunks:
+        held = rest + chunk
+        backslashes = len(held) - len(held.rstrip(b"\\"))
+        cut = len(held) - backslashes % 2
+        rest = held[cut:]
+        yield _ESCAPED.sub(lambda found: b'""' if found[1] == b'"' else b"\\", held[:cut])
+    yield rest
+
+
+def _until(chunks: Iterator[bytes], stop: int) -> Iterator[bytes]:
+    left = stop
+    for chunk in chunks:
+        yield chunk[:left]
+        left -= len(chunk)
+        if left <= 0:
+            return
+
+
+def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = next((chunk for chunk in chunks if chunk), b"")
+    yield first.removeprefix(codecs.BOM_UTF8)
+    yield from chunks
+
+
+def _tabbed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        whole, end, rest = (rest + chunk).rpartition(b"\n")
+        yield _with_tabs(whole) + end
+    yield _with_tabs(rest)
+
+
+def _with_tabs(lines: bytes) -> bytes:
+    return re.sub(rb"[ ]+", b"\t", re.sub(rb"(?m)^[ ]+|[ \r]+$", b"", lines))
+
+
+def _refuse_binary(head: bytes, shown: str) -> None:
+    if head.startswith(_BINARY):
+        raise OrdersError(f"{shown}: a spreadsheet or an archive, not text. Save it as CSV or Parquet and try again.")
+    if head.lstrip().startswith((b"<", b"{", b"[")):
+        raise OrdersError(f"{shown}: a web page, XML or JSON, not a table. Save the orders as CSV or Parquet.")
+    if b"\0" in head:
+        raise OrdersError(f"{shown}: neither text nor Parquet. Expected CSV (also .gz), TSV or Parquet.")
+
+
+class _ChunkReader(io.RawIOBase):
+    """Chunks as a stream."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size

@@ -1,0 +1,447 @@
+"""Which files an order log consists of: files, folders, patterns and zip archives; compressed files streamed."""
+
+import bz2
+import difflib
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import unquote
+
+from repurchase.errors import OrdersError, first_few
+
+_TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm", ".xls", ".ods")
+_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_SPREADSHEET_MEMBERS = {"[content_types].xml", "mimetype", "xl/workbook.xml", "content.xml", "index/document.iwa"}
+_ARCHIVE_FAULTS = (
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+)
+_EXPLANATIONS = ("readme", "read me", "license", "licence", "liesmich", "lisezmoi", "leeme", "lesmeg", "lasmig")
+_PRIVATE = 0o700
+_CHUNK_BYTES = 1 << 22
+MOST_UNPACKED = 1 << 32
+"""Bytes that a file may unpack to where no setting says otherwise."""
+_MOST_RATIO = 200
+"""Orders shrink to a fiftieth at best; what shrinks further and is large was made to be."""
+
+
+def is_compressed(path: Path) -> bool:
+    """Say whether a file is compressed, by its first bytes."""
+    return _compression(path) is not None
+
+
+def is_zip(path: Path) -> bool:
+    """Say whether a file is a zip archive and no spreadsheet."""
+    with path.open("rb") as file:
+        if file.read(4) not in _ZIP or not zipfile.is_zipfile(file):
+            return False
+    with zipfile.ZipFile(path) as archive:
+        return not _SPREADSHEET_MEMBERS & {name.lower() for name in archive.namelist()}
+
+
+def decompressed_bytes(
+    path: Path, *, shown: str, member: str | None, size: int, most_bytes: int = MOST_UNPACKED
+) -> Iterator[bytes]:
+    """Stream a file's bytes, decompressed."""
+    n_bytes, packed = 0, path.stat().st_size
+    try:
+        with _opened(path, member) as file:
+            while chunk := file.read(size):
+                n_bytes += len(chunk)
+                if n_bytes > max(most_bytes, _MOST_RATIO * packed):
+                    raise OrdersError(
+                        f"{shown}: {packed:,} bytes unpack to more than {n_bytes >> 20:,} MB, hardly orders. Check "
+                        "the file; if they are, raise memory_gb or unpack it yourself."
+                    )
+                yield chunk
+    except _ARCHIVE_FAULTS as fault:
+        raise OrdersError(
+            f"{shown}: the compressed file is damaged or ends too early ({fault}). Export it again."
+        ) from fault
+    except OSError as fault:
+        if fault.errno is not None:
+            raise
+        raise OrdersError(
+            f"{shown}: the compressed file is damaged or ends too early ({fault}). Export it again."
+        ) from fault
+
+
+def tables_in_zip(path: Path, *, shown: str) -> list[str]:
+    """Name the tables in an archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [
+                entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden_member(entry.filename)
+            ]
+    except _ARCHIVE_FAULTS as fault:
+        raise OrdersError(f"{shown}: the archive is damaged ({fault}). Export it again.") from fault
+    tables = [entry for entry in entries if entry.filename.lower().removesuffix(".gz").endswith(_TABLE_SUFFIXES)]
+    tables = [entry for entry in tables if not _is_explanation(entry.filename)] or tables
+    if len(entries) == 1 and not entries[0].filename.lower().endswith(".zip"):
+        tables = entries
+    if not tables:
+        found = first_few(sorted(entry.filename for entry in entries)) if entries else "nothing"
+        raise OrdersError(
+            f"{shown}: no table in this archive. Found: {found}. Save the orders as CSV, Excel or Parquet."
+        )
+    locked = [entry.filename for entry in tables if entry.flag_bits & 1]
+    if locked:
+        raise OrdersError(
+            f"{shown}: {first_few(locked)} needs a password. Unpack the archive and give the file itself."
+        )
+    return sorted(entry.filename for entry in tables)
+
+
+def unpack_member(path: Path, member: str, target: Path, *, shown: str, most_bytes: int = MOST_UNPACKED) -> Path:
+    """Unpack one file of an archive that cannot be read in pieces, such as a spreadsheet."""
+    packed = path.stat().st_size
+    shutil.rmtree(target, ignore_errors=True)
+    copy, n_bytes = target / Path(member).name, 0
+    try:
+        target.mkdir(parents=True, mode=_PRIVATE)
+        with copy.open("wb") as file:
+            for chunk in decompressed_bytes(path, shown=shown, member=member, size=_CHUNK_BYTES):
+                n_bytes += len(chunk)
+                _refuse_bomb(n_bytes, packed, shown, most_bytes)
+                file.write(chunk)
+    except OSError as fault:
+        raise OrdersError(
+            f"{shown}: cannot be unpacked in {target} ({fault.strerror or fault}). "
+            "Free space there, or set TMPDIR to a folder with more."
+        ) from fault
+    return copy
+
+
+def _refuse_bomb(n_bytes: int, packed: int, shown: str, most_bytes: int) -> None:
+    least = min(most_bytes, 1 << 28)
+    if n_bytes > MOST_UNPACKED or n_bytes > max(least, _MOST_RATIO * packed):
+        raise OrdersError(
+            f"{shown}: {packed:,} bytes unpack to more than {n_bytes >> 20:,} MB, too much for orders in this format. "
+            "Save them as CSV."
+        )
+
+
+def require_bounded_size(path: Path, *, shown: str, most_bytes: int) -> None:
+    """Refuse a zipped spreadsheet that would not fit into memory."""
+    n_bytes, packed = 0, path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except _ARCHIVE_FAULTS as fault:
+        raise OrdersError(f"{shown}: the spreadsheet is damaged ({fault}). Save it again.") from fault
+    for name in names:
+        for chunk in decompressed_bytes(path, shown=shown, member=name, size=_CHUNK_BYTES):
+            n_bytes += len(chunk)
+            if n_bytes > most_bytes:
+                raise OrdersError(
+                    f"{shown}: a spreadsheet of {packed:,} bytes that unpacks to more than {most_bytes >> 20:,} MB. "
+                    "Save the orders as CSV."
+                )
+
+
+def _is_explanation(name: str) -> bool:
+    """Say whether a file explains an export."""
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1].lower()
+    return stem.startswith(_EXPLANATIONS) and stem.endswith((".txt", ".md"))
+
+
+def _compression(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(6)
+    return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+
+
+def _opened(path: Path, member: str | None) -> BinaryIO:
+    if member is not None:
+        return _opened_member(path, member)
+    match _compression(path):
+        case "gzip":
+            return cast("BinaryIO", gzip.open(path, "rb"))
+        case "bz2":
+            return cast("BinaryIO", bz2.open(path, "rb"))
+        case "xz":
+            return cast("BinaryIO", lzma.open(path, "rb"))
+        case "zstd":
+            import pyarrow as pa
+
+            return cast("BinaryIO", pa.CompressedInputStream(str(path), "zstd"))
+        case _:
+            return path.open("rb")
+
+
+def _opened_member(path: Path, member: str) -> BinaryIO:
+    archive = zipfile.ZipFile(path)
+    try:
+        file = archive.open(member)
+    finally:
+        archive.close()  # the member keeps the file open
+    return cast("BinaryIO", gzip.open(file, "rb") if member.lower().endswith(".gz") else file)
+
+
+def _is_hidden_member(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in name.replace("\\", "/").split("/"))
+
+
+_HIDDEN = (".", "_", "~$")
+
+
+def _require_name(path: str | Path) -> None:
+    """Refuse a name that is no text, as it could be neither shown nor written into a record."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as fault:
+        shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+        raise OrdersError(f"{shown}: the name is not UTF-8. Rename it and try again.") from fault
+
+
+def _files_below(folder: Path, *, endings: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Name the files of a folder and those below it."""
+    walk = _FileCollector(endings)
+    walk.add_folder(folder)
+    return walk.finished()
+
+
+def _files_matching(pattern: Path, *, fixed: int, endings: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Name the files that match a pattern, and those in folders that match."""
+    walk = _FileCollector(endings)
+    for match in _Pattern(endings).expanded(Path(*pattern.parts[:fixed]), pattern.parts[fixed:]):
+        walk.add(match)
+    return walk.finished()
+
+
+class _FileCollector:
+    """Collects files, each once, real ones before links to them."""
+
+    def __init__(self, endings: tuple[str, ...]) -> None:
+        self._endings = endings
+        self._files: list[Path] = []
+        self._linked_files: list[Path] = []
+        self._linked_folders: list[Path] = []
+        self._seen: dict[tuple[int, int], Path] = {}
+        self._notes: list[str] = []
+
+    def add(self, path: Path) -> None:
+        _require_name(path)
+        mode = _path_mode(path, self._endings)
+        if mode is None or not stat.S_ISDIR(mode):
+            is_link = path.is_symlink() and mode is not None
+            (self._linked_files if is_link else self._files).append(path)
+        elif path.is_symlink():
+            self._linked_folders.append(path)
+        else:
+            self.add_folder(path)
+
+    def add_folder(self, folder: Path) -> None:
+        if self._is_new(folder):
+            for path in _listed(folder):
+                self.add(path)
+
+    def finished(self) -> tuple[list[Path], list[str]]:
+        while self._linked_folders:
+            self.add_folder(self._linked_folders.pop(0))
+        files = [path for path in self._files if not path.exists() or self._is_new(path)]
+        files += [path for path in self._linked_files if self._is_new(path)]
+        return sorted(set(files)), self._notes
+
+    def _is_new(self, path: Path) -> bool:
+        try:
+            found = path.stat()
+        except OSError as fault:
+            raise OrdersError(_unlisted(path, fault)) from fault
+        first = self._seen.setdefault((found.st_dev, found.st_ino), path)
+        if first != path:
+            self._notes.append(f"{path}: left out, as it is the same as {first}.")
+        return first == path
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """What is needed to expand a pattern."""
+
+    endings: tuple[str, ...]
+
+    def expanded(self, folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+        """What matches the parts of a pattern below a folder; ``above`` are folders that ``**`` came through."""
+        if not parts:
+            yield folder
+            return
+        first, rest = parts[0], parts[1:]
+        if first == "**":
+            yield from self._at_any_depth(folder, parts, above)
+        elif any(sign in first for sign in "*?["):
+            matches = [path for path in self._listed(folder) if fnmatchcase(path.name, first)]
+            for path in self._folders(matches) if rest else matches:
+                yield from self.expanded(path, rest)
+        elif os.path.lexists(folder / first):
+            yield from self.expanded(folder / first, rest)
+
+    def _at_any_depth(self, folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+        found = folder.stat()
+        if (found.st_dev, found.st_ino) in above:
+            return
+        yield from self.expanded(folder, parts[1:])
+        for path in self._folders(self._listed(folder)):
+            yield from self.expanded(path, parts, (*above, (found.st_dev, found.st_ino)))
+
+    def _listed(self, folder: Path) -> list[Path]:
+        return _listed(folder) if os.path.lexists(folder) else []
+
+    def _folders(self, paths: Iterable[Path]) -> Iterator[Path]:
+        for path in sorted(paths, key=Path.is_symlink):
+            mode = _path_mode(path, self.endings)
+            if mode is not None and stat.S_ISDIR(mode):
+                yield path
+
+
+def _path_mode(path: Path, endings: tuple[str, ...]) -> int | None:
+    """What a path leads to; nothing where it has a table's name and cannot be followed."""
+    try:
+        return path.stat().st_mode
+    except OSError as fault:
+        if path.name.lower().endswith(endings):
+            return None
+        what = "a link that leads nowhere" if path.is_symlink() else "cannot be read"
+        raise OrdersError(
+            f"{path}: {what} ({fault.strerror}), so orders could be missing. Restore it, or remove it from there."
+        ) from fault
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if not entry.name.startswith(_HIDDEN))
+    except OSError as fault:
+        raise OrdersError(_unlisted(folder, fault)) from fault
+
+
+def _unlisted(folder: Path, fault: OSError) -> str:
+    return (
+        f"{folder}: this folder cannot be listed ({fault.strerror or fault}), so orders would be missing. "
+        "Allow reading it, or move it away."
+    )
+
+
+_PARQUET = (".parquet", ".pq")
+_TEXT = tuple(
+    text + packed for text in (".csv", ".tsv", ".txt", ".tab") for packed in ("", ".gz", ".bz2", ".xz", ".zst")
+)
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".zip")
+_UNREADABLE = (".numbers", ".xlsb", ".7z", ".rar", ".tar", ".tgz", ".tar.gz", *_SPREADSHEETS)
+_TABLE_ENDINGS = _PARQUET + _TEXT + _SPREADSHEETS
+SPARK_TABLES = (*_PARQUET, ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+_PARQUET_MARK = b"PAR1"
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def find_files(source: str) -> tuple[list[Path], list[str]]:
+    """Name the files of an order log."""
+    _require_name(source)
+    path = Path(source)
+    mode = _file_mode(path)
+    if mode is not None:
+        return _in_folder(path) if stat.S_ISDIR(mode) else ([path], [])
+    if any(sign in source for sign in "*?["):
+        matches, notes = _files_matching(path, fixed=len(Path(*pattern_root(source)).parts), endings=_TABLE_ENDINGS)
+        if matches:
+            return matches, notes
+        raise OrdersError(f"{source}: no file matches. Check the pattern, and put it in quotation marks.")
+    raise OrdersError(f"{source}: no such file or folder.{nearest_names(path)}")
+
+
+def _file_mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as fault:
+        if not isinstance(fault, ValueError) and path.is_symlink():
+            raise OrdersError(
+                f"{path}: a link that leads nowhere, to {path.readlink()}. Check where it leads."
+            ) from fault
+        return None
+    except OSError as fault:
+        raise OrdersError(f"{path}: cannot be read ({fault.strerror}). Check the path.") from fault
+
+
+def is_parquet(path: Path) -> bool:
+    """Say whether a file is Parquet, by its first bytes or by its name."""
+    with path.open("rb") as file:
+        mark = file.read(4)
+    return mark == _PARQUET_MARK or path.suffix.lower() in _PARQUET
+
+
+def nearest_names(path: Path) -> str:
+    """Say what else could have been meant by a path that leads nowhere."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return " Check the path."
+    near = difflib.get_close_matches(path.name, names, n=3)
+    return f" Did you mean {' or '.join(near)}?" if near else " Check the path."
+
+
+def partition_columns(paths: Sequence[str], *, root: str) -> list[dict[str, str | None]]:
+    """Read the columns that folders' names hold, as in ``year=2024/month=01/part-0.parquet``."""
+    above = len(pattern_root(root))
+    found = [_pairs(path.split("/")[above:-1]) for path in paths]
+    if len({tuple(pairs) for pairs in found}) > 1:
+        return [{} for _ in paths]
+    return found
+
+
+def pattern_root(pattern: str) -> list[str]:
+    """Name the folders of a pattern above its first sign."""
+    parts = pattern.rstrip("/").split("/")
+    signs = (at for at, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    return parts[: next(signs, len(parts))]
+
+
+def _pairs(folders: Sequence[str]) -> dict[str, str | None]:
+    pairs = (folder.partition("=") for folder in folders if "=" in folder)
+    return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs if name}
+
+
+def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    entries, notes = _files_below(folder, endings=_TABLE_ENDINGS)
+    names = {entry: entry.relative_to(folder).as_posix() for entry in entries}
+    readable, left_out = readable_files([*names.values()], where=str(folder))
+    wanted = set(readable)
+    return [entry for entry, name in names.items() if name in wanted], [*notes, *left_out]
+
+
+def readable_files(
+    names: Sequence[str], *, where: str, endings: tuple[str, ...] = _TABLE_ENDINGS
+) -> tuple[list[str], list[str]]:
+    """Tell the files of a folder that can hold orders from others, by their names."""
+    tables = [name for name in names if name.lower().endswith(endings)]
+    readable = [name for name in tables if not _is_explanation(name)] or tables
+    sheets = [_last(name) for name in names if name.lower().endswith(_UNREADABLE) and name not in set(readable)]
+    others = [_last(name) for name in names if name not in set(readable)]
+    if not readable:
+        raise OrdersError(
+            f"{where}: no CSV or Parquet file in this folder. Found: {first_few(others) if others else 'nothing'}. "
+            "Save the orders as CSV or Parquet."
+        )
+    if sheets:
+        raise OrdersError(
+            f"{where}: {len(sheets)} of {len(names)} files cannot be read as orders: {first_few(sheets)}. "
+            "Save them as CSV or Parquet, or move them away."
+        )
+    return readable, [f"Left out, as neither CSV nor Parquet: {first_few(others)}."] if others else []
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]

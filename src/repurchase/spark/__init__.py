@@ -1,0 +1,1 @@
+"""The heavy part of scoring and training on a Spark cluster."""
