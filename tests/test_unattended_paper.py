@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import repurchase.cli.app
-from repurchase.cli import commands
+from repurchase.cli import commands, process
 from repurchase.cli.logs import FIELDS
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "unattended.md").read_text(encoding="utf-8")
@@ -49,8 +49,8 @@ def test_every_exit_code_is_explained() -> None:
         commands.EXIT_DEFECT,
         commands.EXIT_FAULT,
         commands.EXIT_DRIFTED,
-        commands.INTERRUPTED,
-        commands.TERMINATED,
+        process.INTERRUPTED,
+        process.TERMINATED,
     }
 
 

@@ -8,9 +8,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repurchase.estimators.model import RepurchaseModel
+    from repurchase.models.model import RepurchaseModel
     from repurchase.orders.cleaning import clean_orders
-    from repurchase.orders.sources import read_orders
+    from repurchase.orders.log import read_orders
 
 __version__ = "0.1.0"
 

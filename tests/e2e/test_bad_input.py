@@ -16,8 +16,8 @@ HEADING = "customer_id,order_id,order_date,amount\n"
 HOLD = """
 import sys, time
 from pathlib import Path
-from repurchase.storage.delivery import deliver_to
-with deliver_to(Path(sys.argv[1])):
+from repurchase.storage.delivery import staged_delivery
+with staged_delivery(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """

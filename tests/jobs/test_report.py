@@ -19,9 +19,9 @@ from repurchase.errors import InputError
 from repurchase.jobs.report import find_purchases
 from repurchase.orders.ids import key_id, pseudonymise
 from repurchase.orders.log import read_orders
+from repurchase.report import charts
 from repurchase.report import customer_list as people
 from repurchase.report import customer_list as purchases
-from repurchase.report import prediction_charts as figures
 from repurchase.report.customer_list import PurchaseDetails
 from repurchase.schemas import scores_table
 from repurchase.settings import Settings
@@ -36,7 +36,7 @@ REGULARS = 25  # who buy soap every 30 days, then oil
 
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
 
 
 def order_lines() -> pl.DataFrame:

@@ -135,9 +135,9 @@ def test_resolving_and_loading_need_no_mlflow(plain: Path) -> None:
     apply_gate_verdict(plain, "10", PASSED)
     code = (
         "import sys; from pathlib import Path\n"
-        "from repurchase.registry.champion import resolve\n"
+        "from repurchase.registry.champion import resolve_version\n"
         "from repurchase.registry.champion import list_versions\n"
-        "folder = resolve(Path(sys.argv[1])); list_versions(Path(sys.argv[1]), compare=False)\n"
+        "folder = resolve_version(Path(sys.argv[1])); list_versions(Path(sys.argv[1]), compare=False)\n"
         "heavy = {'mlflow', 'sklearn', 'scipy', 'lifetimes', 'sqlalchemy'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
         "from repurchase.registry.scoring import load_scorer\n"

@@ -9,24 +9,25 @@ from hypothesis import strategies as st
 
 from repurchase.errors import BundleError, DeliveryError
 from repurchase.storage import atomic_files as disk
+from repurchase.storage.json_files import json_bytes
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_float_comes_back_with_the_same_bits(number: float) -> None:
     import json
 
-    back = json.loads(disk.json_bytes({"x": number}, name="x.json"))["x"]
+    back = json.loads(json_bytes({"x": number}, name="x.json"))["x"]
     assert np.float64(back).tobytes() == np.float64(number).tobytes()
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), {1, 2}, object(), np.arange(3)])
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(BundleError, match=r"model\.json cannot be written as JSON"):
-        disk.json_bytes({"x": [value]}, name="model.json")
+        json_bytes({"x": [value]}, name="model.json")
 
 
 def test_numpy_scalars_are_numbers() -> None:
-    assert disk.json_bytes([np.int64(3), np.float32(0.5), np.bool_(True)], name="x") == b"[\n  3,\n  0.5,\n  true\n]\n"
+    assert json_bytes([np.int64(3), np.float32(0.5), np.bool_(True)], name="x") == b"[\n  3,\n  0.5,\n  true\n]\n"
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +53,8 @@ def test_a_place_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_the_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import sys; from pathlib import Path; from repurchase.storage.atomic_files import locked\n"
-        "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "import sys; from pathlib import Path; from repurchase.storage.atomic_files import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

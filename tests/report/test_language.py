@@ -11,7 +11,7 @@ import pytest
 
 from repurchase.errors import InputError
 from repurchase.i18n.catalogues import LOCALES, PLURAL_FORMS, load_catalogue, plural_form, translate, use_locale
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.page import build_report, write_report
 
 HERE = Path(str(files("repurchase.report")))
@@ -60,7 +60,10 @@ def test_russian_words_are_russian() -> None:
 
 def test_every_text_is_used() -> None:
     sources = "\n".join(
-        path.read_text(encoding="utf-8") for path in HERE.iterdir() if path.suffix in (".py", ".html", ".js")
+        path.read_text(encoding="utf-8")
+        for folder in (HERE, HERE.parent / "i18n")
+        for path in folder.iterdir()
+        if path.suffix in (".py", ".html", ".js")
     )
     made = ("month.", "n.", "of.", "segment.", "action.", "rule.", "reason.", "phrase.", "band.", "unit.", "after.")
     made += ("figure.next.", "figure.next_late.", "figure.money_next.", "cleaning.", "grade.", "predictor.", "words.")
@@ -99,7 +102,7 @@ def test_english_is_spoken_again_afterwards() -> None:
 def test_what_is_left_in_english_is_marked(
     scored: pl.DataFrame, record: dict[str, Any], locale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     page = build_report(
         scored.with_columns(reason_1=pl.lit(None, pl.String), action=pl.lit(None, pl.String)), record, locale=locale
     )

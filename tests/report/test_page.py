@@ -16,7 +16,7 @@ import pytest
 
 from repurchase.errors import DeliveryError, InputError
 from repurchase.models.segments import REGULAR, SLIPPING
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.page import build_report, write_report
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "col", "wbr"}
@@ -78,7 +78,7 @@ def page(scored: pl.DataFrame, record: dict[str, Any]) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures as empty frames: for tests that read the words."""
-    monkeypatch.setattr(figures, "to_svg", lambda picture: f"<svg><title>{html.escape(picture.finding)}</title></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: f"<svg><title>{html.escape(picture.finding)}</title></svg>")
 
 
 def test_nothing_leaves_the_page(page: str) -> None:

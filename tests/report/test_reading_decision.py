@@ -8,7 +8,7 @@ import pytest
 
 from repurchase.i18n.catalogues import READING_FACTS, READING_ROLES, use_locale
 from repurchase.orders.layout import Fact, ReadingDecision, RoleDecision
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.page import build_report
 from repurchase.report.run_sections import reading_rows
 from repurchase.storage.run_records import find_run_record_fault
@@ -61,7 +61,7 @@ def test_a_fact_of_another_version_is_shown_by_its_key() -> None:
 def test_the_page_shows_and_escapes_what_the_shop_wrote(
     scored: pl.DataFrame, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     attack = "<script>alert(1)</script>"
     facts = (Fact("status_sale", {"statuses": [[attack, 3]]}),)
     role = RoleDecision("status", attack, Fact("dates_and_times", {"column": attack}), facts, ((attack, facts[0]),))

@@ -24,7 +24,7 @@ from repurchase.models.model import model_notes
 from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.cleaning_rules import REASONS
 from repurchase.orders.log import read_orders
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.page import build_report
 from repurchase.report.record_texts import (
     CLAUSE_PARAMS,
@@ -316,7 +316,7 @@ def test_what_is_said_of_records_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_page_of_known_sentences_holds_no_english(
     locale: str, scored: pl.DataFrame, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     keys = [key for key in all_templates() if key.startswith("record.")]
     told = {key: sample(key, str(load_catalogue("en")[key])) for key in keys}
     of = {part: [text for key, text in told.items() if key.startswith(f"record.{part}.")] for part in PARTS}

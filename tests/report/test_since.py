@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.page import build_report, write_report
 from repurchase.report.run_sections import monitoring_lines, monitoring_section
 from repurchase.storage.json_files import with_digest
@@ -64,7 +64,7 @@ DRIFT = {
 
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
 
 
 @pytest.fixture

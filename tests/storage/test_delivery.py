@@ -17,8 +17,8 @@ from repurchase.storage.delivery import require_writable, staged_delivery
 HOLD = """
 import sys, time
 from pathlib import Path
-from repurchase.storage.delivery import deliver_to
-with deliver_to(Path(sys.argv[1])) as delivery:
+from repurchase.storage.delivery import staged_delivery
+with staged_delivery(Path(sys.argv[1])) as delivery:
     delivery.staged(delivery.out).write_text("half a ta")
     print("held", flush=True)
     time.sleep(600)

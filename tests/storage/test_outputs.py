@@ -159,7 +159,7 @@ OURS: dict[str, tuple[str, Callable[[Path], OutputKind], Callable[[Path], object
     "a model": (
         "model.joblib",
         lambda _: EXPORTED_MODEL_OUTPUT,
-        lambda path: write(path, zlib.compress(b"\x80\x04\x95crepurchase.estimators.model\nRepurchaseModel\n")),
+        lambda path: write(path, zlib.compress(b"\x80\x04\x95crepurchase.models.model\nRepurchaseModel\n")),
     ),
 }
 THEIRS: dict[str, pl.DataFrame | str | bytes] = {

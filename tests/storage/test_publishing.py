@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import DeliveryError, InputError
-from repurchase.storage import atomic_files as publishing
+from repurchase.storage import atomic_files
 from repurchase.storage.atomic_files import remove_path, write_file
 from repurchase.storage.delivery import OutputKind, staged_delivery, staged_folder_delivery
 
@@ -19,9 +19,8 @@ ANYTHING = OutputKind("anything", lambda _: True)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from repurchase.storage import publishing
-from repurchase.storage.delivery import deliver_folder, deliver_to
-from repurchase.storage.outputs import OutputKind
+from repurchase.storage import atomic_files
+from repurchase.storage.delivery import OutputKind, staged_delivery, staged_folder_delivery
 rename = Path.{step}
 def until(self, target):
     if {when}:
@@ -33,13 +32,13 @@ Path.{step} = until
 {work}
 """
 FILES = """
-with deliver_to(out) as delivery:
+with staged_delivery(out) as delivery:
     for name in ("scores.quarantine.parquet", "scores.run.json", "scores.parquet"):
         delivery.staged(out.with_name(name)).write_text("new")
     delivery.publish()
 """
 FOLDER = """
-with deliver_folder(out, kind=OutputKind("anything", lambda _: True)) as staging:
+with staged_folder_delivery(out, kind=OutputKind("anything", lambda _: True)) as staging:
     (staging / "all.csv").write_text("new")
 """
 
@@ -256,7 +255,7 @@ def replace_folder(out: Path) -> None:
 def test_a_folder_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool) -> None:
     lay_out(tmp_path / "lists")
     if not in_one_step:
-        monkeypatch.setattr(publishing, "_exchanged", lambda *_: False)
+        monkeypatch.setattr(atomic_files, "_exchanged", lambda *_: False)
 
     replace_folder(tmp_path / "lists")
 
@@ -277,7 +276,7 @@ def test_a_folder_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> Non
 
 def test_a_kill_before_the_exchange_leaves_the_earlier_folder(tmp_path: Path) -> None:
     before = lay_out(tmp_path / "lists")
-    prepare = "publishing._exchanged = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+    prepare = "atomic_files._exchanged = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
     killed(tmp_path / "lists", FOLDER, when="False", step="rename", prepare=prepare)
 
     assert texts(tmp_path / "lists") == before
@@ -287,7 +286,7 @@ def test_a_kill_before_the_exchange_leaves_the_earlier_folder(tmp_path: Path) ->
 
 def test_a_kill_after_the_exchange_leaves_the_new_folder_and_the_old_is_cleared(tmp_path: Path) -> None:
     lay_out(tmp_path / "lists")
-    prepare = "publishing.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
+    prepare = "atomic_files.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
     killed(tmp_path / "lists", FOLDER, when="False", step="rename", prepare=prepare)
 
     assert texts(tmp_path / "lists") == {"all.csv": "new"}
@@ -298,7 +297,7 @@ def test_a_kill_after_the_exchange_leaves_the_new_folder_and_the_old_is_cleared(
 
 def test_a_kill_between_two_renames_is_undone_where_folders_cannot_be_exchanged(tmp_path: Path) -> None:
     out, before = tmp_path / "lists", lay_out(tmp_path / "lists")
-    killed(out, FOLDER, when="Path(target) == out", step="rename", prepare="publishing._exchanged = lambda *_: False")
+    killed(out, FOLDER, when="Path(target) == out", step="rename", prepare="atomic_files._exchanged = lambda *_: False")
     assert not out.exists()
 
     with pytest.raises(InputError), staged_folder_delivery(out, kind=ANYTHING):
@@ -346,4 +345,4 @@ def test_names_are_on_the_disk_before_a_run_is_done(
 
 
 def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path: Path) -> None:
-    publishing.sync_folder(tmp_path / "nowhere")
+    atomic_files.sync_folder(tmp_path / "nowhere")

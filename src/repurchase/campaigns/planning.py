@@ -189,7 +189,8 @@ def _within_budget(
         n -= max(1, int(over / float(cost[chosen].mean())))
     told = f" for {terms.budget:g}" if terms.budget else ""
     raise InputError(
-        f"Only {max(n, 0):,} customers can be reached and held out{told}; {2 * MIN_CONTROL_SIZE} are the least. Raise the "
+        f"Only {max(n, 0):,} customers can be reached and held out{told}; {2 * MIN_CONTROL_SIZE} are the "
+        "least. Raise the "
         "budget or send a longer list."
     )
 

@@ -120,7 +120,7 @@ def _reasons_to_keep(
 
 _RULE_CUSTOMERS = 50_000
 _NEXT_ORDER_DAYS = 365
-"""A next order is dated if one is to be expected within so many days (see ``estimators.timing``)."""
+"""A next order is dated if one is to be expected within so many days (see ``models.timing``)."""
 _MIN_MATCHED_SHARE = 0.5
 """Share of the scored customers that the orders must know, or they are not the same shop's whole log."""
 _RANGE_COVERAGE = 0.80

@@ -122,7 +122,8 @@ def _buyers(verdict: HorizonEvaluation) -> str:
     if not found.available > 0:
         return ""
     return (
-        f"The top {percent(CONTACTED_SHARE)} of its list hold {lift:.1f} times the buyers of a random list: {found.model:,.0f} of "
+        f"The top {percent(CONTACTED_SHARE)} of its list hold {lift:.1f} times the buyers of a random "
+        f"list: {found.model:,.0f} of "
         f"{found.available:,.0f}, {_against(found, '')}."
     )
 

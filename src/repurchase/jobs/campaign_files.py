@@ -172,7 +172,8 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = read_untrusted_json(path)
     except (OSError, ValueError) as fault:
         raise InputError(
-            f"{path} is not a campaign: nobody was held out by lot, so what it brought cannot be measured. {_UNRECOGNISED_HINT}."
+            f"{path} is not a campaign: nobody was held out by lot, so what it brought cannot be measured. "
+            f"{_UNRECOGNISED_HINT}."
         ) from fault
     if not isinstance(record, dict):
         raise InputError(f"{path} is not a campaign. {_UNRECOGNISED_HINT}.")

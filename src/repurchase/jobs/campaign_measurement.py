@@ -206,8 +206,10 @@ def measured_lines(record: CampaignRecord, path: Path) -> list[str]:
     lines = [
         _verdict_line(record),
         (
-            f"Bought within {record['observed_days']} days after {record['day']}: {format_share(treated['share_bought'])} of "
-            f"{treated['customers']:,} to be reached, {format_share(held['share_bought'])} of {held['customers']:,} held out."
+            f"Bought within {record['observed_days']} days after {record['day']}: "
+            f"{format_share(treated['share_bought'])} of "
+            f"{treated['customers']:,} to be reached, {format_share(held['share_bought'])} of "
+            f"{held['customers']:,} held out."
         ),
         (
             f"Repurchase: {_format_points(record['repurchase']['adjusted'])} points, adjusted for the scores; "
@@ -251,10 +253,12 @@ def _money_lines(record: CampaignRecord, currency: str | None) -> list[str]:
     lines = [
         (
             f"Net sales per customer against those held out: {_format_amount(sales['adjusted'], currency)}, adjusted; "
-            f"{_format_amount(sales['unadjusted'], currency)} without. {_significance_sentence(sales['adjusted'], record)}"
+            f"{_format_amount(sales['unadjusted'], currency)} without. "
+            f"{_significance_sentence(sales['adjusted'], record)}"
         ),
         (
-            f"All in all: sales {format_range(totals['sales'], currency)}, cost {format_money(totals['cost'], currency)}, profit "
+            f"All in all: sales {format_range(totals['sales'], currency)}, cost "
+            f"{format_money(totals['cost'], currency)}, profit "
             f"{format_range(totals['profit'], currency)}; per contact {_format_amount(profit['adjusted'], currency)}."
         ),
     ]

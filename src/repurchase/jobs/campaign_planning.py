@@ -356,7 +356,8 @@ def planned_lines(record: CampaignRecord, path: Path) -> list[str]:
             f"count ({record['horizon_days']} days)."
         ),
         (
-            f"{format_quantity(found['asked'], 'customer')} looked at, {found['worth_reaching']:,} expected to bring more than "
+            f"{format_quantity(found['asked'], 'customer')} looked at, {found['worth_reaching']:,} "
+            "expected to bring more than "
             f"they cost, {found['chosen']:,} chosen: {arms[TREATMENT]:,} to reach, {arms[CONTROL]:,} held out by lot "
             f"({_format_percent(arms['control_share'])})."
         ),
@@ -401,9 +402,11 @@ def _power_lines(record: CampaignRecord) -> list[str]:
     longer += f" ({without:,} without the scores)." if longer and without else "." * bool(longer)
     return [
         (
-            f"TOO SMALL to see {effect} with a probability of {_format_percent(power['power'])} (about {base} buy anyway; "
+            f"TOO SMALL to see {effect} with a probability of {_format_percent(power['power'])} (about "
+            f"{base} buy anyway; "
             f"adjusted for the scores it would be seen with {_format_percent(power['reached_power'])}, without with "
-            f"{_format_percent(plain['reached_power'])}). It can show an uplift {could}.{longer} A longer list, a larger "
+            f"{_format_percent(plain['reached_power'])}). It can show an uplift {could}.{longer} A longer "
+            "list, a larger "
             "control group or more days would help."
         )
     ]

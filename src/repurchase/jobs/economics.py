@@ -117,7 +117,8 @@ def economics_lines(made: _EconomicsResult) -> list[str]:
             f"{record['horizon_days']} days; margin {100 * told['margin']:.3g} %."
         ),
         (
-            f"ASSUMED: contacts would raise the share of buyers by {format_points(told['uplift_points'])}, were all reached"
+            f"ASSUMED: contacts would raise the share of buyers by {format_points(told['uplift_points'])}, "
+            "were all reached"
             f"{_targeting_note(record)}. Only a measured campaign can tell (`repurchase campaign`)."
         ),
         _uncertainty_lines(record),
@@ -140,7 +141,8 @@ def economics_lines(made: _EconomicsResult) -> list[str]:
         won = told["new_customer_cost"]
         beside = "" if won is None else f" Winning a new one costs {format_money(won, currency)}, as told."
         lines.append(
-            f"Keeping one customer costs {_format_money(middle, currency)} ({_format_money(twice, currency)} at twice the uplift, "
+            f"Keeping one customer costs {_format_money(middle, currency)} "
+            f"({_format_money(twice, currency)} at twice the uplift, "
             f"{_format_money(half, currency)} at half).{beside}"
         )
     return [*lines, *([f"Figures: {made.path}; table and picture beside it."] if made.path else [])]

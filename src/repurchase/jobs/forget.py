@@ -218,7 +218,8 @@ def _forget_in_list(
         return
     if not dry_run:
         write_file(path, content)
-    yield f"{relative_name(path, places.home)}: {format_count(sum(found.values()), 'row')} {action_line('removed', dry_run)}."
+    rows, removed = format_count(sum(found.values()), "row"), action_line("removed", dry_run)
+    yield f"{relative_name(path, places.home)}: {rows} {removed}."
 
 
 def _other_tables(
@@ -253,7 +254,8 @@ def _other_tables(
                 yield f"{relative_name(path, home)}: names {names:,} of these; these are orders: it was not touched."
                 continue
             yield wanted.may_remain(
-                f"{relative_name(path, home)}: names {names:,} of these; no record tells of this file: it was not touched."
+                f"{relative_name(path, home)}: names {names:,} of these; no record tells of this file: it "
+                "was not touched."
             )
 
 
@@ -343,7 +345,8 @@ def _forget_in_output(output: _RunOutputs, wanted: ForgetRequest, home: Path, *,
     changed = {path: sum(rows.values()) for path, rows in found.items() if rows}
     if not output.table and not os.path.lexists(output.scores):
         yield wanted.may_remain(
-            f"{relative_name(output.record, home)}: its scores, {output.scores.name}, are not there. If they were moved, take "
+            f"{relative_name(output.record, home)}: its scores, {output.scores.name}, are not there. If "
+            "they were moved, take "
             "these customers out there; otherwise remove the record."
         )
     if not changed and not duplicates:
@@ -363,7 +366,8 @@ def _forget_in_output(output: _RunOutputs, wanted: ForgetRequest, home: Path, *,
         yield f"{relative_name(path, home)}: {format_count(rows, 'row')} {action_line('removed', dry_run)}."
         if links[path]:
             yield wanted.may_remain(
-                f"{relative_name(path, home)}: the file has {format_count(links[path], 'other name')} (hard links), which still "
+                f"{relative_name(path, home)}: the file has {format_count(links[path], 'other name')} "
+                "(hard links), which still "
                 "name them."
             )
     if duplicates:
@@ -461,7 +465,8 @@ def _forget_in_all_files(
     for path, found in _forget_in_campaigns(places, wanted, dry_run=dry_run):
         wanted.saw(found)
         reached.append(path)
-        yield f"{relative_name(path, home)}: {format_count(sum(found.values()), 'row')} {action_line('removed', dry_run)}."
+        rows, removed = format_count(sum(found.values()), "row"), action_line("removed", dry_run)
+    yield f"{relative_name(path, home)}: {rows} {removed}."
     sent = _recorded_lists(outputs)
     for path in sent:  # last: they are not ours, and may be anything by now
         yield from _forget_in_list(path, wanted, places, columns=settings.columns, dry_run=dry_run)
@@ -500,14 +505,16 @@ def _summary_lines(
         yield "This was a dry run: nothing was changed."
     elif wanted.remaining:
         raise DeliveryError(
-            f"these customers may remain in {format_count(len(wanted.remaining), 'place')} that could not be reached or "
+            f"these customers may remain in {format_count(len(wanted.remaining), 'place')} that could not "
+            "be reached or "
             f"are not changed: {first_few(wanted.remaining)} Everything else is done. Take them out there, then run "
             f"again.{f' {_require_known(missing, named)}: check the spelling.' if missing else ''}"
         )
     if missing:
         others = f"; the others {'would be' if dry_run else 'are'} erased" if len(missing) < len(named) else ""
         raise InputError(
-            f"{_require_known(missing, named)} and may remain under another spelling{others}. Ids are spelled as in the "
+            f"{_require_known(missing, named)} and may remain under another spelling{others}. Ids are "
+            "spelled as in the "
             "orders: correct them and run again."
         )
 
@@ -558,7 +565,8 @@ def _forget_in_page(page: Path, wanted: ForgetRequest, home: Path, *, dry_run: b
         with os_refusals(page):
             real_path(page).unlink()
             page.unlink(missing_ok=True)
-    yield f"{relative_name(page, home)}: {action_line('removed', dry_run)}, since the scores it was made from are not there."
+    removed = action_line("removed", dry_run)
+    yield f"{relative_name(page, home)}: {removed}, since the scores it was made from are not there."
 
 
 def _are_scores(path: Path) -> bool:

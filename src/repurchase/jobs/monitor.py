@@ -1,4 +1,4 @@
-"""`repurchase monitor`: earlier scores compared with outcomes, drift from the training orders, changes since the last run."""
+"""`repurchase monitor`: earlier scores compared with outcomes, drift, and changes since the last run."""
 
 import json
 import logging

@@ -239,8 +239,10 @@ def find_refills(
             "customers_and_products": gaps.height,
             "due": due.height,
             "rule": (
-                f"bought on at least {MIN_DUE_PURCHASES} days, runs out within {within_days} days, and is bought again in "
-                f"these days with a chance of at least {100 * MIN_DUE_PROBABILITY:g} %; the likeliest product of a customer"
+                f"bought on at least {MIN_DUE_PURCHASES} days, runs out within {within_days} days, and is "
+                "bought again in "
+                f"these days with a chance of at least {100 * MIN_DUE_PROBABILITY:g} %; the likeliest "
+                "product of a customer"
             ),
             "goes_with": (
                 f"what others bought on the purchase day after{f', of the same {related}' if related else ''}: at "

@@ -217,7 +217,10 @@ def dry_run_score(
     )
     return [
         *intake.report.words(),
-        f"Would score {found['scored']:,} customers as of {intake.as_of} by {model_summary}; {_unscored_summary(found)}.",
+        (
+            f"Would score {found['scored']:,} customers as of {intake.as_of} by {model_summary}; "
+            f"{_unscored_summary(found)}."
+        ),
         f"Would write {where}, which can be written{_replacement_note(plan)}.",
         drift["words"],
         "This was a dry run: nothing was written.",

@@ -1,6 +1,6 @@
 """Segments, and what to do, by which channel and when.
 
-The segment itself stands in the scores: its thresholds were learned in `fit` (see ``estimators.tiers``), so that a
+The segment itself stands in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a
 customer's segment depends on no other customer. Here what to do follows from the scores alone; ``report.segment_rules``
 puts the rules into words.
 """

@@ -320,7 +320,8 @@ def resolve_as_of(order_days: Iterable[date], *, as_of: date | None, today: date
     latest = last + timedelta(days=max(_QUIET_DAYS, _QUIET_PERIODS * spell))
     if as_of > latest:
         raise OrdersError(
-            f"--as-of {as_of} is {_counted_noun((as_of - last).days, 'day')} after the last order ({last}); the longest quiet "
+            f"--as-of {as_of} is {_counted_noun((as_of - last).days, 'day')} after the last order "
+            f"({last}); the longest quiet "
             f"spell in the log is {_counted_noun(spell, 'day')}, so it was hardly observed that long. "
             f"Take a day up to {latest}, or send a newer export."
         )
@@ -336,8 +337,10 @@ def _require_no_stray_day(days: list[date]) -> None:
     if len(gaps) < _LEAST_DAYS_FOR_A_RHYTHM or gaps[-1] <= max(_QUIET_DAYS, _QUIET_PERIODS * max(gaps[:-1])):
         return
     raise OrdersError(
-        f"The last day with orders ({days[-1]}) is {_counted_noun(gaps[-1], 'day')} after the one before it ({days[-2]}); the "
-        f"longest quiet spell until then is {_counted_noun(max(gaps[:-1]), 'day')}. A mistyped date would make every customer "
+        f"The last day with orders ({days[-1]}) is {_counted_noun(gaps[-1], 'day')} after the one before "
+        f"it ({days[-2]}); the "
+        f"longest quiet spell until then is {_counted_noun(max(gaps[:-1]), 'day')}. A mistyped date would "
+        "make every customer "
         f"look lost. Say which day was the last one observed: --as-of {days[-2]}, or --as-of {days[-1]} if it is right."
     )
 

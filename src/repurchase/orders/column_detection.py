@@ -122,7 +122,7 @@ _SHARED = 0.2
 
 
 def _name_order_blocks(orders: pl.Series, files: pl.Series | None) -> pl.Series:
-    """Name the rows of one number that follow each other: two orders of one number are no order with two first lines."""
+    """Number the runs of consecutive rows with one order number: a number used twice is two orders."""
     file = files if files is not None else pl.lit("")
     return pl.select(pl.concat_str(orders, orders.rle_id(), file, separator="\0")).to_series()
 

@@ -110,7 +110,8 @@ def _measured_row(record: _CampaignFile) -> _Row:
 
 
 def _group_text(group: _CampaignFile) -> str:
-    return f"{format_count(group['customers'])}; {translate('campaigns.bought_treated', share=format_share(group['share_bought']))}"
+    bought = translate("campaigns.bought_treated", share=format_share(group["share_bought"]))
+    return f"{format_count(group['customers'])}; {bought}"
 
 
 def _signed(value: float) -> str:

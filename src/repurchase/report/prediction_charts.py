@@ -63,7 +63,8 @@ def reach_chart(curve: ReachCurve, *, uplift_points: float, horizon_days: int, c
     top = float(middle[curve.reached == curve.best][0])
     finding = f"Nobody pays at an uplift of {points}"
     if curve.best:
-        finding = f"Reaching the best {format_count(curve.best)} earns most: {format_money(top, currency)} within {horizon_days} days"
+        best = f"Reaching the best {format_count(curve.best)} earns most"
+        finding = f"{best}: {format_money(top, currency)} within {horizon_days} days"
     with new_figure(3.8) as (figure, axes):
         axes.fill_between(curve.reached, low, high, color=SKY, alpha=0.45, linewidth=0)
         axes.plot(curve.reached, middle, color=BLUE)

@@ -270,10 +270,12 @@ def _elapsed_horizon_lines(row: Mapping[str, Any], currency: str | None) -> list
     reference = f" ({format_decimal(then['ece'])} in training)" if then.get("ece") is not None else ""
     rule = f", best rule {format_decimal(_best_rule_loss(row), 4)}" if row["rules"] else ""
     lines = [
-        f"{days} days ahead: {format_share(row['p_mean'])} promised to buy, {format_share(row['bought_share'])} came; calibration "
-        f"error {format_decimal(model['ece'])}{reference}, {format_decimal(model['excess_ece'])} beyond chance; log loss "
-        f"{format_decimal(model['log_loss'], 4)}{rule}; AUC {format_decimal(model['auc'])}; grade {_grade_text(row['grade'])}"
-        + (f" ({_grade_text(then['grade'])} in training)." if then.get("grade") else ".")
+        f"{days} days ahead: {format_share(row['p_mean'])} promised to buy, "
+        f"{format_share(row['bought_share'])} came; calibration "
+        f"error {format_decimal(model['ece'])}{reference}, {format_decimal(model['excess_ece'])} beyond "
+        "chance; log loss "
+        f"{format_decimal(model['log_loss'], 4)}{rule}; AUC {format_decimal(model['auc'])}; grade "
+        f"{_grade_text(row['grade'])}" + (f" ({_grade_text(then['grade'])} in training)." if then.get("grade") else ".")
     ]
     totals = [
         f"{format_count(row['orders']['came'])} purchase days of {format_count(row['orders']['expected'])} expected"

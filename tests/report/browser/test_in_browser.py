@@ -12,7 +12,7 @@ import pytest
 from repurchase.i18n.catalogues import use_locale
 from repurchase.i18n.formatting import format_count, format_day, format_money, format_share
 from repurchase.models.segments import REGULAR, SLIPPING
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.page import build_report
 
 LOCALES = ("en", "nb", "nl", "ru")
@@ -244,7 +244,7 @@ def test_a_story(visit: Any, shop: pl.DataFrame) -> None:
 def test_fifty_thousand_customers(
     visit: Any, shop: pl.DataFrame, record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     many = pl.concat([shop] * 170).with_columns(
         customer_id=pl.format("customer-{}", pl.int_range(pl.len())),
         reason_1=pl.format("raises risk: last order {} days ago, usually every 21 days", pl.int_range(pl.len()) % 400),

@@ -12,7 +12,7 @@ import pytest
 
 from repurchase.i18n.formatting import format_count, format_day, format_money
 from repurchase.marketing.products import SAME_CATEGORY
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.customer_list import PurchaseDetails
 from repurchase.report.page import build_report
 
@@ -62,7 +62,7 @@ def stories(
     later = {f"next_order_date{end}": pl.col("as_of") + pl.duration(days=n) for end, n in (("", 90), ("_high", 200))}
     shop = shop.with_columns(**later)  # a range that leaves the past a part of the line
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+        patch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
         for locale in LOCALES:
             page = build_report(shop, record, locale=locale, bought=bought)
             (folder / f"{locale}.html").write_text(page, encoding="utf-8")
@@ -181,7 +181,7 @@ def test_a_log_without_money(
     visit: Any, shop: pl.DataFrame, record: dict[str, Any], days: pl.DataFrame, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     without = PurchaseDetails(days.with_columns(money=pl.lit(None, pl.Float64)))
     file = tmp_path / "page.html"
     file.write_text(build_report(shop, record, bought=without), encoding="utf-8")

@@ -66,7 +66,9 @@ def test_is_bent_once_for_all_that_stand_beside_it(monkeypatch: pytest.MonkeyPat
     from repurchase.models import snapshots as design
 
     bent: list[str] = []
-    monkeypatch.setattr(design, "bend", lambda name, values: bent.append(name) or transform_feature(name, values))
+    monkeypatch.setattr(
+        design, "transform_feature", lambda name, values: bent.append(name) or transform_feature(name, values)
+    )
     shared = FeatureMatrix({"spend_last": MONEY, "frequency": COUNTS})
     for factor in (1.0, 2.0):
         one = FeatureMatrix({"btyd_rate": MONEY * factor, "frequency": COUNTS + 1}, beside=shared)

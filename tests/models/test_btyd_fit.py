@@ -295,7 +295,7 @@ class TestGammaGamma:
         x, means = self.shop(p=900.0, q=4.0, v=0.1, customers=500)
         assert fit_gamma_gamma(x, means).fallback_mean == np.median(means)
 
-    @pytest.mark.parametrize(("name", "limit"), [("LARGEST_P", 3.0), ("LEAST_Q", 8.0), ("LEAST_REPEAT_BUYERS", 3_001)])
+    @pytest.mark.parametrize(("name", "limit"), [("_MAX_P", 3.0), ("_MIN_Q", 8.0), ("_MIN_REPEAT_BUYERS", 3_001)])
     def test_what_is_out_of_bounds_gives_way(self, name: str, limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
         x, means = self.shop(p=6.0, q=4.0, v=15.0, customers=3_000)
         assert fit_gamma_gamma(x, means).fallback_mean is None
