@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError
-from repurchase.marketing.csv_export import CSV_FORMATS, csv_bytes, csv_format
+from repurchase.marketing.csv_export import CSV_FORMATS, csv_bytes, csv_format, escaped_ids
 from repurchase.marketing.lists import ListLimit, ListSettings, export_columns, limit_exclusions, list_settings
 
 
@@ -114,6 +114,19 @@ def test_no_cell_begins_a_formula(text: str, begin: str) -> None:
         number = cell.lstrip("-").replace(",", ".", 1).replace(".", "", 1)
         assert not cell.startswith(("=", "+", "@", "\t", "\r", "＝"))
         assert not cell.startswith("-") or number.isdigit()
+
+
+@pytest.mark.parametrize("locale", ["en", "nb"])
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("text", ["x;=1+1", "x,=1+1", "x|@sum", "x\t=1+1", 'x;"=1+1"', "x;+1", "=a;=b"])
+def test_no_cell_begins_a_formula_under_another_separator(text: str, separator: str, locale: str) -> None:
+    content = csv_bytes(pl.DataFrame({"id": ["1"], "name": [text]}), csv_format(locale)).decode("utf-8-sig")
+    rows = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
+    assert not [cell for row in rows for cell in row if cell.lstrip('"').startswith(("=", "+", "-", "@"))]
+
+
+def test_ids_are_found_as_lists_spell_them() -> None:
+    assert escaped_ids(["1", "=1", "x;=2", "a-b"]) == {"'=1": "=1", "x;'=2": "x;=2"}
 
 
 def test_columns_are_named_as_the_tool_wants_them() -> None:

@@ -54,7 +54,7 @@ def _without_formula_guard(ids: pl.Series, path: Path) -> pl.Series:
     """Take the apostrophe from ids that would run as formulas, which lists of ours put there."""
     if ids.dtype != pl.String or id_column_of_list(path) is None:
         return ids
-    return ids.str.replace(rf"^'([{_ID_PREFIXES}])", "$1")
+    return ids.str.replace_all(rf"""(^|[,;|]"?)'([{_ID_PREFIXES}])""", "$1$2")
 
 
 _MIN_MATCHED_IDS = 5

@@ -38,6 +38,7 @@ from repurchase.jobs.forget_files import (
 )
 from repurchase.jobs.outputs import LISTS_RECORD, QUARANTINE_SUFFIX, RUN_SUFFIX, read_lists_record, write_lists_record
 from repurchase.marketing.contacts import ROLES
+from repurchase.marketing.csv_export import escaped_ids
 from repurchase.marketing.segments import require_single_run
 from repurchase.orders.ids import clean_ids, pseudonymise, read_matching_key
 from repurchase.report.page import write_report
@@ -57,7 +58,6 @@ from repurchase.storage.run_records import (
 )
 
 _CUSTOMER_TABLES = (CUSTOMERS_SUFFIX, OUTCOMES_SUFFIX, f".{TREATMENT}.csv", f".{CONTROL}.csv")
-_FORMULA_START = tuple("=+-@＝＋－＠")
 
 
 def _forget_in_campaigns(
@@ -108,7 +108,7 @@ def _ids_in_files(ids: Collection[str], plan: Mapping[str, Any], record: Path) -
     if mark:
         hashed = pseudonymise(pl.Series(plain, dtype=pl.String()), read_matching_key(mark, what=str(record)))
         spelled.update(zip(hashed.to_list(), plain, strict=True))
-    return {**spelled, **{f"'{one}": name for one, name in spelled.items() if one.startswith(_FORMULA_START)}}
+    return {**spelled, **{listed: spelled[one] for listed, one in escaped_ids(spelled).items()}}
 
 
 _ID_HEADING = "customer_id"

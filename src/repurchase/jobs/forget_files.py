@@ -17,6 +17,7 @@ import polars as pl
 
 from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.customer_lists import id_column, read_customers
+from repurchase.marketing.csv_export import escaped_ids
 from repurchase.orders.ids import clean_ids, pseudonymise, read_matching_key
 from repurchase.settings import Settings
 from repurchase.storage.atomic_files import exclusive_lock, partial_prefix, remove_path
@@ -377,9 +378,6 @@ def clear_interrupted_writes(left: Path, out: Path | None, home: Path, *, dry_ru
     yield f"{relative_name(left, home)}: left by a run that was killed; {action_line('removed', dry_run)}."
 
 
-_FORMULA_START = tuple("=+-@＝＋－＠")
-
-
 @dataclass
 class ForgetRequest:
     """Customers under all their names."""
@@ -406,10 +404,7 @@ class ForgetRequest:
     @property
     def find_in_values(self) -> dict[str, str]:
         """How ids may stand in lists: behind an apostrophe too, if they would run as formulas."""
-        return {
-            **{one: one for one in self.ids},
-            **{f"'{one}": one for one in self.ids if one.startswith(_FORMULA_START)},
-        }
+        return {one: one for one in self.ids} | escaped_ids(self.ids)
 
 
 def requested_ids(customers: Iterable[str], from_file: Path | None, settings: Settings) -> frozenset[str]:

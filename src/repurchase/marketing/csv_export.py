@@ -1,15 +1,17 @@
 """CSV in the format of a locale, safe from spreadsheet formulas.
 
-A cell of text that begins with ``=``, ``+``, ``-``, ``@`` (or their full-width forms) gets an apostrophe before it, and
-line breaks, tabs and other control characters become blanks; numbers stay numbers. Mail tools get telephone numbers
-without the apostrophe: those have been checked to be a ``+`` and digits, which run nothing.
+Text that begins with ``=``, ``+``, ``-``, ``@`` (or their full-width forms) gets an apostrophe before it, also after a
+comma, ``;`` or ``|`` within the cell, where a spreadsheet that expects another separator would begin a new cell. Line
+breaks, tabs and other control characters become blanks; numbers stay numbers. Mail tools get telephone numbers without
+the apostrophe: those have been checked to be a ``+`` and digits, which run nothing.
 
 References
 ----------
 OWASP, CSV Injection: https://owasp.org/www-community/attacks/CSV_Injection
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import polars as pl
@@ -19,6 +21,7 @@ from repurchase.errors import InputError
 _FORMULA_PREFIXES = "=+-@＝＋－＠"
 _NUMBER = r"^-?\d+([.,]\d+)?$"
 _CONTROL = r"[\p{Cc}\u2028\u2029]+"
+_INNER_FORMULA = rf'([,;|]"?)([{re.escape(_FORMULA_PREFIXES)}])'
 
 
 class _CsvFormat(NamedTuple):
@@ -48,9 +51,16 @@ def csv_format(name: str, *, mail_tool: str = "plain") -> _CsvFormat:
 
 def escape_formula(text: pl.Expr) -> pl.Expr:
     """Make text that no spreadsheet runs."""
-    plain = text.str.replace_all(_CONTROL, " ").str.strip_chars()
+    plain = text.str.replace_all(_CONTROL, " ").str.strip_chars().str.replace_all(_INNER_FORMULA, "$1'$2")
     runs = plain.str.slice(0, 1).is_in(list(_FORMULA_PREFIXES)) & ~plain.str.contains(_NUMBER)
     return pl.when(runs).then(pl.concat_str(pl.lit("'"), plain)).otherwise(plain)
+
+
+def escaped_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Map the spelling of ids in exported lists to the ids, for those that differ."""
+    plain = pl.Series("id", list(ids), dtype=pl.String())
+    spelled = plain.to_frame().select(escape_formula(pl.col("id"))).to_series()
+    return {one: known for one, known in zip(spelled, plain, strict=True) if one != known}
 
 
 def csv_bytes(rows: pl.DataFrame, locale: _CsvFormat, *, checked: Collection[str] = ()) -> bytes:
