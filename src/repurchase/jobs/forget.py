@@ -466,7 +466,7 @@ def _forget_in_all_files(
         wanted.saw(found)
         reached.append(path)
         rows, removed = format_count(sum(found.values()), "row"), action_line("removed", dry_run)
-    yield f"{relative_name(path, home)}: {rows} {removed}."
+        yield f"{relative_name(path, home)}: {rows} {removed}."
     sent = _recorded_lists(outputs)
     for path in sent:  # last: they are not ours, and may be anything by now
         yield from _forget_in_list(path, wanted, places, columns=settings.columns, dry_run=dry_run)
