@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from repurchase.models.model import RepurchaseModel
-    from repurchase.orders.cleaning import clean_orders
     from repurchase.orders.log import read_orders
+    from repurchase.orders.pipeline import clean_orders
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ __all__ = ["RepurchaseModel", "clean_orders", "read_orders"]
 
 _HOMES = {
     "RepurchaseModel": "repurchase.models.model",
-    "clean_orders": "repurchase.orders.cleaning",
+    "clean_orders": "repurchase.orders.pipeline",
     "read_orders": "repurchase.orders.log",
 }
 

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.log import read_orders
+from repurchase.orders.pipeline import clean_orders
 from repurchase.settings import Settings
 from repurchase.sources.locations import parse_orders_source
 

@@ -8,8 +8,8 @@ import pytest
 
 from repurchase.errors import LayoutError, OrdersError, RepurchaseError
 from repurchase.jobs.order_intake import Intake, load_orders
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.log import RawOrders, read_orders
+from repurchase.orders.pipeline import clean_orders
 from repurchase.settings import Settings
 from repurchase.sources import databases as postgres
 from repurchase.sources.locations import parse_orders_source

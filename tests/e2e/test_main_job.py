@@ -360,7 +360,7 @@ class TestReport:
 
 class TestModels:
     def test_export_predicts_as_the_champion_does(self, repurchase, trained, sample, tmp_path):
-        from repurchase.orders.cleaning import clean_orders
+        from repurchase.orders.pipeline import clean_orders
 
         scores, file = tmp_path / "scores.parquet", tmp_path / "model.joblib"
         assert repurchase("score", trained.orders, "--home", trained.home, "--out", scores).code == 0

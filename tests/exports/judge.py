@@ -24,7 +24,7 @@ def read_export(export: Export) -> Truth:
         return Truth(
             report.n_customers,
             report.n_orders or 0,
-            round(intake.tally.sales_total, 2),
+            round(intake.cleaning.counts.sales_total, 2),
             report.first_day,
             report.last_day,
         )

@@ -96,7 +96,7 @@ def check_reading(export: RandomExport) -> Verdict:
         except InputError as refusal:
             return Verdict("refused", str(refusal))
     report, truth = intake.report, export.truth
-    money = intake.tally.sales_total
+    money = intake.cleaning.counts.sales_total
     is_right = {
         f"customers {report.n_customers} instead of {_shown(truth.customers)}": report.n_customers in truth.customers,
         f"orders {report.n_orders} instead of {_shown(truth.orders)}": report.n_orders in truth.orders,

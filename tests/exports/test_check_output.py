@@ -38,7 +38,7 @@ def test_a_line_says_how_each_column_is_read(intake: Intake, shop: Shop) -> None
         ranked = sorted((-found[state], WORDS[state]) for state in states)
         return ", ".join(f"{word} ({-number})" for number, word in ranked)
 
-    assert intake.decision.lines() == [
+    assert intake.cleaning.decision.lines() == [
         "Customer  'Kundenr'",
         "          also considered: 'Kundenavn'",
         "Date      'Ordredato': day before month",
@@ -53,8 +53,8 @@ def test_a_line_says_how_each_column_is_read(intake: Intake, shop: Shop) -> None
 
 
 def test_the_examples_are_as_the_shop_knows_its_customers(intake: Intake, shop: Shop) -> None:
-    assert len(intake.tally.examples) == 3
-    for example in intake.tally.examples:
+    assert len(intake.cleaning.counts.examples) == 3
+    for example in intake.cleaning.counts.examples:
         orders = [
             order
             for order in shop.orders

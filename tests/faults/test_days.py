@@ -117,12 +117,12 @@ def test_whole_runs_are_equal_in_any_zone_of_the_machine(shop, undisturbed, tmp_
 
 
 CLOCK = """
-import datetime, repurchase.orders.cleaning as cleaning
+import datetime, repurchase.orders.pipeline as pipeline
 class Jumped(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
         return cls.fromisoformat({now!r})
-cleaning.datetime = Jumped
+pipeline.datetime = Jumped
 """
 
 

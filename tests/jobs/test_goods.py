@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.jobs.products import ProductHistory, ProductPartition, clean_lines
+from repurchase.jobs.products import ProductHistory, ProductPartition
 from repurchase.orders.log import open_orders
+from repurchase.orders.pipeline import clean_log
 from repurchase.settings import Settings
 
 AS_OF = date(2023, 12, 31)
@@ -31,7 +32,8 @@ def shelf(lines: pl.DataFrame, folder: Path, partitions: int) -> ProductHistory:
     (folder / "spool").mkdir()
     lines.write_csv(folder / "orders.csv")
     log = open_orders(str(folder / "orders.csv"), settings=settings, spool=folder / "spool")
-    parts = [ProductPartition.of(part, AS_OF) for part in clean_lines(log, settings=settings, folder=folder)]
+    _, cleaned = clean_log(log, settings=settings, folder=folder / "rows")
+    parts = [ProductPartition.of(rows, AS_OF) for rows in cleaned]
     assert len(parts) == partitions
     return ProductHistory(parts, AS_OF)
 

@@ -16,7 +16,7 @@ def taken_in(tmp_path: Path) -> Callable[..., tuple[tuple[str, ...], float]]:
     def take(source: Path, **settings: object) -> tuple[tuple[str, ...], float]:
         own = Settings(**settings)  # type: ignore[arg-type]
         taken = load_orders(str(source), settings=own, folder=tmp_path / "work")
-        return taken.report.notes, taken.tally.sales_total
+        return taken.report.notes, taken.cleaning.counts.sales_total
 
     return take
 

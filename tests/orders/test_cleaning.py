@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError, OrdersError
-from repurchase.orders.cleaning import CleanOrders, clean_orders
 from repurchase.orders.cleaning_report import CleaningReport, Reason
+from repurchase.orders.pipeline import CleanOrders, clean_orders
 from repurchase.schemas import ORDERS
 from repurchase.settings import Settings
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, LayoutError
-from repurchase.orders.cleaning import CleanOrders, clean_orders
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.log import read_orders
+from repurchase.orders.pipeline import CleanOrders, clean_orders
 from repurchase.settings import Settings
 from tests.orders.known_shop import GOODS, LINES, ORDERS, TOTAL
 

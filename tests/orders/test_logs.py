@@ -17,9 +17,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import LayoutError, OrdersError
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.layout import FILE_COLUMN
 from repurchase.orders.log import OrderLog, open_orders, read_orders
+from repurchase.orders.pipeline import clean_orders
 from repurchase.settings import Settings
 from repurchase.sources import (
     delimited_text as textfiles,

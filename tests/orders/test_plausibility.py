@@ -95,7 +95,7 @@ class TestStatuses:
                 taken_in(path)
         else:
             assert taken_in(path)[1] > 0
-        assert [("Z9" in str(doubt)) or ("z9" in str(doubt)) for doubt in checked(path).intake.doubts] == [
+        assert [("Z9" in str(doubt)) or ("z9" in str(doubt)) for doubt in checked(path).intake.cleaning.problems] == [
             True
         ] * refused
 
@@ -132,7 +132,7 @@ class TestOneLargeCustomer:
     @pytest.mark.parametrize("partitions", [1, 4])
     def test_is_found_in_any_partition(self, tmp_path: Path, checked: Check, partitions: int) -> None:
         path = written(tmp_path / "log", log(customer_id=self.shared(150)))
-        (doubt,) = checked(path, partitions=partitions).intake.doubts
+        (doubt,) = checked(path, partitions=partitions).intake.cleaning.problems
         assert "customer 'till7' has 150 of 400 orders" in str(doubt)
 
 
@@ -140,12 +140,12 @@ def test_check_goes_on_and_shows_all_doubts(tmp_path: Path, checked: Check) -> N
     status = pl.when(ROW < 100).then(pl.lit("Z9")).otherwise(pl.lit("paid"))
     path = written(tmp_path / "log", log(status=status, customer_id=TestOneLargeCustomer.shared(150)))
     found = checked(path)
-    assert len(found.intake.doubts) == 2
+    assert len(found.intake.cleaning.problems) == 2
     assert found.intake.report.n_orders == N
 
 
 def test_a_plain_log_has_no_doubts_and_three_examples(tmp_path: Path, checked: Check) -> None:
     intake = checked(written(tmp_path / "log", log())).intake
-    assert intake.doubts == ()
-    assert len(intake.tally.examples) == 3
-    assert {example.orders for example in intake.tally.examples} == {8}
+    assert intake.cleaning.problems == ()
+    assert len(intake.cleaning.counts.examples) == 3
+    assert {example.orders for example in intake.cleaning.counts.examples} == {8}

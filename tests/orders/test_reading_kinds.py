@@ -9,8 +9,8 @@ import pytest
 
 from repurchase.errors import InputError, LayoutError
 from repurchase.orders.amounts import NumberEvidence, different_currencies
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.column_detection import detect_layout
+from repurchase.orders.pipeline import clean_orders
 from repurchase.settings import Settings
 from repurchase.sources.vocabulary import classify_status, parse_name
 from tests.orders.known_shop import GOODS, LINES, N_ORDERS, ORDERS, TOTAL

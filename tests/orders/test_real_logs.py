@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from repurchase.orders.cleaning import CleanOrders, clean_orders
 from repurchase.orders.log import read_orders
+from repurchase.orders.pipeline import CleanOrders, clean_orders
 from repurchase.schemas import ORDERS
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
-from repurchase.orders.cleaning import CleanOrders, clean_orders
+from repurchase.orders.pipeline import CleanOrders, clean_orders
 from repurchase.settings import Settings
 from repurchase.sources.vocabulary import classify_status, classify_type
 

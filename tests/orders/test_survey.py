@@ -12,10 +12,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import OrdersError
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.format_inference import FormatEvidence, untyped_columns
 from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.orders.log import read_orders
+from repurchase.orders.pipeline import clean_orders
 from repurchase.orders.values import LogStatistics, UnreadableValues, read_values
 from repurchase.settings import Settings
 from tests.orders.known_shop import ORDERS, TOTAL
@@ -67,7 +67,7 @@ def test_facts_of_pieces_are_those_of_the_whole(rows: list[tuple[str | int | Non
     forms = FormatEvidence.of(whole, LAYOUT).decide(LAYOUT, settings=settings, source="orders")
 
     def facts(piece: pl.DataFrame) -> LogStatistics:
-        return read_values(piece, LAYOUT, forms, settings=settings).facts
+        return read_values(piece, LAYOUT, forms, settings=settings).statistics
 
     together, at_once = reduce(add, map(facts, whole.iter_slices(size))), facts(whole)
     for name in ("n_rows", "n_named", "n_dated", "n_priced", "has_times", "currencies", "offsets"):

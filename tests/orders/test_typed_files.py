@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.log import read_orders
+from repurchase.orders.pipeline import clean_orders
 
 DAYS = [datetime(2024, 1, 1, 23, tzinfo=UTC) + timedelta(days=number) for number in range(200)]
 

@@ -21,9 +21,9 @@ from repurchase.i18n.catalogues import LOCALES, load_catalogue, use_locale
 from repurchase.jobs import monitor, score
 from repurchase.jobs import monitor as watch
 from repurchase.models.model import model_notes
-from repurchase.orders.cleaning import clean_orders
 from repurchase.orders.cleaning_rules import REASONS
 from repurchase.orders.log import read_orders
+from repurchase.orders.pipeline import clean_orders
 from repurchase.report import charts
 from repurchase.report.page import build_report
 from repurchase.report.record_texts import (

@@ -98,8 +98,8 @@ def check(told: OrderOptions, *, horizon: Horizons = None) -> None:
         settings = told.settings(horizons=_horizons(horizon))
         checked = check_orders(told.source, settings=settings, folder=folder, as_of=told.as_of)
     intake = checked.intake
-    print_lines(intake.decision.lines())
-    print_lines(["", *example_lines(intake.tally, has_amounts=intake.report.has_amounts)])
+    print_lines(intake.cleaning.decision.lines())
+    print_lines(["", *example_lines(intake.cleaning.counts, has_amounts=intake.report.has_amounts)])
     typer.echo("")
     print_lines(intake.report.words())
     typer.echo(f"Last day observed: {intake.as_of}.")
@@ -109,7 +109,7 @@ def check(told: OrderOptions, *, horizon: Horizons = None) -> None:
             typer.echo(f"         {rule.advice}")
     if checked.horizons:
         typer.echo(f"Days ahead that this history supports: {', '.join(map(str, checked.horizons))}.")
-    require_plausible(intake.doubts)
+    require_plausible(intake.cleaning.problems)
     require_sufficient(checked.rules)
 
 

@@ -5,44 +5,28 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
-from repurchase.errors import InputError, OrdersError
+from repurchase.errors import InputError
 from repurchase.features.ledger import Ledger, build_ledger_from_clean
 from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.orders.checks import (
     SufficiencyRule,
-    complete_decision,
-    implausible,
-    notes_on_named_statuses,
     require_plausible,
     resolve_as_of,
     sufficiency,
     supported_horizons,
 )
-from repurchase.orders.cleaning import (
-    CleanedRows,
-    clean_rows,
-    collect_format_evidence,
-    decisive_columns,
-    partition_bounds,
-    partition_rows,
-    partitions_of,
-    require_sales,
-    today_in,
-)
 from repurchase.orders.cleaning_report import CleaningCounts, CleaningReport
-from repurchase.orders.cleaning_rules import CleaningRules, decide_rules
-from repurchase.orders.format_inference import ColumnFormats, FormatEvidence
 from repurchase.orders.layout import ReadingDecision, log_line
 from repurchase.orders.log import FileRead, OrderLog, open_orders
-from repurchase.orders.values import LogStatistics, read_values
+from repurchase.orders.pipeline import CleanedRows, CleaningResult, clean_log, count_partitions
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource
 
@@ -116,13 +100,19 @@ class Intake:
     """Orders ready for use."""
 
     log: OrderLog
-    report: CleaningReport
-    tally: CleaningCounts
+    cleaning: CleaningResult
     books: LedgerPartitions
     set_aside: pl.LazyFrame
-    as_of: date
-    decision: ReadingDecision = field(default_factory=ReadingDecision)
-    doubts: tuple[OrdersError, ...] = ()
+
+    @property
+    def report(self) -> CleaningReport:
+        """The report on all rows."""
+        return self.cleaning.report
+
+    @property
+    def as_of(self) -> date:
+        """The last observed day, inclusive."""
+        return self.books.as_of
 
     @property
     def counts(self) -> dict[str, int]:
@@ -144,12 +134,12 @@ class Intake:
             "digest": self.log.digest,
             "layout": report.layout,
             "columns": dict(report.columns or {}),
-            "reading": self.decision.to_dict(),
+            "reading": self.cleaning.decision.to_dict(),
             "first_order_date": report.first_day and report.first_day.isoformat(),
             "last_order_date": report.last_day and report.last_day.isoformat(),
             "n_customers": report.n_customers,
             "n_orders": report.n_orders,
-            "sales_total": round(self.tally.sales_total, 2) if report.has_amounts else None,
+            "sales_total": round(self.cleaning.counts.sales_total, 2) if report.has_amounts else None,
         }
 
 
@@ -176,14 +166,6 @@ def workspace() -> Iterator[Path]:
 _Progress = Callable[[int, int], None]
 
 
-class _CleaningDecisions(NamedTuple):
-    """What all rows of a log have settled."""
-
-    forms: ColumnFormats
-    facts: LogStatistics
-    ruled: CleaningRules
-
-
 def load_orders(
     source: str | DatabaseSource,
     *,
@@ -201,8 +183,8 @@ def load_orders(
 
 def accept_intake(taken: Intake) -> Intake:
     """Log how orders were understood, and refuse them if the result is not plausible."""
-    _log_decision(taken.decision)
-    require_plausible(taken.doubts)
+    _log_decision(taken.cleaning.decision)
+    require_plausible(taken.cleaning.problems)
     return taken
 
 
@@ -227,110 +209,65 @@ def _load_orders(
     spool.mkdir(exist_ok=True)
     log = open_orders(source, settings=settings, spool=spool)
     log = veil.orders(log) if veil else log
-    partitions = partitions_of(log, settings=settings)
-    if partitions == 1:
-        return _load_whole(log, settings, as_of)
-    _logger.info(
-        "%d rows are worked through in %d partitions, to stay within %.1f GB of memory",
-        log.n_rows,
-        partitions,
-        settings.memory_gb,
-        extra={"event": "partitions", "rows": log.n_rows, "partitions": partitions, "memory_gb": settings.memory_gb},
-    )
-    return _load_partitioned(
-        log, settings, as_of, folder=folder, partitions=partitions, on_progress=on_progress or _no_progress
-    )
+    partitions = count_partitions(log, settings=settings)
+    if partitions > 1:
+        _logger.info(
+            "%d rows are worked through in %d partitions, to stay within %.1f GB of memory",
+            log.n_rows,
+            partitions,
+            settings.memory_gb,
+            extra={
+                "event": "partitions",
+                "rows": log.n_rows,
+                "partitions": partitions,
+                "memory_gb": settings.memory_gb,
+            },
+        )
+    cleaner, cleaned = clean_log(log, settings=settings, folder=folder / "rows", on_progress=on_progress)
+    store = _PartitionStore(folder if partitions > 1 else None, has_amounts=cleaner.rules.has_amounts)
+    for rows in cleaned:
+        store.add(rows)
+    cleaning = cleaner.summarize(store.counts)
+    return Intake(log, cleaning, store.ledgers(resolve_as_of(store.counts.days, as_of=as_of)), store.set_aside())
 
 
-def _no_progress(_done: int, _total: int) -> None:
-    return
+class _PartitionStore:
+    """Ledgers and rows set aside of one partition after the other, on disk where there are several."""
 
+    def __init__(self, folder: Path | None, *, has_amounts: bool) -> None:
+        self.counts = CleaningCounts()
+        self._folder, self._has_amounts = folder, has_amounts
+        self._ledgers: list[Ledger | Path] = []
+        self._set_aside: list[pl.LazyFrame] = []
 
-def _load_whole(log: OrderLog, settings: Settings, as_of: date | None) -> Intake:
-    rows = log.read()
-    forms = FormatEvidence.of(rows, log.layout).decide(log.layout, settings=settings, source=log.source)
-    reading = read_values(rows, log.layout, forms, settings=settings)
-    ruled = _cleaning_rules(reading.facts, log, settings)
-    judged = clean_rows(rows, reading, log.layout, ruled, settings=settings)
-    notes_on_named_statuses(judged.tally, log.layout, settings=settings, source=log.source)
-    require_sales(judged.tally, source=log.source)
-    day = resolve_as_of(judged.tally.days, as_of=as_of)
-    book = replace(
-        build_ledger_from_clean(judged.kept, observed_until=day), has_amounts=ruled.has_amounts, no_sale=judged.no_sale
-    )
-    books = LedgerPartitions((book.until(day),), day, ruled.has_amounts)
-    return _build_intake(
-        log,
-        judged.tally,
-        books,
-        judged.set_aside.lazy(),
-        settled=_CleaningDecisions(forms, reading.facts, ruled),
-        settings=settings,
-    )
+    def add(self, rows: CleanedRows) -> None:
+        """Add all rows of some customers."""
+        self.counts += rows.counts
+        ledger = build_ledger_from_clean(rows.kept, observed_until=max(rows.counts.days, default=date.max))
+        ledger = replace(ledger, has_amounts=self._has_amounts, no_sale=rows.no_sale)
+        if self._folder is None:
+            self._ledgers.append(ledger)
+            self._set_aside.append(rows.set_aside.lazy())
+            return
+        name = f"{len(self._set_aside):05d}"
+        if rows.kept.height or rows.no_sale.height:
+            self._ledgers.append(_write_ledger(ledger, self._folder / "ledgers" / name))
+        path = self._folder / "set_aside" / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        rows.set_aside.write_parquet(path)
+        self._set_aside.append(pl.scan_parquet(path, glob=False, hive_partitioning=False))
 
+    def ledgers(self, as_of: date) -> LedgerPartitions:
+        """All ledgers as of a day."""
+        kept = tuple(
+            replace(ledger, observed_until=as_of).until(as_of) if isinstance(ledger, Ledger) else ledger
+            for ledger in self._ledgers
+        )
+        return LedgerPartitions(kept, as_of, self._has_amounts)
 
-def _load_partitioned(
-    log: OrderLog, settings: Settings, as_of: date | None, *, folder: Path, partitions: int, on_progress: _Progress
-) -> Intake:
-    layout = log.layout
-    survey, ids = collect_format_evidence(log.batches(decisive_columns(log.schema, layout)), layout)
-    forms = survey.decide(layout, settings=settings, source=log.source)
-    bounds = partition_bounds(ids, partitions=partitions)
-    spill, facts = partition_rows(log.batches(), layout, forms, bounds, folder / "rows", settings=settings)
-    ruled = _cleaning_rules(facts, log, settings)
-    tally, kept, aside = CleaningCounts(), [], []
-    for number in spill:
-        rows = spill.rows(number)
-        spill.remove(number)
-        judged = clean_rows(rows, read_values(rows, layout, forms, settings=settings), layout, ruled, settings=settings)
-        tally += judged.tally
-        kept.append(_write_partition_ledger(judged, folder / "books" / f"{number:05d}", ruled))
-        aside.append(_write_set_aside(judged, folder / "aside" / f"{number:05d}.parquet"))
-        on_progress(number + 1, spill.partitions)
-    notes_on_named_statuses(tally, layout, settings=settings, source=log.source)
-    require_sales(tally, source=log.source)
-    day = resolve_as_of(tally.days, as_of=as_of)
-    books = LedgerPartitions(tuple(book for book in kept if book), day, ruled.has_amounts)
-    set_aside = pl.concat([pl.scan_parquet(part, glob=False, hive_partitioning=False) for part in aside])
-    return _build_intake(
-        log, tally, books, set_aside, settled=_CleaningDecisions(forms, facts, ruled), settings=settings
-    )
-
-
-def _write_partition_ledger(judged: CleanedRows, folder: Path, ruled: CleaningRules) -> Path | None:
-    if not judged.kept.height and not judged.no_sale.height:
-        return None
-    book = build_ledger_from_clean(judged.kept, observed_until=max(judged.tally.days, default=date.max))
-    return _write_ledger(replace(book, has_amounts=ruled.has_amounts, no_sale=judged.no_sale), folder)
-
-
-def _write_set_aside(judged: CleanedRows, path: Path) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    judged.set_aside.write_parquet(path)
-    return path
-
-
-def _cleaning_rules(facts: LogStatistics, log: OrderLog, settings: Settings) -> CleaningRules:
-    return decide_rules(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
-
-
-def _build_intake(
-    log: OrderLog,
-    tally: CleaningCounts,
-    books: LedgerPartitions,
-    set_aside: pl.LazyFrame,
-    *,
-    settled: _CleaningDecisions,
-    settings: Settings,
-) -> Intake:
-    forms, facts, ruled = settled
-    named = notes_on_named_statuses(tally, log.layout, settings=settings, source=log.source)
-    notes = (*log.notes, *forms.notes, *facts.notes(log.layout), *named)
-    report = tally.report(log.layout, ruled, notes=notes)
-    decision = complete_decision(log.layout, forms, tally)
-    files = tuple(Path(file.path).name for file in log.files)
-    doubts = implausible(tally, log.layout, files=files, settings=settings, source=log.source)
-    return Intake(log, report, tally, books, set_aside, books.as_of, decision, doubts)
+    def set_aside(self) -> pl.LazyFrame:
+        """All rows that were set aside."""
+        return pl.concat(self._set_aside)
 
 
 def check_orders(

@@ -1,6 +1,6 @@
 """Products of an order log: how often bought again, due refills, and companions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -26,63 +26,21 @@ from repurchase.marketing.products import (
     product_rhythm,
     refill_rates,
 )
-from repurchase.orders.cleaning import (
-    clean_rows,
-    collect_format_evidence,
-    decisive_columns,
-    partition_bounds,
-    partition_rows,
-    partitions_of,
-    today_in,
-)
-from repurchase.orders.cleaning_rules import decide_rules
-from repurchase.orders.format_inference import FormatEvidence
 from repurchase.orders.ids import IdKey
-from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
-from repurchase.orders.values import read_values
+from repurchase.orders.log import open_orders, pseudonymise_log
+from repurchase.orders.pipeline import CleanedRows, clean_log
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource
 from repurchase.sources.vocabulary import column_key
 
 
-@dataclass(frozen=True)
-class CleanLines:
-    """All lines of some customers."""
-
-    raw: pl.DataFrame
-    kept: pl.DataFrame
-    has_amounts: bool
-
-    def text(self, *names: str) -> pl.Series:
-        """Read a column that has no role, by its name."""
-        by_name = {column_key(column): column for column in reversed(self.raw.columns)}
-        column = next((by_name[name] for name in names if name in by_name), None)
-        if column is None:
-            return pl.repeat(None, self.kept.height, dtype=pl.String, eager=True)
-        return self.raw[column].cast(pl.String).gather(self.kept["row"])
-
-
-def clean_lines(log: OrderLog, *, settings: Settings, folder: Path) -> Iterator[CleanLines]:
-    """Read and clean a log once, with memory for one partition of its customers."""
-    layout, source, today = log.layout, log.source, today_in(settings)
-    needed = partitions_of(log, settings=settings)
-    if needed == 1:
-        raw = log.read()
-        forms = FormatEvidence.of(raw, layout).decide(layout, settings=settings, source=source)
-        reading = read_values(raw, layout, forms, settings=settings)
-        ruled = decide_rules(reading.facts, layout, settings=settings, source=source, today=today)
-        yield CleanLines(raw, clean_rows(raw, reading, layout, ruled, settings=settings).kept, ruled.has_amounts)
-        return
-    survey, ids = collect_format_evidence(log.batches(decisive_columns(log.schema, layout)), layout)
-    forms = survey.decide(layout, settings=settings, source=source)
-    bounds = partition_bounds(ids, partitions=needed)
-    spill, facts = partition_rows(log.batches(), layout, forms, bounds, folder / "rows", settings=settings)
-    ruled = decide_rules(facts, layout, settings=settings, source=source, today=today)
-    for number in spill:
-        raw = spill.rows(number)
-        spill.remove(number)
-        reading = read_values(raw, layout, forms, settings=settings)
-        yield CleanLines(raw, clean_rows(raw, reading, layout, ruled, settings=settings).kept, ruled.has_amounts)
+def _text_column(rows: CleanedRows, *names: str) -> pl.Series:
+    """Read a column that has no role, by the first of its names."""
+    by_name = {column_key(column): column for column in reversed(rows.raw.columns)}
+    column = next((by_name[name] for name in names if name in by_name), None)
+    if column is None:
+        return pl.repeat(None, rows.kept.height, dtype=pl.String, eager=True)
+    return rows.raw[column].cast(pl.String).gather(rows.kept["row"])
 
 
 _REFILL_DAYS = 30
@@ -116,16 +74,16 @@ class ProductPartition:
     told: pl.DataFrame
 
     @classmethod
-    def of(cls, lines: CleanLines, as_of: date) -> "ProductPartition":
+    def of(cls, lines: CleanedRows, as_of: date) -> "ProductPartition":
         """Sum up lines that were paid for, of what is goods."""
         category = pl.col("category") if "category" in lines.kept.columns else pl.lit(None, pl.String)
         sold = (pl.col("amount") > 0).fill_null(value=True) & (pl.col("order_date").dt.date() <= as_of)
         other = pl.any_horizontal(pl.col(column).str.contains(NON_PRODUCT_PATTERN) for column in ("name", "product_id"))
         goods = pl.col("product_id").is_not_null() & ~other.fill_null(value=False)
         named = lines.kept.with_columns(
-            name=lines.text(*_NAMES).str.strip_chars(),
+            name=_text_column(lines, *_NAMES).str.strip_chars(),
             category=category.cast(pl.String),
-            brand=lines.text(*_BRANDS).str.strip_chars(),
+            brand=_text_column(lines, *_BRANDS).str.strip_chars(),
         )
         bought = named.filter(sold & goods)
         days = bought.select("customer_id", "product_id", day=pl.col("order_date").dt.date()).unique()
@@ -223,7 +181,8 @@ def find_refills(
         raise InputError(
             f"{log.source}: no column of products, so no refill can be told. Say which it is: --columns product_id=..."
         )
-    lines = clean_lines(pseudonymise_log(log, key) if key else log, settings=settings, folder=folder)
+    log = pseudonymise_log(log, key) if key else log
+    _, lines = clean_log(log, settings=settings, folder=folder / "rows")
     shelf = ProductHistory([ProductPartition.of(part, as_of) for part in lines], as_of, within_days)
     gaps = shelf.gaps
     if not gaps.height:

@@ -13,12 +13,13 @@ from repurchase.features.ledger import build_ledger_from_clean
 from repurchase.i18n.catalogues import use_locale
 from repurchase.jobs.order_intake import with_model_settings, workspace
 from repurchase.jobs.outputs import local_inputs, scores_inputs
-from repurchase.jobs.products import CleanLines, ProductHistory, ProductPartition, clean_lines
+from repurchase.jobs.products import ProductHistory, ProductPartition
 from repurchase.marketing.products import most_likely_due
 from repurchase.marketing.repeat_business import BENCHMARKS_FILE
 from repurchase.marketing.segments import require_single_run
 from repurchase.orders.ids import read_matching_key
 from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
+from repurchase.orders.pipeline import clean_log
 from repurchase.registry.bundle import read_manifest
 from repurchase.registry.champion import resolve_version
 from repurchase.report.customer_list import PurchaseDetails, listed_customers, max_days_drawn
@@ -73,9 +74,10 @@ def find_purchases(
     days, goods, seen = [], [], _OverlapCheck()
     with workspace() as folder:
         log = _open_log(orders, told, facts, folder)
-        for lines in clean_lines(pseudonymise_log(log, key) if key else log, settings=told, folder=folder):
+        cleaner, cleaned = clean_log(pseudonymise_log(log, key) if key else log, settings=told, folder=folder / "rows")
+        for lines in cleaned:
             seen.add(lines.kept, known, as_of)
-            days.append(_purchase_days(lines, wanted, as_of))
+            days.append(_purchase_days(lines.kept, wanted, as_of, has_amounts=cleaner.rules.has_amounts))
             if "product_id" in log.layout.columns:
                 goods.append(ProductPartition.of(lines, as_of))
     if facts.scored.height:
@@ -146,15 +148,15 @@ def _open_log(orders: str | DatabaseSource, settings: Settings, facts: ScoredRun
             raise fault from None
 
 
-def _purchase_days(lines: CleanLines, wanted: pl.Series, as_of: date) -> pl.DataFrame:
+def _purchase_days(orders: pl.DataFrame, wanted: pl.Series, as_of: date, *, has_amounts: bool) -> pl.DataFrame:
     """Purchase days as the scores count them: days whose sales, less what was returned of them, are above zero."""
     known = pl.col("order_date").dt.date() <= as_of
-    kept = lines.kept.filter(known & pl.col("customer_id").is_in(wanted))
+    kept = orders.filter(known & pl.col("customer_id").is_in(wanted))
     if not kept.height:
         return pl.DataFrame(schema={"customer_id": pl.String, "day": pl.Date, "money": pl.Float64})
-    book = replace(build_ledger_from_clean(kept, observed_until=as_of), has_amounts=lines.has_amounts)
+    book = replace(build_ledger_from_clean(kept, observed_until=as_of), has_amounts=has_amounts)
     history = book.history(as_of)
-    money = pl.Series(history.spend / MONEY_SCALE) if lines.has_amounts else pl.Series([None] * len(history.day))
+    money = pl.Series(history.spend / MONEY_SCALE) if has_amounts else pl.Series([None] * len(history.day))
     return pl.DataFrame(
         {
             "customer_id": book.ids.gather(history.customer[history.place]),

@@ -84,7 +84,7 @@ _ENOUGH_CUSTOMERS = 20
 _UNITS = 10_000
 
 
-def implausible(
+def find_implausible(
     tally: CleaningCounts, layout: Layout, *, files: tuple[str, ...], settings: Settings, source: str
 ) -> tuple[OrdersError, ...]:
     """List what speaks against the reading of a log."""

@@ -163,7 +163,7 @@ class OrderValues:
     """An export's values, one row per row of the export, in its order."""
 
     rows: pl.DataFrame
-    facts: LogStatistics
+    statistics: LogStatistics
 
 
 def read_values(rows: pl.DataFrame, layout: Layout, forms: ColumnFormats, *, settings: Settings) -> OrderValues:

@@ -73,7 +73,7 @@ class Scorer:
         """Score every customer."""
         frame = as_polars(orders)
         if _CLEAN_ORDERS_MARKER not in frame.columns:
-            from repurchase.orders.cleaning import clean_orders
+            from repurchase.orders.pipeline import clean_orders
 
             frame = clean_orders(frame, settings=self.settings).orders
         return self.model.predict_orders(frame, as_of)

@@ -26,13 +26,18 @@ from repurchase.jobs.train import ClusterTrainingData
 from repurchase.marketing.purchase_counts import PurchaseCounts
 from repurchase.models.btyd.fitting import fit_btyd_rows, fit_gamma_gamma_rows
 from repurchase.models.btyd.model import FAMILIES
-from repurchase.orders.checks import complete_decision, implausible, notes_on_named_statuses, resolve_as_of
-from repurchase.orders.cleaning import decisive_columns, partition_bounds, partitions_needed, require_sales, today_in
+from repurchase.orders.checks import resolve_as_of
 from repurchase.orders.cleaning_report import CleaningCounts
-from repurchase.orders.cleaning_rules import decide_rules
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.ids import id_hash
 from repurchase.orders.log import MOST_ROWS, FileRead, OrderLog, OrderSampling, log_digest
+from repurchase.orders.pipeline import (
+    OrderCleaner,
+    ValueReader,
+    deciding_columns,
+    partition_bounds,
+    partitions_needed,
+)
 from repurchase.orders.values import LogStatistics
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource
@@ -52,7 +57,7 @@ from repurchase.spark.tasks import (
     ScoringTask,
     assign_partitions,
     clean_partition,
-    collect_column_facts,
+    collect_statistics,
     count_btyd_rows,
     count_rows,
     draw_customers,
@@ -217,34 +222,36 @@ class Cluster:
         """Read and clean orders on the cluster, and settle the last day known."""
         log = self._counted(open_on_cluster(self._session, source, settings=settings), settings)
         log = log.interpreted(detect_layout(self._sample(log, settings), named=settings.columns, source=log.source))
-        found = self._survey(log, settings)
+        found = self._sample_columns(log, settings)
         plain = _driver_log(log)
         plain = veil.orders(plain) if veil else plain
-        forms = found.survey.decide(log.layout, settings=settings, source=log.source)
-        reading = replace(_row_reader(log, settings), forms=forms, veil=plain.veil)
-        used = [name for name in log.columns if log.is_text or name in log.layout.columns.values()]
-        facts: LogStatistics = self._sum(
-            _select_columns(log, used).mapInArrow(partial(collect_column_facts, reading=reading), NOTE_SCHEMA)
-        )
-        ruled = decide_rules(facts, log.layout, settings=settings, source=log.source, today=today_in(settings))
-        notes, partitions = self._shared_out(log, found, replace(reading, ruled=ruled))
-        tally = reduce(
+        reading = replace(_row_reader(log, settings), veil=plain.veil)
+        cleaner = self._decide(log, plain, found, reading)
+        notes, partitions = self._shared_out(log, found, reading, cleaner)
+        counts = reduce(
             add,
-            (unpack_value(row["content"]) for row in _collect_notes(_notes_of_kind(notes, "tally"))),
+            (unpack_value(row["content"]) for row in _collect_notes(_notes_of_kind(notes, "cleaning_counts"))),
             CleaningCounts(),
         )
-        named = notes_on_named_statuses(tally, log.layout, settings=settings, source=log.source)
-        require_sales(tally, source=log.source)
-        day = resolve_as_of(tally.days, as_of=as_of)
-        books = _ClusterLedgers((), day, ruled.has_amounts, notes, partitions)
-        said = (*log.notes, *forms.notes, *facts.notes(log.layout), *named)
-        report = tally.report(log.layout, ruled, notes=said)
-        aside = _fetch_tables(_notes_of_kind(notes, "aside"), folder / "aside")
+        cleaning = cleaner.summarize(counts)
+        books = _ClusterLedgers(
+            (), resolve_as_of(counts.days, as_of=as_of), cleaner.rules.has_amounts, notes, partitions
+        )
+        aside = _fetch_tables(_notes_of_kind(notes, "set_aside"), folder / "set_aside")
         set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
-        names = tuple(Path(unquote(path)).name for path in log.numbers)
-        doubts = implausible(tally, log.layout, files=names, settings=settings, source=log.source)
-        decision = complete_decision(log.layout, forms, tally)
-        return accept_intake(Intake(plain, report, tally, books, set_aside, day, decision, doubts))
+        return accept_intake(Intake(plain, cleaning, books, set_aside))
+
+    def _decide(self, log: ClusterLog, plain: OrderLog, found: ColumnSamples, reading: RowReader) -> OrderCleaner:
+        """Decide column formats and cleaning rules by all rows."""
+        values = ValueReader.from_evidence(found.evidence, replace(plain, layout=log.layout), settings=reading.settings)
+        values = replace(values, files=tuple(Path(unquote(path)).name for path in log.numbers))
+        used = [name for name in log.columns if log.is_text or name in log.layout.columns.values()]
+        statistics: LogStatistics = self._sum(
+            _select_columns(log, used).mapInArrow(
+                partial(collect_statistics, reading=reading, values=values), NOTE_SCHEMA
+            )
+        )
+        return values.decide_rules(statistics)
 
     def score(
         self,
@@ -311,10 +318,10 @@ class Cluster:
         sampled = pl.concat(self._tables(log.table.mapInArrow(take, NOTE_SCHEMA)))
         return reading.rows(reading.ordered(sampled)).head(MOST_ROWS)
 
-    def _survey(self, log: ClusterLog, settings: Settings) -> ColumnSamples:
-        decisive = decisive_columns(log.schema, log.layout)
+    def _sample_columns(self, log: ClusterLog, settings: Settings) -> ColumnSamples:
+        deciding = deciding_columns(log.schema, log.layout)
         reading = _row_reader(log, settings)
-        sampled_columns = list(log.columns) if log.is_text else decisive
+        sampled_columns = list(log.columns) if log.is_text else deciding
         found: ColumnSamples = self._sum(
             _select_columns(log, sampled_columns).mapInArrow(partial(sample_columns, reading=reading), NOTE_SCHEMA)
         )
@@ -325,7 +332,9 @@ class Cluster:
             )
         return found
 
-    def _shared_out(self, log: ClusterLog, found: ColumnSamples, reading: RowReader) -> "tuple[DataFrame, int]":
+    def _shared_out(
+        self, log: ClusterLog, found: ColumnSamples, reading: RowReader, cleaner: OrderCleaner
+    ) -> "tuple[DataFrame, int]":
         from pyspark import StorageLevel
         from pyspark.sql.types import IntegerType, StructField, StructType
 
@@ -339,7 +348,7 @@ class Cluster:
         schema = StructType([*plain.schema.fields, StructField(PARTITION, IntegerType())])
         placed = plain.mapInArrow(partial(assign_partitions, reading=reading, bounds=bounds), schema)
         shared = placed.repartitionById(partitions, PARTITION)
-        notes = shared.mapInArrow(partial(clean_partition, reading=reading), NOTE_SCHEMA)
+        notes = shared.mapInArrow(partial(clean_partition, reading=reading, cleaner=cleaner), NOTE_SCHEMA)
         _logger.info(
             "%d rows are worked through on the cluster in %d partitions",
             sum(log.counts.rows.values()),

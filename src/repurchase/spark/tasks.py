@@ -22,13 +22,12 @@ from repurchase.marketing.purchase_counts import count_purchases
 from repurchase.models.btyd.model import count_equal_rows
 from repurchase.models.scoring import FittedModel
 from repurchase.models.snapshots import Snapshot
-from repurchase.orders.cleaning import SAMPLED_PER_BATCH, clean_rows
-from repurchase.orders.cleaning_rules import CleaningRules
-from repurchase.orders.format_inference import ColumnFormats, FormatEvidence
+from repurchase.orders.format_inference import FormatEvidence
 from repurchase.orders.ids import id_hash
 from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.orders.log import OrderSampling
-from repurchase.orders.values import LogStatistics, read_customers, read_values
+from repurchase.orders.pipeline import OrderCleaner, ValueReader, sample_customers
+from repurchase.orders.values import LogStatistics, read_customers
 from repurchase.settings import Settings
 
 _Batches = Iterator[pa.RecordBatch]
@@ -115,8 +114,6 @@ class RowReader:
     layout: Layout
     settings: Settings
     files: Mapping[str, int] = field(default_factory=dict)
-    forms: ColumnFormats | None = None
-    ruled: CleaningRules | None = None
     veil: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     has_blank_rows: bool = False
     version: str = __version__
@@ -146,24 +143,18 @@ class RowReader:
     def _number(self) -> pl.Expr:
         return pl.col(FILE_PATH).replace_strict(self.files, return_dtype=pl.UInt32)
 
-    def settled(self) -> tuple[ColumnFormats, CleaningRules]:
-        """Give what has been decided by now."""
-        if self.forms is None or self.ruled is None:
-            raise ValueError("the forms and rulings of the log are not settled yet")
-        return self.forms, self.ruled
-
 
 @dataclass(frozen=True)
 class ColumnSamples:
     """What the decisive columns of a task's rows show."""
 
-    survey: FormatEvidence = field(default_factory=FormatEvidence)
+    evidence: FormatEvidence = field(default_factory=FormatEvidence)
     ids: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String()))
     n_mangled: int = 0
 
     def __add__(self, other: "ColumnSamples") -> "ColumnSamples":
         return ColumnSamples(
-            survey=self.survey + other.survey,
+            evidence=self.evidence + other.evidence,
             ids=pl.concat([self.ids, other.ids]),
             n_mangled=self.n_mangled + other.n_mangled,
         )
@@ -175,10 +166,9 @@ def sample_columns(batches: _Batches, reading: RowReader) -> _Batches:
     for table in _iterate_frames(batches):
         rows = reading.rows(table)
         customers = [name for role, name in reading.layout.columns.items() if role in _CUSTOMERS_KIND]
-        step = max(1, rows.height // SAMPLED_PER_BATCH)
         found += ColumnSamples(
-            survey=FormatEvidence.of(rows, reading.layout),
-            ids=read_customers(rows.gather_every(step), reading.layout).rename("").drop_nulls(),
+            evidence=FormatEvidence.of(rows, reading.layout),
+            ids=sample_customers(rows, reading.layout),
             n_mangled=sum(
                 int(rows[name].cast(pl.String).str.contains("\ufffd", literal=True).sum()) for name in customers
             ),
@@ -186,15 +176,12 @@ def sample_columns(batches: _Batches, reading: RowReader) -> _Batches:
     yield _note("found", found)
 
 
-def collect_column_facts(batches: _Batches, reading: RowReader) -> _Batches:
+def collect_statistics(batches: _Batches, reading: RowReader, values: ValueReader) -> _Batches:
     """Gather what must be known of all rows."""
-    if reading.forms is None:
-        raise ValueError("the forms of the log are not decided yet")
-    facts = LogStatistics()
+    statistics = LogStatistics()
     for table in _iterate_frames(batches):
-        rows = reading.rows(reading.filled(table))
-        facts += read_values(rows, reading.layout, reading.forms, settings=reading.settings).facts
-    yield _note("facts", facts)
+        statistics += values.read(reading.rows(reading.filled(table))).statistics
+    yield _note("statistics", statistics)
 
 
 def assign_partitions(batches: _Batches, reading: RowReader, bounds: pl.Series) -> _Batches:
@@ -206,21 +193,19 @@ def assign_partitions(batches: _Batches, reading: RowReader, bounds: pl.Series) 
         yield batch.append_column(PARTITION, number.to_arrow().cast(pa.int32()))
 
 
-def clean_partition(batches: _Batches, reading: RowReader) -> _Batches:
+def clean_partition(batches: _Batches, reading: RowReader, cleaner: OrderCleaner) -> _Batches:
     """Clean all rows of some customers."""
-    forms, ruled = reading.settled()
     tables = list(_iterate_frames(batches))
     if tables:
         number = int(tables[0][PARTITION][0])
         rows = reading.rows(reading.filled(reading.ordered(pl.concat(tables))))
         tables.clear()
-        values = read_values(rows, reading.layout, forms, settings=reading.settings)
-        judged = clean_rows(rows, values, reading.layout, ruled, settings=reading.settings)
-        yield _note("tally", judged.tally, number)
-        yield from _table_notes("aside", judged.set_aside, number)
-        if judged.kept.height or judged.no_sale.height:
-            book = build_ledger_from_clean(judged.kept, observed_until=max(judged.tally.days, default=date.max))
-            yield from _ledger_notes(replace(book, no_sale=judged.no_sale), number)
+        cleaned = cleaner.clean(rows)
+        yield _note("cleaning_counts", cleaned.counts, number)
+        yield from _table_notes("set_aside", cleaned.set_aside, number)
+        if cleaned.kept.height or cleaned.no_sale.height:
+            ledger = build_ledger_from_clean(cleaned.kept, observed_until=max(cleaned.counts.days, default=date.max))
+            yield from _ledger_notes(replace(ledger, no_sale=cleaned.no_sale), number)
 
 
 @dataclass(frozen=True)
