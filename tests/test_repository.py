@@ -31,6 +31,7 @@ PAPERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 LAYERS = (
     "errors",
+    "validation",
     "settings",
     "schemas",
     "storage",

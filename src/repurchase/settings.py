@@ -48,17 +48,27 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from repurchase.errors import InputError
+from repurchase.validation import (
+    FLAG,
+    TABLE,
+    Check,
+    Fault,
+    first_fault,
+    integer,
+    is_number,
+    is_text_list,
+    one_of,
+)
 
 DEFAULT_HORIZONS = (30, 90, 180, 365)
 SETTINGS_FILE = "repurchase.toml"
 SUFFICIENCY = ("min_customers", "min_repeat_buyers")
 MAX_SETTINGS_BYTES = 1 << 20
-MAX_NAMES_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,51 +171,22 @@ class Settings:
     spark_sample: int = 200_000
 
     def __post_init__(self) -> None:
-        """Put horizons in order and check every value.
+        """Check every value, and put horizons in order.
 
         Raises
         ------
         InputError
             If a value is outside its range.
         """
-        tables = (self.columns, self.lists)
-        _require("columns or lists", tables, all(isinstance(one, Mapping) for one in tables), "a table")
-        if self.horizons is not None:
-            _require("horizons", self.horizons, isinstance(self.horizons, tuple | list), "a list such as [30, 90]")
-            _require(
-                "horizons", self.horizons, all(_is_whole(day, 1, 3650) for day in self.horizons), "1 to 3650 days each"
-            )
-            object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
-            _require("horizons", self.horizons, bool(self.horizons), "at least one number of days")
         for item in fields(self):
-            allowed = _literals(item.type)
             value = getattr(self, item.name)
-            if allowed and value is not None:
-                _require(item.name, value, value in allowed, f"one of {', '.join(allowed)}")
-        _require("clv_horizon_days", self.clv_horizon_days, _is_whole(self.clv_horizon_days, 1, 3650), "1 to 3650 days")
-        rate = self.discount_rate
-        _require("discount_rate", rate, _is_number(rate) and 0 <= rate < 1, "a yearly rate from 0 up to 1")
-        for name in ("jobs", "min_customers", "min_repeat_buyers", "spark_sample"):
-            _require(name, getattr(self, name), _is_whole(getattr(self, name), 1), "1 or more")
-        memory = self.memory_gb
-        whole = self.partitions is None or _is_whole(self.partitions, 1, 10_000)
-        _require("partitions", self.partitions, whole, "1 to 10000, or left out")
-        _require("memory_gb", memory, _is_number(memory) and 0.1 <= memory < 1e6, "gigabytes, 0.1 or more")
-        _require("retry_seconds", self.retry_seconds, _is_whole(self.retry_seconds, 0, 86_400), "0 to 86400 seconds")
-        _require(
-            "tracking_seconds", self.tracking_seconds, _is_whole(self.tracking_seconds, 0, 3600), "0 to 3600 seconds"
-        )
-        _require("pseudonyms", self.pseudonyms, isinstance(self.pseudonyms, bool), "true or false")
-        _require("random_state", self.random_state, _is_whole(self.random_state, 0, 2**32 - 1), "0 to 4294967295")
-        named = all(isinstance(column, str) for column in self.columns.values())
-        _require("columns", dict(self.columns), named, "names of columns, such as customer_id = 'Kunde'")
+            fault = None if value is None and item.default is None else first_fault(value, _check_of(item))
+            if fault:
+                raise InputError(f"The setting '{item.name}' {fault}")
         for name in ("sale_statuses", "not_sale_statuses", "real_customers"):
-            words = getattr(self, name)
-            is_list = isinstance(words, tuple | list) and all(isinstance(word, str) and word.strip() for word in words)
-            _require(name, words, is_list, "a list of words such as ['paid', 'sent']")
-            object.__setattr__(self, name, tuple(words))
-        _require("currency", self.currency, isinstance(self.currency, str | None), "a name such as NOK")
-        _require("timezone", self.timezone, _is_zone(self.timezone), "an IANA time zone such as Europe/Oslo")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.horizons is not None:
+            object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
 
     @classmethod
     def load(cls, home: Path = Path(), **flags: Any) -> "Settings":
@@ -229,32 +210,83 @@ class Settings:
             If the file cannot be read, or names a key that does not exist.
         """
         given = {key: value for key, value in flags.items() if value is not None}
-        from_file = _read_toml(home / SETTINGS_FILE)
+        from_file = _read_settings_file(home / SETTINGS_FILE)
         columns = {**from_file.pop("columns", {}), **given.pop("columns", {})}
-        settings = cls(home=home)
-        return replace(settings, **{**from_file, **given, "columns": columns})
+        return cls(home=home, **{**from_file, **given, "columns": columns})
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    content = _parsed(path)
-    for table in ("sufficiency", "columns", "lists"):
-        _require(table, content.get(table, {}), isinstance(content.get(table, {}), dict), f"a table: [{table}]")
-    sufficiency = content.pop("sufficiency", {})
-    _require("sufficiency", sufficiency, sufficiency.keys() <= set(SUFFICIENCY), f"a table of {', '.join(SUFFICIENCY)}")
-    content.update(sufficiency)
+def _is_zone(name: object) -> bool:
+    from zoneinfo import available_timezones
+
+    return isinstance(name, str) and name in available_timezones()
+
+
+def _is_word_list(value: Any) -> bool:
+    return is_text_list(value) and all(word.strip() for word in value)
+
+
+def _is_horizon_list(value: Any) -> bool:
+    return isinstance(value, tuple | list) and bool(value) and all(_HORIZON.holds(days) for days in value)
+
+
+_HORIZON = integer(1, 3650, "1 to 3650 days")
+_AT_LEAST_ONE = integer(1, expected="1 or more")
+_WORDS = Check(_is_word_list, "a list of words such as ['paid', 'sent']")
+_CHECKS: Mapping[str, Check] = {
+    "home": Check(lambda value: isinstance(value, Path), "a folder"),
+    "columns": Check(
+        lambda value: isinstance(value, Mapping) and is_text_list([*value.values()]),
+        "a table of names of columns, such as customer_id = 'Kunde'",
+    ),
+    "timezone": Check(_is_zone, "an IANA time zone such as Europe/Oslo"),
+    "currency": Check(lambda value: isinstance(value, str), "a name such as NOK"),
+    "sale_statuses": _WORDS,
+    "not_sale_statuses": _WORDS,
+    "real_customers": _WORDS,
+    "horizons": Check(_is_horizon_list, "a list of 1 to 3650 days each, such as [30, 90]"),
+    "clv_horizon_days": _HORIZON,
+    "discount_rate": Check(lambda value: is_number(value) and 0 <= value < 1, "a yearly rate from 0 up to 1"),
+    "min_customers": _AT_LEAST_ONE,
+    "min_repeat_buyers": _AT_LEAST_ONE,
+    "random_state": integer(0, 2**32 - 1, "0 to 4294967295"),
+    "jobs": _AT_LEAST_ONE,
+    "memory_gb": Check(lambda value: is_number(value) and 0.1 <= value < 1e6, "gigabytes, 0.1 or more"),
+    "partitions": integer(1, 10_000, "1 to 10000, or left out"),
+    "retry_seconds": integer(0, 86_400, "0 to 86400 seconds"),
+    "tracking_seconds": integer(0, 3600, "0 to 3600 seconds"),
+    "pseudonyms": FLAG,
+    "lists": TABLE,
+    "spark_sample": _AT_LEAST_ONE,
+}
+"""Of each setting that is not one of a few words."""
+
+
+def _check_of(item: "Field[Any]") -> Check:
+    annotations = (item.type, *get_args(item.type))
+    words = [word for one in annotations if get_origin(one) is Literal for word in get_args(one)]
+    return one_of(*words) if words else _CHECKS[item.name]
+
+
+def _read_settings_file(path: Path) -> dict[str, Any]:
+    content = _parse_settings_file(path)
+    tables = {"columns?": TABLE, "lists?": TABLE, "sufficiency?": TABLE}
+    if fault := first_fault(content, tables):
+        raise InputError(f"The setting '{fault.path}' {fault}")
+    thresholds = content.pop("sufficiency", {})
+    if not thresholds.keys() <= set(SUFFICIENCY):
+        found = Fault("sufficiency", f"a table of {', '.join(SUFFICIENCY)}", thresholds)
+        raise InputError(f"The setting 'sufficiency' {found}")
+    content.update(thresholds)
     known = {item.name for item in fields(Settings)} - {"home"}
     for key in content:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
             raise InputError(f"{path}: unknown setting '{key}'.{hint}")
-    if "horizons" in content:
-        _require("horizons", content["horizons"], isinstance(content["horizons"], list), "a list such as [30, 90]")
-        content["horizons"] = tuple(content["horizons"])
     return content
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parse_settings_file(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if not path.is_file() or size > MAX_SETTINGS_BYTES:
@@ -267,39 +299,9 @@ def _parsed(path: Path) -> dict[str, Any]:
         return {}
     except NotADirectoryError:
         return {}
+    except InputError:
+        raise
     except RecursionError as fault:
         raise InputError(f"{path}: nested too deeply for settings. Correct it or move it away.") from fault
     except (ValueError, OSError) as fault:  # of TOML, of its encoding, and of numbers with thousands of digits
-        if isinstance(fault, InputError):
-            raise
         raise InputError(f"{path}: not readable as TOML ({fault}). Correct it or move it away.") from fault
-
-
-def _require(name: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        shown = repr(value)
-        shown = shown if len(shown) <= MAX_NAMES_SHOWN else f"{shown[:MAX_NAMES_SHOWN]}…"
-        raise InputError(f"The setting '{name}' must be {expected}. Got {shown} instead.")
-
-
-def _is_whole(value: object, least: int, most: int | None = None) -> bool:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return value >= least and (most is None or value <= most)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _literals(annotation: Any) -> tuple[str, ...]:
-    parts = [annotation, *get_args(annotation)]
-    return tuple(value for part in parts if get_origin(part) is Literal for value in get_args(part))
-
-
-def _is_zone(name: object) -> bool:
-    if name is None or not isinstance(name, str):
-        return name is None
-    from zoneinfo import available_timezones
-
-    return name in available_timezones()

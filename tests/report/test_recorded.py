@@ -86,7 +86,7 @@ def test_a_record_that_was_changed_by_hand_is_not_used(tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_files, "MAX_UNTRUSTED_JSON_BYTES", 100)
+    monkeypatch.setattr(json_files, "MAX_JSON_BYTES", 100)
     scores = tmp_path / "scores.parquet"
     for ending, read in ((".run.json", read_run_record), (".monitor.json", read_monitor_record)):
         scores.with_suffix(ending).write_text("{" + " " * 200 + "}")

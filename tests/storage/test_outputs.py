@@ -20,7 +20,7 @@ from repurchase.storage.delivery import (
     require_outside_registry,
     require_replaceable,
 )
-from repurchase.storage.json_files import read_untrusted_json
+from repurchase.storage.json_files import read_json
 
 SCORES = pl.DataFrame({"customer_id": ["1"], "as_of": ["2024-01-01"], "model_version": ["1"], "status": ["scored"]})
 ORDERS = pl.DataFrame({"customer_id": ["1"], "order_date": ["2024-01-01"], "amount": [1.0]})
@@ -54,8 +54,8 @@ def test_json_is_bounded(tmp_path: Path) -> None:
 
     for path, why in ((deep, "nested too deeply"), (large, "bytes, more than"), (pipe, "no regular file")):
         with pytest.raises(ValueError, match=why):
-            read_untrusted_json(path)
-    assert read_untrusted_json(write(tmp_path / "whole.json", "[1]")) == [1]
+            read_json(path)
+    assert read_json(write(tmp_path / "whole.json", "[1]")) == [1]
 
 
 # What is read

@@ -19,7 +19,7 @@ from repurchase.storage.delivery import (
     read_csv_header,
     table_output,
 )
-from repurchase.storage.json_files import has_valid_digest, read_untrusted_json, sha256_of, with_digest
+from repurchase.storage.json_files import has_valid_digest, read_json, sha256_of, with_digest
 
 _CAMPAIGN_SUFFIX, CUSTOMERS_SUFFIX, MEASURED_SUFFIX, OUTCOMES_SUFFIX = (
     "campaign.json",
@@ -169,7 +169,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file. {_UNRECOGNISED_HINT}.")
     try:
-        record = read_untrusted_json(path)
+        record = read_json(path)
     except (OSError, ValueError) as fault:
         raise InputError(
             f"{path} is not a campaign: nobody was held out by lot, so what it brought cannot be measured. "
@@ -242,7 +242,7 @@ def _require_folder(out: Path, *, what: str, file: str) -> Path:
 def require_no_shorter_measurement(path: Path, planned: Campaign, *, days: int, until: date) -> None:
     """Refuse to put a measurement of fewer days in the place of one of more, or of another campaign."""
     try:
-        there = read_untrusted_json(path)
+        there = read_json(path)
         seen, last, plan = int(there["observed_days"]), there["observed_until"], there["planned"]["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         return

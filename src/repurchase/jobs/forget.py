@@ -46,8 +46,8 @@ from repurchase.report.record_texts import id_headings
 from repurchase.settings import Settings
 from repurchase.sources.vocabulary import column_key
 from repurchase.storage.atomic_files import real_path, write_file
-from repurchase.storage.delivery import FORMATS, read_json_object, staged_delivery
-from repurchase.storage.json_files import has_valid_digest, read_untrusted_json, sha256_of, with_digest
+from repurchase.storage.delivery import FORMATS, staged_delivery
+from repurchase.storage.json_files import has_valid_digest, read_json, read_json_object, sha256_of, with_digest
 from repurchase.storage.run_records import (
     MONITOR_SUFFIX,
     RUN_SCHEMA,
@@ -134,7 +134,7 @@ def _find_list_folders(places: HomeContents) -> dict[Path, dict[str, Any]]:
 def _is_other_record(path: Path) -> bool:
     """Whether a file of that name says itself that it is something else."""
     try:
-        record = read_untrusted_json(path)
+        record = read_json(path)
     except (OSError, ValueError):
         return False
     return not isinstance(record, dict) or record.get("command") != "lists"

@@ -11,7 +11,8 @@ from repurchase.errors import DeliveryError, InputError
 from repurchase.marketing.segments import require_single_run
 from repurchase.sources.locations import DatabaseSource, is_database, parse_orders_source
 from repurchase.storage.atomic_files import write_file
-from repurchase.storage.delivery import OutputKind, json_output, read_csv_header, read_json_object, table_output
+from repurchase.storage.delivery import OutputKind, json_output, read_csv_header, table_output
+from repurchase.storage.json_files import read_json_object
 from repurchase.storage.run_records import MONITOR_SUFFIX, ScoredRun, read_run_record, read_scores, validate_scored_run
 
 LISTS_RECORD, LISTS_SCHEMA = "lists.json", 1

@@ -57,7 +57,7 @@ from repurchase.storage.delivery import (
     staged_delivery,
     work_folder,
 )
-from repurchase.storage.json_files import read_untrusted_json, sha256_of, with_digest
+from repurchase.storage.json_files import read_json, sha256_of, with_digest
 from repurchase.storage.redaction import redact, redact_json
 
 
@@ -123,7 +123,7 @@ def _require_own_record(out: Path) -> None:
     """Refuse to overwrite the record of other scores, such as those of scores.csv beside scores.parquet."""
     record = out.with_name(out.stem + ".run.json")
     try:
-        theirs = read_untrusted_json(record)["outputs"]["scores"]["path"]
+        theirs = read_json(record)["outputs"]["scores"]["path"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if theirs != out.name and (out.parent / str(theirs)).exists():

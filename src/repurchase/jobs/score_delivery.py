@@ -21,8 +21,7 @@ from repurchase.schemas import Column, horizon_columns, scores_table
 from repurchase.sources.databases import ConnectionMonitor, execute_statement, with_server
 from repurchase.sources.locations import Server, is_database, parse_server, parse_table_name, quote_identifier
 from repurchase.storage.atomic_files import remove_path, sync_folder, sync_to_disk
-from repurchase.storage.delivery import read_json_object
-from repurchase.storage.json_files import sha256_of
+from repurchase.storage.json_files import read_json_object, sha256_of
 
 if TYPE_CHECKING:
     from repurchase.sources.databases import Connection

@@ -1,161 +1,124 @@
 """Write, validate and load model bundles with their manifest and model card."""
 
-import math
-import os
-import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import repurchase
-from repurchase.errors import BundleError, DeliveryError, first_few
+from repurchase.errors import BundleError, first_few
 from repurchase.settings import Settings
-from repurchase.storage.atomic_files import locked_folder, partial_sibling_path, remove_partial_siblings, sync_folder
-from repurchase.storage.json_files import MAX_JSON_BYTES, json_bytes, parse_json, sha256_of
+from repurchase.storage.atomic_files import locked_folder, remove_partial_siblings, write_folder
+from repurchase.storage.json_files import json_bytes, parse_json, read_bounded, sha256_of
+from repurchase.validation import (
+    DAY,
+    TABLE,
+    Check,
+    Nullable,
+    Schema,
+    first_fault,
+    integer,
+    is_integer,
+    is_text_list,
+    number,
+    optional,
+    text_matching,
+)
 
 _MAX_DEPTH = 40
-_MAX_NOTES, _MAX_TEXT_LENGTH = 200, 2000
-
-_Check = tuple[Callable[[Any], bool], str]
+_MAX_NOTES, _MAX_NOTE_LENGTH = 200, 2000
 
 
-def _number(least: float, most: float) -> _Check:
-    return lambda value: _is_number(value) and least <= value <= most, f"a number from {least:g} to {most:g}"
-
-
-def _whole(least: int, most: int) -> _Check:
-    return lambda value: type(value) is int and least <= value <= most, f"a whole number from {least} to {most}"
-
-
-def _optional(check: _Check) -> _Check:
-    return lambda value: value is None or check[0](value), f"{check[1]}, or null"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_horizons(value: Any) -> bool:
+def _are_horizons(value: Any) -> bool:
     is_list = isinstance(value, list) and 1 <= len(value) <= 60
-    return is_list and all(type(day) is int and 1 <= day <= 3650 for day in value) and len(set(value)) == len(value)
+    return is_list and all(is_integer(days) and 1 <= days <= 3650 for days in value) and len(set(value)) == len(value)
 
 
-def _is_texts(value: Any) -> bool:
-    is_list = isinstance(value, list) and len(value) <= _MAX_NOTES
-    return is_list and all(isinstance(text, str) and len(text) <= _MAX_TEXT_LENGTH for text in value)
+def _are_notes(value: Any) -> bool:
+    return is_text_list(value) and len(value) <= _MAX_NOTES and all(len(text) <= _MAX_NOTE_LENGTH for text in value)
 
 
-def _is_day(value: Any) -> bool:
-    try:
-        return bool(date.fromisoformat(value))
-    except (TypeError, ValueError):
-        return False
-
-
-_SHAPE = _number(1e-12, 1e12)
-_DAYS = _optional(_number(0, 1e6))
-_SHARE = _optional(_number(0, 1))
-_HORIZONS: _Check = (_is_horizons, "1 to 60 different numbers of days, each from 1 to 3650")
-_TABLE: _Check = (lambda value: isinstance(value, dict), "a table")
-_CHECKS: Mapping[str, Mapping[str, _Check]] = {
+_PARAMETER = number(1e-12, 1e12)
+_SHARE = optional(number(0, 1))
+_DAYS = optional(number(0, 1e6))
+_MONEY = optional(number(-1e15, 1e15))
+_HORIZONS = Check(_are_horizons, "1 to 60 different numbers of days, each from 1 to 3650")
+_BTYD_MODEL = Nullable(dict.fromkeys(("r?", "alpha?", "a?", "b?"), _PARAMETER))
+_SCHEMAS: Mapping[str, Schema] = {
     "manifest.json": {
-        "as_of": (_is_day, "a day such as 2024-12-31"),
-        "horizons": _HORIZONS,
-        "model_version": (
-            lambda value: isinstance(value, str) and bool(re.fullmatch(r"\d{1,9}|unregistered", value)),
-            "a version number",
-        ),
-        "grade": (lambda value: isinstance(value, str) and len(value) <= 10, "a grade such as B"),
-        "settings": _TABLE,
+        "as_of?": DAY,
+        "horizons?": _HORIZONS,
+        "model_version?": text_matching(r"\d{1,9}|unregistered", "a version number"),
+        "grade?": text_matching(".{0,10}", "a grade such as B"),
+        "settings?": TABLE,
     },
     "model.json": {
-        "horizons": _HORIZONS,
-        "settings": _TABLE,
-        "settings.clv_horizon_days": _whole(1, 3650),
-        "settings.discount_rate": _number(0, 0.999999),
-        "settings.n_jobs": _whole(-1, 4096),
-        "settings.random_state": _whole(0, 2**32 - 1),
-        "notes": (_is_texts, f"up to {_MAX_NOTES} texts of up to {_MAX_TEXT_LENGTH} characters"),
+        "horizons?": _HORIZONS,
+        "settings?": {
+            "clv_horizon_days?": integer(1, 3650),
+            "discount_rate?": number(0, 0.999999),
+            "n_jobs?": integer(-1, 4096),
+            "random_state?": integer(0, 2**32 - 1),
+        },
+        "notes?": Check(_are_notes, f"up to {_MAX_NOTES} texts of up to {_MAX_NOTE_LENGTH} characters"),
     },
     "btyd.json": {
-        **{f"{family}.{name}": _SHAPE for family in ("mbgnbd", "bgnbd") for name in ("r", "alpha", "a", "b")},
-        **{f"gamma_gamma.{name}": _optional(_SHAPE) for name in ("p", "q", "v")},
-        "gamma_gamma.fallback_mean": _optional(_number(0, 1e15)),
+        "mbgnbd?": _BTYD_MODEL,
+        "bgnbd?": _BTYD_MODEL,
+        "gamma_gamma?": Nullable(
+            {
+                **dict.fromkeys(("p?", "q?", "v?"), optional(_PARAMETER)),
+                "fallback_mean?": optional(number(0, 1e15)),
+            }
+        ),
     },
     "tiers.json": {
-        "risk_horizon_days": _optional(_whole(1, 3650)),
-        **dict.fromkeys(("worth_winning", "high_risk_from", "low_risk_below"), _SHARE),
-        **dict.fromkeys(("second_purchase_days", "second_purchase_from_days", "second_purchase_median_days"), _DAYS),
-        **dict.fromkeys(("usual_gap_days", "late_from"), _DAYS),
-        **dict.fromkeys(("high_value", "worth_value"), _optional(_number(-1e15, 1e15))),
-        "loyal_purchases": _optional(_whole(1, 100_000)),
+        "risk_horizon_days?": optional(integer(1, 3650)),
+        **dict.fromkeys(("worth_winning?", "high_risk_from?", "low_risk_below?"), _SHARE),
+        **dict.fromkeys(("second_purchase_days?", "second_purchase_from_days?", "second_purchase_median_days?"), _DAYS),
+        **dict.fromkeys(("usual_gap_days?", "late_from?"), _DAYS),
+        **dict.fromkeys(("high_value?", "worth_value?"), _MONEY),
+        "loyal_purchases?": optional(integer(1, 100_000)),
     },
 }
-"""What a part may hold where it holds it; what a model needs, it demands itself when it is put together."""
+"""What a file may hold where it holds it; a model itself demands what it needs when it is loaded."""
 
 
 def _validate_state(folder: Path, parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Refuse a bundle whose digests are right and whose content no training wrote."""
     for name, content in parts.items():
-        _require_max_depth(folder / name, content)
-        if not isinstance(content, dict) and content is not None:
-            raise BundleError(_invalid_state_message(folder / name, "its content", "a table", content))
-        for key, (holds, expected) in _CHECKS.get(name, {}).items():
-            for value in _values_at(content or {}, key.split(".")):
-                if not holds(value):
-                    raise BundleError(_invalid_state_message(folder / name, f"'{key}'", expected, value))
+        if _is_nested_deeper(content, _MAX_DEPTH):
+            raise BundleError(f"{folder / name}: nested more than {_MAX_DEPTH} levels deep. {_RETRY_HINT}")
+        fault = first_fault(content, Nullable(_SCHEMAS.get(name, {})))
+        if fault:
+            field = f"'{fault.path}'" if fault.path else "its content"
+            raise BundleError(f"{folder / name}: {field} {fault} {_RETRY_HINT}")
     _require_loadable_model(folder, state)
 
 
-def _values_at(content: Any, keys: list[str]) -> Iterator[Any]:
-    if not keys:
-        yield content
-    elif isinstance(content, dict) and keys[0] in content:
-        yield from _values_at(content[keys[0]], keys[1:])
-
-
-def _require_max_depth(path: Path, content: Any) -> None:
-    level, depth = [content], 0
-    while level:
-        level = [
-            item
-            for value in level
-            if isinstance(value, dict | list)
-            for item in (value.values() if isinstance(value, dict) else value)
-        ]
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise BundleError(
-                f"{path}: nested more than {_MAX_DEPTH} levels deep. Fetch the bundle again, or train again."
-            )
+def _is_nested_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(isinstance(one, dict | list) and _is_nested_deeper(one, levels - 1) for one in inner)
 
 
 def _require_loadable_model(folder: Path, state: Mapping[str, Any]) -> None:
     calibration = state.get("calibration")
     if not isinstance(calibration, dict) or "heads" not in calibration:
-        return  # kept by a program that has a model of its own; ours always has them
+        return  # written by a program with a model of its own; ours always has them
     from repurchase.models.scoring import FittedModel
 
     try:
         FittedModel.from_state(state)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as fault:
         raise BundleError(
-            f"{folder}: no model can be made of this bundle ({type(fault).__name__}: {fault}). Fetch it again, or "
-            "train again."
+            f"{folder}: no model can be made of this bundle ({type(fault).__name__}: {fault}). {_RETRY_HINT}"
         ) from fault
 
 
-def _invalid_state_message(path: Path, what: str, expected: str, value: object) -> str:
-    shown = repr(value)
-    shown = shown if len(shown) <= _MAX_TEXT_LENGTH // 25 else f"{shown[: _MAX_TEXT_LENGTH // 25]}…"
-    return f"{path}: {what} must be {expected}. Got {shown} instead. Fetch the bundle again, or train again."
-
-
 _SCHEMA = 2
+_RETRY_HINT = "Fetch the bundle again, or train again."
 _MANIFEST = "manifest.json"
 _PROFILE = "profile.json"
 _STATE_PARTS = ("btyd", "calibration", "tiers")
@@ -199,7 +162,7 @@ def save_bundle(
     files[_MANIFEST] = _manifest_bytes(manifest, files)
     with locked_folder(folder.parent):
         remove_partial_siblings(folder.parent)
-        _write_folder(folder, files)
+        write_folder(folder, files)
     return folder
 
 
@@ -234,24 +197,6 @@ def _manifest_digest(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    partial = partial_sibling_path(folder)
-    try:
-        partial.mkdir()
-        for name, content in files.items():
-            with (partial / name).open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        sync_folder(partial)
-        partial.rename(folder)
-        sync_folder(folder.parent)
-    except OSError as fault:
-        raise DeliveryError(f"{folder} cannot be written: {fault.strerror}. No bundle was left there.") from fault
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def load_bundle(folder: Path) -> LoadedBundle:
     """Read a bundle, and refuse it if anything about it is not as it was written.
 
@@ -260,20 +205,17 @@ def load_bundle(folder: Path) -> LoadedBundle:
     manifest = read_manifest(folder)
     files = _verified_files(folder, manifest)
     parts = {name: _parse_bundle_json(folder / name, files[name]) for name in files if name.endswith(".json")}
+    rest = parts[_REMAINING_STATE_FILE]
+    if not isinstance(rest, dict):
+        raise BundleError(f"{folder / _REMAINING_STATE_FILE}: not the rest of a model. {_RETRY_HINT}")
     state = {
         **{part: parts[f"{part}.json"] for part in _STATE_PARTS if parts[f"{part}.json"] is not None},
-        **_table(parts[_REMAINING_STATE_FILE], folder / _REMAINING_STATE_FILE),
+        **rest,
         **{key: manifest[key] for key in (_VERSION,) if key in manifest},
     }
     _validate_state(folder, {_MANIFEST: manifest, **parts}, state)
     card = files["card.md"].decode("utf-8", errors="replace")
     return LoadedBundle(state, manifest, parts["evaluation.json"], card, folder, profile=parts.get(_PROFILE))
-
-
-def _table(content: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise BundleError(f"{path}: not the rest of a model. Fetch the bundle again, or train again.")
-    return content
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -285,22 +227,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = _parse_bundle_json(path, content)
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if not isinstance(schema, int) or not isinstance(manifest.get("files"), dict):
-        raise BundleError(f"{path}: not a manifest of a model bundle. Fetch the bundle again, or train again.")
-    if schema > _SCHEMA:
-        raise BundleError(
-            f"{folder}: bundle schema {schema}; repurchase {repurchase.__version__} reads up to {_SCHEMA}. "
-            f"Install repurchase {manifest.get('repurchase_version', 'newer')} or train again."
-        )
-    if schema < _SCHEMA:
-        raise BundleError(
-            f"{folder}: bundle schema {schema}, which repurchase {repurchase.__version__} no longer reads. "
-            f"Train again, or install repurchase {manifest.get('repurchase_version', 'of that time')}."
-        )
+        raise BundleError(f"{path}: not a manifest of a model bundle. {_RETRY_HINT}")
+    if schema != _SCHEMA:
+        raise BundleError(f"{folder}: {_other_schema_message(schema, manifest)}")
     if content != json_bytes(manifest, name=_MANIFEST) or manifest.get(MANIFEST_DIGEST_KEY) != _manifest_digest(
         manifest
     ):
         raise BundleError(_changed_file_message(path))
     return manifest
+
+
+def _other_schema_message(schema: int, manifest: Mapping[str, Any]) -> str:
+    ours, theirs = f"repurchase {repurchase.__version__}", manifest.get("repurchase_version")
+    if schema > _SCHEMA:
+        install = f"Install repurchase {theirs or 'newer'} or train again."
+        return f"bundle schema {schema}; {ours} reads up to {_SCHEMA}. {install}"
+    install = f"Train again, or install repurchase {theirs or 'of that time'}."
+    return f"bundle schema {schema}, which {ours} no longer reads. {install}"
 
 
 def _verified_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
@@ -323,16 +266,14 @@ def _verified_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, byte
 
 
 def _changed_file_message(path: Path) -> str:
-    return f"{path}: changed since it was written (SHA-256 differs). Fetch the bundle again, or train again."
+    return f"{path}: changed since it was written (SHA-256 differs). {_RETRY_HINT}"
 
 
 def _read_bundle_file(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_JSON_BYTES:
-            found = f"{size:,} bytes" if path.is_file() else "no regular file"
-            raise BundleError(f"{path}: {found}; no training writes such a file. Fetch the bundle again.")
-        return path.read_bytes()
+        return read_bounded(path)
+    except ValueError as fault:
+        raise BundleError(f"{path}: {fault}; no training writes such a file. Fetch the bundle again.") from fault
     except OSError as fault:
         raise BundleError(f"{path} cannot be read: {fault.strerror}.") from fault
 
@@ -425,8 +366,7 @@ CLEANING_SETTINGS = ("columns", "timezone", "currency", "date_order", "duplicate
 
 def cleaning_settings(settings: Settings) -> dict[str, Any]:
     """Take from the settings what decides how orders are cleaned."""
-    given = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name in CLEANING_SETTINGS}
-    return {**given, "columns": dict(settings.columns)}
+    return {name: getattr(settings, name) for name in CLEANING_SETTINGS} | {"columns": dict(settings.columns)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from repurchase.i18n.formatting import (
     format_within,
 )
 from repurchase.marketing.repeat_business import Benchmark
-from repurchase.storage.json_files import read_untrusted_json
+from repurchase.storage.json_files import read_json
 from repurchase.storage.run_records import ScoredRun
 
 _Row = dict[str, Any]
@@ -55,7 +55,7 @@ def _record(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > _MAX_CAMPAIGN_BYTES:
             return None
-        record = read_untrusted_json(path)
+        record = read_json(path)
     except (OSError, ValueError):
         return None
     ours = isinstance(record, dict) and record.get("command") in {_PLAN, _MEASURE} and record.get("schema") == _SCHEMA

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from repurchase.errors import DeliveryError
-from repurchase.storage.json_files import read_untrusted_json
+from repurchase.storage.json_files import read_json
 
 _MAX_ATTEMPTS = 10
 
@@ -82,7 +82,7 @@ def _write_note(note: Path) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        holder = read_untrusted_json(note)
+        holder = read_json(note)
         return f" (process {holder['pid']}, since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
@@ -262,7 +262,7 @@ def _inode_of(path: Path) -> list[int] | None:
 def _roll_back_files(staging: Path) -> None:
     """Put back what lay under the names of a publication that was not finished."""
     try:
-        entries = read_untrusted_json(staging / _JOURNAL)
+        entries = read_json(staging / _JOURNAL)
         places = [(real_path(staging.parent / Path(one["name"]).name), one["new"], one["before"]) for one in entries]
     except (OSError, ValueError, KeyError, TypeError):
         return
@@ -340,20 +340,32 @@ def recover_interrupted_publication(out: Path) -> None:
             remove_path(left)
 
 
-_PARTIAL = ".partial-"
-_LOCK = ".lock"
-LOCK_WAIT_SECONDS = 300.0
-
-
 def partial_sibling_path(path: Path) -> Path:
     """Name a place beside a path where it can be made ready."""
-    return path.parent / f"{_PARTIAL}{path.name}-{secrets.token_hex(4)}"
+    return path.with_name(f"{partial_prefix(path)}{secrets.token_hex(4)}")
 
 
 def remove_partial_siblings(folder: Path) -> None:
-    """Remove what a killed process left half-written; call it with the folder `locked`."""
-    for left in (*folder.glob(f"{_PARTIAL}*"), *folder.glob(f".*{_PARTIAL}*")):
+    """Remove what a killed process left half-written; call it with `locked_folder` held."""
+    for left in (*folder.glob(".partial-*"), *folder.glob(".*.partial-*")):
         remove_path(left)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder with its files: all of it, or nothing."""
+    partial = partial_sibling_path(folder)
+    try:
+        partial.mkdir()
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        publish_folder(partial, folder)
+    except OSError as fault:
+        raise DeliveryError(f"{folder} cannot be written: {fault.strerror}. Nothing was left there.") from fault
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+LOCK_WAIT_SECONDS = 300.0
 
 
 @contextmanager
@@ -365,7 +377,7 @@ def locked_folder(folder: Path, *, wait_seconds: float | None = None) -> Iterato
     seconds = LOCK_WAIT_SECONDS if wait_seconds is None else wait_seconds
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        holder = _open_lock_file(folder / _LOCK, wait_seconds=seconds)
+        holder = _open_lock_file(folder / ".lock", wait_seconds=seconds)
     except (OSError, sqlite3.Error) as fault:
         if "locked" in str(fault):
             raise DeliveryError(

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import polars as pl
 
@@ -27,7 +26,7 @@ from repurchase.storage.atomic_files import (
     recover_interrupted_publication,
     remove_path,
 )
-from repurchase.storage.json_files import read_untrusted_json
+from repurchase.storage.json_files import read_json
 
 REGISTRY_FOLDERS = ("models", "mlruns")
 """Folders of a home that hold models and runs, and no other output."""
@@ -126,25 +125,12 @@ def _files(path: Path) -> Iterator[Path]:
 # Kinds
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a record."""
-    try:
-        return _json_object(path)
-    except (OSError, ValueError):
-        return {}
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    record = read_untrusted_json(path)
-    return record if isinstance(record, dict) else {}
-
-
 def json_output(name: str, command: str) -> OutputKind:
     """Describe a JSON record."""
 
     def recognises(path: Path) -> bool:
-        record = _json_object(path)
-        return record.get("command") == command and isinstance(record.get("schema"), int)
+        record = read_json(path)
+        return isinstance(record, dict) and record.get("command") == command and isinstance(record.get("schema"), int)
 
     return OutputKind(name, recognises)
 

@@ -1,4 +1,4 @@
-"""Strict JSON files and SHA-256 digests."""
+"""Strict, bounded JSON files and SHA-256 digests."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from typing import Any
 from repurchase.errors import BundleError
 
 _DIGEST = "digest"
+MAX_JSON_BYTES = 1 << 28
 
 
 def sha256_of(content: Path | bytes) -> str:
@@ -33,43 +34,13 @@ def has_valid_digest(record: Mapping[str, Any]) -> bool:
     return bool(with_digest(record)[_DIGEST] == record.get(_DIGEST))
 
 
-MAX_JSON_BYTES = 256 << 20
-
-
 def json_bytes(value: Any, *, name: str) -> bytes:
-    r"""Write a value as JSON, in the one form that bundles use; every float comes back with the same bits."""
+    """Write a value as JSON in the one form that bundles use; every float comes back with the same bits."""
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_numpy_scalar_to_number)
         return (text + "\n").encode("utf-8")
     except (TypeError, ValueError) as fault:
         raise BundleError(f"{name} cannot be written as JSON: {fault}.") from fault
-
-
-def parse_json(content: bytes | str) -> Any:
-    """Read JSON that anyone may have written."""
-    if len(content) > MAX_JSON_BYTES:
-        raise ValueError(f"{len(content):,} bytes, more than {MAX_JSON_BYTES:,}")
-    try:
-        return json.loads(content, parse_constant=_reject_constant, parse_float=_parse_finite)
-    except RecursionError as fault:
-        raise ValueError("nested too deeply") from fault
-
-
-def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _parse_finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _reject_constant(text[:20])
-
-
-def read_json(path: Path) -> Any:
-    """Read a file of JSON that anyone may have written; see `parse_json`."""
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise ValueError(f"{size:,} bytes, more than {MAX_JSON_BYTES:,}")
-    return parse_json(path.read_bytes())
 
 
 def _numpy_scalar_to_number(value: Any) -> Any:
@@ -78,17 +49,42 @@ def _numpy_scalar_to_number(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is neither number, text, list nor mapping")
 
 
-MAX_UNTRUSTED_JSON_BYTES = 1 << 28
+def read_json(path: Path) -> Any:
+    """Read a JSON file that anyone may have written; ValueError if it is not strict JSON, too large or too deep."""
+    return parse_json(read_bounded(path))
 
 
-def read_untrusted_json(path: Path) -> Any:
-    """Read a file of JSON that anyone may have written."""
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a record; what is not readable as one is empty."""
+    try:
+        record = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read a regular file of bounded size."""
     found = path.stat()
     if not S_ISREG(found.st_mode):
-        raise ValueError(f"{path}: no regular file")
-    if found.st_size > MAX_UNTRUSTED_JSON_BYTES:
-        raise ValueError(f"{path}: {found.st_size:,} bytes, more than {MAX_UNTRUSTED_JSON_BYTES:,}")
+        raise ValueError("no regular file")
+    if found.st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{found.st_size:,} bytes, more than {MAX_JSON_BYTES:,}")
+    return path.read_bytes()
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse strict JSON: UTF-8, finite numbers, not too deeply nested."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content.decode("utf-8"), parse_constant=_reject_constant, parse_float=_parse_finite)
     except RecursionError as fault:
-        raise ValueError(f"{path}: nested too deeply") from fault
+        raise ValueError("nested too deeply") from fault
+
+
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse_finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _reject_constant(text[:20])

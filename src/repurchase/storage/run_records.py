@@ -2,60 +2,239 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.schemas import scores_table
-from repurchase.storage.json_files import has_valid_digest, read_untrusted_json, sha256_of
+from repurchase.storage.json_files import has_valid_digest, read_json, sha256_of
+from repurchase.validation import (
+    ANY,
+    COUNT,
+    DAY,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Check,
+    Nullable,
+    Schema,
+    first_fault,
+    is_number,
+    one_of,
+    optional_fields,
+    text_matching,
+)
 
-_MAX_NUMBER = 1e15
-"""Beyond money and rows of any shop."""
+# Schemas of the records
 
 
-class _Optional(NamedTuple):
-    shape: Any
+def _by_days(schema: Schema) -> Check:
+    """Describe a table whose keys are numbers of days."""
+
+    def holds(value: Any) -> bool:
+        return first_fault(value, {"*": schema}) is None and all(days.isdecimal() for days in value)
+
+    return Check(holds, "a table by numbers of days")
 
 
-# A shape is a test of one value; [shape], a list of such; or fields by name: "name?" may be absent, "*" is any other.
-_Shape = Callable[[Any], bool] | list[Any] | Mapping[str, Any] | _Optional
+def _is_message_parameter(value: Any) -> bool:
+    """Tell whether a value is a text, a number, or a list of pairs of a text and its count."""
+    if not isinstance(value, list):
+        return isinstance(value, str) or is_number(value)
+    pair = Check(
+        lambda item: isinstance(item, list) and [*map(type, item)] in ([str, int], [str, type(None)]), "a pair"
+    )
+    return first_fault(value, [pair]) is None
+
+
+_MONTH_NAME = text_matching(r"\d{4}-(0[1-9]|1[0-2])", "a month such as 2024-12")
+_COHORT_PERIOD = one_of("week", "month", "quarter", "year")
+_MESSAGE_PARAMETER = Check(_is_message_parameter, "a text, a number or a list of counts")
+_FIGURES = optional_fields(log_loss=NUMBER, auc=NUMBER, ece=NUMBER, base_rate=NUMBER, top_decile_lift=NUMBER)
+_JUDGED = {
+    "horizon_days": COUNT,
+    **optional_fields(
+        judged=FLAG,
+        n_cutoffs=COUNT,
+        grade=TEXT,
+        log_loss_gain=NUMBER,
+        why_not_judged=TEXT,
+        model=_FIGURES,
+        rules={"*": Nullable(_FIGURES)},
+    ),
+}
+_CURVE = {"horizon_days": COUNT, "predictor": TEXT}
+_BIN = {"n": COUNT, "p_mean": Nullable(NUMBER), "bought_share": Nullable(NUMBER)}
+_GAINS = {**_CURVE, "buyers_share": Nullable([NUMBER]), "contacted_share?": Nullable([NUMBER])}
+_EVALUATION = optional_fields(
+    primary_horizon_days=COUNT,
+    grade=TEXT,
+    grade_words=TEXT,
+    rule=TEXT,
+    best_rule=TEXT,
+    reasons=[TEXT],
+    limits=[TEXT],
+    horizons=[_JUDGED],
+    backtest=[{**_CURVE, "spend_bias?": Nullable(NUMBER)}],
+    calibration=[{**_CURVE, "bins": Nullable([_BIN])}],
+    gains=[_GAINS],
+    money_top_decile=optional_fields(model=NUMBER, best_rule=NUMBER, currency=TEXT),
+)
+_MONTH = {
+    "month": _MONTH_NAME,
+    "repeat_rate": Nullable(NUMBER),
+    "retention": Nullable(NUMBER),
+    "customers": COUNT,
+    "returning_customers": COUNT,
+    **optional_fields(new_customers=COUNT, orders=COUNT, sales=NUMBER, returning_sales=NUMBER, reorders=COUNT),
+    **optional_fields(retention_year=NUMBER, complete=FLAG),
+}
+_COHORT = {
+    "cohort": TEXT,
+    "size": COUNT,
+    "active_share": [NUMBER],
+    "sales_share?": Nullable([Nullable(NUMBER)]),
+}
+_SPENDER = {
+    "customers": COUNT,
+    "sales_per_customer": Nullable(NUMBER),
+    "sales_per_purchase_day": Nullable(NUMBER),
+}
+_RHYTHM = {"quarter_days": NUMBER, "median_days": NUMBER, "three_quarters_days": NUMBER}
+_MEASURES = {
+    "as_of": DAY,
+    **optional_fields(
+        n_customers=COUNT,
+        n_orders=COUNT,
+        repeat_purchase_rate=NUMBER,
+        repeat_within=_by_days(Nullable(NUMBER)),
+        repeat_within_observed=_by_days(COUNT),
+        median_days_to_second=NUMBER,
+        median_within_days=COUNT,
+        sales_total=NUMBER,
+        returning_sales_share=NUMBER,
+        reorder_rate=NUMBER,
+        spenders={"*": Nullable(_SPENDER)},
+        rhythm=_RHYTHM,
+        monthly=[_MONTH],
+        cohorts=[_COHORT],
+    ),
+    "retention_window_days?": COUNT,
+    "cohort_period?": _COHORT_PERIOD,
+}
+_REASON = {
+    "reason": TEXT,
+    "rows": COUNT,
+    **optional_fields(found=COUNT, treatment=TEXT, words=TEXT),
+}
+_CLEANING = {
+    "reasons?": [_REASON],
+    **optional_fields(n_raw=COUNT, n_kept=COUNT, notes=[TEXT], currency=TEXT),
+}
+_FEATURE = {"feature": TEXT, "level": TEXT, "psi": Nullable(NUMBER), "usual": Nullable(NUMBER)}
+_DRIFT = {"words": TEXT, "drifted": FLAG, "features?": Nullable([_FEATURE])}
+_SEGMENT_RULES = {
+    "risk_horizon_days": COUNT,
+    "high_value": NUMBER,
+    "second_purchase_days": NUMBER,
+    "worth_winning": NUMBER,
+    "worth_value?": NUMBER,
+    "second_purchase_from_days?": Nullable(NUMBER),
+    "second_purchase_median_days?": Nullable(NUMBER),
+    "usual_gap_days?": NUMBER,
+    "late_from?": NUMBER,
+    "loyal_purchases?": COUNT,
+}
+_MESSAGE = {"key": TEXT, "params": {"*": _MESSAGE_PARAMETER}}
+_IGNORED_COLUMN = {"column": TEXT, "why": _MESSAGE}
+_COLUMN_READING = {
+    "role": TEXT,
+    "column": Nullable(TEXT),
+    "meaning": _MESSAGE,
+    "evidence": [_MESSAGE],
+    "rejected": [_IGNORED_COLUMN],
+}
+_READING = {"roles": [_COLUMN_READING], "ignored": [_IGNORED_COLUMN]}
+_RUN = optional_fields(
+    created_at=TEXT,
+    repurchase_version=TEXT,
+    model_version=TEXT,
+    model_as_of=DAY,
+    clv_horizon_days=COUNT,
+    discount_rate=NUMBER,
+    currency=TEXT,
+    notes=[TEXT],
+    duplicates=[TEXT],
+    forgotten=[{"*": ANY}],
+    list=TEXT,
+    pseudonyms={"method": TEXT, "key": TEXT},
+    engine=optional_fields(engine=TEXT),
+    orders=optional_fields(source=TEXT, digest=TEXT, layout=TEXT, columns={"*": TEXT}, reading=_READING),
+    outputs={"*": Nullable({"path?": TEXT, "sha256?": Nullable(TEXT)})},
+    cleaning=Nullable(_CLEANING),
+    drift=_DRIFT,
+    tiers=_SEGMENT_RULES,
+    measures=_MEASURES,
+    evaluation=_EVALUATION,
+)
+_TOTALS = {"expected": NUMBER, "came": NUMBER}
+_TOP_DECILE = {
+    "available": NUMBER,
+    "by_expected_spend": NUMBER,
+    **optional_fields(by_value_at_risk=NUMBER, by_best_rule=NUMBER),
+}
+_ELAPSED_HORIZON = {
+    "passed": FLAG,
+    "horizon_days": COUNT,
+    "n_customers": COUNT,
+    "p_mean": NUMBER,
+    "bought_share": NUMBER,
+    "model": {
+        "log_loss": Nullable(NUMBER),
+        "auc": Nullable(NUMBER),
+        "ece": Nullable(NUMBER),
+        "excess_ece?": Nullable(NUMBER),
+    },
+    "rules": {"*": {"log_loss": Nullable(NUMBER)}},
+    "orders": _TOTALS,
+    "spend": Nullable(_TOTALS),
+    "money_top_decile": Nullable(_TOP_DECILE),
+    "grade": Nullable(TEXT),
+    "then?": Nullable(optional_fields(grade=TEXT, ece=NUMBER, auc=NUMBER)),
+}
+_PENDING_HORIZON = {"passed": FLAG, "horizon_days": COUNT, "days_missing": COUNT, "ends": DAY}
+
+
+def _is_horizon(row: Any) -> bool:
+    has_elapsed = isinstance(row, dict) and row.get("passed") is True
+    return first_fault(row, _ELAPSED_HORIZON if has_elapsed else _PENDING_HORIZON) is None
+
+
+_RANGE = {"n": COUNT, "inside": Nullable(NUMBER)}
+_MONITOR = {
+    "observed_until": DAY,
+    "horizons": [Check(_is_horizon, "a horizon")],
+    "ranges": {"clv": _RANGE, "next_order": _RANGE},
+    "advice": {"retrain": FLAG, "words": TEXT},
+    "notes?": Nullable([TEXT]),
+}
 
 
 def find_run_record_fault(run: Any) -> str | None:
-    """Say what in the record of a run is not as `repurchase score` writes it."""
-    return _first_fault(run, _RUN_SHAPE, "") or _curve_length_fault(run)
-
-
-def find_monitor_record_fault(record: Any) -> str | None:
-    """Say what in a record of monitoring is not as `repurchase monitor` writes it."""
-    return _first_fault(record, _MONITOR_SHAPE, "")
-
-
-def _first_fault(value: Any, shape: _Shape, at: str) -> str | None:
-    if isinstance(shape, _Optional):
-        is_absent = value is None or (value == {} and isinstance(shape.shape, Mapping))
-        return None if is_absent else _first_fault(value, shape.shape, at)
-    parts: Iterable[tuple[str, Any, _Shape]] | None
-    if isinstance(shape, list):
-        parts = ((f"{at}[{n}]", one, shape[0]) for n, one in enumerate(value)) if isinstance(value, list) else None
-    elif isinstance(shape, Mapping):
-        parts = _fields(value, shape, at) if isinstance(value, dict) else None
-    else:
-        return None if shape(value) else at
-    if parts is None:
-        return at
-    return next((found for place, one, inner in parts if (found := _first_fault(one, inner, place)) is not None), None)
+    """Find the first field of a run's record that is not as `repurchase score` writes it."""
+    fault = first_fault(run, _RUN)
+    return fault.path if fault else _curve_length_fault(run)
 
 
 def _curve_length_fault(run: Mapping[str, Any]) -> str | None:
-    """The first gains curve whose two sides differ in length."""
+    """Find the first gains curve whose two sides differ in length."""
     for number, curve in enumerate((run.get("evaluation") or {}).get("gains") or []):
         buyers, contacted = curve.get("buyers_share"), curve.get("contacted_share")
         if buyers and contacted and len(buyers) != len(contacted):
@@ -63,249 +242,13 @@ def _curve_length_fault(run: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _fields(value: dict[str, Any], shape: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any, _Shape]]:
-    for named, inner in shape.items():
-        name = named.removesuffix("?")
-        if named == "*":
-            yield from ((f"{at}.{key}".lstrip("."), one, inner) for key, one in value.items())
-        elif name in value:
-            yield f"{at}.{name}".lstrip("."), value[name], inner
-        elif named == name:
-            yield f"{at}.{name}".lstrip("."), None, _is_never
+def find_monitor_record_fault(record: Any) -> str | None:
+    """Find the first field of a monitoring record that is not as `repurchase monitor` writes it."""
+    fault = first_fault(record, _MONITOR)
+    return fault.path if fault else None
 
 
-def _is_any(_: Any) -> bool:
-    return True
-
-
-def _is_never(_: Any) -> bool:
-    return False
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_NUMBER
-
-
-def _is_day(value: Any) -> bool:
-    try:
-        return bool(date.fromisoformat(value))
-    except (TypeError, ValueError):
-        return False
-
-
-def _is_month(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value) is not None
-
-
-def _is_period(value: Any) -> bool:
-    return value in ("week", "month", "quarter", "year")
-
-
-def _is_param(value: Any) -> bool:
-    """A parameter of a fact: text, a number, or a list of texts with the count of each."""
-    if not isinstance(value, list):
-        return _is_text(value) or _is_number(value)
-    pairs = all(isinstance(item, list) and len(item) == 2 for item in value)
-    return pairs and all(_is_text(name) and (number is None or _is_count(number)) for name, number in value)
-
-
-def _mapping_by_days(shape: _Shape) -> _Shape:
-    return lambda told: (
-        isinstance(told, dict)
-        and all(days.isdecimal() and _first_fault(one, shape, days) is None for days, one in told.items())
-    )
-
-
-def _optional_fields(**fields: Any) -> dict[str, Any]:
-    return {f"{name}?": _Optional(shape) for name, shape in fields.items()}
-
-
-_FIGURES = _optional_fields(
-    log_loss=_is_number, auc=_is_number, ece=_is_number, base_rate=_is_number, top_decile_lift=_is_number
-)
-_JUDGED = {
-    "horizon_days": _is_count,
-    **_optional_fields(
-        judged=_is_flag,
-        n_cutoffs=_is_count,
-        grade=_is_text,
-        log_loss_gain=_is_number,
-        why_not_judged=_is_text,
-        model=_FIGURES,
-        rules={"*": _Optional(_FIGURES)},
-    ),
-}
-_CURVE = {"horizon_days": _is_count, "predictor": _is_text}
-_BIN = {"n": _is_count, "p_mean": _Optional(_is_number), "bought_share": _Optional(_is_number)}
-_GAINS = {**_CURVE, "buyers_share": _Optional([_is_number]), "contacted_share?": _Optional([_is_number])}
-_EVALUATION = _optional_fields(
-    primary_horizon_days=_is_count,
-    grade=_is_text,
-    grade_words=_is_text,
-    rule=_is_text,
-    best_rule=_is_text,
-    reasons=[_is_text],
-    limits=[_is_text],
-    horizons=[_JUDGED],
-    backtest=[{**_CURVE, "spend_bias?": _Optional(_is_number)}],
-    calibration=[{**_CURVE, "bins": _Optional([_BIN])}],
-    gains=[_GAINS],
-    money_top_decile=_optional_fields(model=_is_number, best_rule=_is_number, currency=_is_text),
-)
-_MONTH = {
-    "month": _is_month,
-    "repeat_rate": _Optional(_is_number),
-    "retention": _Optional(_is_number),
-    "customers": _is_count,
-    "returning_customers": _is_count,
-    **_optional_fields(
-        new_customers=_is_count, orders=_is_count, sales=_is_number, returning_sales=_is_number, reorders=_is_count
-    ),
-    **_optional_fields(retention_year=_is_number, complete=_is_flag),
-}
-_COHORT = {
-    "cohort": _is_text,
-    "size": _is_count,
-    "active_share": [_is_number],
-    "sales_share?": _Optional([_Optional(_is_number)]),
-}
-_SPENDER = {
-    "customers": _is_count,
-    "sales_per_customer": _Optional(_is_number),
-    "sales_per_purchase_day": _Optional(_is_number),
-}
-_RHYTHM = {"quarter_days": _is_number, "median_days": _is_number, "three_quarters_days": _is_number}
-_MEASURES = {
-    "as_of": _is_day,
-    **_optional_fields(
-        n_customers=_is_count,
-        n_orders=_is_count,
-        repeat_purchase_rate=_is_number,
-        repeat_within=_mapping_by_days(_Optional(_is_number)),
-        repeat_within_observed=_mapping_by_days(_is_count),
-        median_days_to_second=_is_number,
-        median_within_days=_is_count,
-        sales_total=_is_number,
-        returning_sales_share=_is_number,
-        reorder_rate=_is_number,
-        spenders={"*": _Optional(_SPENDER)},
-        rhythm=_RHYTHM,
-        monthly=[_MONTH],
-        cohorts=[_COHORT],
-    ),
-    "retention_window_days?": _is_count,
-    "cohort_period?": _is_period,
-}
-_REASON = {
-    "reason": _is_text,
-    "rows": _is_count,
-    **_optional_fields(found=_is_count, treatment=_is_text, words=_is_text),
-}
-_CLEANING = {
-    "reasons?": [_REASON],
-    **_optional_fields(n_raw=_is_count, n_kept=_is_count, notes=[_is_text], currency=_is_text),
-}
-_FEATURE = {"feature": _is_text, "level": _is_text, "psi": _Optional(_is_number), "usual": _Optional(_is_number)}
-_DRIFT = {"words": _is_text, "drifted": _is_flag, "features?": _Optional([_FEATURE])}
-_SEGMENT_RULES_SHAPE = {
-    "risk_horizon_days": _is_count,
-    "high_value": _is_number,
-    "second_purchase_days": _is_number,
-    "worth_winning": _is_number,
-    "worth_value?": _is_number,
-    "second_purchase_from_days?": _Optional(_is_number),
-    "second_purchase_median_days?": _Optional(_is_number),
-    "usual_gap_days?": _is_number,
-    "late_from?": _is_number,
-    "loyal_purchases?": _is_count,
-}
-_READING_FACT_SHAPE = {"key": _is_text, "params": {"*": _is_param}}
-_IGNORED_COLUMN_SHAPE = {"column": _is_text, "why": _READING_FACT_SHAPE}
-_READING_ROLE_SHAPE = {
-    "role": _is_text,
-    "column": _Optional(_is_text),
-    "meaning": _READING_FACT_SHAPE,
-    "evidence": [_READING_FACT_SHAPE],
-    "rejected": [_IGNORED_COLUMN_SHAPE],
-}
-_READING_SHAPE = {"roles": [_READING_ROLE_SHAPE], "ignored": [_IGNORED_COLUMN_SHAPE]}
-_RUN_SHAPE = _optional_fields(
-    created_at=_is_text,
-    repurchase_version=_is_text,
-    model_version=_is_text,
-    model_as_of=_is_day,
-    clv_horizon_days=_is_count,
-    discount_rate=_is_number,
-    currency=_is_text,
-    notes=[_is_text],
-    duplicates=[_is_text],
-    forgotten=[{"*": _is_any}],
-    list=_is_text,
-    pseudonyms={"method": _is_text, "key": _is_text},
-    engine=_optional_fields(engine=_is_text),
-    orders=_optional_fields(
-        source=_is_text, digest=_is_text, layout=_is_text, columns={"*": _is_text}, reading=_READING_SHAPE
-    ),
-    outputs={"*": _Optional({"path?": _is_text, "sha256?": _Optional(_is_text)})},
-    cleaning=_Optional(_CLEANING),
-    drift=_DRIFT,
-    tiers=_SEGMENT_RULES_SHAPE,
-    measures=_MEASURES,
-    evaluation=_EVALUATION,
-)
-_TOTALS = {"expected": _is_number, "came": _is_number}
-_TOP_DECILE = {
-    "available": _is_number,
-    "by_expected_spend": _is_number,
-    **_optional_fields(by_value_at_risk=_is_number, by_best_rule=_is_number),
-}
-_ELAPSED_HORIZON_SHAPE = {
-    "passed": _is_flag,
-    "horizon_days": _is_count,
-    "n_customers": _is_count,
-    "p_mean": _is_number,
-    "bought_share": _is_number,
-    "model": {
-        "log_loss": _Optional(_is_number),
-        "auc": _Optional(_is_number),
-        "ece": _Optional(_is_number),
-        "excess_ece?": _Optional(_is_number),
-    },
-    "rules": {"*": {"log_loss": _Optional(_is_number)}},
-    "orders": _TOTALS,
-    "spend": _Optional(_TOTALS),
-    "money_top_decile": _Optional(_TOP_DECILE),
-    "grade": _Optional(_is_text),
-    "then?": _Optional(_optional_fields(grade=_is_text, ece=_is_number, auc=_is_number)),
-}
-_PENDING_HORIZON_SHAPE = {"passed": _is_flag, "horizon_days": _is_count, "days_missing": _is_count, "ends": _is_day}
-
-
-def _horizon(row: Any) -> bool:
-    shape = _ELAPSED_HORIZON_SHAPE if isinstance(row, dict) and row.get("passed") is True else _PENDING_HORIZON_SHAPE
-    return _first_fault(row, shape, "") is None
-
-
-_RANGE = {"n": _is_count, "inside": _Optional(_is_number)}
-_MONITOR_SHAPE = {
-    "observed_until": _is_day,
-    "horizons": [_horizon],
-    "ranges": {"clv": _RANGE, "next_order": _RANGE},
-    "advice": {"retrain": _is_flag, "words": _is_text},
-    "notes?": _Optional([_is_text]),
-}
+# Scores with the record of their run
 
 
 RISK_BANDS = ("high", "medium", "low")
@@ -453,7 +396,7 @@ def read_run_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
     if not path.is_file():
         return {}, f"There is no {path.name} beside the scores."
     try:
-        run = read_untrusted_json(path)
+        run = read_json(path)
     except (OSError, ValueError):
         return {}, f"{path.name} cannot be read as JSON."
     if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
@@ -473,7 +416,7 @@ def read_monitor_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
     if not path.is_file():
         return {}, None
     try:
-        record = read_untrusted_json(path)
+        record = read_json(path)
     except (OSError, ValueError):
         return {}, f"{path.name} cannot be read as JSON."
     unknown = f"{path.name} is not a record of `repurchase monitor` that this version knows."
