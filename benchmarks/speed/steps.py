@@ -44,10 +44,10 @@ def our_parametric(path: str) -> None:
     book, day = _ledger(path)
     cut = Snapshot(book.history(day))
     btyd, money = _fitted(cut)
-    outlook = cut.outlook(btyd)
-    outlook.p_alive  # noqa: B018 - computed on first use
-    outlook.expected_purchases(90)
-    outlook.expected_purchases(HORIZON_DAYS) * money.expected_value(cut.rfm[0], cut.repeat_spend_mean)
+    forecast = cut.btyd_forecast(btyd)
+    forecast.p_alive  # noqa: B018 - computed on first use
+    forecast.expected_purchases(90)
+    forecast.expected_purchases(HORIZON_DAYS) * money.expected_value(cut.rfm[0], cut.repeat_spend_mean)
 
 
 def _fitted(cut):

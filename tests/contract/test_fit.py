@@ -32,7 +32,7 @@ def numbers(model: RepurchaseModel) -> str:
 def trees_say(model: RepurchaseModel) -> dict[int, list[float]]:
     """Log odds of the trees for rows that nobody was fitted on."""
     said = {}
-    for h, head in model.forecaster_.heads.items():
+    for h, head in model.forecaster_.horizon_models.items():
         asked = np.random.default_rng(0).gamma(1.0, 20.0, (len(head.trees.columns), 200))
         said[h] = head.trees.trees.total(list(asked)).tolist()
     return said
@@ -117,12 +117,12 @@ class TestKnownTruth:
         orders = simulate_orders(customers=2_000, days=470, arrival_days=350, start=START, seed=12, **cls.TRUTH)
         model = RepurchaseModel(horizons=(60,)).fit(orders, cls.DAY)
         cls.scores = model.predict(orders, cls.DAY)
-        book = build_ledger(orders, observed_until=cls.DAY + timedelta(days=60))
-        cut = Snapshot(book.history(cls.DAY))
-        outcomes = book.outcomes(cut.history, horizon_days=60)
+        ledger = build_ledger(orders, observed_until=cls.DAY + timedelta(days=60))
+        snapshot = Snapshot(ledger.history(cls.DAY))
+        outcomes = ledger.outcomes(snapshot.history, horizon_days=60)
         cls.bought, cls.purchase_days, cls.spend = outcomes.bought, outcomes.purchase_days, outcomes.spend
         cls.p = cls.scores["p_repurchase_60d"].to_numpy()
-        cls.true_p = BtydModel("bgnbd", **cls.TRUTH).p_purchase(*cut.rfm, horizon_days=60)
+        cls.true_p = BtydModel("bgnbd", **cls.TRUTH).p_purchase(*snapshot.rfm, horizon_days=60)
 
     def log_loss(self, p: np.ndarray) -> float:
         return float(-np.mean(np.where(self.bought, np.log(p), np.log1p(-p))))

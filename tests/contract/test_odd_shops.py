@@ -93,10 +93,10 @@ class Answer:
 
     def by_rules(self, horizon_days: int) -> dict[str, Floats]:
         """The rules' probabilities, learned from the earlier days that the model learned from."""
-        cuts = Snapshots(build_ledger(self.shop.orders, observed_until=self.shop.as_of), horizons=(horizon_days,))
-        known = [cuts.at(day) for day in cuts.train_days(self.shop.as_of, horizon_days=horizon_days)]
-        bought = [cuts.outcomes(cut, horizon_days=horizon_days).bought for cut in known]
-        now = cuts.at(self.shop.as_of)
+        snapshots = Snapshots(build_ledger(self.shop.orders, observed_until=self.shop.as_of), horizons=(horizon_days,))
+        known = [snapshots.at(day) for day in snapshots.train_days(self.shop.as_of, horizon_days=horizon_days)]
+        bought = [snapshots.outcomes(snapshot, horizon_days=horizon_days).bought for snapshot in known]
+        now = snapshots.at(self.shop.as_of)
         return {name: fit_rule(name, known, bought, horizon_days=horizon_days).p_purchase(now) for name in RULE_SCORES}
 
 
@@ -219,9 +219,9 @@ class TestAfterAClosing:
 
     def test_a_backtest_names_days_by_the_calendar(self, reopened: Answer) -> None:
         shop = reopened.shop
-        cuts = Snapshots(build_ledger(shop.orders, observed_until=shop.as_of), horizons=(30,))
+        snapshots = Snapshots(build_ledger(shop.orders, observed_until=shop.as_of), horizons=(30,))
         counted = shop.as_of - timedelta(days=100)
-        said = record_predictions(reopened.model.forecaster_, cuts, counted, horizon_days=30)
+        said = record_predictions(reopened.model.forecaster_, snapshots, counted, horizon_days=30)
         assert said["cutoff"].unique().to_list() == [counted - timedelta(days=59)]  # one of sixty days is counted
 
     def test_comes_back_from_its_state(self, reopened: Answer) -> None:

@@ -20,9 +20,9 @@ HORIZON = 60
 def predictions(simulate_orders: Callable[..., pl.DataFrame]) -> pl.DataFrame:
     orders = simulate_orders(customers=600, days=600, arrival_days=400, start=date(2023, 6, 1), seed=3)
     day = date(2024, 11, 15)
-    cuts = Snapshots(build_ledger(orders, observed_until=day + timedelta(days=HORIZON)), horizons=(HORIZON,))
-    forecaster = fit_forecaster(cuts, day, horizons=(HORIZON,), random_state=0, days_ahead=(0,))
-    return record_predictions(forecaster, cuts, day, horizon_days=HORIZON)
+    snapshots = Snapshots(build_ledger(orders, observed_until=day + timedelta(days=HORIZON)), horizons=(HORIZON,))
+    forecaster = fit_forecaster(snapshots, day, horizons=(HORIZON,), random_state=0, days_ahead=(0,))
+    return record_predictions(forecaster, snapshots, day, horizon_days=HORIZON)
 
 
 def test_purchase_days_are_predicted_beside_what_came(predictions: pl.DataFrame) -> None:

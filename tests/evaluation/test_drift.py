@@ -32,7 +32,7 @@ def orders_of(rows: list[tuple[str, int, float]]) -> pl.DataFrame:
     ).with_columns(pl.col("order_date").cast(pl.Datetime("us")))
 
 
-def book_of(orders: pl.DataFrame) -> Ledger:
+def ledger_of(orders: pl.DataFrame) -> Ledger:
     return build_ledger(orders, observed_until=START + timedelta(days=999))
 
 
@@ -53,13 +53,15 @@ def shop() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def profile(shop: pl.DataFrame) -> dict[str, Any]:
-    return input_profile(book_of(shop), as_of=AS_OF, set_aside_share=0.02)
+    return input_profile(ledger_of(shop), as_of=AS_OF, set_aside_share=0.02)
 
 
 @pytest.fixture
 def drift(profile: dict[str, Any]) -> Callable[..., dict[str, Any]]:
     def measure(orders: pl.DataFrame, days: int = 28, **settings: Any) -> dict[str, Any]:
-        return measure_drift(profile, summarise_input(book_of(orders), as_of=AS_OF + timedelta(days=days)), **settings)
+        return measure_drift(
+            profile, summarise_input(ledger_of(orders), as_of=AS_OF + timedelta(days=days)), **settings
+        )
 
     return measure
 
@@ -97,7 +99,7 @@ def test_a_shop_of_one_cohort_grows_older_as_it_always_did() -> None:
     day = START + timedelta(days=300)
 
     later = measure_drift(
-        input_profile(book_of(orders), as_of=day), summarise_input(book_of(orders), as_of=day + timedelta(days=90))
+        input_profile(ledger_of(orders), as_of=day), summarise_input(ledger_of(orders), as_of=day + timedelta(days=90))
     )
 
     ages = next(row for row in later["features"] if row["feature"] == "age_days")
@@ -162,13 +164,13 @@ def test_rows_set_aside(shop, drift, share, level) -> None:
 def test_row_order_changes_nothing(shop, profile) -> None:
     mixed = shop.sample(fraction=1.0, shuffle=True, seed=5)
 
-    assert input_profile(book_of(mixed), as_of=AS_OF, set_aside_share=0.02) == profile
+    assert input_profile(ledger_of(mixed), as_of=AS_OF, set_aside_share=0.02) == profile
 
 
 def test_later_orders_are_not_looked_at(shop, profile) -> None:
     early = shop.filter(~later_than(shop))
 
-    assert input_profile(book_of(early), as_of=AS_OF, set_aside_share=0.02) == profile
+    assert input_profile(ledger_of(early), as_of=AS_OF, set_aside_share=0.02) == profile
 
 
 def test_a_profile_is_small_has_ten_bins_at_most_and_no_customer(profile) -> None:
@@ -181,19 +183,19 @@ def test_a_profile_is_small_has_ten_bins_at_most_and_no_customer(profile) -> Non
 
 
 def test_a_profile_that_was_written_and_read_compares_alike(shop, profile) -> None:
-    look = summarise_input(book_of(shop), as_of=AS_OF + timedelta(days=28))
+    summary = summarise_input(ledger_of(shop), as_of=AS_OF + timedelta(days=28))
 
-    assert measure_drift(json.loads(json.dumps(profile)), look) == measure_drift(profile, look)
+    assert measure_drift(json.loads(json.dumps(profile)), summary) == measure_drift(profile, summary)
 
 
 def test_weeks_and_newcomers_by_hand() -> None:
     rows = [("a", day, 1.0) for day in range(0, 84, 7)] + [("b", 60, 1.0), ("b", 60, 2.0), ("c", 83, 1.0)]
 
-    look = summarise_input(book_of(orders_of(rows)), as_of=START + timedelta(days=83))
+    summary = summarise_input(ledger_of(orders_of(rows)), as_of=START + timedelta(days=83))
 
-    assert look.weekly == (1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 2)
-    assert look.newcomers == (2 / 3,)
-    assert look.baskets == ((4 * 1.0 + 3.0 + 1.0) / 6,)
+    assert summary.weekly == (1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 2)
+    assert summary.newcomers == (2 / 3,)
+    assert summary.baskets == ((4 * 1.0 + 3.0 + 1.0) / 6,)
 
 
 def test_a_week_in_which_the_shop_was_closed_is_left_out() -> None:
@@ -202,9 +204,9 @@ def test_a_week_in_which_the_shop_was_closed_is_left_out() -> None:
     closing = find_closing(orders["order_date"].dt.date().cast(pl.Int32).to_numpy())
     assert closing is not None
 
-    look = summarise_input(book_of(orders), as_of=START + timedelta(days=299), closing=closing)
+    summary = summarise_input(ledger_of(orders), as_of=START + timedelta(days=299), closing=closing)
 
-    assert min(look.weekly) >= 6
+    assert min(summary.weekly) >= 6
 
 
 def test_edges_of_what_never_varies_and_never_applies() -> None:

@@ -55,8 +55,8 @@ def looked(orders: pl.DataFrame, as_of: date = AS_OF, closing: Closing | None = 
     )
 
 
-def told(look: InputSummary) -> tuple[Any, ...]:
-    return look.as_of, look.n_customers, look.weekly, look.newcomers, look.baskets
+def told(summary: InputSummary) -> tuple[Any, ...]:
+    return summary.as_of, summary.n_customers, summary.weekly, summary.newcomers, summary.baskets
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def test_the_sample_is_of_the_smallest_hashes(few: int) -> None:
     ids = orders.filter(pl.col("order_date").dt.date() <= AS_OF)["customer_id"].unique()
     chosen = ids.gather(id_hash(ids).arg_sort()[:few])
     alone = orders.filter(pl.col("customer_id").is_in(chosen.implode()))
-    book = build_ledger(alone, observed_until=AS_OF)
+    ledger = build_ledger(alone, observed_until=AS_OF)
 
     sample = looked(orders).features
 
-    expected = behaviour_table(book.history(AS_OF))
+    expected = behaviour_table(ledger.history(AS_OF))
     assert sample.height == expected.height
     assert sample.sort(sample.columns).equals(expected.sort(expected.columns))
 
@@ -104,7 +104,7 @@ def test_the_sample_is_of_the_smallest_hashes(few: int) -> None:
 def test_as_few_are_kept_of_a_sum_as_of_a_look(few: int) -> None:
     looks = [looked(part) for part in in_parts(random_log(5), 3)]
     together = reduce(add, looks)
-    assert [len(look.sample.drawn) for look in (*looks, together)] == [few] * 4
+    assert [len(summary.sample.drawn) for summary in (*looks, together)] == [few] * 4
     assert together.sample.hashes.max() <= together.sample.drawn[-1]
     assert (np.diff(together.sample.hashes.astype(np.float64)) > 0).all()
 
@@ -140,16 +140,16 @@ def test_second_opinion(days: int, seed: int) -> None:
     orders = random_log(seed, days=days, customers=40, orders=250 if seed % 2 else 40)
     as_of = START + timedelta(days=days - 5)
 
-    look = looked(orders, as_of)
+    summary = looked(orders, as_of)
 
-    assert (look.weekly, look.newcomers, look.baskets) == slow_figures(orders, as_of)
-    assert look.n_customers == orders.filter(pl.col("order_date").dt.date() <= as_of)["customer_id"].n_unique()
+    assert (summary.weekly, summary.newcomers, summary.baskets) == slow_figures(orders, as_of)
+    assert summary.n_customers == orders.filter(pl.col("order_date").dt.date() <= as_of)["customer_id"].n_unique()
 
 
 def test_what_was_given_back_the_same_day_is_no_money_of_that_day() -> None:
     rows = [("a", day, 10.0) for day in range(0, 84, 7)] + [("b", 80, 50.0), ("b", 80, -20.0), ("c", 81, 5.0)]
-    look = looked(log(*rows, ("c", 81, -500.0)), START + timedelta(days=83))
-    assert look.baskets == ((10.0 * 4 + 30.0 + 0.0) / 6,)
+    summary = looked(log(*rows, ("c", 81, -500.0)), START + timedelta(days=83))
+    assert summary.baskets == ((10.0 * 4 + 30.0 + 0.0) / 6,)
 
 
 @pytest.mark.parametrize("until", [AS_OF, START + timedelta(days=999)])
@@ -192,9 +192,9 @@ def without_money(orders: pl.DataFrame) -> pl.DataFrame:
 
 def test_without_money_there_are_no_baskets() -> None:
     orders = without_money(random_log(2).filter(pl.col("amount") > 0))
-    look = looked(orders)
-    assert look.baskets == ()
-    assert look.weekly == looked(random_log(2)).weekly
+    summary = looked(orders)
+    assert summary.baskets == ()
+    assert summary.weekly == looked(random_log(2)).weekly
 
 
 @pytest.mark.parametrize(

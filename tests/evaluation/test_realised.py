@@ -97,7 +97,7 @@ def test_what_was_promised_came(kept) -> None:
 
 def test_counts_are_those_of_the_orders(kept) -> None:
     row = evaluate_delivered(kept, horizon_days=30)
-    entries = kept.book.entries
+    entries = kept.ledger.entries
     opening = (AS_OF - date(1970, 1, 1)).days
     window = entries.filter(pl.col("day").is_between(opening, opening + 30, closed="right"))
 
@@ -185,26 +185,26 @@ def test_the_next_order_is_judged_after_a_year() -> None:
 
 
 def test_customers_who_are_no_longer_in_the_orders_are_counted_and_left_out() -> None:
-    scores, book = poisson_shop(pace=1.0)
+    scores, ledger = poisson_shop(pace=1.0)
     strangers = scores.head(100).with_columns(customer_id=pl.format("gone-{}", "customer_id"))
 
-    delivered = match_scores(pl.concat([strangers, scores]), book, as_of=AS_OF)
+    delivered = match_scores(pl.concat([strangers, scores]), ledger, as_of=AS_OF)
 
     assert delivered.n_gone == 100
     assert delivered.scores.height == CUSTOMERS
     with pytest.raises(InputError, match="know 100 of 2,600 scored customers"):
-        match_scores(pl.concat([strangers, scores]), _only(book, 100), as_of=AS_OF)
+        match_scores(pl.concat([strangers, scores]), _only(ledger, 100), as_of=AS_OF)
 
 
-def _only(book: Ledger, n: int) -> Ledger:
-    return Ledger(book.ids, book.entries.filter(pl.col("customer") < n), book.observed_until, book.has_amounts)
+def _only(ledger: Ledger, n: int) -> Ledger:
+    return Ledger(ledger.ids, ledger.entries.filter(pl.col("customer") < n), ledger.observed_until, ledger.has_amounts)
 
 
 def test_without_earlier_windows_there_is_no_grade_but_calibration() -> None:
-    scores, book = poisson_shop(pace=1.0)
+    scores, ledger = poisson_shop(pace=1.0)
     early = START + timedelta(days=20)
 
-    row = evaluate_delivered(match_scores(scores, book, as_of=early), horizon_days=90)
+    row = evaluate_delivered(match_scores(scores, ledger, as_of=early), horizon_days=90)
 
     assert row["grade"] == "-"
     assert row["rules"] == {}
@@ -212,8 +212,8 @@ def test_without_earlier_windows_there_is_no_grade_but_calibration() -> None:
 
 
 def test_row_order_of_the_scores_changes_nothing(kept) -> None:
-    scores, book = poisson_shop(pace=1.0)
-    mixed = match_scores(scores.sample(fraction=1.0, shuffle=True, seed=1), book, as_of=AS_OF)
+    scores, ledger = poisson_shop(pace=1.0)
+    mixed = match_scores(scores.sample(fraction=1.0, shuffle=True, seed=1), ledger, as_of=AS_OF)
 
     assert evaluate_delivered(mixed, horizon_days=90) == evaluate_delivered(kept, horizon_days=90)
 

@@ -37,8 +37,8 @@ def purchase_days(history: History, ids: pl.Series) -> dict[str, list[tuple[str,
     """Customer id to (day, net money) of every purchase day in a history."""
     days = (pl.Series(history.day).cast(pl.Int32).cast(pl.Date)).to_list()
     found: dict[str, list[tuple[str, float]]] = {}
-    for place, code in enumerate(history.customer):
-        block = range(history.start[place], history.start[place] + history.count[place])
+    for index, code in enumerate(history.customer):
+        block = range(history.start[index], history.start[index] + history.count[index])
         found[ids[int(code)]] = [(days[row].isoformat(), history.spend[row] / 10_000) for row in block]
     return found
 

@@ -23,11 +23,11 @@ few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthChec
 
 def features(orders: pl.DataFrame, as_of: date, *, observed_until: date = END) -> pl.DataFrame:
     """Everything a model may hear of customers on a day, with who they are."""
-    book = build_ledger(orders, observed_until=observed_until)
-    history = book.history(as_of)
+    ledger = build_ledger(orders, observed_until=observed_until)
+    history = ledger.history(as_of)
     windows = [window_table(history, horizon_days=h).rename(lambda name, h=h: f"{name}/{h}") for h in (30, 365)]
     return pl.concat(
-        [pl.DataFrame({"customer_id": book.ids.gather(history.customer)}), behaviour_table(history), *windows],
+        [pl.DataFrame({"customer_id": ledger.ids.gather(history.customer)}), behaviour_table(history), *windows],
         how="horizontal",
     )
 

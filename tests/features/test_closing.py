@@ -61,7 +61,7 @@ class TestCounting:
 class TestLedger:
     START = date(2024, 1, 1)
 
-    def book(self, days: int = 200):
+    def ledger(self, days: int = 200):
         numbers = orders_on((0, FIRST), (LAST + 1, 200))
         orders = pl.DataFrame(
             {
@@ -74,29 +74,29 @@ class TestLedger:
         return build_ledger(orders, observed_until=self.START + timedelta(days=days - 1))
 
     def test_is_counted_without_what_it_finds(self) -> None:
-        book = self.book()
-        closing = book.find_closing()
-        opened = book.without(closing)
+        ledger = self.ledger()
+        closing = ledger.find_closing()
+        opened = ledger.without(closing)
         assert closing == Closing(day_number(self.START) + FIRST, day_number(self.START) + LAST)
         assert opened.find_closing() == closing
         assert opened.without(closing) is opened
         assert opened.first_day == self.START + timedelta(days=59)
         assert opened.open_date(self.START) == opened.first_day
-        assert opened.calendar_date(opened.first_day) == book.calendar_date(self.START) == self.START
-        now, before = (one.history(book.observed_until) for one in (opened, book))
+        assert opened.calendar_date(opened.first_day) == ledger.calendar_date(self.START) == self.START
+        now, before = (one.history(ledger.observed_until) for one in (opened, ledger))
         np.testing.assert_array_equal(now.customer, before.customer)
         np.testing.assert_array_equal(now.spend, before.spend)
         assert np.diff(now.day[: now.count[0]]).max() < 10 < np.diff(before.day[: before.count[0]]).max()
 
     def test_a_window_over_it_is_as_long_as_any_other(self) -> None:
-        opened = self.book().without(self.book().find_closing())
+        opened = self.ledger().without(self.ledger().find_closing())
         then = opened.open_date(self.START + timedelta(days=89))
         outcome = opened.outcomes(opened.history(then), horizon_days=20)
         assert outcome.purchase_days.sum() == 19  # of twenty days one is left of the closing
 
     @pytest.mark.parametrize("days", [80, 140, LAST + 1])
     def test_on_a_day_when_it_had_not_ended_nothing_is_left_out(self, days: int) -> None:
-        book = self.book(days)
-        assert book.find_closing() is None
-        assert book.without(self.book().find_closing()) is book
-        assert book.without(None) is book
+        ledger = self.ledger(days)
+        assert ledger.find_closing() is None
+        assert ledger.without(self.ledger().find_closing()) is ledger
+        assert ledger.without(None) is ledger

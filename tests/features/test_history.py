@@ -31,7 +31,7 @@ def test_a_block_is_what_taking_the_same_customers_gives(history: History, first
     for item in fields(History):
         assert np.array_equal(getattr(block, item.name), getattr(taken, item.name)), item.name
     assert np.array_equal(block.count, taken.count)
-    assert np.array_equal(block.place, np.repeat(np.arange(last - first), history.count[first:last]))
+    assert np.array_equal(block.customer_index, np.repeat(np.arange(last - first), history.count[first:last]))
 
 
 def test_a_block_copies_no_row(history: History) -> None:

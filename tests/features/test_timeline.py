@@ -20,10 +20,10 @@ LATER = date(2024, 12, 31)
 
 def test_the_cut_includes_its_own_day_to_the_last_second(make_orders: Make, days_of: DaysOf) -> None:
     orders = make_orders([("a", "2024-03-31T23:59:59", 5.0), ("a", "2024-04-01T00:00:00", 7.0)])
-    book = build_ledger(orders, observed_until=LATER)
-    assert days_of(book.history(DAY), book.ids) == {"a": [("2024-03-31", 5.0)]}
-    assert days_of(book.history(date(2024, 4, 1)), book.ids) == {"a": [("2024-03-31", 5.0), ("2024-04-01", 7.0)]}
-    assert days_of(book.history(date(2024, 3, 30)), book.ids) == {}
+    ledger = build_ledger(orders, observed_until=LATER)
+    assert days_of(ledger.history(DAY), ledger.ids) == {"a": [("2024-03-31", 5.0)]}
+    assert days_of(ledger.history(date(2024, 4, 1)), ledger.ids) == {"a": [("2024-03-31", 5.0), ("2024-04-01", 7.0)]}
+    assert days_of(ledger.history(date(2024, 3, 30)), ledger.ids) == {}
 
 
 def test_several_orders_of_a_day_are_one_purchase_day(make_orders: Make) -> None:
@@ -43,29 +43,29 @@ class TestReturns:
     )
 
     @pytest.fixture
-    def book(self, make_orders: Make) -> Ledger:
+    def ledger(self, make_orders: Make) -> Ledger:
         return build_ledger(make_orders(list(self.ROWS)), observed_until=LATER)
 
-    def test_are_unknown_before_their_own_day(self, book: Ledger, days_of: DaysOf) -> None:
-        before = book.history(date(2024, 3, 19))
-        assert days_of(before, book.ids) == {"a": [("2024-01-10", 50.0), ("2024-02-10", 30.0)]}
+    def test_are_unknown_before_their_own_day(self, ledger: Ledger, days_of: DaysOf) -> None:
+        before = ledger.history(date(2024, 3, 19))
+        assert days_of(before, ledger.ids) == {"a": [("2024-01-10", 50.0), ("2024-02-10", 30.0)]}
         assert before.returned.tolist() == [0]
         assert before.net_total.tolist() == [800_000]
 
-    def test_in_full_take_the_purchase_day_away_once_known(self, book: Ledger, days_of: DaysOf) -> None:
-        assert days_of(book.history(date(2024, 3, 20)), book.ids) == {"a": [("2024-01-10", 50.0)]}
+    def test_in_full_take_the_purchase_day_away_once_known(self, ledger: Ledger, days_of: DaysOf) -> None:
+        assert days_of(ledger.history(date(2024, 3, 20)), ledger.ids) == {"a": [("2024-01-10", 50.0)]}
 
-    def test_in_part_leave_the_day_with_what_is_left(self, book: Ledger, days_of: DaysOf) -> None:
-        after = book.history(date(2024, 3, 25))
-        assert days_of(after, book.ids) == {"a": [("2024-01-10", 30.0)]}
+    def test_in_part_leave_the_day_with_what_is_left(self, ledger: Ledger, days_of: DaysOf) -> None:
+        after = ledger.history(date(2024, 3, 25))
+        assert days_of(after, ledger.ids) == {"a": [("2024-01-10", 30.0)]}
         assert after.returned.tolist() == [500_000]
         assert after.net_total.tolist() == [300_000]
 
     def test_without_a_known_sale_count_on_their_own_day(self, make_orders: Make, days_of: DaysOf) -> None:
         orders = make_orders([("a", "2024-01-10", 50.0), ("a", "2024-02-01", 8.0), ("a", "2024-02-01", -8.0)])
-        book = build_ledger(orders, observed_until=DAY)
-        history = book.history(DAY)
-        assert days_of(history, book.ids) == {"a": [("2024-01-10", 50.0)]}
+        ledger = build_ledger(orders, observed_until=DAY)
+        history = ledger.history(DAY)
+        assert days_of(history, ledger.ids) == {"a": [("2024-01-10", 50.0)]}
         assert history.net_total.tolist() == [500_000]
 
     def test_of_a_sale_yet_to_come_are_a_leak(self, make_orders: Make) -> None:
@@ -75,14 +75,14 @@ class TestReturns:
 
     def test_alone_make_no_history(self, make_orders: Make, days_of: DaysOf) -> None:
         orders = make_orders([("a", "2024-01-10", 50.0), ("b", "2024-01-12", -9.0), ("c", "2024-01-12", 0.0)])
-        book = build_ledger(orders, observed_until=DAY)
-        assert days_of(book.history(DAY), book.ids) == {"a": [("2024-01-10", 50.0)]}
+        ledger = build_ledger(orders, observed_until=DAY)
+        assert days_of(ledger.history(DAY), ledger.ids) == {"a": [("2024-01-10", 50.0)]}
 
 
 class TestOutcomes:
     def bought(self, orders: pl.DataFrame, *, horizon_days: int) -> tuple[list[bool], list[int], list[float]]:
-        book = build_ledger(orders, observed_until=LATER)
-        found = book.outcomes(book.history(DAY), horizon_days=horizon_days)
+        ledger = build_ledger(orders, observed_until=LATER)
+        found = ledger.outcomes(ledger.history(DAY), horizon_days=horizon_days)
         return found.bought.tolist(), found.purchase_days.tolist(), found.spend.tolist()
 
     @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ class TestOutcomes:
         assert self.bought(make_orders(rows), horizon_days=5) == ([True], [1], [5.0])
 
     def test_ask_for_a_window_that_was_observed(self, make_orders: Make) -> None:
-        book = build_ledger(make_orders([("a", "2024-01-01", 1.0)]), observed_until=date(2024, 4, 29))
-        history = book.history(DAY)
-        assert not book.outcomes(history, horizon_days=29).bought.any()
+        ledger = build_ledger(make_orders([("a", "2024-01-01", 1.0)]), observed_until=date(2024, 4, 29))
+        history = ledger.history(DAY)
+        assert not ledger.outcomes(history, horizon_days=29).bought.any()
         with pytest.raises(
             InsufficientHistory, match=r"known on 2024-04-30, but orders were observed until 2024-04-29"
         ):
-            book.outcomes(history, horizon_days=30)
+            ledger.outcomes(history, horizon_days=30)
 
     def test_know_no_money_where_the_log_knows_none(self, make_orders: Make) -> None:
         orders = make_orders([("a", "2024-01-01", None), ("a", "2024-04-02", None), ("a", "2024-04-02", None)])
@@ -135,10 +135,10 @@ def test_money_adds_up_exactly_whatever_the_order_of_rows(make_orders: Make) -> 
 def test_rows_after_the_observed_end_are_not_read(make_orders: Make) -> None:
     known = [("a", "2024-01-01", 1.0), ("b", "2024-02-01", 2.0)]
     leak = ("a", "2024-04-02", -1.0, "2024-06-01")  # would be refused, were it read
-    book = build_ledger(make_orders([*known, ("new", "2024-04-01", 9.0), leak]), observed_until=DAY)
+    ledger = build_ledger(make_orders([*known, ("new", "2024-04-01", 9.0), leak]), observed_until=DAY)
     alone = build_ledger(make_orders(known), observed_until=DAY)
-    assert book.ids.to_list() == ["a", "b"]
-    assert book.entries.equals(alone.entries)
+    assert ledger.ids.to_list() == ["a", "b"]
+    assert ledger.entries.equals(alone.entries)
 
 
 def test_forgetting_equals_never_having_known(simulate_orders: Callable[..., pl.DataFrame]) -> None:
@@ -156,10 +156,10 @@ def test_forgetting_equals_never_having_known(simulate_orders: Callable[..., pl.
 def test_taking_some_customers_equals_a_log_of_only_those(simulate_orders: Callable[..., pl.DataFrame]) -> None:
     orders = simulate_orders(customers=80, days=300)
     day = date(2024, 10, 1)
-    book = build_ledger(orders, observed_until=day)
-    history = book.history(day)
+    ledger = build_ledger(orders, observed_until=day)
+    history = ledger.history(day)
     kept = np.sort(np.random.default_rng(3).choice(len(history.customer), 25, replace=False))
-    ids = book.ids.gather(history.customer[kept])
+    ids = ledger.ids.gather(history.customer[kept])
     alone = build_ledger(orders.filter(pl.col("customer_id").is_in(ids.implode())), observed_until=day)
     taken, theirs = history.take(kept), alone.history(day)
     assert alone.ids.gather(theirs.customer).to_list() == ids.to_list()
@@ -177,9 +177,9 @@ def test_without_amounts_every_day_with_an_order_counts(make_orders: Make) -> No
 
 def test_days_before_1970_and_far_ahead_keep_their_order(make_orders: Make, days_of: DaysOf) -> None:
     orders = make_orders([("a", "2024-01-01", 1.0), ("a", "1969-12-30", 2.0), ("b", "1955-05-05", 3.0)])
-    book = build_ledger(orders, observed_until=DAY)
-    history = book.history(DAY)
-    assert days_of(history, book.ids) == {"a": [("1969-12-30", 2.0), ("2024-01-01", 1.0)], "b": [("1955-05-05", 3.0)]}
+    ledger = build_ledger(orders, observed_until=DAY)
+    history = ledger.history(DAY)
+    assert days_of(history, ledger.ids) == {"a": [("1969-12-30", 2.0), ("2024-01-01", 1.0)], "b": [("1955-05-05", 3.0)]}
     assert (history.position(-2) - history.start).tolist() == [1, 1]  # 1969-12-30 is day -2
     assert (history.position(-3) - history.start).tolist() == [0, 1]
 
@@ -209,10 +209,10 @@ class TestRefusals:
             build_ledger([("a", "2024-01-01")], observed_until=DAY)
 
     def test_no_row_left(self, make_orders: Make) -> None:
-        book = build_ledger(make_orders([("a", "2024-05-01", 1.0)]), observed_until=DAY)
-        assert len(book.history(DAY).customer) == 0
+        ledger = build_ledger(make_orders([("a", "2024-05-01", 1.0)]), observed_until=DAY)
+        assert len(ledger.history(DAY).customer) == 0
         with pytest.raises(InputError, match="no row is left"):
-            _ = book.first_day
+            _ = ledger.first_day
 
 
 def test_pandas_with_nanoseconds_and_dates_gives_the_same_ledger(make_orders: Make) -> None:

@@ -19,16 +19,16 @@ Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="session")
-def shop_cuts(simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
+def shop_snapshots(simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
     """900 customers over 800 days from 2023-06-01, observed to the end."""
     orders = simulate_orders(customers=900, days=800, arrival_days=500, start=date(2023, 6, 1), seed=21)
     return Snapshots(build_ledger(orders, observed_until=date(2025, 8, 8)), horizons=(60,))
 
 
 @pytest.fixture(scope="session")
-def shop_cut(shop_cuts: Snapshots) -> Snapshot:
+def shop_snapshot(shop_snapshots: Snapshots) -> Snapshot:
     """Its customers on 2025-01-31."""
-    return shop_cuts.at(SHOP_DAY)
+    return shop_snapshots.at(SHOP_DAY)
 
 
 def simulate(
@@ -68,7 +68,7 @@ def cdnow_model(cdnow_part: pl.DataFrame) -> RepurchaseModel:
 
 
 @pytest.fixture(scope="session")
-def cdnow_cut(cdnow_part: pl.DataFrame, cdnow_model: RepurchaseModel) -> Snapshot:
+def cdnow_snapshot(cdnow_part: pl.DataFrame, cdnow_model: RepurchaseModel) -> Snapshot:
     """Them on that day."""
     day = cdnow_model.as_of_
     return Snapshot(build_ledger(cdnow_part, observed_until=day).history(day))

@@ -152,7 +152,7 @@ def test_is_flat_beyond_what_it_saw(
 def test_a_customers_digits_do_not_depend_on_the_others(head: AdditiveModel) -> None:
     asked = some_design(501, seed=9)
     whole = head.total(asked)
-    assert [head.total(asked.rows(slice(place, place + 1)))[0] for place in range(501)] == whole.tolist()
+    assert [head.total(asked.rows(slice(index, index + 1)))[0] for index in range(501)] == whole.tolist()
 
 
 def test_a_feature_that_nobody_has_is_left_out(

@@ -57,7 +57,7 @@ class TestAnswers:
         fit, who = MODELS[name], customers()
         whole = fit.expected_purchases(*who, horizon_days=90)
         alone = [
-            fit.expected_purchases(*(column[[place]] for column in who), horizon_days=90)[0] for place in range(40)
+            fit.expected_purchases(*(column[[index]] for column in who), horizon_days=90)[0] for index in range(40)
         ]
         assert whole[:40].tolist() == alone
 

@@ -110,9 +110,9 @@ class TestFit:
         assert capfd.readouterr() == ("", "")
 
 
-def test_other_days_fits_change_no_digit(shop_cuts: Snapshots) -> None:
+def test_other_days_fits_change_no_digit(shop_snapshots: Snapshots) -> None:
     days = [date(2024, 6, 30), date(2024, 9, 30), date(2024, 12, 31)]
-    forward, backward = (Snapshots(shop_cuts.book, horizons=(60,)) for _ in range(2))
+    forward, backward = (Snapshots(shop_snapshots.ledger, horizons=(60,)) for _ in range(2))
     first = [forward.btyd(day, "mbgnbd") for day in days]
     assert [backward.btyd(day, "mbgnbd") for day in reversed(days)] == first[::-1]
     assert len({fit.r for fit in first}) == 3
@@ -216,7 +216,7 @@ class TestRidges:
 
 
 def test_a_is_kept_off_1_where_the_formulas_divide_by_zero(shop: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    peak = Optimum(np.log([0.7, 40.0, 1.0, 2.5]), LikelihoodPoint(0.0, np.zeros(4), -10.0 * np.eye(4)), settled=True)
+    peak = Optimum(np.log([0.7, 40.0, 1.0, 2.5]), LikelihoodPoint(0.0, np.zeros(4), -10.0 * np.eye(4)), converged=True)
     monkeypatch.setattr("repurchase.models.btyd.fitting.newton_maximize", lambda *_: peak)
     fit = fit_btyd(*shop, families=("bgnbd",))
     assert fit.a == pytest.approx(1.0 + 2e-6, abs=1e-12)

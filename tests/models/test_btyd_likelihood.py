@@ -133,27 +133,27 @@ class TestClimb:
     @pytest.mark.parametrize("start", [[-1.2, 1.0], [0.0, 3.0], [5.0, 5.0]])
     def test_reaches_the_peak_round_a_bend(self, start: list[float]) -> None:
         peak = newton_maximize(valley, np.array(start))
-        assert peak.settled
+        assert peak.converged
         np.testing.assert_allclose(peak.at, [1.0, 1.0], rtol=1e-6)
-        assert peak.least_known[0] > 0
+        assert peak.least_identified[0] > 0
 
     def test_gives_up_where_it_rises_without_end(self) -> None:
         peak = newton_maximize(
             lambda theta: LikelihoodPoint(float(theta.sum()), np.ones(2), np.zeros((2, 2))), np.zeros(2)
         )
-        assert not peak.settled
+        assert not peak.converged
 
     def test_gives_up_on_what_is_no_number(self) -> None:
         nothing = LikelihoodPoint(float("nan"), np.full(2, np.nan), np.full((2, 2), np.nan))
-        assert not newton_maximize(lambda _: nothing, np.zeros(2)).settled
+        assert not newton_maximize(lambda _: nothing, np.zeros(2)).converged
         whole = LikelihoodPoint(0.0, np.ones(2), -np.eye(2))
-        assert not newton_maximize(lambda theta: nothing if theta.any() else whole, np.zeros(2)).settled
+        assert not newton_maximize(lambda theta: nothing if theta.any() else whole, np.zeros(2)).converged
 
     def test_a_plain_without_a_peak_is_hardly_known(self) -> None:
         peak = newton_maximize(
             lambda theta: LikelihoodPoint(-float(theta[0] ** 2), np.array([-2 * theta[0], 0.0]), np.diag([-2.0, 0.0])),
             np.ones(2),
         )
-        information, direction = peak.least_known
+        information, direction = peak.least_identified
         assert information == pytest.approx(0.0, abs=1e-12)
         assert np.abs(direction).tolist() == [0.0, 1.0]

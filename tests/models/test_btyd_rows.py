@@ -34,9 +34,9 @@ def test_rows_and_counts_are_those_of_numpy(name: str) -> None:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_every_row_finds_its_own_pair(name: str) -> None:
     first, second = COLUMNS[name]
-    some_first, some_second, place = distinct_pairs(first, second)
-    assert some_first[place].tolist() == first.tolist()
-    assert some_second[place].tolist() == second.tolist()
+    some_first, some_second, index = distinct_pairs(first, second)
+    assert some_first[index].tolist() == first.tolist()
+    assert some_second[index].tolist() == second.tolist()
     assert len(some_first) == len(set(zip(first.tolist(), second.tolist(), strict=True)))
 
 

@@ -64,69 +64,69 @@ class TestLatestMisses:
     def orders(cls, simulate_orders: Callable[..., pl.DataFrame]) -> pl.DataFrame:
         return simulate_orders(customers=600, days=500, arrival_days=300, start=START, a=0.05, b=5.0)
 
-    def look(self, orders: pl.DataFrame) -> tuple[float, ...]:
-        cuts = Snapshots(build_ledger(orders, observed_until=START + timedelta(days=500)), horizons=(60,))
-        return latest_btyd_offsets(cuts, self.LAST, cuts.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0)
+    def summary(self, orders: pl.DataFrame) -> tuple[float, ...]:
+        snapshots = Snapshots(build_ledger(orders, observed_until=START + timedelta(days=500)), horizons=(60,))
+        return latest_btyd_offsets(snapshots, self.LAST, snapshots.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0)
 
     def test_are_small_in_a_shop_as_btyd_takes_it_to_be(self, orders: pl.DataFrame) -> None:
-        assert len(self.look(orders)) == 3
-        assert max(abs(miss) for miss in self.look(orders)) < 0.5
+        assert len(self.summary(orders)) == 3
+        assert max(abs(miss) for miss in self.summary(orders)) < 0.5
 
     def test_tell_of_a_shop_that_hardly_sells_any_more(self, orders: pl.DataFrame) -> None:
         latest_days = pl.col("order_date").dt.date().is_between(self.LAST - timedelta(days=29), self.LAST)
-        latest, *before = self.look(orders.filter(~latest_days | (pl.int_range(pl.len()) % 10 == 0)))
+        latest, *before = self.summary(orders.filter(~latest_days | (pl.int_range(pl.len()) % 10 == 0)))
         assert latest < -1.0
         assert all(latest < miss - 1.0 for miss in before)
 
     def test_see_nothing_after_the_day(self, orders: pl.DataFrame) -> None:
-        assert self.look(orders.filter(pl.col("order_date").dt.date() <= self.LAST)) == self.look(orders)
+        assert self.summary(orders.filter(pl.col("order_date").dt.date() <= self.LAST)) == self.summary(orders)
 
     def test_are_not_looked_for_in_a_young_log(self, orders: pl.DataFrame) -> None:
-        cuts = Snapshots(build_ledger(orders, observed_until=self.LAST), horizons=(60,))
+        snapshots = Snapshots(build_ledger(orders, observed_until=self.LAST), horizons=(60,))
         day = START + timedelta(days=50)
-        assert latest_btyd_offsets(cuts, day, cuts.btyd(day, "mbgnbd"), horizon_days=60, random_state=0) == ()
+        assert latest_btyd_offsets(snapshots, day, snapshots.btyd(day, "mbgnbd"), horizon_days=60, random_state=0) == ()
 
 
 class TestSeason:
     @pytest.fixture(scope="class")
     @classmethod
-    def cuts(cls, simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
+    def snapshots(cls, simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
         """As many customers from the first weeks on, over three years."""
         orders = simulate_orders(customers=150, days=1_000, arrival_days=30, start=START, a=0.05, b=5.0)
         return Snapshots(build_ledger(orders, observed_until=START + timedelta(days=1_000)), horizons=(30,))
 
-    def learn(self, cuts: Snapshots, as_of: date, *, peak: Callable[[date], bool]) -> Season:
+    def learn(self, snapshots: Snapshots, as_of: date, *, peak: Callable[[date], bool]) -> Season:
         """A model that is off by 1 in log odds, and by 0.5 in log money, in windows that open on a peak day."""
 
-        def miss(cut: Snapshot) -> tuple[float, float]:
-            return (1.0, 0.5) if peak(cut.as_of) else (0.0, 0.0)
+        def miss(snapshot: Snapshot) -> tuple[float, float]:
+            return (1.0, 0.5) if peak(snapshot.as_of) else (0.0, 0.0)
 
-        return learn_season(cuts, as_of, horizon_days=30, miss=miss, random_state=0)
+        return learn_season(snapshots, as_of, horizon_days=30, miss=miss, random_state=0)
 
-    def test_that_came_last_year_is_expected_again_in_part(self, cuts: Snapshots) -> None:
+    def test_that_came_last_year_is_expected_again_in_part(self, snapshots: Snapshots) -> None:
         as_of = START + timedelta(days=900)
-        season = self.learn(cuts, as_of, peak=lambda day: day == as_of - timedelta(days=365))
+        season = self.learn(snapshots, as_of, peak=lambda day: day == as_of - timedelta(days=365))
         purchase, spend = season.at(0)
         assert 0.5 < purchase < 1.0
         assert spend == pytest.approx(purchase / 2)
 
-    def test_that_just_ended_is_expected_to_end(self, cuts: Snapshots) -> None:
+    def test_that_just_ended_is_expected_to_end(self, snapshots: Snapshots) -> None:
         as_of = START + timedelta(days=900)
-        season = self.learn(cuts, as_of, peak=lambda day: day == as_of - timedelta(days=395))
+        season = self.learn(snapshots, as_of, peak=lambda day: day == as_of - timedelta(days=395))
         assert season.at(0)[0] < -0.5
 
-    def test_is_not_made_up_where_the_log_is_too_short(self, cuts: Snapshots) -> None:
-        season = self.learn(cuts, START + timedelta(days=380), peak=lambda day: True)
+    def test_is_not_made_up_where_the_log_is_too_short(self, snapshots: Snapshots) -> None:
+        season = self.learn(snapshots, START + timedelta(days=380), peak=lambda day: True)
         assert season.at(0) == season.at(60) == (0.0, 0.0)
 
-    def test_never_asks_for_windows_that_end_after_the_day(self, cuts: Snapshots) -> None:
+    def test_never_asks_for_windows_that_end_after_the_day(self, snapshots: Snapshots) -> None:
         as_of, asked = START + timedelta(days=900), []
 
-        def miss(cut: Snapshot) -> tuple[float, float]:
-            asked.append(cut.as_of)
+        def miss(snapshot: Snapshot) -> tuple[float, float]:
+            asked.append(snapshot.as_of)
             return 0.0, 0.0
 
-        learn_season(cuts, as_of, horizon_days=300, miss=miss, random_state=0)
+        learn_season(snapshots, as_of, horizon_days=300, miss=miss, random_state=0)
         assert asked
         assert max(asked) + timedelta(days=300) <= as_of
 

@@ -65,9 +65,9 @@ def own_figures(who: Who, usual: Who) -> set[float]:
 
 
 @pytest.fixture(scope="module")
-def explanation(shop_cut: Snapshot) -> Explanation:
+def explanation(shop_snapshot: Snapshot) -> Explanation:
     """Of a mind that is known: silence, counts, trends, rhythms and money all count, and a good deal."""
-    of = {name: np.nan_to_num(values) for name, values in shop_cut.features.items()}
+    of = {name: np.nan_to_num(values) for name, values in shop_snapshot.features.items()}
     log_odds = (
         -0.6 * np.log1p(of["days_since_last"])
         + 0.6 * np.log1p(of["frequency"])
@@ -75,15 +75,15 @@ def explanation(shop_cut: Snapshot) -> Explanation:
         - 0.8 * of["gap_irregularity"]
         + 0.8 * np.log(of["spend_typical"])
     )
-    return fit_explanation(shop_cut.features, log_odds - 2.0)
+    return fit_explanation(shop_snapshot.features, log_odds - 2.0)
 
 
-def test_each_bears_its_direction_out_in_own_figures(shop_cut: Snapshot, explanation: Explanation) -> None:
-    told = reasons_table(shop_cut.features, explanation)
-    assert told.columns == [f"reason_{place}" for place in range(1, MAX_REASONS + 1)]
+def test_each_bears_its_direction_out_in_own_figures(shop_snapshot: Snapshot, explanation: Explanation) -> None:
+    told = reasons_table(shop_snapshot.features, explanation)
+    assert told.columns == [f"reason_{index}" for index in range(1, MAX_REASONS + 1)]
     assert told.dtypes == [pl.String()] * MAX_REASONS
     used = set()
-    for who, row in zip(pl.DataFrame(shop_cut.features).iter_rows(named=True), told.iter_rows(), strict=True):
+    for who, row in zip(pl.DataFrame(shop_snapshot.features).iter_rows(named=True), told.iter_rows(), strict=True):
         for words in filter(None, row):
             numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", words)}
             assert numbers <= own_figures(who, explanation.usual) | {2.0}, (words, who)
@@ -94,15 +94,15 @@ def test_each_bears_its_direction_out_in_own_figures(shop_cut: Snapshot, explana
 
 
 def test_the_strongest_come_first_without_gaps_and_with_their_direction(
-    shop_cut: Snapshot, explanation: Explanation
+    shop_snapshot: Snapshot, explanation: Explanation
 ) -> None:
-    parts = reason_contributions(shop_cut.features, explanation)
+    parts = reason_contributions(shop_snapshot.features, explanation)
     matrix = np.column_stack(list(parts.values()))
     ranked = -np.sort(-np.abs(matrix), axis=1)[:, :MAX_REASONS]
     by_strength = np.take_along_axis(matrix, np.argsort(-np.abs(matrix), axis=1, kind="stable"), axis=1)
     missing = 0
     for row, sizes, signed in zip(
-        reasons_table(shop_cut.features, explanation).iter_rows(), ranked, by_strength, strict=True
+        reasons_table(shop_snapshot.features, explanation).iter_rows(), ranked, by_strength, strict=True
     ):
         said = [words for words in row if words is not None]
         assert len(said) == (sizes >= MIN_REASON_LOG_ODDS).sum()
@@ -113,8 +113,8 @@ def test_the_strongest_come_first_without_gaps_and_with_their_direction(
     assert missing > 0
 
 
-def test_told_parts_keep_the_whole_of_a_one_time_buyer(shop_cut: Snapshot, explanation: Explanation) -> None:
-    once = shop_cut.features.rows(shop_cut.features["frequency"] == 0)
+def test_told_parts_keep_the_whole_of_a_one_time_buyer(shop_snapshot: Snapshot, explanation: Explanation) -> None:
+    once = shop_snapshot.features.rows(shop_snapshot.features["frequency"] == 0)
     parts = explanation.parts(once)
     whole = np.sum([parts[fact] for fact in FACT_FEATURES if fact != "money"], axis=0)
     told = reason_contributions(once, explanation)["once"]
@@ -231,11 +231,11 @@ def test_what_moves_little_is_not_told() -> None:
     assert len(told([84], {"silence": -MIN_REASON_LOG_ODDS * 1.01})) == 1
 
 
-def test_of_nobody_nothing_is_told(shop_cut: Snapshot, explanation: Explanation) -> None:
-    assert reasons_table(shop_cut.features.rows(slice(0, 0)), explanation).shape == (0, MAX_REASONS)
+def test_of_nobody_nothing_is_told(shop_snapshot: Snapshot, explanation: Explanation) -> None:
+    assert reasons_table(shop_snapshot.features.rows(slice(0, 0)), explanation).shape == (0, MAX_REASONS)
 
 
-def test_some_are_told_the_words_of_all(shop_cut: Snapshot, explanation: Explanation) -> None:
-    everybody = reasons_table(shop_cut.features, explanation)
+def test_some_are_told_the_words_of_all(shop_snapshot: Snapshot, explanation: Explanation) -> None:
+    everybody = reasons_table(shop_snapshot.features, explanation)
     for some in (slice(3, 4), slice(0, 500, 7)):
-        assert reasons_table(shop_cut.features.rows(some), explanation).equals(everybody[some], null_equal=True)
+        assert reasons_table(shop_snapshot.features.rows(some), explanation).equals(everybody[some], null_equal=True)

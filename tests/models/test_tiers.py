@@ -85,10 +85,10 @@ def test_everyone_has_one_segment_one_band_and_its_action() -> None:
 
 def test_thresholds_are_the_shops_own() -> None:
     value, gaps = np.arange(1.0, 101.0), np.arange(1.0, 101.0)
-    tiers = fit_segment_thresholds(p=np.full(100, 0.4), value=value, first_gap_days=gaps, risk_horizon_days=90)
-    assert (tiers.risk_horizon_days, tiers.high_value) == (90, pytest.approx(80.2))
-    assert tiers.second_purchase_days == pytest.approx(80.2)
+    thresholds = fit_segment_thresholds(p=np.full(100, 0.4), value=value, first_gap_days=gaps, risk_horizon_days=90)
+    assert (thresholds.risk_horizon_days, thresholds.high_value) == (90, pytest.approx(80.2))
+    assert thresholds.second_purchase_days == pytest.approx(80.2)
     quiet = fit_segment_thresholds(p=np.zeros(9), value=np.ones(9), first_gap_days=np.array([]), risk_horizon_days=90)
-    assert 0 < quiet.worth_winning < tiers.worth_winning < 0.4  # below what is usual in the shop
+    assert 0 < quiet.worth_winning < thresholds.worth_winning < 0.4  # below what is usual in the shop
     assert quiet.second_purchase_days > 0
-    assert SegmentThresholds.from_dict(json.loads(json.dumps(tiers.to_dict()))) == tiers
+    assert SegmentThresholds.from_dict(json.loads(json.dumps(thresholds.to_dict()))) == thresholds

@@ -95,19 +95,19 @@ def test_an_order_the_day_before_lowers_the_risk_of_the_silent(
 
 
 def test_flipping_the_strongest_reason_moves_the_model_the_named_way(
-    cdnow_model: RepurchaseModel, cdnow_cut: Snapshot
+    cdnow_model: RepurchaseModel, cdnow_snapshot: Snapshot
 ) -> None:
-    parts = reason_contributions(cdnow_cut.features, cdnow_model.explanation_)
+    parts = reason_contributions(cdnow_snapshot.features, cdnow_model.explanation_)
     matrix = np.column_stack(list(parts.values()))
     strongest = np.abs(matrix).argmax(axis=1)
-    said = logit(cdnow_model.predict_snapshot(cdnow_cut).p[90])
+    said = logit(cdnow_model.predict_snapshot(cdnow_snapshot).p[90])
     as_named, tried = [], set()
     for number, fact in enumerate(parts):
         for side, sign in (("raises", -1.0), ("lowers", 1.0)):
             told = np.flatnonzero((strongest == number) & (sign * matrix[:, number] >= MIN_REASON_LOG_ODDS))[:400]
             if len(told):
                 changed = Snapshot(
-                    counterfactual_history(cdnow_cut.history.take(told), fact, side, cdnow_model.explanation_.usual)
+                    counterfactual_history(cdnow_snapshot.history.take(told), fact, side, cdnow_model.explanation_.usual)
                 )
                 moved = logit(cdnow_model.predict_snapshot(changed).p[90]) - said[told]
                 as_named.append(sign * moved < 0)
@@ -117,21 +117,21 @@ def test_flipping_the_strongest_reason_moves_the_model_the_named_way(
     assert min(share.mean() for share in as_named if len(share) >= 20) > 0.8
 
 
-def test_a_model_of_known_mind_is_agreed_with_and_a_contrary_one_is_not_told(shop_cut: Snapshot) -> None:
-    def minds_silence(cut: Snapshot) -> Floats:
-        return -np.log1p(cut.features["days_since_last"])
+def test_a_model_of_known_mind_is_agreed_with_and_a_contrary_one_is_not_told(shop_snapshot: Snapshot) -> None:
+    def minds_silence(snapshot: Snapshot) -> Floats:
+        return -np.log1p(snapshot.features["days_since_last"])
 
-    def contrary(cut: Snapshot) -> Floats:
+    def contrary(snapshot: Snapshot) -> Floats:
         """Says of changed customers, of whom there are fewer, the opposite of what it says of everybody."""
-        return minds_silence(cut) if cut.n_customers == shop_cut.n_customers else -20.0 - minds_silence(cut)
+        return minds_silence(snapshot) if snapshot.n_customers == shop_snapshot.n_customers else -20.0 - minds_silence(snapshot)
 
-    plain = learn_explanation(shop_cut, minds_silence, random_state=0)
+    plain = learn_explanation(shop_snapshot, minds_silence, random_state=0)
     assert plain.agreement["silence"] == {"raises": 1.0, "lowers": 1.0}
-    silence = reason_contributions(shop_cut.features, plain)["silence"]
+    silence = reason_contributions(shop_snapshot.features, plain)["silence"]
     assert (np.abs(silence) >= MIN_REASON_LOG_ODDS).mean() > 0.3
-    doubted = learn_explanation(shop_cut, contrary, random_state=0)
+    doubted = learn_explanation(shop_snapshot, contrary, random_state=0)
     assert doubted.agreement["silence"]["raises"] < 0.2
-    assert (reason_contributions(shop_cut.features, doubted)["silence"] >= 0.0).all()
+    assert (reason_contributions(shop_snapshot.features, doubted)["silence"] >= 0.0).all()
 
 
 @pytest.mark.parametrize(

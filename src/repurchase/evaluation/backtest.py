@@ -29,21 +29,21 @@ class _Backtest:
 
 
 def backtest_days(
-    cuts: Snapshots, as_of: date, *, horizon_days: int, most_cutoffs: int = _MAX_CUTOFFS
+    snapshots: Snapshots, as_of: date, *, horizon_days: int, most_cutoffs: int = _MAX_CUTOFFS
 ) -> Sequence[date]:
     """Choose days to judge a horizon on: outcomes known by ``as_of``, and earlier outcomes to learn from."""
     days = train_cutoffs(
-        first_day=cuts.book.first_day,
+        first_day=snapshots.ledger.first_day,
         as_of=as_of,
         horizon_days=horizon_days,
         most=most_cutoffs,
         step_days=max(_MIN_STEP_DAYS, horizon_days // 30 * 10),
     )
-    return [day for day in days if cuts.train_days(day, horizon_days=horizon_days, most=1)]
+    return [day for day in days if snapshots.train_days(day, horizon_days=horizon_days, most=1)]
 
 
 def backtest(
-    cuts: Snapshots,
+    snapshots: Snapshots,
     as_of: date,
     *,
     random_state: int,
@@ -51,11 +51,11 @@ def backtest(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> _Backtest:
     """Fit on what was known on earlier days, and predict what is known by now."""
-    days = {h: backtest_days(cuts, as_of, horizon_days=h) for h in cuts.horizons}
+    days = {h: backtest_days(snapshots, as_of, horizon_days=h) for h in snapshots.horizons}
     fits = [(h, day) for h, some in days.items() for day in some]
     frames = []
     judging = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_fit_and_predict)(cuts, day, horizon_days=h, random_state=random_state) for h, day in fits
+        delayed(_fit_and_predict)(snapshots, day, horizon_days=h, random_state=random_state) for h, day in fits
     )
     for frame in judging:
         frames.append(frame)
@@ -66,55 +66,55 @@ def backtest(
     return _Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
 
 
-def _fit_and_predict(cuts: Snapshots, day: date, *, horizon_days: int, random_state: int) -> pl.DataFrame:
-    forecaster = fit_forecaster(cuts, day, horizons=(horizon_days,), random_state=random_state, days_ahead=(0,))
-    return record_predictions(forecaster, cuts, day, horizon_days=horizon_days)
+def _fit_and_predict(snapshots: Snapshots, day: date, *, horizon_days: int, random_state: int) -> pl.DataFrame:
+    forecaster = fit_forecaster(snapshots, day, horizons=(horizon_days,), random_state=random_state, days_ahead=(0,))
+    return record_predictions(forecaster, snapshots, day, horizon_days=horizon_days)
 
 
-def record_predictions(forecaster: Forecaster, cuts: Snapshots, day: date, *, horizon_days: int) -> pl.DataFrame:
+def record_predictions(forecaster: Forecaster, snapshots: Snapshots, day: date, *, horizon_days: int) -> pl.DataFrame:
     """Write down what fitted models and the rules say on a day, and what came."""
-    cut = cuts.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
-    outcome = cuts.outcomes(cut, horizon_days=horizon_days)
-    voices = _predictor_outputs(forecaster, cuts, cut, horizon_days=horizon_days)
-    frames = [_prediction_frame(name, cut, outcome, expected) for name, expected in voices]
+    snapshot = snapshots.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
+    outcome = snapshots.outcomes(snapshot, horizon_days=horizon_days)
+    voices = _predictor_outputs(forecaster, snapshots, snapshot, horizon_days=horizon_days)
+    frames = [_prediction_frame(name, snapshot, outcome, expected) for name, expected in voices]
     labels = (
         pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"),
-        pl.lit(cuts.book.calendar_date(day)).alias("cutoff"),
+        pl.lit(snapshots.ledger.calendar_date(day)).alias("cutoff"),
     )
     return pl.concat(frames).select(*labels, pl.all())
 
 
 def _predictor_outputs(
-    forecaster: Forecaster, cuts: Snapshots, cut: Snapshot, *, horizon_days: int
+    forecaster: Forecaster, snapshots: Snapshots, snapshot: Snapshot, *, horizon_days: int
 ) -> Iterator[tuple[str, PredictorOutput]]:
     """Let each predictor speak; a rule's buyers have as many purchase days as earlier buyers had on average."""
-    forecast, h = forecaster.forecast(cut, days=(horizon_days,)), horizon_days
+    forecast, h = forecaster.forecast(snapshot, days=(horizon_days,)), horizon_days
     yield "model", PredictorOutput(forecast.p[h], forecast.spend.get(h), forecast.orders[h])
-    btyd_days = np.clip(cut.outlook(forecaster.btyd).expected_purchases(h), 0.0, h)
+    btyd_days = np.clip(snapshot.btyd_forecast(forecaster.btyd).expected_purchases(h), 0.0, h)
     for part, by_horizon in forecast.p_parts.items():
         if h in by_horizon:
             yield part, PredictorOutput(by_horizon[h], None, btyd_days if part == BTYD else None)
     earlier = [
-        cuts.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
-        for day in cuts.train_days(cut.as_of, horizon_days=h)
+        snapshots.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
+        for day in snapshots.train_days(snapshot.as_of, horizon_days=h)
     ]
-    outcomes = [cuts.outcomes(known, horizon_days=h) for known in earlier]
+    outcomes = [snapshots.outcomes(known, horizon_days=h) for known in earlier]
     bought = [outcome.bought for outcome in outcomes]
     days = np.concatenate([outcome.purchase_days[outcome.bought] for outcome in outcomes])
     days_if_bought = float(days.mean()) if len(days) else 1.0
     for rule in RULE_SCORES:
-        p = fit_rule(rule, earlier, bought, horizon_days=h).p_purchase(cut)
+        p = fit_rule(rule, earlier, bought, horizon_days=h).p_purchase(snapshot)
         yield rule, PredictorOutput(p, None, p * days_if_bought)
 
 
-def _prediction_frame(name: str, cut: Snapshot, outcome: Outcomes, expected: PredictorOutput) -> pl.DataFrame:
+def _prediction_frame(name: str, snapshot: Snapshot, outcome: Outcomes, expected: PredictorOutput) -> pl.DataFrame:
     n = len(expected.p)
     nothing = np.full(n, np.nan)
     spend, days = (nothing if values is None else values for values in (expected.spend, expected.purchase_days))
     return pl.DataFrame(
         {
             "predictor": pl.Series([name] * n, dtype=pl.String()),
-            "customer": cut.history.customer.astype(np.uint32),
+            "customer": snapshot.history.customer.astype(np.uint32),
             "p": expected.p,
             "spend_expected": pl.Series(spend).fill_nan(None),
             "purchase_days_expected": pl.Series(days).fill_nan(None),

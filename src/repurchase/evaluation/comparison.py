@@ -30,13 +30,13 @@ from repurchase.models.snapshots import Snapshot
 _Bools = npt.NDArray[np.bool_]
 
 
-def _days_since_last(cut: Snapshot) -> Floats:
-    return np.asarray(-cut.features["days_since_last"])
+def _days_since_last(snapshot: Snapshot) -> Floats:
+    return np.asarray(-snapshot.features["days_since_last"])
 
 
-def _past_rate(cut: Snapshot) -> Floats:
+def _past_rate(snapshot: Snapshot) -> Floats:
     """Repeat purchase days a day, with half a purchase and a month in hand for newcomers."""
-    frequency, _, age = cut.rfm
+    frequency, _, age = snapshot.rfm
     return np.asarray((frequency + 0.5) / (age + 30.0))
 
 
@@ -52,16 +52,18 @@ class _CalibratedRule:
     knots: tuple[float, ...]
     shares: tuple[float, ...]
 
-    def p_purchase(self, cut: Snapshot) -> Floats:
+    def p_purchase(self, snapshot: Snapshot) -> Floats:
         """Probability of a purchase day in the horizon the rule was fitted for."""
-        return np.asarray(np.interp(RULE_SCORES[self.name](cut), self.knots, self.shares))
+        return np.asarray(np.interp(RULE_SCORES[self.name](snapshot), self.knots, self.shares))
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values."""
         return {"name": self.name, "knots": list(self.knots), "shares": list(self.shares)}
 
 
-def fit_rule(name: str, cuts: Sequence[Snapshot], bought: Sequence[_Bools], *, horizon_days: int) -> _CalibratedRule:
+def fit_rule(
+    name: str, snapshots: Sequence[Snapshot], bought: Sequence[_Bools], *, horizon_days: int
+) -> _CalibratedRule:
     """Learn what a rule's number meant at earlier cut-offs.
 
     Cut-offs count as they do for the model, less the older they are. Each group of equal shares is moved toward the
@@ -69,18 +71,20 @@ def fit_rule(name: str, cuts: Sequence[Snapshot], bought: Sequence[_Bools], *, h
     """
     from sklearn.isotonic import IsotonicRegression
 
-    rank = np.concatenate([RULE_SCORES[name](cut) for cut in cuts])
+    rank = np.concatenate([RULE_SCORES[name](snapshot) for snapshot in snapshots])
     outcome = np.concatenate(bought).astype(np.float64)
-    weight = np.concatenate([np.full(cut.n_customers, _recency_weight(cuts[0], cut, horizon_days)) for cut in cuts])
+    weight = np.concatenate(
+        [np.full(snapshot.n_customers, _recency_weight(snapshots[0], snapshot, horizon_days)) for snapshot in snapshots]
+    )
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(rank, outcome, sample_weight=weight)
     shares = _shrunk_to_base_rate(fitted.predict(rank), outcome, weight)
     knots = fitted.X_thresholds_
     return _CalibratedRule(name, tuple(map(float, knots)), tuple(shares(level) for level in fitted.y_thresholds_))
 
 
-def _recency_weight(latest: Snapshot, cut: Snapshot, horizon_days: int) -> float:
+def _recency_weight(latest: Snapshot, snapshot: Snapshot, horizon_days: int) -> float:
     """How much a cut-off counts beside the latest one: half for every horizon that it is older."""
-    return float(2.0 ** (-(latest.as_of - cut.as_of).days / horizon_days))
+    return float(2.0 ** (-(latest.as_of - snapshot.as_of).days / horizon_days))
 
 
 def _shrunk_to_base_rate(levels: Floats, outcome: Floats, weight: Floats) -> Callable[[float], float]:
@@ -285,11 +289,11 @@ def spend_total_error(cutoffs: Sequence[Cutoff]) -> TotalError | None:
 
 def _total_error(cutoffs: Sequence[Cutoff], pairs: Sequence[tuple[Floats, Floats]]) -> TotalError:
     biases = tuple(total_bias(actual, expected) for actual, expected in pairs)
-    judged = [place for place, bias in enumerate(biases) if not math.isnan(bias)]
-    influences = [ratio_influence(pairs[place][1], pairs[place][0]) / len(judged) for place in judged]
-    customers = [cutoffs[place].customers for place in judged]
+    judged = [index for index, bias in enumerate(biases) if not math.isnan(bias)]
+    influences = [ratio_influence(pairs[index][1], pairs[index][0]) / len(judged) for index in judged]
+    customers = [cutoffs[index].customers for index in judged]
     return TotalError(
-        estimate_with_interval(exact_mean(np.asarray([biases[place] for place in judged])), influences, customers),
+        estimate_with_interval(exact_mean(np.asarray([biases[index] for index in judged])), influences, customers),
         biases,
     )
 

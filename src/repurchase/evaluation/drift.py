@@ -107,13 +107,13 @@ class InputSummary:
         return (window for window in self.windows[:, :whole].T[::-1].tolist() if window[0])
 
 
-def summarise_input(book: Ledger, *, as_of: date, closing: Closing | None = None) -> InputSummary:
+def summarise_input(ledger: Ledger, *, as_of: date, closing: Closing | None = None) -> InputSummary:
     """Look at a log, or at all entries of some of its customers.
 
     A purchase day is a day with a sale, taken back later or not. Its money is net of what was given back on that day,
     never below 0.
     """
-    known = book.until(as_of)
+    known = ledger.until(as_of)
     drawn, few, n_customers = _draw_sample(known)
     few = few.without(closing)
     shift = closing if closing and few.closing is not None and known.closing is None else None
@@ -122,22 +122,22 @@ def summarise_input(book: Ledger, *, as_of: date, closing: Closing | None = None
     return InputSummary(as_of, n_customers, first_day, spent, weeks, windows, _sampled_history(drawn, few, as_of))
 
 
-def _draw_sample(book: Ledger) -> tuple[_Hashes, Ledger, int]:
+def _draw_sample(ledger: Ledger) -> tuple[_Hashes, Ledger, int]:
     """Draw at most 20,000 customers, the same ones from the same customers in any order."""
-    customer = book.entries["customer"].to_numpy()
+    customer = ledger.entries["customer"].to_numpy()
     codes = customer[_changes(customer)]
-    ids = book.ids if len(codes) == len(book.ids) else book.ids.gather(codes)
+    ids = ledger.ids if len(codes) == len(ledger.ids) else ledger.ids.gather(codes)
     hashes = id_hash(ids).to_numpy()
     drawn = _smallest_hashes(hashes)
     chosen = np.flatnonzero(hashes <= drawn[-1:].max(initial=0))
     chosen = chosen[np.argsort(hashes[chosen], kind="stable")]
-    asked = np.zeros(len(book.ids), dtype=np.bool_)
+    asked = np.zeros(len(ledger.ids), dtype=np.bool_)
     asked[codes[chosen]] = True
-    entries = book.entries.filter(pl.Series(asked[customer]))
-    place = np.zeros(len(book.ids), dtype=np.uint32)
-    place[codes[chosen]] = np.arange(len(chosen), dtype=np.uint32)
-    renamed = entries.with_columns(pl.Series("customer", place[entries["customer"].to_numpy()]))
-    few = replace(book, ids=ids.gather(chosen), entries=renamed.sort("customer", "known", "day"))
+    entries = ledger.entries.filter(pl.Series(asked[customer]))
+    index = np.zeros(len(ledger.ids), dtype=np.uint32)
+    index[codes[chosen]] = np.arange(len(chosen), dtype=np.uint32)
+    renamed = entries.with_columns(pl.Series("customer", index[entries["customer"].to_numpy()]))
+    few = replace(ledger, ids=ids.gather(chosen), entries=renamed.sort("customer", "known", "day"))
     return drawn, few, len(codes)
 
 
@@ -258,33 +258,33 @@ _MIN_PROFILE_CUSTOMERS = 50
 
 
 def input_profile(
-    book: Ledger,
+    ledger: Ledger,
     *,
     as_of: date,
     closing: Closing | None = None,
     set_aside_share: float | None = None,
-    look: InputSummary | None = None,
+    summary: InputSummary | None = None,
 ) -> dict[str, Any]:
     """Describe a model's input: per feature the shares of at most ten bins, volume and newcomers with their spread.
 
     Beside it stands how far each feature moved between earlier days and ``as_of``: what moves anyway is no drift.
     """
-    look = look or summarise_input(book, as_of=as_of, closing=closing)
-    features = {name: _binned(look.features[name].to_numpy()) for name in look.features.columns}
-    logs = np.log1p(look.weekly).tolist()
+    summary = summary or summarise_input(ledger, as_of=as_of, closing=closing)
+    features = {name: _binned(summary.features[name].to_numpy()) for name in summary.features.columns}
+    logs = np.log1p(summary.weekly).tolist()
     weekly = expected_band(logs, least_sd=_MIN_LOG_SD) if logs else (0.0, 0.0)
-    newcomers = expected_band(look.newcomers, least_sd=_MIN_NEWCOMER_SD) if look.newcomers else (0.0, 0.0)
-    money = np.log1p(look.baskets).tolist()
+    newcomers = expected_band(summary.newcomers, least_sd=_MIN_NEWCOMER_SD) if summary.newcomers else (0.0, 0.0)
+    money = np.log1p(summary.baskets).tolist()
     baskets = expected_band(money, least_sd=_MIN_LOG_SD) if money else (0.0, 0.0)
     return {
         "schema": PROFILE_SCHEMA,
         "as_of": as_of.isoformat(),
-        "n_customers": look.n_customers,
-        "n_looked_at": look.features.height,
+        "n_customers": summary.n_customers,
+        "n_looked_at": summary.features.height,
         "features": features,
-        "usual": list(_earlier_psi(_draw_sample(book.until(as_of))[1].without(closing), features, as_of)),
+        "usual": list(_earlier_psi(_draw_sample(ledger.until(as_of))[1].without(closing), features, as_of)),
         "weekly": {"weeks": len(logs), "log_mean": weekly[0], "log_sd": weekly[1]},
-        "newcomers": {"windows": len(look.newcomers), "mean": newcomers[0], "sd": newcomers[1]},
+        "newcomers": {"windows": len(summary.newcomers), "mean": newcomers[0], "sd": newcomers[1]},
         "baskets": {"windows": len(money), "log_mean": baskets[0], "log_sd": baskets[1]},
         "set_aside_share": set_aside_share,
     }
@@ -304,8 +304,8 @@ def bin_edges(values: Floats) -> list[float]:
 def bin_shares(values: Floats, edges: Sequence[float]) -> Floats:
     """Shares of customers per bin; the last is of those to whom the feature does not apply."""
     missing = np.isnan(values)
-    place = np.where(missing, len(edges) + 1, np.searchsorted(edges, values, side="left"))
-    return np.bincount(place, minlength=len(edges) + 2) / max(len(values), 1)
+    index = np.where(missing, len(edges) + 1, np.searchsorted(edges, values, side="left"))
+    return np.bincount(index, minlength=len(edges) + 2) / max(len(values), 1)
 
 
 def _binned(values: Floats) -> dict[str, list[float]]:
@@ -313,13 +313,13 @@ def _binned(values: Floats) -> dict[str, list[float]]:
     return {"edges": edges, "shares": [float(share) for share in bin_shares(values, edges)]}
 
 
-def _earlier_psi(book: Ledger, features: Mapping[str, Mapping[str, Any]], as_of: date) -> Iterator[dict[str, Any]]:
+def _earlier_psi(ledger: Ledger, features: Mapping[str, Mapping[str, Any]], as_of: date) -> Iterator[dict[str, Any]]:
     """PSI between earlier days and ``as_of``, as long as as much history lies before the earlier day."""
     for days in _EARLIER_DAYS:
         earlier = as_of - timedelta(days=days)
-        if (earlier - book.first_day).days < days:
+        if (earlier - ledger.first_day).days < days:
             return
-        then = behaviour_table(book.history(earlier))
+        then = behaviour_table(ledger.history(earlier))
         if then.height < _MIN_PROFILE_CUSTOMERS:
             return
         moved = {
@@ -344,7 +344,7 @@ _FAR_BEYOND_LIMIT = 2.0
 
 
 def measure_drift(
-    profile: Mapping[str, Any], look: InputSummary, *, set_aside_share: float | None = None
+    profile: Mapping[str, Any], summary: InputSummary, *, set_aside_share: float | None = None
 ) -> dict[str, Any]:
     """Compare tonight's orders with those a model learned from.
 
@@ -356,12 +356,12 @@ def measure_drift(
     sets aside a tenth more or less.
     """
     then = date.fromisoformat(profile["as_of"])
-    days = abs((look.as_of - then).days)
-    features = _feature_drift(profile, look, days)
+    days = abs((summary.as_of - then).days)
+    features = _feature_drift(profile, summary, days)
     parts = {
-        "volume": _volume_drift(profile["weekly"], look.weekly),
-        "newcomers": _newcomer_drift(profile["newcomers"], look.newcomers),
-        "baskets": _basket_drift(profile.get("baskets"), look.baskets),
+        "volume": _volume_drift(profile["weekly"], summary.weekly),
+        "newcomers": _newcomer_drift(profile["newcomers"], summary.newcomers),
+        "baskets": _basket_drift(profile.get("baskets"), summary.baskets),
         "set_aside": _quarantine_drift(profile.get("set_aside_share"), set_aside_share),
     }
     levels = [_overall_level(features), *(part["level"] for part in parts.values() if part)]
@@ -372,8 +372,8 @@ def measure_drift(
         "level": level,
         "drifted": level == DRIFT_LEVELS[-1],
         "profile_as_of": then.isoformat(),
-        "as_of": look.as_of.isoformat(),
-        "n_customers": look.n_customers,
+        "as_of": summary.as_of.isoformat(),
+        "n_customers": summary.n_customers,
         "n_customers_then": profile["n_customers"],
         "n_features": counts,
         "psi_max": features[0]["psi"] if features else None,
@@ -388,15 +388,15 @@ def unknown_drift(why: str) -> dict[str, Any]:
     return {"known": False, "level": None, "drifted": False, "words": f"Drift of the orders is not known: {why}."}
 
 
-def _feature_drift(profile: Mapping[str, Any], look: InputSummary, days: int) -> list[dict[str, Any]]:
+def _feature_drift(profile: Mapping[str, Any], summary: InputSummary, days: int) -> list[dict[str, Any]]:
     usual = _usual_psi(profile["usual"], days)
     rows = []
     for name, known in profile["features"].items():
-        if name not in look.features.columns:
+        if name not in summary.features.columns:
             continue
-        now = bin_shares(look.features[name].to_numpy(), known["edges"])
+        now = bin_shares(summary.features[name].to_numpy(), known["edges"])
         moved = psi(known["shares"], now)
-        chance = chance_psi(profile["n_looked_at"], len(look.features), bins=len(now))
+        chance = chance_psi(profile["n_looked_at"], len(summary.features), bins=len(now))
         before = usual.get(name, 0.0)
         limit = max(_DRIFTED_PSI, chance, _USUAL_PSI_FACTOR * before)
         rows.append(

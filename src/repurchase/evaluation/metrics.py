@@ -290,8 +290,8 @@ def estimate_with_interval(value: float, influences: Sequence[Floats], customers
     """Put an interval around a figure, clustered by customer."""
     if math.isnan(value):
         return Estimate(math.nan, math.nan, math.nan)
-    who, place = np.unique(np.concatenate(customers), return_inverse=True)
-    per_customer = np.bincount(place, weights=np.concatenate(influences), minlength=len(who)).astype(np.float64)
+    who, index = np.unique(np.concatenate(customers), return_inverse=True)
+    per_customer = np.bincount(index, weights=np.concatenate(influences), minlength=len(who)).astype(np.float64)
     n = len(who)
     spread = Z95 * math.sqrt(exact_sum(per_customer**2) * n / max(n - 1, 1))
     return Estimate(value, value - spread, value + spread)

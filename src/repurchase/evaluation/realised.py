@@ -132,7 +132,7 @@ class DeliveredScores:
 
     scores: pl.DataFrame
     customer: npt.NDArray[np.int64]
-    book: Ledger
+    ledger: Ledger
     as_of: date
     n_gone: int
 
@@ -142,12 +142,12 @@ class DeliveredScores:
 
     def has_passed(self, horizon_days: int) -> bool:
         """Say whether everything of a window is known."""
-        return self.ends(horizon_days) <= self.book.observed_until
+        return self.ends(horizon_days) <= self.ledger.observed_until
 
     def outcomes(self, horizon_days: int) -> Outcomes:
         """Look up what came."""
-        history = self.book.history(self.as_of)
-        return self.book.outcomes(
+        history = self.ledger.history(self.as_of)
+        return self.ledger.outcomes(
             history.take(np.flatnonzero(np.isin(history.customer, self.customer))), horizon_days=horizon_days
         )
 
@@ -158,13 +158,13 @@ class DeliveredScores:
         return self.scores[name].to_numpy().astype(np.float64)
 
 
-def match_scores(scores: pl.DataFrame, book: Ledger, *, as_of: date) -> DeliveredScores:
+def match_scores(scores: pl.DataFrame, ledger: Ledger, *, as_of: date) -> DeliveredScores:
     """Put scores beside the orders."""
     scored = scores.filter(pl.col("status") == "scored")
     if not scored.height:
         raise InputError("The scores hold no scored customer: there is nothing to compare.")
-    known = book.history(as_of).customer
-    codes = pl.DataFrame({"customer_id": book.ids.gather(known), "customer": known})
+    known = ledger.history(as_of).customer
+    codes = pl.DataFrame({"customer_id": ledger.ids.gather(known), "customer": known})
     found = scored.join(codes, on="customer_id", how="inner").sort("customer")
     if found.height < _MIN_MATCHED_SHARE * scored.height:
         raise InputError(
@@ -172,7 +172,7 @@ def match_scores(scores: pl.DataFrame, book: Ledger, *, as_of: date) -> Delivere
             "the same shop, with the orders before that day."
         )
     return DeliveredScores(
-        found.drop("customer"), found["customer"].to_numpy(), book, as_of, n_gone=scored.height - found.height
+        found.drop("customer"), found["customer"].to_numpy(), ledger, as_of, n_gone=scored.height - found.height
     )
 
 
@@ -180,7 +180,7 @@ def evaluate_delivered(delivered: DeliveredScores, *, horizon_days: int) -> dict
     """Judge one horizon of the scores by what came."""
     about = {"horizon_days": horizon_days, "ends": delivered.ends(horizon_days).isoformat()}
     if not delivered.has_passed(horizon_days):
-        missing = (delivered.ends(horizon_days) - delivered.book.observed_until).days
+        missing = (delivered.ends(horizon_days) - delivered.ledger.observed_until).days
         return {**about, "passed": False, "days_missing": missing}
     outcome = delivered.outcomes(horizon_days)
     cutoff = _delivered_cutoff(delivered, outcome, horizon_days)
@@ -230,7 +230,7 @@ def _delivered_cutoff(delivered: DeliveredScores, outcome: Outcomes, horizon_day
     p = delivered.column(f"p_repurchase_{horizon_days}d")
     if p is None:
         raise InputError(f"The scores lack probabilities for {horizon_days} days. Send what `repurchase score` wrote.")
-    spend = outcome.spend if delivered.book.has_amounts else None
+    spend = outcome.spend if delivered.ledger.has_amounts else None
     expected = delivered.column(f"spend_expected_{horizon_days}d")
     said = {MODEL: PredictorOutput(p, expected if spend is not None else None)}
     return Cutoff(
@@ -245,18 +245,18 @@ def _delivered_cutoff(delivered: DeliveredScores, outcome: Outcomes, horizon_day
 
 def _rule_outputs(delivered: DeliveredScores, horizon_days: int) -> dict[str, PredictorOutput]:
     """Fit the rules on what was known on the day of the scores; none where nothing was known of earlier windows."""
-    cuts = Snapshots(delivered.book.until(delivered.as_of), horizons=(horizon_days,))
-    days = cuts.train_days(delivered.as_of, horizon_days=horizon_days)
+    snapshots = Snapshots(delivered.ledger.until(delivered.as_of), horizons=(horizon_days,))
+    days = snapshots.train_days(delivered.as_of, horizon_days=horizon_days)
     if not days:
         return {}
-    earlier = [cuts.sample(day, most=_RULE_CUSTOMERS, random_state=0) for day in days]
-    bought = [cuts.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
-    now = cuts.at(delivered.as_of)
+    earlier = [snapshots.sample(day, most=_RULE_CUSTOMERS, random_state=0) for day in days]
+    bought = [snapshots.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
+    now = snapshots.at(delivered.as_of)
     if not np.isin(delivered.customer, now.history.customer).all():
         return {}
-    place = np.searchsorted(now.history.customer, delivered.customer)
+    index = np.searchsorted(now.history.customer, delivered.customer)
     return {
-        name: PredictorOutput(fit_rule(name, earlier, bought, horizon_days=horizon_days).p_purchase(now)[place], None)
+        name: PredictorOutput(fit_rule(name, earlier, bought, horizon_days=horizon_days).p_purchase(now)[index], None)
         for name in RULE_SCORES
     }
 
@@ -326,7 +326,7 @@ def _grade_record(verdict: HorizonEvaluation | None) -> dict[str, Any]:
 
 def _clv_inside(delivered: DeliveredScores, outcome: Outcomes) -> npt.NDArray[np.bool_] | None:
     low, high = (delivered.column(name) for name in ("clv_low", "clv_high"))
-    if low is None or high is None or not delivered.book.has_amounts:
+    if low is None or high is None or not delivered.ledger.has_amounts:
         return None
     spent = np.maximum(outcome.spend, 0.0)
     return np.asarray((spent >= low) & (spent <= high))

@@ -222,7 +222,7 @@ def _bought_between(history: History, after: int, until: int) -> Ints:
 
 def _median_gap(history: History, gap: Ints) -> Floats:
     """Median over each customer's gaps; the first row's 0 sorts to the front of the block and is stepped over."""
-    ordered = np.sort((history.place << 32) + gap) & 0xFFFFFFFF
+    ordered = np.sort((history.customer_index << 32) + gap) & 0xFFFFFFFF
     repeats = history.count - 1
     lower = history.start + 1 + (repeats - 1) // 2
     upper = history.start + 1 + repeats // 2
@@ -259,9 +259,9 @@ def _where(applies: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Floats:
 
 def rfm_table(orders: Frame, *, as_of: date) -> pl.DataFrame:
     """Summarise each customer's purchase days up to a day."""
-    book = build_ledger(orders, observed_until=as_of)
-    history = book.history(as_of)
-    return rfm_of_history(history, book.ids)
+    ledger = build_ledger(orders, observed_until=as_of)
+    history = ledger.history(as_of)
+    return rfm_of_history(history, ledger.ids)
 
 
 def rfm_of_history(history: History, ids: pl.Series) -> pl.DataFrame:

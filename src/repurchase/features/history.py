@@ -69,10 +69,10 @@ class History:
     def gap_beyond_silence(self) -> Ints:
         """By how many days each gap was longer than the customer's present silence."""
         silence = day_number(self.as_of) - self.day[self.last_row]
-        return self.gap - silence[self.place]
+        return self.gap - silence[self.customer_index]
 
     @cached_property
-    def place(self) -> Ints:
+    def customer_index(self) -> Ints:
         """Position of each row's customer in ``customer``."""
         return np.repeat(np.arange(len(self.start)), self.count)
 
@@ -91,32 +91,32 @@ class History:
             has_amounts=self.has_amounts,
         )
 
-    def take(self, places: Ints) -> "History":
+    def take(self, indices: Ints) -> "History":
         """Keep some customers."""
-        count = self.count[places]
+        count = self.count[indices]
         start = np.cumsum(count) - count
-        rows = np.repeat(self.start[places] - start, count) + np.arange(count.sum())
+        rows = np.repeat(self.start[indices] - start, count) + np.arange(count.sum())
         return History(
             as_of=self.as_of,
-            customer=self.customer[places],
+            customer=self.customer[indices],
             start=start,
             **{name: getattr(self, name)[rows] for name in PER_DAY_COLUMNS},
-            net_total=self.net_total[places],
-            orders_total=self.orders_total[places],
-            returned=self.returned[places],
+            net_total=self.net_total[indices],
+            orders_total=self.orders_total[indices],
+            returned=self.returned[indices],
             has_amounts=self.has_amounts,
         )
 
     def total(self, values: Ints | npt.NDArray[np.bool_]) -> Ints:
         """Add up a per-day array for each customer."""
         if values.dtype == np.bool_:
-            return np.bincount(self.place, weights=values, minlength=len(self.start)).astype(np.int64)
+            return np.bincount(self.customer_index, weights=values, minlength=len(self.start)).astype(np.int64)
         running = _running_sums(values)
         return np.asarray(running[self.start + self.count] - running[self.start])
 
     def sum(self, values: Floats) -> Floats:
         """Add up a per-day array of any numbers for each customer."""
-        return np.asarray(np.bincount(self.place, weights=values, minlength=len(self.start)), dtype=np.float64)
+        return np.asarray(np.bincount(self.customer_index, weights=values, minlength=len(self.start)), dtype=np.float64)
 
     def position(self, before_or_on: int) -> Ints:
         """Find where each customer's days after a day begin."""

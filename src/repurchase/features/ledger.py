@@ -274,8 +274,8 @@ def _lookup(found: Ints, values: Ints, customers: Ints) -> Ints:
         return values
     if not len(found):
         return np.zeros(len(customers), dtype=np.int64)
-    place = np.minimum(np.searchsorted(found, customers), len(found) - 1)
-    return np.where(found[place] == customers, values[place], 0)
+    index = np.minimum(np.searchsorted(found, customers), len(found) - 1)
+    return np.where(found[index] == customers, values[index], 0)
 
 
 def _as_int(value: object) -> int:

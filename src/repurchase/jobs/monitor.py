@@ -55,7 +55,7 @@ def training_profile(
 ) -> dict[str, Any]:
     """Describe the orders that a model learns from, to be kept beside it."""
     share = _set_aside_share(intake)
-    return input_profile(book, as_of=intake.as_of, closing=closing, set_aside_share=share, look=look)
+    return input_profile(book, as_of=intake.as_of, closing=closing, set_aside_share=share, summary=look)
 
 
 def assess_drift(bundle: LoadedBundle, intake: Intake, *, look: InputSummary | None = None) -> dict[str, Any]:

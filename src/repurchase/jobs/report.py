@@ -159,7 +159,7 @@ def _purchase_days(orders: pl.DataFrame, wanted: pl.Series, as_of: date, *, has_
     money = pl.Series(history.spend / MONEY_SCALE) if has_amounts else pl.Series([None] * len(history.day))
     return pl.DataFrame(
         {
-            "customer_id": book.ids.gather(history.customer[history.place]),
+            "customer_id": book.ids.gather(history.customer[history.customer_index]),
             "day": pl.Series(history.day).cast(pl.Int32).cast(pl.Date),
             "money": money.cast(pl.Float64),
         }

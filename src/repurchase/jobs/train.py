@@ -154,7 +154,7 @@ def train(
         require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
         cuts = _snapshots(book, intake, settings)
         if taught:
-            cuts.tell(intake.as_of, taught.btyd, taught.gamma_gamma)
+            cuts.set_fits(intake.as_of, taught.btyd, taught.gamma_gamma)
     with steps.step("Judging on later orders"):
         judged = backtest(
             cuts,
@@ -227,7 +227,7 @@ def _training_record(
             "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
         pictures=training_charts(everyone.filter(pl.col("status") == "scored"), evaluation, horizon_days=primary),
-        profile=training_profile(intake, cuts.book, closing=model.closing_, look=look),
+        profile=training_profile(intake, cuts.ledger, closing=model.closing_, look=look),
     )
 
 
@@ -251,7 +251,7 @@ def _champion_evaluation(
     if theirs.random_state == model.random_state:
         return evaluation
     again = backtest(
-        Snapshots(cuts.book, horizons=(days,)),
+        Snapshots(cuts.ledger, horizons=(days,)),
         model.as_of_,
         random_state=theirs.random_state,
         jobs=model.n_jobs,

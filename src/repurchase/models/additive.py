@@ -26,14 +26,14 @@ class AdditiveModel:
 
     def contributions(self, design: FeatureMatrix) -> dict[str, Floats]:
         """Split the total over the features."""
-        return {name: hinges.total(design.bent(name)) + hinges.added for name, hinges in self._hinges.items()}
+        return {name: hinges.total(design.transformed(name)) + hinges.added for name, hinges in self._hinges.items()}
 
-    def total(self, design: FeatureMatrix, places: IndexArray | None = None) -> Floats:
+    def total(self, design: FeatureMatrix, indices: IndexArray | None = None) -> Floats:
         """Add up the curves."""
-        total = np.full(design.n_customers if places is None else len(places), self._added)
+        total = np.full(design.n_customers if indices is None else len(indices), self._added)
         for name, hinges in self._hinges.items():
-            bent = design.bent(name)
-            total += hinges.total(bent if places is None else bent.rows(places))
+            transformed = design.transformed(name)
+            total += hinges.total(transformed if indices is None else transformed.rows(indices))
         return total
 
     @cached_property
@@ -85,17 +85,17 @@ class _HingeCurve:
         lowest = float(height[0])
         return cls(terms, lowest - sum(knot * change for knot, change in terms), missing - lowest)
 
-    def total(self, bent: TransformedColumn) -> Floats:
-        part = np.zeros(len(bent.values))
+    def total(self, transformed: TransformedColumn) -> Floats:
+        part = np.zeros(len(transformed.values))
         step = np.empty_like(part)
         for knot, change in self.terms:
-            np.maximum(bent.values, knot, out=step)
+            np.maximum(transformed.values, knot, out=step)
             np.multiply(step, change, out=step)
             np.add(part, step, out=part)
-        if bent.missing is not None:
-            np.multiply(bent.missing, self.added_where_missing, out=step)
+        if transformed.missing is not None:
+            np.multiply(transformed.missing, self.added_where_missing, out=step)
             np.add(part, step, out=part)
-        return part if bent.place is None else part.take(bent.place)
+        return part if transformed.index is None else part.take(transformed.index)
 
 
 PENALTY = 1000.0
@@ -237,17 +237,17 @@ class _Basis:
 
     @classmethod
     def of(cls, name: str, values: Floats, *, tail: float) -> "_Basis":
-        bent = transform_feature(name, values)
-        known = bent[~np.isnan(bent)]
-        filled = np.where(np.isnan(bent), np.median(known), bent)
+        transformed = transform_feature(name, values)
+        known = transformed[~np.isnan(transformed)]
+        filled = np.where(np.isnan(transformed), np.median(known), transformed)
         bends = np.unique(np.quantile(filled, _QUARTILES))
         low, high = np.quantile(known, [tail, 1.0 - tail])
         return cls(name, float(low), float(high), float(np.median(known)), tuple(map(float, bends)))
 
     def terms(self, values: Floats) -> Floats:
-        bent = transform_feature(self.name, values)
-        gone = np.isnan(bent)
-        inside = np.clip(np.where(gone, self.middle, bent), self.low, self.high)
+        transformed = transform_feature(self.name, values)
+        gone = np.isnan(transformed)
+        inside = np.clip(np.where(gone, self.middle, transformed), self.low, self.high)
         hinges = [np.maximum(inside - bend, 0.0) for bend in self.bends]
         return np.column_stack([inside, *hinges, gone.astype(np.float64)])
 

@@ -104,7 +104,7 @@ def shift_to_mean(log_odds: Floats, mean: float) -> float:
     return float(brentq(miss, -8.0, 8.0, xtol=1e-10))
 
 
-def latest_btyd_offsets(cuts: Snapshots, as_of: date, btyd: BtydModel, *, horizon_days: int, random_state: int) -> tuple[float, ...]:
+def latest_btyd_offsets(snapshots: Snapshots, as_of: date, btyd: BtydModel, *, horizon_days: int, random_state: int) -> tuple[float, ...]:
     """Look by how much BTYD was off in the latest windows, half a horizon long each.
 
     Outcomes of the whole horizon are old news; those of half of it tell more of the shop as it is now. BTYD keeps the
@@ -114,13 +114,13 @@ def latest_btyd_offsets(cuts: Snapshots, as_of: date, btyd: BtydModel, *, horizo
     misses: list[float] = []
     for number in range(1, _OFFSET_WINDOWS + 1):
         day = as_of - timedelta(days=number * window)
-        if (day - cuts.book.first_day).days < _MIN_DAYS_KNOWN:
+        if (day - snapshots.ledger.first_day).days < _MIN_DAYS_KNOWN:
             break
-        cut = cuts.sample(day, most=_OFFSET_CUSTOMERS, random_state=random_state)
-        if len(cut.history.customer) < _MIN_OFFSET_CUSTOMERS:
+        snapshot = snapshots.sample(day, most=_OFFSET_CUSTOMERS, random_state=random_state)
+        if len(snapshot.history.customer) < _MIN_OFFSET_CUSTOMERS:
             break
-        bought = cuts.outcomes(cut, horizon_days=window).bought
-        log_odds = logit(btyd.p_purchase(*cut.rfm, horizon_days=window))
+        bought = snapshots.outcomes(snapshot, horizon_days=window).bought
+        log_odds = logit(btyd.p_purchase(*snapshot.rfm, horizon_days=window))
         misses.append(shift_to_share(log_odds, bought))
     return tuple(misses)
 
@@ -167,7 +167,7 @@ class Season:
 
 
 def learn_season(
-    cuts: Snapshots,
+    snapshots: Snapshots,
     as_of: date,
     *,
     horizon_days: int,
@@ -185,15 +185,15 @@ def learn_season(
     purchase: list[float] = []
     spend: list[float] = []
     for ahead in days_ahead:
-        then = cuts.book.open_date(as_of + timedelta(days=ahead - _YEAR_DAYS))
+        then = snapshots.ledger.open_date(as_of + timedelta(days=ahead - _YEAR_DAYS))
         before = then - timedelta(days=horizon_days)
-        known = (before - cuts.book.first_day).days - _MIN_DAYS_BEFORE
+        known = (before - snapshots.ledger.first_day).days - _MIN_DAYS_BEFORE
         if ahead and not days:
             break  # without the swing that comes next, a later one would be mistaken for it
         if known < 0 or then + timedelta(days=horizon_days) > as_of:
             continue
         now, last, earlier = (
-            cuts.sample(day, most=_SEASON_CUSTOMERS, random_state=random_state) for day in (as_of, then, before)
+            snapshots.sample(day, most=_SEASON_CUSTOMERS, random_state=random_state) for day in (as_of, then, before)
         )
         if not len(earlier.history.customer):
             continue
@@ -210,14 +210,14 @@ _MIN_EXPECTED_DAYS = 1e-12
 
 
 def expected_orders(
-    p: Mapping[int, Floats], days_if_bought: Mapping[int, Floats], outlook: BtydForecast
+    p: Mapping[int, Floats], days_if_bought: Mapping[int, Floats], btyd_forecast: BtydForecast
 ) -> dict[int, Floats]:
     """Expect purchase days over every horizon: the chance of any, times the days of a buyer where they were learned.
 
     After a learned horizon BTYD's purchase days between the two are added, as `blend.rising` adds its chances; before
     the first one they come at BTYD's pace. Without any learned horizon BTYD answers alone.
     """
-    btyd = {h: outlook.expected_purchases(h) for h in p}
+    btyd = {h: btyd_forecast.expected_purchases(h) for h in p}
     learned = non_decreasing({h: p[h] * days for h, days in days_if_bought.items()})
     orders = {}
     for h in sorted(p):
@@ -233,11 +233,11 @@ def expected_orders(
     return non_decreasing(orders)
 
 
-def discount_factor(outlook: BtydForecast, *, horizon_days: int, yearly_rate: float) -> Floats:
+def discount_factor(btyd_forecast: BtydForecast, *, horizon_days: int, yearly_rate: float) -> Floats:
     """Mean worth today of money that comes when BTYD expects the purchases, as a share."""
-    worth = outlook.per_pair("worth", _worth_if_alive, horizon_days, yearly_rate)
+    worth = btyd_forecast.per_pair("worth", _worth_if_alive, horizon_days, yearly_rate)
     latest = (1.0 + yearly_rate) ** (-horizon_days / 365.0)
-    some = np.minimum(outlook.expected_purchases(horizon_days) / _MIN_EXPECTED_DAYS, 1.0)
+    some = np.minimum(btyd_forecast.expected_purchases(horizon_days) / _MIN_EXPECTED_DAYS, 1.0)
     return np.clip(worth * some, latest, 1.0)
 
 

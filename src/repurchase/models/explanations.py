@@ -104,7 +104,7 @@ def _in_money_units(features: FeatureMatrix, typical_spend: int) -> FeatureMatri
     if "spend_typical" not in features:
         return features
     money = features["spend_typical"] * (MONEY_SCALE / money_unit_for(typical_spend))
-    return FeatureMatrix({"spend_typical": money}, beside=features)
+    return FeatureMatrix({"spend_typical": money}, parent=features)
 
 
 def _weighted_median(values: Floats, weight: Floats) -> float:
@@ -220,18 +220,18 @@ _MIN_LONG_SILENCE_DAYS = 30
 
 
 def learn_explanation(
-    cut: Snapshot, log_odds_of: Callable[[Snapshot], Floats], *, random_state: int, typical_spend: int = DEFAULT_TYPICAL_SPEND
+    snapshot: Snapshot, log_odds_of: Callable[[Snapshot], Floats], *, random_state: int, typical_spend: int = DEFAULT_TYPICAL_SPEND
 ) -> Explanation:
     """Learn what moves a fitted model, and try it."""
     rng = np.random.default_rng([random_state, 3])
-    if len(cut.history.customer) > _MAX_EXPLAINED_CUSTOMERS:
-        cut = Snapshot(cut.history.take(_sampled(np.arange(len(cut.history.customer)), _MAX_EXPLAINED_CUSTOMERS, rng)))
-    log_odds = log_odds_of(cut)
-    explanation = fit_explanation(cut.features, log_odds, typical_spend=typical_spend)
-    trials = _choose_counterfactuals(reason_contributions(cut.features, explanation), rng)
+    if len(snapshot.history.customer) > _MAX_EXPLAINED_CUSTOMERS:
+        snapshot = Snapshot(snapshot.history.take(_sampled(np.arange(len(snapshot.history.customer)), _MAX_EXPLAINED_CUSTOMERS, rng)))
+    log_odds = log_odds_of(snapshot)
+    explanation = fit_explanation(snapshot.features, log_odds, typical_spend=typical_spend)
+    trials = _choose_counterfactuals(reason_contributions(snapshot.features, explanation), rng)
     if not trials:
         return explanation
-    changed = _concatenated_histories([counterfactual_history(cut.history.take(who), *told, explanation.usual) for told, who in trials.items()])
+    changed = _concatenated_histories([counterfactual_history(snapshot.history.take(who), *told, explanation.usual) for told, who in trials.items()])
     moved = log_odds_of(Snapshot(changed)) - log_odds[np.concatenate(list(trials.values()))]
     ends = np.cumsum([len(who) for who in trials.values()])[:-1]
     agreement: dict[str, dict[str, float]] = {}
@@ -301,8 +301,8 @@ def _with_purchases_doubled(history: History, who: Ints) -> _PurchaseRows:
 
 
 def _with_purchases_halved(history: History, who: Ints) -> _PurchaseRows:
-    place, count = _position_within_customer(history, who), history.count[who]
-    kept = np.flatnonzero(np.where(count == 2, place == 1, (place % 2 == 0) | (place == count - 1)))
+    index, count = _position_within_customer(history, who), history.count[who]
+    kept = np.flatnonzero(np.where(count == 2, index == 1, (index % 2 == 0) | (index == count - 1)))
     return who[kept], history.day[kept], kept
 
 
@@ -325,8 +325,8 @@ def _with_even_gaps(history: History, who: Ints) -> _PurchaseRows:
 
 
 def _with_uneven_gaps(history: History, who: Ints) -> _PurchaseRows:
-    place = _position_within_customer(history, who)
-    moved = np.flatnonzero((place % 2 == 1) & (place < history.count[who] - 1))
+    index = _position_within_customer(history, who)
+    moved = np.flatnonzero((index % 2 == 1) & (index < history.count[who] - 1))
     day = history.day.copy()
     day[moved] = history.day[moved - 1] + 1
     return who, day, np.arange(len(who))

@@ -128,45 +128,45 @@ class _HorizonTrainingSet:
     weight: Floats
 
 
-def _build_horizon_training_set(cuts: Snapshots, as_of: date, baseline: FeatureReference, *, horizon_days: int, random_state: int) -> _HorizonTrainingSet | None:
+def _build_horizon_training_set(snapshots: Snapshots, as_of: date, baseline: FeatureReference, *, horizon_days: int, random_state: int) -> _HorizonTrainingSet | None:
     """Gather customers at earlier cut-offs and what they did.
 
     BTYD keeps the parameters of ``as_of`` at every cut-off: parameters refitted at each would tell the heads of
     another world than the one they are asked about.
     """
-    days = cuts.train_days(as_of, horizon_days=horizon_days)
+    days = snapshots.train_days(as_of, horizon_days=horizon_days)
     if not days:
         return None
     most = max(_MIN_ROWS_PER_CUTOFF, _MAX_TRAIN_ROWS // len(days))
-    known = [cuts.sample(day, most=most, random_state=random_state) for day in days]
-    if not any(len(cut.history.customer) for cut in known):
+    known = [snapshots.sample(day, most=most, random_state=random_state) for day in days]
+    if not any(len(snapshot.history.customer) for snapshot in known):
         return None
     rows = build_training_set(
-        [feature_matrix(cut, baseline, horizon_days=horizon_days) for cut in known],
-        [cuts.outcomes(cut, horizon_days=horizon_days).bought for cut in known],
+        [feature_matrix(snapshot, baseline, horizon_days=horizon_days) for snapshot in known],
+        [snapshots.outcomes(snapshot, horizon_days=horizon_days).bought for snapshot in known],
         [(days[0] - day).days for day in days],
         horizon_days,
     )
     if not rows.has_enough_of_both:
         return None
-    return _HorizonTrainingSet(rows, *_buyer_rows(cuts, days[:_SPEND_CUTOFFS], baseline, horizon_days))
+    return _HorizonTrainingSet(rows, *_buyer_rows(snapshots, days[:_SPEND_CUTOFFS], baseline, horizon_days))
 
 
-def _fit_horizon_model(lessons: _HorizonTrainingSet, *, random_state: int) -> _HorizonModel:
+def _fit_horizon_model(training_set: _HorizonTrainingSet, *, random_state: int) -> _HorizonModel:
     """Learn one horizon, level and season left out."""
-    rows = lessons.rows
+    rows = training_set.rows
     return _HorizonModel(
         fit_additive(rows.design, rows.bought, rows.weight),
         fit_boosted(rows, random_state=random_state),
-        fit_spend(lessons.buyers, lessons.spend, lessons.weight),
-        fit_purchase_days(lessons.buyers, lessons.days, lessons.btyd_days, lessons.weight),
+        fit_spend(training_set.buyers, training_set.spend, training_set.weight),
+        fit_purchase_days(training_set.buyers, training_set.days, training_set.btyd_days, training_set.weight),
         trees_share(len(rows.bought)),
     )
 
 
 def _calibrate_horizon_model(
     head: _HorizonModel,
-    cuts: Snapshots,
+    snapshots: Snapshots,
     as_of: date,
     baseline: FeatureReference,
     *,
@@ -176,13 +176,13 @@ def _calibrate_horizon_model(
 ) -> _HorizonModel:
     """Learn the level and the season of a fitted head."""
 
-    def miss(cut: Snapshot) -> tuple[float, float]:
-        return _observed_shifts(head, feature_matrix(cut, baseline, horizon_days=horizon_days), cuts, cut, horizon_days)
+    def miss(snapshot: Snapshot) -> tuple[float, float]:
+        return _observed_shifts(head, feature_matrix(snapshot, baseline, horizon_days=horizon_days), snapshots, snapshot, horizon_days)
 
-    now = cuts.sample(as_of, most=_CALIBRATION_CUSTOMERS, random_state=random_state)
+    now = snapshots.sample(as_of, most=_CALIBRATION_CUSTOMERS, random_state=random_state)
     design = feature_matrix(now, baseline, horizon_days=horizon_days)
     log_odds = head.log_odds(design)
-    misses = latest_btyd_offsets(cuts, as_of, baseline.btyd, horizon_days=horizon_days, random_state=random_state)
+    misses = latest_btyd_offsets(snapshots, as_of, baseline.btyd, horizon_days=horizon_days, random_state=random_state)
     level = calibration_offset(
         log_odds.blended,
         learned=expit(log_odds.learned),
@@ -190,14 +190,14 @@ def _calibrate_horizon_model(
         carried=carried_offset(misses),
     )
     season = learn_season(
-        cuts, as_of, horizon_days=horizon_days, miss=miss, random_state=random_state, days_ahead=days_ahead
+        snapshots, as_of, horizon_days=horizon_days, miss=miss, random_state=random_state, days_ahead=days_ahead
     )
     return replace(head, level=level, season=season)
 
 
-def _observed_shifts(head: _HorizonModel, design: FeatureMatrix, cuts: Snapshots, cut: Snapshot, horizon_days: int) -> tuple[float, float]:
+def _observed_shifts(head: _HorizonModel, design: FeatureMatrix, snapshots: Snapshots, snapshot: Snapshot, horizon_days: int) -> tuple[float, float]:
     """Shifts of log odds and of log money that would have been right at a cut."""
-    outcome = cuts.outcomes(cut, horizon_days=horizon_days)
+    outcome = snapshots.outcomes(snapshot, horizon_days=horizon_days)
     purchase = shift_to_share(head.additive.total(design), outcome.bought)
     bought = np.flatnonzero(outcome.bought & (np.nan_to_num(outcome.spend) > 0))
     if head.spend is None or not len(bought):
@@ -207,22 +207,22 @@ def _observed_shifts(head: _HorizonModel, design: FeatureMatrix, cuts: Snapshots
 
 
 def _buyer_rows(
-    cuts: Snapshots, days: Sequence[date], baseline: FeatureReference, horizon_days: int
+    snapshots: Snapshots, days: Sequence[date], baseline: FeatureReference, horizon_days: int
 ) -> tuple[FeatureMatrix, Floats, Floats, Floats, Floats]:
     designs = []
     figures: list[Sequence[Floats]] = []
     for day in days:
-        everyone = cuts.at(day)
-        outcome = cuts.outcomes(everyone, horizon_days=horizon_days)
+        everyone = snapshots.at(day)
+        outcome = snapshots.outcomes(everyone, horizon_days=horizon_days)
         bought = np.flatnonzero(outcome.bought)
         kept = bought[np.linspace(0, len(bought) - 1, min(len(bought), _MAX_TRAIN_BUYERS // len(days))).astype(np.int64)]
-        cut = Snapshot(everyone.history.take(kept))
-        designs.append(feature_matrix(cut, baseline, horizon_days=horizon_days))
+        snapshot = Snapshot(everyone.history.take(kept))
+        designs.append(feature_matrix(snapshot, baseline, horizon_days=horizon_days))
         figures.append(
             (
                 outcome.spend[kept],
                 outcome.purchase_days[kept].astype(np.float64),
-                btyd_days_if_bought(cut.outlook(baseline.btyd), horizon_days=horizon_days),
+                btyd_days_if_bought(snapshot.btyd_forecast(baseline.btyd), horizon_days=horizon_days),
                 np.full(len(kept), 2.0 ** (-(days[0] - day).days / (2.0 * horizon_days))),
             )
         )
@@ -249,7 +249,7 @@ class Forecaster:
     btyd: BtydModel
     other_btyd: BtydModel
     gamma_gamma: GammaGamma | None
-    heads: Mapping[int, _HorizonModel]
+    horizon_models: Mapping[int, _HorizonModel]
     typical_spend: int = DEFAULT_TYPICAL_SPEND
 
     @property
@@ -257,60 +257,60 @@ class Forecaster:
         """What features are measured against."""
         return FeatureReference(self.btyd, self.other_btyd, self.typical_spend)
 
-    def forecast(self, cut: Snapshot, *, days: Sequence[int]) -> Forecast:
+    def forecast(self, snapshot: Snapshot, *, days: Sequence[int]) -> Forecast:
         """Say what to expect of the customers of a cut."""
-        horizons = sorted({*days, *self.heads})
-        outlook = cut.outlook(self.btyd)
-        p_btyd = {h: outlook.p_purchase(h) for h in horizons}
-        designs = {h: self.design(cut, horizon_days=h) for h in self.heads}
-        log_odds = {h: head.log_odds(designs[h]) for h, head in self.heads.items()}
-        p = increasing_probabilities({h: expit(parts.blended + self._season(cut, h)[0]) for h, parts in log_odds.items()}, p_btyd)
-        orders = expected_orders(p, self._days_if_bought(cut, designs), outlook)
+        horizons = sorted({*days, *self.horizon_models})
+        btyd_forecast = snapshot.btyd_forecast(self.btyd)
+        p_btyd = {h: btyd_forecast.p_purchase(h) for h in horizons}
+        designs = {h: self.design(snapshot, horizon_days=h) for h in self.horizon_models}
+        log_odds = {h: head.log_odds(designs[h]) for h, head in self.horizon_models.items()}
+        p = increasing_probabilities({h: expit(parts.blended + self._season(snapshot, h)[0]) for h, parts in log_odds.items()}, p_btyd)
+        orders = expected_orders(p, self._days_if_bought(snapshot, designs), btyd_forecast)
         parts = {
             "btyd": p_btyd,
             "additive": {h: expit(parts.additive) for h, parts in log_odds.items()},
             "boosting": {h: expit(parts.trees) for h, parts in log_odds.items()},
         }
-        return Forecast(p, parts, orders, self._spend(cut, designs, p, orders), designs)
+        return Forecast(p, parts, orders, self._spend(snapshot, designs, p, orders), designs)
 
-    def design(self, cut: Snapshot, *, horizon_days: int) -> FeatureMatrix:
+    def design(self, snapshot: Snapshot, *, horizon_days: int) -> FeatureMatrix:
         """Put together what a head reads."""
-        return feature_matrix(cut, self.baseline, horizon_days=horizon_days)
+        return feature_matrix(snapshot, self.baseline, horizon_days=horizon_days)
 
-    def spend_if_bought(self, cut: Snapshot, design: FeatureMatrix, *, horizon_days: int) -> Floats:
+    def spend_if_bought(self, snapshot: Snapshot, design: FeatureMatrix, *, horizon_days: int) -> Floats:
         """Expect a buyer's money in a window, the time of the year left out."""
         if self.gamma_gamma is None:
             return np.full(design.n_customers, np.nan)
-        per_order = self.gamma_gamma.expected_value(cut.rfm[0], cut.repeat_spend_mean)
-        head = self.heads[horizon_days].spend
+        per_order = self.gamma_gamma.expected_value(snapshot.rfm[0], snapshot.repeat_spend_mean)
+        head = self.horizon_models[horizon_days].spend
         if head is None:
             return per_order
         rate = design["btyd_rate"]
         return mix_with_gamma_gamma(
-            head.if_bought(design), per_order=per_order, rate=rate, frequency=cut.rfm[0], horizon_days=horizon_days
+            head.if_bought(design), per_order=per_order, rate=rate, frequency=snapshot.rfm[0], horizon_days=horizon_days
         )
 
-    def _days_if_bought(self, cut: Snapshot, designs: Mapping[int, FeatureMatrix]) -> dict[int, Floats]:
+    def _days_if_bought(self, snapshot: Snapshot, designs: Mapping[int, FeatureMatrix]) -> dict[int, Floats]:
         """Purchase days of a buyer; what moves all customers' chances moves how often they come."""
-        days = {h: btyd_days_if_bought(cut.outlook(self.btyd), horizon_days=h) for h in self.heads}
-        for h, head in self.heads.items():
+        days = {h: btyd_days_if_bought(snapshot.btyd_forecast(self.btyd), horizon_days=h) for h in self.horizon_models}
+        for h, head in self.horizon_models.items():
             if head.days is not None:
-                pace = pace_factor(head.level, self._season(cut, h)[0])
+                pace = pace_factor(head.level, self._season(snapshot, h)[0])
                 days[h] = head.days.if_bought(designs[h], days[h], pace=pace, horizon_days=h)
         return days
 
-    def _season(self, cut: Snapshot, horizon_days: int) -> tuple[float, float]:
-        return self.heads[horizon_days].season.at((cut.as_of - self.as_of).days)
+    def _season(self, snapshot: Snapshot, horizon_days: int) -> tuple[float, float]:
+        return self.horizon_models[horizon_days].season.at((snapshot.as_of - self.as_of).days)
 
     def _spend(
-        self, cut: Snapshot, designs: Mapping[int, FeatureMatrix], p: Mapping[int, Floats], orders: Mapping[int, Floats]
+        self, snapshot: Snapshot, designs: Mapping[int, FeatureMatrix], p: Mapping[int, Floats], orders: Mapping[int, Floats]
     ) -> dict[int, Floats]:
         if self.gamma_gamma is None:
             return {}
-        per_order = self.gamma_gamma.expected_value(cut.rfm[0], cut.repeat_spend_mean)
+        per_order = self.gamma_gamma.expected_value(snapshot.rfm[0], snapshot.repeat_spend_mean)
         learned = {
-            h: p[h] * np.exp(self._season(cut, h)[1]) * self.spend_if_bought(cut, designs[h], horizon_days=h)
-            for h, head in self.heads.items()
+            h: p[h] * np.exp(self._season(snapshot, h)[1]) * self.spend_if_bought(snapshot, designs[h], horizon_days=h)
+            for h, head in self.horizon_models.items()
             if head.spend is not None
         }
         return non_decreasing({h: expected_spend(h, learned, orders, per_order) for h in orders})
@@ -324,7 +324,7 @@ class Forecaster:
             "gamma_gamma": self.gamma_gamma and self.gamma_gamma.to_dict(),
             "typical_spend": self.typical_spend,
         }
-        return {"btyd": btyd, "heads": [[h, head.to_dict()] for h, head in self.heads.items()]}
+        return {"btyd": btyd, "heads": [[h, head.to_dict()] for h, head in self.horizon_models.items()]}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Forecaster":
@@ -336,13 +336,13 @@ class Forecaster:
             btyd=BtydModel.from_dict(btyd["mbgnbd"]),
             other_btyd=BtydModel.from_dict(btyd["bgnbd"]),
             gamma_gamma=GammaGamma.from_dict(money) if money else None,
-            heads={h: _HorizonModel.from_dict(head) for h, head in fields["heads"]},
+            horizon_models={h: _HorizonModel.from_dict(head) for h, head in fields["heads"]},
             typical_spend=btyd.get("typical_spend", DEFAULT_TYPICAL_SPEND),
         )
 
 
 def fit_forecaster(
-    cuts: Snapshots,
+    snapshots: Snapshots,
     as_of: date,
     *,
     horizons: Sequence[int],
@@ -351,28 +351,28 @@ def fit_forecaster(
     days_ahead: Sequence[int] = SEASON_DAYS_AHEAD,
 ) -> Forecaster:
     """Learn purchases and money; asks only for days and windows that end by ``as_of``."""
-    if not len(cuts.at(as_of).history.customer):
+    if not len(snapshots.at(as_of).history.customer):
         raise InsufficientHistory(
             f"orders: no customer has a day with net sales above zero up to {as_of}, so there is nothing to learn "
             "from. Send orders with sales, or a later day."
         )
     from joblib import Parallel, delayed
 
-    baseline = FeatureReference(cuts.btyd(as_of, "mbgnbd"), cuts.btyd(as_of, "bgnbd"), cuts.typical_spend(as_of))
+    baseline = FeatureReference(snapshots.btyd(as_of, "mbgnbd"), snapshots.btyd(as_of, "bgnbd"), snapshots.typical_spend(as_of))
     fitted = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_horizon)(cuts, as_of, baseline, days_ahead, horizon_days=h, random_state=random_state)
+        delayed(_fit_horizon)(snapshots, as_of, baseline, days_ahead, horizon_days=h, random_state=random_state)
         for h in horizons
     )
-    heads = {h: head for h, head in zip(horizons, fitted, strict=True) if head is not None}
-    return Forecaster(as_of, baseline.btyd, baseline.other_btyd, cuts.gamma_gamma(as_of), heads, baseline.typical_spend)
+    horizon_models = {h: head for h, head in zip(horizons, fitted, strict=True) if head is not None}
+    return Forecaster(as_of, baseline.btyd, baseline.other_btyd, snapshots.gamma_gamma(as_of), horizon_models, baseline.typical_spend)
 
 
 def _fit_horizon(
-    cuts: Snapshots, as_of: date, baseline: FeatureReference, days_ahead: Sequence[int], *, horizon_days: int, random_state: int
+    snapshots: Snapshots, as_of: date, baseline: FeatureReference, days_ahead: Sequence[int], *, horizon_days: int, random_state: int
 ) -> _HorizonModel | None:
     asked = {"horizon_days": horizon_days, "random_state": random_state}
-    lessons = _build_horizon_training_set(cuts, as_of, baseline, **asked)
-    if lessons is None:
+    training_set = _build_horizon_training_set(snapshots, as_of, baseline, **asked)
+    if training_set is None:
         return None
-    head = _fit_horizon_model(lessons, random_state=random_state)
-    return _calibrate_horizon_model(head, cuts, as_of, baseline, days_ahead=days_ahead, **asked)
+    head = _fit_horizon_model(training_set, random_state=random_state)
+    return _calibrate_horizon_model(head, snapshots, as_of, baseline, days_ahead=days_ahead, **asked)

@@ -39,41 +39,41 @@ _RANGE_CUSTOMERS = 8_000
 """Customers of a cut-off from whom the scatter of money and waits is learned, at most."""
 
 
-def _learn_ranges(cuts: Snapshots, forecaster: Forecaster, *, random_state: int) -> tuple[SpendSpread, WaitModel | None]:
+def _learn_ranges(snapshots: Snapshots, forecaster: Forecaster, *, random_state: int) -> tuple[SpendSpread, WaitModel | None]:
     """Learn from earlier windows how buyers' money scatters and how long they wait."""
-    learned = tuple(forecaster.heads)
+    learned = tuple(forecaster.horizon_models)
     if not learned:
         return SpendSpread.unknown(), None
     # Waits are of the shortest horizon: beyond it, dates are read off the probabilities, and cannot contradict them.
-    waits = _learn_waits(cuts, forecaster, horizon_days=learned[0], random_state=random_state)
+    waits = _learn_waits(snapshots, forecaster, horizon_days=learned[0], random_state=random_state)
     h = max(h for h in learned if h <= YEAR_DAYS or h == learned[0])
-    if forecaster.heads[h].spend is None:
+    if forecaster.horizon_models[h].spend is None:
         return SpendSpread.unknown(), waits
     windows = []
-    for day in cuts.train_days(forecaster.as_of, horizon_days=h, most=_RANGE_CUTOFFS):
-        cut = cuts.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
-        outcome, design = cuts.outcomes(cut, horizon_days=h), forecaster.design(cut, horizon_days=h)
+    for day in snapshots.train_days(forecaster.as_of, horizon_days=h, most=_RANGE_CUTOFFS):
+        snapshot = snapshots.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
+        outcome, design = snapshots.outcomes(snapshot, horizon_days=h), forecaster.design(snapshot, horizon_days=h)
         windows.append(
             ObservedWindow(
                 log_odds=design["btyd_logit"],
                 bought=outcome.bought,
                 orders_if_bought=orders_if_bought(design["btyd_rate"], horizon_days=h),
-                spend_if_bought=forecaster.spend_if_bought(cut, design, horizon_days=h),
+                spend_if_bought=forecaster.spend_if_bought(snapshot, design, horizon_days=h),
                 spend=outcome.spend,
             )
         )
     return fit_spread(windows), waits
 
 
-def _learn_segment_thresholds(cut: Snapshot, prediction: Prediction, predictor: Predictor) -> SegmentThresholds:
+def _learn_segment_thresholds(snapshot: Snapshot, prediction: Prediction, predictor: Predictor) -> SegmentThresholds:
     """Learn thresholds of segments and risk bands."""
-    known = tuple(predictor.forecaster.heads) or predictor.horizons
+    known = tuple(predictor.forecaster.horizon_models) or predictor.horizons
     risk_days = max((h for h in known if h <= YEAR_DAYS), default=known[0])
-    history = cut.history
+    history = snapshot.history
     back, often = history.count > 1, history.count >= _MIN_DAYS_FOR_OWN_GAP
     second = history.start[back] + 1
-    own_gap = cut.features["gap_median_days"]
-    gaps = often[history.place] & (history.gap > 0)
+    own_gap = snapshot.features["gap_median_days"]
+    gaps = often[history.customer_index] & (history.gap > 0)
     return fit_segment_thresholds(
         p=prediction.p[risk_days],
         value=ranking_value(prediction, horizon_days=risk_days),
@@ -81,7 +81,7 @@ def _learn_segment_thresholds(cut: Snapshot, prediction: Prediction, predictor: 
         risk_horizon_days=risk_days,
         purchases=history.count[back].astype(np.float64),
         own_gap_days=own_gap[back],
-        gap_over_own=history.gap[gaps] / own_gap[history.place[gaps]],
+        gap_over_own=history.gap[gaps] / own_gap[history.customer_index[gaps]],
     )
 
 
@@ -91,7 +91,7 @@ def model_notes(predictor: Predictor, explanation: Explanation, closing: Closing
     notes = [
         f"{h} days ahead: answered by BTYD alone, since too few outcomes of both kinds are known to learn from"
         for h in predictor.horizons
-        if h not in forecaster.heads
+        if h not in forecaster.horizon_models
     ]
     if closing:
         notes.append(f"{closing.words}: taken as a time when the shop was closed, not as customers' silence")
@@ -107,12 +107,12 @@ def model_notes(predictor: Predictor, explanation: Explanation, closing: Closing
     return tuple(notes)
 
 
-def _learn_waits(cuts: Snapshots, forecaster: Forecaster, *, horizon_days: int, random_state: int) -> WaitModel | None:
+def _learn_waits(snapshots: Snapshots, forecaster: Forecaster, *, horizon_days: int, random_state: int) -> WaitModel | None:
     designs, waits = [], []
-    for day in cuts.train_days(forecaster.as_of, horizon_days=horizon_days, most=_RANGE_CUTOFFS):
-        cut = cuts.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
-        designs.append(forecaster.design(cut, horizon_days=horizon_days))
-        waits.append(cuts.outcomes(cut, horizon_days=horizon_days).wait_days)
+    for day in snapshots.train_days(forecaster.as_of, horizon_days=horizon_days, most=_RANGE_CUTOFFS):
+        snapshot = snapshots.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
+        designs.append(forecaster.design(snapshot, horizon_days=horizon_days))
+        waits.append(snapshots.outcomes(snapshot, horizon_days=horizon_days).wait_days)
     return fit_wait_model(stack_matrices(designs), np.concatenate(waits), horizon_days=horizon_days)
 
 
@@ -188,12 +188,12 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         """
         frame = as_polars(orders)
         day = last_order_day(frame) if as_of is None else as_of
-        book = build_ledger(frame, observed_until=day)
+        ledger = build_ledger(frame, observed_until=day)
         settings = Settings(horizons=None if self.horizons is None else tuple(self.horizons))
-        horizons = supported_horizons(first_day=book.first_day, as_of=day, settings=settings)
-        return self.fit_snapshots(Snapshots(book, horizons=horizons), day)
+        horizons = supported_horizons(first_day=ledger.first_day, as_of=day, settings=settings)
+        return self.fit_snapshots(Snapshots(ledger, horizons=horizons), day)
 
-    def fit_snapshots(self, cuts: Snapshots, as_of: date) -> Self:
+    def fit_snapshots(self, snapshots: Snapshots, as_of: date) -> Self:
         """Learn from cuts that others share; asks only for days and windows that end by ``as_of``.
 
         Parameters
@@ -213,24 +213,24 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         InsufficientHistory
             If no one has bought yet.
         """
-        horizons = tuple(sorted(set(self.horizons or cuts.horizons)))
-        forecaster = fit_forecaster(cuts, as_of, horizons=horizons, random_state=self.random_state, n_jobs=self.n_jobs)
-        spread, waits = _learn_ranges(cuts, forecaster, random_state=self.random_state)
+        horizons = tuple(sorted(set(self.horizons or snapshots.horizons)))
+        forecaster = fit_forecaster(snapshots, as_of, horizons=horizons, random_state=self.random_state, n_jobs=self.n_jobs)
+        spread, waits = _learn_ranges(snapshots, forecaster, random_state=self.random_state)
         predictor = Predictor(forecaster, spread, waits, horizons, self.clv_horizon_days, self.discount_rate)
-        now = cuts.at(as_of)
-        tiers = _learn_segment_thresholds(now, predict_in_blocks(now, predictor.predict, n_jobs=self.n_jobs), predictor)
+        now = snapshots.at(as_of)
+        thresholds = _learn_segment_thresholds(now, predict_in_blocks(now, predictor.predict, n_jobs=self.n_jobs), predictor)
         explanation = learn_explanation(
             now,
-            lambda cut: logit(forecaster.forecast(cut, days=(tiers.risk_horizon_days,)).p[tiers.risk_horizon_days]),
+            lambda snapshot: logit(forecaster.forecast(snapshot, days=(thresholds.risk_horizon_days,)).p[thresholds.risk_horizon_days]),
             random_state=self.random_state,
             typical_spend=forecaster.typical_spend,
         )
         self.fitted_ = FittedModel(
             predictor,
-            tiers,
+            thresholds,
             explanation,
-            cuts.book.closing,
-            model_notes(predictor, explanation, cuts.book.closing),
+            snapshots.ledger.closing,
+            model_notes(predictor, explanation, snapshots.ledger.closing),
             settings={**self.get_params(), "horizons": self.horizons and list(self.horizons)},
         )
         return self
@@ -263,7 +263,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         """
         return self._fitted().predict_orders(orders, as_of, customers, n_jobs=self.n_jobs)
 
-    def predict_snapshot(self, cut: Snapshot) -> Prediction:
+    def predict_snapshot(self, snapshot: Snapshot) -> Prediction:
         """Predict for the customers of a cut.
 
         Parameters
@@ -276,7 +276,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         Prediction
             By horizon, the longer ones of lifetime value and the year included.
         """
-        return self._fitted().predict_snapshot(cut)
+        return self._fitted().predict_snapshot(snapshot)
 
     def to_state(self) -> dict[str, Any]:
         """Take the fitted model apart.
@@ -339,7 +339,7 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
     @property
     def segment_thresholds_(self) -> SegmentThresholds:
         """Thresholds of segments and risk bands."""
-        return self._fitted().tiers
+        return self._fitted().thresholds
 
     @property
     def explanation_(self) -> Explanation:

@@ -37,14 +37,14 @@ class FigureTexts:
 
     def words(self, name: str) -> pl.Series:
         """Say a figure of every customer."""
-        words, place = self._said(name)
-        return words.gather(place)
+        words, index = self._said(name)
+        return words.gather(index)
 
     def _column(self, name: str, rows: Ints) -> pl.Series:
         if name not in _FIGURE_TEXTS:
             return pl.Series(self._figures[name][rows])
-        words, place = self._said(name)
-        return words.gather(place[rows])
+        words, index = self._said(name)
+        return words.gather(index[rows])
 
     def _said(self, name: str) -> tuple[pl.Series, Ints]:
         if name not in self._words:
@@ -52,8 +52,8 @@ class FigureTexts:
             steps = np.rint(np.nan_to_num(self._figures[figure]) * per_unit).astype(np.int64)
             if name == "money":
                 steps = _displayed_cents(self._figures[figure])
-            some, place = _distinct_codes(steps)
-            self._words[name] = (pl.DataFrame({figure: some / per_unit}).select(words=words)["words"], place)
+            some, index = _distinct_codes(steps)
+            self._words[name] = (pl.DataFrame({figure: some / per_unit}).select(words=words)["words"], index)
         return self._words[name]
 
 
@@ -66,8 +66,8 @@ def _displayed_cents(amounts: Floats) -> Ints:
 def _distinct_codes(steps: Ints) -> tuple[Ints, Ints]:
     """The values that occur, and where each stands among them."""
     if not len(steps) or steps.min() < 0 or steps.max() > MAX_LOOKUP_STEPS:
-        some, place = np.unique(steps, return_inverse=True)
-        return some, place.ravel()
+        some, index = np.unique(steps, return_inverse=True)
+        return some, index.ravel()
     seen = np.zeros(int(steps.max()) + 1, dtype=np.bool_)
     seen[steps] = True
     return np.flatnonzero(seen), (np.cumsum(seen) - 1)[steps]
@@ -147,21 +147,21 @@ def render_reasons(codes: Codes, figures: Mapping[str, Floats], explanation: Exp
     """Put reasons into words, with the customers' own figures."""
     phrases = FigureTexts(figures)
     texts = _reason_expressions(explanation)
-    place = np.zeros(codes.size, dtype=np.int64)
+    index = np.zeros(codes.size, dtype=np.int64)
     said = [pl.Series("words", [None], dtype=pl.String())]
     length = 1
     for number, fact in enumerate(REASON_FACTS):
         for side, text in enumerate(texts[fact]):
             here = np.flatnonzero(codes.ravel() == 2 * number + side)
             if len(here):
-                place[here] = length + np.arange(len(here))
+                index[here] = length + np.arange(len(here))
                 sentence = pl.format("{} risk: {}", pl.lit(DIRECTIONS[side]), text)
                 said.append(
                     phrases.of(here // MAX_REASONS, sentence.meta.root_names()).select(words=sentence)["words"]
                 )
                 length += len(here)
     words = pl.concat(said)
-    return {f"reason_{number + 1}": words.gather(at) for number, at in enumerate(place.reshape(codes.shape).T)}
+    return {f"reason_{number + 1}": words.gather(at) for number, at in enumerate(index.reshape(codes.shape).T)}
 
 
 def _reason_expressions(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl.Expr]]:

@@ -61,38 +61,38 @@ class Predictor:
     clv_horizon_days: int
     discount_rate: float
 
-    def predict(self, cut: Snapshot) -> Prediction:
+    def predict(self, snapshot: Snapshot) -> Prediction:
         """Predict for the customers of a cut, all at once."""
-        forecast = self.forecaster.forecast(cut, days=(*self.horizons, self.clv_horizon_days, YEAR_DAYS))
+        forecast = self.forecaster.forecast(snapshot, days=(*self.horizons, self.clv_horizon_days, YEAR_DAYS))
         design = forecast.designs[self.waits.horizon_days] if self.waits else None
         return Prediction(
             p=forecast.p,
-            p_alive=cut.outlook(self.forecaster.btyd).p_alive,
+            p_alive=snapshot.btyd_forecast(self.forecaster.btyd).p_alive,
             next_order_days=days_to_next_order(forecast.p, waits=self.waits, design=design),
             orders=forecast.orders,
             spend=forecast.spend,
-            **self._lifetime_value(cut, forecast),
+            **self._lifetime_value(snapshot, forecast),
         )
 
-    def _lifetime_value(self, cut: Snapshot, forecast: Forecast) -> dict[str, Floats]:
+    def _lifetime_value(self, snapshot: Snapshot, forecast: Forecast) -> dict[str, Floats]:
         if not forecast.spend:
-            nothing = np.full(cut.n_customers, np.nan)
+            nothing = np.full(snapshot.n_customers, np.nan)
             return {"clv": nothing, "clv_low": nothing, "clv_high": nothing}
         h, btyd = self.clv_horizon_days, self.forecaster.btyd
         p = forecast.p[h]
-        worth = discount_factor(cut.outlook(btyd), horizon_days=h, yearly_rate=self.discount_rate)
+        worth = discount_factor(snapshot.btyd_forecast(btyd), horizon_days=h, yearly_rate=self.discount_rate)
         clv = forecast.spend[h] * worth
-        days = orders_if_bought(purchase_rate(cut, btyd), horizon_days=h)
+        days = orders_if_bought(purchase_rate(snapshot, btyd), horizon_days=h)
         low, high = spend_range(p, clv / np.maximum(p, 1e-9), days, self.spread)
         return {"clv": clv, "clv_low": low, "clv_high": high}
 
 
 def predict_in_blocks(
-    cut: Snapshot, answer_of: Callable[[Snapshot], Answer], *, n_jobs: int = 1, customers_per_block: int = _BLOCK_CUSTOMERS
+    snapshot: Snapshot, answer_of: Callable[[Snapshot], Answer], *, n_jobs: int = 1, customers_per_block: int = _BLOCK_CUSTOMERS
 ) -> Answer:
     """Ask about the customers of a cut block by block, and put the answers together."""
-    ends = range(0, max(cut.n_customers, 1), customers_per_block)
-    blocks = (cut.block(first, min(first + customers_per_block, cut.n_customers)) for first in ends)
+    ends = range(0, max(snapshot.n_customers, 1), customers_per_block)
+    blocks = (snapshot.block(first, min(first + customers_per_block, snapshot.n_customers)) for first in ends)
     if n_jobs == 1 or len(ends) == 1:
         answers = [answer_of(block) for block in blocks]
     else:
@@ -126,13 +126,13 @@ class _LabelledPrediction:
     figures: Mapping[str, Floats]
 
 
-def _label_prediction(cut: Snapshot, prediction: Prediction, *, tiers: SegmentThresholds, explanation: Explanation) -> _LabelledPrediction:
+def _label_prediction(snapshot: Snapshot, prediction: Prediction, *, thresholds: SegmentThresholds, explanation: Explanation) -> _LabelledPrediction:
     """Name what customers are and what moves their risk."""
-    features = cut.features
+    features = snapshot.features
     named = label_segments(
-        tiers,
-        p=prediction.p[tiers.risk_horizon_days],
-        value=ranking_value(prediction, horizon_days=tiers.risk_horizon_days),
+        thresholds,
+        p=prediction.p[thresholds.risk_horizon_days],
+        value=ranking_value(prediction, horizon_days=thresholds.risk_horizon_days),
         frequency=features["frequency"],
         days_since_last=features["days_since_last"],
         gap_days=features["gap_median_days"],
@@ -151,7 +151,7 @@ def _scores_frame(
     judged: _LabelledPrediction,
     *,
     own: History,
-    tiers: SegmentThresholds,
+    thresholds: SegmentThresholds,
     explanation: Explanation,
     horizons: Sequence[int],
     model_version: str,
@@ -165,7 +165,7 @@ def _scores_frame(
         figures |= {name: known[name].cast(pl.Float64).to_numpy() for name in ("days_since_last", "age_days")}
     today = day_number(history.as_of)
     columns = {
-        **_number_columns(prediction, horizons, risk_days=tiers.risk_horizon_days),
+        **_number_columns(prediction, horizons, risk_days=thresholds.risk_horizon_days),
         **_next_order_dates(prediction, today),
         "next_order_note": _no_date_notes(prediction),
         **segment_texts(judged.label),
@@ -181,24 +181,24 @@ def _scores_frame(
 
 def _add_customers_without_purchases(
     scores: pl.DataFrame,
-    book: Ledger,
+    ledger: Ledger,
     *,
     as_of: date,
     model_version: str,
     customers: Sequence[str] | pl.Series | None = None,
 ) -> pl.DataFrame:
     """Add a row for every customer who has orders but no purchase day: cancelled, free, or given back."""
-    known = book.customers(as_of)
+    known = ledger.customers(as_of)
     if customers is not None:
         known = known.filter(known.is_in(pl.Series(customers, dtype=pl.String()).implode()))
     if len(known) == scores.height:
         return scores
     added = pl.DataFrame({"customer_id": known}).join(scores, on="customer_id", how="anti")
-    codes = pl.DataFrame({"customer_id": book.ids, "customer": np.arange(len(book.ids), dtype=np.uint32)})
+    codes = pl.DataFrame({"customer_id": ledger.ids, "customer": np.arange(len(ledger.ids), dtype=np.uint32)})
     coded = added.join(codes, on="customer_id", how="left")
-    entries = book.until(as_of).entries.join(coded, on="customer", how="semi")
+    entries = ledger.until(as_of).entries.join(coded, on="customer", how="semi")
     sums = entries.group_by("customer").agg(pl.col("orders", "spend").sum())
-    spend = pl.col("spend").fill_null(0) / MONEY_SCALE if book.has_amounts else pl.lit(None, dtype=pl.Float64)
+    spend = pl.col("spend").fill_null(0) / MONEY_SCALE if ledger.has_amounts else pl.lit(None, dtype=pl.Float64)
     rows = coded.join(sums, on="customer", how="left").select(
         "customer_id",
         pl.lit(as_of).alias("as_of"),
@@ -251,8 +251,8 @@ def _no_date_notes(prediction: Prediction) -> pl.Series:
     within = prediction.p[max(h for h in prediction.p if h <= MAX_DATED_DAYS)]
     chance = np.round(100.0 * within).astype(np.int8)
     words = [f"no date: the chance of an order within a year is {percent} %" for percent in range(101)]
-    place = np.where(np.isnan(prediction.next_order_days[1]), chance, len(words))
-    return pl.Series([*words, None], dtype=pl.String()).gather(place)
+    index = np.where(np.isnan(prediction.next_order_days[1]), chance, len(words))
+    return pl.Series([*words, None], dtype=pl.String()).gather(index)
 
 
 _UNREGISTERED = "unregistered"
@@ -263,7 +263,7 @@ class FittedModel:
     """What was learned, as numbers, and what it says of customers."""
 
     predictor: Predictor
-    tiers: SegmentThresholds
+    thresholds: SegmentThresholds
     explanation: Explanation
     closing: Closing | None
     notes: tuple[str, ...]
@@ -283,11 +283,11 @@ class FittedModel:
     @property
     def learned(self) -> tuple[int, ...]:
         """Those of them that outcomes taught."""
-        return tuple(self.predictor.forecaster.heads)
+        return tuple(self.predictor.forecaster.horizon_models)
 
     def predict(
         self,
-        book: Ledger,
+        ledger: Ledger,
         as_of: date,
         customers: Sequence[str] | None = None,
         *,
@@ -295,37 +295,37 @@ class FittedModel:
         customers_per_block: int = _BLOCK_CUSTOMERS,
     ) -> pl.DataFrame:
         """Score customers."""
-        if self.predictor.forecaster.gamma_gamma is not None and not book.has_amounts:
+        if self.predictor.forecaster.gamma_gamma is not None and not ledger.has_amounts:
             raise OrdersError(
-                f"orders: no amount in any of {book.entries['lines'].sum():,} rows, but the model learned from "
+                f"orders: no amount in any of {ledger.entries['lines'].sum():,} rows, but the model learned from "
                 "amounts. Send orders with amounts, or train on orders without."
             )
-        own, opened = book.history(as_of), book.without(self.closing)
-        history = own if opened is book else opened.history(as_of)
+        own, opened = ledger.history(as_of), ledger.without(self.closing)
+        history = own if opened is ledger else opened.history(as_of)
         if customers is not None:
-            asked = np.flatnonzero(book.ids.is_in(pl.Series(list(customers), dtype=pl.String()).implode()).to_numpy())
+            asked = np.flatnonzero(ledger.ids.is_in(pl.Series(list(customers), dtype=pl.String()).implode()).to_numpy())
             history = history.take(np.flatnonzero(np.isin(history.customer, asked)))
-            own = history if opened is book else own
+            own = history if opened is ledger else own
         scores = _scores_frame(
             history,
-            book.ids,
+            ledger.ids,
             self._judged(Snapshot(history), n_jobs=n_jobs, customers_per_block=customers_per_block),
             own=own,
-            tiers=self.tiers,
+            thresholds=self.thresholds,
             explanation=self.explanation,
             horizons=self.horizons,
             model_version=self.version,
         )
-        scores = _add_customers_without_purchases(scores, book, as_of=as_of, model_version=self.version, customers=customers)
+        scores = _add_customers_without_purchases(scores, ledger, as_of=as_of, model_version=self.version, customers=customers)
         if customers is None:
             return scores
         return select_customers(scores, customers, as_of=as_of, model_version=self.version)
 
-    def _judged(self, cut: Snapshot, *, n_jobs: int, customers_per_block: int) -> _LabelledPrediction:
+    def _judged(self, snapshot: Snapshot, *, n_jobs: int, customers_per_block: int) -> _LabelledPrediction:
         def judged(block: Snapshot) -> _LabelledPrediction:
-            return _label_prediction(block, self.predictor.predict(block), tiers=self.tiers, explanation=self.explanation)
+            return _label_prediction(block, self.predictor.predict(block), thresholds=self.thresholds, explanation=self.explanation)
 
-        return predict_in_blocks(cut, judged, n_jobs=n_jobs, customers_per_block=customers_per_block)
+        return predict_in_blocks(snapshot, judged, n_jobs=n_jobs, customers_per_block=customers_per_block)
 
     def predict_orders(
         self,
@@ -342,9 +342,9 @@ class FittedModel:
             frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
         return self.predict(build_ledger(frame, observed_until=day), day, customers, n_jobs=n_jobs)
 
-    def predict_snapshot(self, cut: Snapshot) -> Prediction:
+    def predict_snapshot(self, snapshot: Snapshot) -> Prediction:
         """Predict for the customers of a cut."""
-        return predict_in_blocks(cut, self.predictor.predict)
+        return predict_in_blocks(snapshot, self.predictor.predict)
 
     def to_state(self) -> dict[str, Any]:
         """Take the fitted model apart."""
@@ -361,7 +361,7 @@ class FittedModel:
                 "waits": waits and waits.to_dict(),
                 "reasons": self.explanation.to_dict(),
             },
-            "tiers": self.tiers.to_dict(),
+            "tiers": self.thresholds.to_dict(),
         }
 
     @classmethod
@@ -377,7 +377,7 @@ class FittedModel:
                 clv_horizon_days=settings["clv_horizon_days"],
                 discount_rate=settings["discount_rate"],
             ),
-            tiers=SegmentThresholds.from_dict(state["tiers"]),
+            thresholds=SegmentThresholds.from_dict(state["tiers"]),
             explanation=Explanation.from_dict(learned["reasons"]),
             closing=Closing.from_dict(state["closing"]) if state.get("closing") else None,
             notes=tuple(state["notes"]),

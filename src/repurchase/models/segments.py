@@ -101,7 +101,7 @@ def _finite(values: Floats | None) -> Floats:
 
 
 def label_segments(
-    tiers: SegmentThresholds, *, p: Floats, value: Floats, frequency: Floats, days_since_last: Floats, gap_days: Floats
+    thresholds: SegmentThresholds, *, p: Floats, value: Floats, frequency: Floats, days_since_last: Floats, gap_days: Floats
 ) -> SegmentLabels:
     """Name each customer's segment, risk band and action.
 
@@ -114,15 +114,15 @@ def label_segments(
     risk = 1.0 - p
     once = frequency == 0
     silent = days_since_last > np.where(
-        once, tiers.second_purchase_days, tiers.late_from * _purchase_rhythm_days(tiers, frequency, gap_days)
+        once, thresholds.second_purchase_days, thresholds.late_from * _purchase_rhythm_days(thresholds, frequency, gap_days)
     )
-    high_value = value >= tiers.high_value
+    high_value = value >= thresholds.high_value
     segment = np.select(
         [
-            silent & ((p < tiers.worth_winning) | (value < tiers.worth_value)),
+            silent & ((p < thresholds.worth_winning) | (value < thresholds.worth_value)),
             once & ~silent,
             high_value & silent & ~once,
-            high_value & (risk < HIGH_RISK) & (frequency + 1 >= tiers.loyal_purchases) & ~silent,
+            high_value & (risk < HIGH_RISK) & (frequency + 1 >= thresholds.loyal_purchases) & ~silent,
             silent,
         ],
         [np.int8(SEGMENTS.index(name)) for name in (LOST, FIRST_TIME, SLIPPING, BEST, WIN_BACK)],
@@ -131,12 +131,12 @@ def label_segments(
     return SegmentLabels(segment, (risk >= _LOW_RISK).astype(np.int8) + (risk >= HIGH_RISK))
 
 
-def _purchase_rhythm_days(tiers: SegmentThresholds, frequency: Floats, gap_days: Floats) -> Floats:
+def _purchase_rhythm_days(thresholds: SegmentThresholds, frequency: Floats, gap_days: Floats) -> Floats:
     """Say how often customers buy, cautiously where few gaps tell."""
-    own = np.where(np.isnan(gap_days), tiers.second_purchase_days, gap_days)
-    if not tiers.usual_gap_days:
+    own = np.where(np.isnan(gap_days), thresholds.second_purchase_days, gap_days)
+    if not thresholds.usual_gap_days:
         return own
-    return np.asarray((frequency * own + tiers.usual_gap_days) / (frequency + 1.0))
+    return np.asarray((frequency * own + thresholds.usual_gap_days) / (frequency + 1.0))
 
 
 def segment_texts(label: SegmentLabels) -> dict[str, pl.Series]:

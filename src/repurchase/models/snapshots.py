@@ -72,22 +72,22 @@ _RATE_FEATURES = ("rate", "btyd_rate", "spend_last_to_typical")
 class FeatureMatrix(Mapping[str, Floats]):
     """Features of customers, column by column."""
 
-    def __init__(self, columns: Mapping[str, Floats], *, beside: "FeatureMatrix | None" = None) -> None:
+    def __init__(self, columns: Mapping[str, Floats], *, parent: "FeatureMatrix | None" = None) -> None:
         self._own = dict(columns)
-        self._beside = beside
-        self._bent: dict[str, TransformedColumn] = {}
+        self._parent = parent
+        self._transformed: dict[str, TransformedColumn] = {}
 
     def __getitem__(self, name: str) -> Floats:
         """Read a feature."""
-        if self._beside is None or name in self._own:
+        if self._parent is None or name in self._own:
             return self._own[name]
-        return self._beside[name]
+        return self._parent[name]
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names, those beside first."""
-        beside = self._beside or ()
-        yield from beside
-        yield from (name for name in self._own if name not in beside)
+        inherited = self._parent or ()
+        yield from inherited
+        yield from (name for name in self._own if name not in inherited)
 
     def __len__(self) -> int:
         """Count the columns."""
@@ -98,41 +98,41 @@ class FeatureMatrix(Mapping[str, Floats]):
         """How many rows."""
         return len(next(iter(self.values())))
 
-    def bent(self, name: str) -> "TransformedColumn":
+    def transformed(self, name: str) -> "TransformedColumn":
         """Bend a feature, or remember it bent."""
-        if self._beside is not None and name not in self._own:
-            return self._beside.bent(name)
-        if name not in self._bent:
-            self._bent[name] = _transformed_column(name, self._own[name])
-        return self._bent[name]
+        if self._parent is not None and name not in self._own:
+            return self._parent.transformed(name)
+        if name not in self._transformed:
+            self._transformed[name] = _transformed_column(name, self._own[name])
+        return self._transformed[name]
 
-    def rows(self, places: _RowSelection) -> "FeatureMatrix":
+    def rows(self, indices: _RowSelection) -> "FeatureMatrix":
         """Keep some customers."""
-        return FeatureMatrix({name: values[places] for name, values in self.items()})
+        return FeatureMatrix({name: values[indices] for name, values in self.items()})
 
 
 class TransformedColumn:
     """A bent feature."""
 
-    __slots__ = ("missing", "place", "values")
+    __slots__ = ("index", "missing", "values")
 
-    def __init__(self, values: Floats, missing: Floats | None, place: IndexArray | None = None) -> None:
+    def __init__(self, values: Floats, missing: Floats | None, index: IndexArray | None = None) -> None:
         self.values = values
         self.missing = missing
-        self.place = place
+        self.index = index
 
-    def rows(self, places: IndexArray) -> "TransformedColumn":
+    def rows(self, indices: IndexArray) -> "TransformedColumn":
         """Keep some customers."""
-        if self.place is not None:
-            return TransformedColumn(self.values, self.missing, self.place[places])
-        return TransformedColumn(self.values[places], None if self.missing is None else self.missing[places])
+        if self.index is not None:
+            return TransformedColumn(self.values, self.missing, self.index[indices])
+        return TransformedColumn(self.values[indices], None if self.missing is None else self.missing[indices])
 
 
 def _transformed_column(name: str, values: Floats) -> TransformedColumn:
-    place = _whole_number_codes(values)
-    bent = transform_feature(name, values if place is None else np.append(np.nan, np.arange(place.max(initial=1))))
-    gone = np.isnan(bent)
-    return TransformedColumn(np.fmax(bent, -np.inf), gone.astype(np.float64), place) if gone.any() else TransformedColumn(bent, None, place)
+    index = _whole_number_codes(values)
+    transformed = transform_feature(name, values if index is None else np.append(np.nan, np.arange(index.max(initial=1))))
+    gone = np.isnan(transformed)
+    return TransformedColumn(np.fmax(transformed, -np.inf), gone.astype(np.float64), index) if gone.any() else TransformedColumn(transformed, None, index)
 
 
 def _whole_number_codes(values: Floats) -> IndexArray | None:
@@ -143,8 +143,8 @@ def _whole_number_codes(values: Floats) -> IndexArray | None:
     if not (np.fmin.reduce(values, initial=0.0) >= 0.0 and np.fmax.reduce(values, initial=0.0) < MAX_WHOLE_VALUE):
         return None
     from_one = np.fmax(values, -1.0) + 1.0
-    place = from_one.astype(np.int64)
-    return place if (place == from_one).all() else None
+    index = from_one.astype(np.int64)
+    return index if (index == from_one).all() else None
 
 
 def stack_matrices(designs: Sequence[FeatureMatrix]) -> FeatureMatrix:
@@ -199,7 +199,7 @@ class Snapshot:
         """Behaviour of every customer, money in any unit."""
         if money_unit not in self._in_units:
             money = money_features(self.history, money_unit=money_unit)
-            self._in_units[money_unit] = FeatureMatrix(money, beside=self.features)
+            self._in_units[money_unit] = FeatureMatrix(money, parent=self.features)
         return self._in_units[money_unit]
 
     @cached_property
@@ -219,7 +219,7 @@ class Snapshot:
         """Distinct pairs of frequency and age."""
         return self.precomputed_pairs or DistinctPairs(self.rfm[0], self.rfm[2])
 
-    def outlook(self, fit: BtydModel) -> BtydForecast:
+    def btyd_forecast(self, fit: BtydModel) -> BtydForecast:
         """Ask a fitted BTYD model about the customers."""
         if fit not in self._btyd_forecasts:
             self._btyd_forecasts[fit] = BtydForecast(fit, self.rfm, self.pairs)
@@ -236,22 +236,22 @@ class Snapshot:
         return np.asarray(repeat / MONEY_SCALE / np.maximum(self.history.count - 1, 1))
 
 
-def feature_matrix(cut: Snapshot, baseline: FeatureReference, *, horizon_days: int) -> FeatureMatrix:
+def feature_matrix(snapshot: Snapshot, baseline: FeatureReference, *, horizon_days: int) -> FeatureMatrix:
     """Put behaviour and what BTYD expects side by side."""
-    outlook = cut.outlook(baseline.btyd)
+    btyd_forecast = snapshot.btyd_forecast(baseline.btyd)
     outputs = {
-        "btyd_logit": logit(outlook.p_purchase(horizon_days)),
-        "btyd_other_logit": logit(cut.outlook(baseline.other_btyd).p_purchase(horizon_days)),
-        "btyd_p_alive": outlook.p_alive,
-        "btyd_rate": purchase_rate(cut, baseline.btyd),
+        "btyd_logit": logit(btyd_forecast.p_purchase(horizon_days)),
+        "btyd_other_logit": logit(snapshot.btyd_forecast(baseline.other_btyd).p_purchase(horizon_days)),
+        "btyd_p_alive": btyd_forecast.p_alive,
+        "btyd_rate": purchase_rate(snapshot, baseline.btyd),
     }
-    recent = window_features(cut.history, horizon_days=horizon_days, money_unit=baseline.money_unit)
-    return FeatureMatrix({**recent, **outputs}, beside=cut.features_in(baseline.money_unit))
+    recent = window_features(snapshot.history, horizon_days=horizon_days, money_unit=baseline.money_unit)
+    return FeatureMatrix({**recent, **outputs}, parent=snapshot.features_in(baseline.money_unit))
 
 
-def purchase_rate(cut: Snapshot, btyd: BtydModel) -> Floats:
+def purchase_rate(snapshot: Snapshot, btyd: BtydModel) -> Floats:
     """Expect how often customers buy while they are customers."""
-    x, _, T = cut.rfm
+    x, _, T = snapshot.rfm
     return np.asarray((btyd.r + x) / (btyd.alpha + T))
 
 
@@ -261,12 +261,12 @@ class Snapshots:
     Nothing here knows which day a model is fitted for: a model asks only for days and windows that end by then.
     """
 
-    def __init__(self, book: Ledger, *, horizons: Sequence[int]) -> None:
-        self.book = book.without(book.find_closing())
+    def __init__(self, ledger: Ledger, *, horizons: Sequence[int]) -> None:
+        self.ledger = ledger.without(ledger.find_closing())
         self.horizons = tuple(horizons)
         self._btyd: dict[tuple[date, Family], BtydModel] = {}
         self._gamma_gamma: dict[date, GammaGamma] = {}
-        self._cuts: dict[date, Snapshot] = {}
+        self._snapshots: dict[date, Snapshot] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the remembered cuts behind: another process makes them sooner than it reads them."""
@@ -274,25 +274,25 @@ class Snapshots:
 
     def at(self, as_of: date) -> Snapshot:
         """Cut at a day."""
-        if as_of in self._cuts:
-            return self._cuts[as_of]
-        cut = Snapshot(self.book.history(as_of))
-        if len(cut.history.customer) <= _MAX_CACHED_CUSTOMERS:
-            self._cuts[as_of] = cut
-        return cut
+        if as_of in self._snapshots:
+            return self._snapshots[as_of]
+        snapshot = Snapshot(self.ledger.history(as_of))
+        if len(snapshot.history.customer) <= _MAX_CACHED_CUSTOMERS:
+            self._snapshots[as_of] = snapshot
+        return snapshot
 
     def sample(self, as_of: date, *, most: int, random_state: int) -> Snapshot:
         """Cut at a day and keep some customers by chance."""
-        cut = self.at(as_of)
-        n_customers = len(cut.history.customer)
+        snapshot = self.at(as_of)
+        n_customers = len(snapshot.history.customer)
         if n_customers <= most:
-            return cut
+            return snapshot
         rng = np.random.default_rng([random_state, as_of.toordinal()])
-        return Snapshot(cut.history.take(np.sort(rng.choice(n_customers, most, replace=False))))
+        return Snapshot(snapshot.history.take(np.sort(rng.choice(n_customers, most, replace=False))))
 
-    def outcomes(self, cut: Snapshot, *, horizon_days: int) -> Outcomes:
+    def outcomes(self, snapshot: Snapshot, *, horizon_days: int) -> Outcomes:
         """Look up what the customers of a cut did next."""
-        return self.book.outcomes(cut.history, horizon_days=horizon_days)
+        return self.ledger.outcomes(snapshot.history, horizon_days=horizon_days)
 
     def btyd(self, as_of: date, family: Family) -> BtydModel:
         """Fit purchases and dropout on what was known on a day."""
@@ -302,12 +302,12 @@ class Snapshots:
 
     def typical_spend(self, as_of: date) -> int:
         """Find the median purchase day of what was known on a day."""
-        if not self.book.has_amounts:
+        if not self.ledger.has_amounts:
             return DEFAULT_TYPICAL_SPEND
         spend = self.at(as_of).history.spend
         return int(np.partition(spend, len(spend) // 2)[len(spend) // 2])
 
-    def tell(self, as_of: date, btyd: Mapping[Family, BtydModel], gamma_gamma: GammaGamma | None) -> None:
+    def set_fits(self, as_of: date, btyd: Mapping[Family, BtydModel], gamma_gamma: GammaGamma | None) -> None:
         """Take over fits of a day that were made elsewhere, of more customers than these."""
         self._btyd.update({(as_of, family): fit for family, fit in btyd.items()})
         if gamma_gamma is not None:
@@ -315,20 +315,20 @@ class Snapshots:
 
     def gamma_gamma(self, as_of: date) -> GammaGamma | None:
         """Fit money per purchase day on what was known on a day."""
-        if not self.book.has_amounts:
+        if not self.ledger.has_amounts:
             return None
         if as_of in self._gamma_gamma:
             return self._gamma_gamma[as_of]
-        cut = self.at(as_of)
-        fit = fit_gamma_gamma(cut.rfm[0], cut.repeat_spend_mean)
+        snapshot = self.at(as_of)
+        fit = fit_gamma_gamma(snapshot.rfm[0], snapshot.repeat_spend_mean)
         if fit.fallback_mean == 0.0:  # nobody came back: what a first purchase brought is all that is known
-            return replace(fit, fallback_mean=float(np.median(cut.history.spend)) / MONEY_SCALE)
+            return replace(fit, fallback_mean=float(np.median(snapshot.history.spend)) / MONEY_SCALE)
         return fit
 
     def train_days(self, as_of: date, *, horizon_days: int, most: int = _MAX_TRAIN_CUTOFFS) -> Sequence[date]:
         """Choose earlier cut-offs whose outcomes were known on a day."""
         return train_cutoffs(
-            first_day=self.book.first_day,
+            first_day=self.ledger.first_day,
             as_of=as_of,
             horizon_days=horizon_days,
             most=most,

@@ -64,9 +64,9 @@ def pace_factor(level: float, season: float) -> float:
     return float(np.exp(held))
 
 
-def btyd_days_if_bought(outlook: BtydForecast, *, horizon_days: int) -> Floats:
+def btyd_days_if_bought(btyd_forecast: BtydForecast, *, horizon_days: int) -> Floats:
     """Purchase days that BTYD expects of a customer who buys in a window at all."""
-    return outlook.per_pair("days_if_bought", _days_if_bought, horizon_days)
+    return btyd_forecast.per_pair("days_if_bought", _days_if_bought, horizon_days)
 
 
 def _days_if_bought(fit: BtydModel, x: Floats, T: Floats, horizon_days: float) -> Floats:

@@ -26,9 +26,9 @@ class WaitModel:
     curves: AdditiveModel
     scatter: ConditionalQuantiles
 
-    def log_days(self, design: FeatureMatrix, places: IndexArray | None = None) -> Floats:
+    def log_days(self, design: FeatureMatrix, indices: IndexArray | None = None) -> Floats:
         """Mean of log(days - 1/2) until the purchase."""
-        return self.curves.total(design, places)
+        return self.curves.total(design, indices)
 
     def days(self, log_days: Floats, level: Floats) -> Floats:
         """Days by which a share of a customer's possible futures has seen the purchase, given that there is one."""

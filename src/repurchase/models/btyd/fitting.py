@@ -46,10 +46,10 @@ class Optimum:
 
     at: Floats
     point: LikelihoodPoint
-    settled: bool
+    converged: bool
 
     @property
-    def least_known(self) -> tuple[float, Floats]:
+    def least_identified(self) -> tuple[float, Floats]:
         """Information on the direction these customers tell least about (1 / its variance), and that direction."""
         information, directions = np.linalg.eigh(-self.point.curvature)
         return float(information[0]), directions[:, 0]
@@ -64,9 +64,9 @@ def purchase_likelihood(family: Family, rows: Floats, weights: Floats) -> Likeli
     x, t_x, T = (np.ascontiguousarray(column) for column in rows.T)
     chances = x if family == "bgnbd" else x + 1.0  # how often a customer could have left
     bought, could_leave = _counts_above(x, weights), _counts_above(chances, weights)
-    ages, place = np.unique(T, return_inverse=True)
-    of_age = np.bincount(place.ravel(), weights=weights, minlength=len(ages))
-    bought_by_age = np.bincount(place.ravel(), weights=weights * x, minlength=len(ages))
+    ages, index = np.unique(T, return_inverse=True)
+    of_age = np.bincount(index.ravel(), weights=weights, minlength=len(ages))
+    bought_by_age = np.bincount(index.ravel(), weights=weights * x, minlength=len(ages))
     who = np.flatnonzero(chances > 0)
     gone = [
         _DropoutOdds(x[some], t_x[some], (T - t_x)[some], (chances[some] - 1.0).astype(np.intp), weights[some])
@@ -109,8 +109,8 @@ def spend_likelihood(x: Floats, mean_spend: Floats, weights: Floats) -> Likeliho
 
     With z = x m, equation 1a of [3]_ is -ln B(px, q) - px ln(1 + v/z) - q ln(1 + z/v) - ln m: nothing large cancels.
     """
-    days, place = np.unique(x, return_inverse=True)
-    with_days = np.bincount(place.ravel(), weights=weights, minlength=len(days))
+    days, index = np.unique(x, return_inverse=True)
+    with_days = np.bincount(index.ravel(), weights=weights, minlength=len(days))
     total, weighted_x, n = x * mean_spend, weights * x, float(weights.sum())
     constant = (weights * np.log(mean_spend)).sum()
 
@@ -162,7 +162,7 @@ def newton_maximize(likelihood: Likelihood, start: Floats) -> Optimum:
         step, gain = _step(here, radius)
         length = float(np.sqrt((step**2).sum()))
         if gain < 1e-9 + 1e-13 * abs(here.value) and length < radius:
-            return Optimum(theta + step, likelihood(theta + step), settled=True)
+            return Optimum(theta + step, likelihood(theta + step), converged=True)
         there = likelihood(theta + step)
         kept = (there.value - here.value) / gain
         if kept > 0.1:
@@ -171,7 +171,7 @@ def newton_maximize(likelihood: Likelihood, start: Floats) -> Optimum:
             radius = length / 4.0
         elif kept > 0.75 and length > 0.9 * radius:
             radius = min(2.0 * radius, 4.0)
-    return Optimum(theta, here, settled=False)
+    return Optimum(theta, here, converged=False)
 
 
 def _step(here: LikelihoodPoint, radius: float) -> tuple[Floats, float]:
@@ -292,7 +292,7 @@ def fit_gamma_gamma_rows(rows: Floats, weights: Floats) -> GammaGamma:
         begin = np.array([np.log(2.0), np.log(3.0), typical])  # p v / (q - 1) is the typical mean
         peak = newton_maximize(spend_likelihood(rows[:, 0], rows[:, 1], weights), begin)
         p, q, v = (float(value) for value in np.exp(peak.at))
-        if peak.settled and peak.least_known[0] > 0 and p <= _MAX_P and q > _MIN_Q:
+        if peak.converged and peak.least_identified[0] > 0 and p <= _MAX_P and q > _MIN_Q:
             return GammaGamma(p, q, v, log_likelihood=peak.point.value)
     means = np.repeat(rows[:, 1], weights.astype(np.int64))
     middle = float(np.median(means)) if len(means) else 0.0
@@ -306,13 +306,13 @@ def _fit_family(family: Family, rows: Floats, weights: Floats) -> BtydModel | No
     usual = _logarithms(_TYPICAL_PARAMETERS, rate)
     peak = newton_maximize(likelihood, usual)
     for other in _OTHER_STARTS:
-        if not peak.settled:
+        if not peak.converged:
             peak = newton_maximize(likelihood, _logarithms(other, rate))
     note = ""
-    if not peak.settled or peak.least_known[0] < 1.0 / _PRIOR_SPREAD**2:
+    if not peak.converged or peak.least_identified[0] < 1.0 / _PRIOR_SPREAD**2:
         note = f"{_least_identified(peak)} held to usual values by a weak prior: these customers hardly tell them"
         peak = newton_maximize(with_prior(likelihood, usual, spread=_PRIOR_SPREAD), usual)
-        if not peak.settled:
+        if not peak.converged:
             return None
     r, alpha, a, b = (float(value) for value in np.exp(peak.at))
     if abs(a - 1.0) < 1e-6:
@@ -330,7 +330,7 @@ def _least_identified(peak: Optimum) -> str:
     """Name the parameters that take part in the direction known least."""
     if not np.isfinite(peak.point.curvature).all():
         return "parameters"
-    shares = np.abs(peak.least_known[1])
+    shares = np.abs(peak.least_identified[1])
     return ", ".join(name for name, share in zip(_PARAMETER_NAMES, shares, strict=True) if share > 0.3)
 
 

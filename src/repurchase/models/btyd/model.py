@@ -36,8 +36,8 @@ def count_equal_rows(*columns: Floats) -> tuple[Floats, Floats]:
         key = key * size + column.astype(np.int64)
     key, counts = np.unique(key, return_counts=True)
     rows = np.empty((len(key), len(columns)))
-    for place in reversed(range(1, len(columns))):
-        key, rows[:, place] = np.divmod(key, whole[place])
+    for index in reversed(range(1, len(columns))):
+        key, rows[:, index] = np.divmod(key, whole[index])
     rows[:, 0] = key
     return rows, counts.astype(np.float64)
 
@@ -46,8 +46,8 @@ def distinct_pairs(first: Floats, second: Floats) -> tuple[Floats, Floats, Ints]
     """Find the distinct pairs of two columns, and where each row finds its own."""
     width, height = _size_if_whole(second), _size_if_whole(first)
     if width is None or height is None or float(width) * height > 1e6 + 4.0 * len(first):
-        pairs, place = np.unique(np.column_stack([first, second]), axis=0, return_inverse=True)
-        return pairs[:, 0], pairs[:, 1], place.ravel()
+        pairs, index = np.unique(np.column_stack([first, second]), axis=0, return_inverse=True)
+        return pairs[:, 0], pairs[:, 1], index.ravel()
     key = first.astype(np.int64) * width + second.astype(np.int64)
     seen = np.zeros(width * height, dtype=bool)
     seen[key] = True
@@ -61,14 +61,14 @@ class DistinctPairs:
     """Distinct pairs of frequency and age: what depends on them alone is computed once for all customers."""
 
     def __init__(self, first: Floats, second: Floats) -> None:
-        self.first, self.second, self.place = distinct_pairs(first, second)
+        self.first, self.second, self.index = distinct_pairs(first, second)
         self._known: dict[Hashable, Floats] = {}
         self._lock = Lock()
 
     def rows(self, first: int, last: int) -> "DistinctPairs":
         """Look at customers that stand side by side; what is computed is shared."""
         some = object.__new__(DistinctPairs)
-        some.first, some.second, some.place = self.first, self.second, self.place[first:last]
+        some.first, some.second, some.index = self.first, self.second, self.index[first:last]
         some._known, some._lock = self._known, self._lock
         return some
 
@@ -77,7 +77,7 @@ class DistinctPairs:
         with self._lock:
             if name not in self._known:
                 self._known[name] = function(self.first, self.second)
-        return self._known[name].take(self.place)
+        return self._known[name].take(self.index)
 
 
 def _size_if_whole(column: Floats) -> int | None:
