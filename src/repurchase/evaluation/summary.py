@@ -105,7 +105,7 @@ def _by_cutoff(verdict: HorizonEvaluation) -> str:
     gains = verdict.standing.gains_by_cutoff
     won = sum(gain > 0 for gain in gains)
     saved = f", saving {_range(gains, 1)} of log loss" if len(gains) > 1 else ""
-    return f"It beat every rule at {won} of {_count(len(gains), 'snapshot-off')}{saved}."
+    return f"It beat every rule at {won} of {_count(len(gains), 'cut-off')}{saved}."
 
 
 def _calibration(verdict: HorizonEvaluation) -> str:
@@ -173,7 +173,7 @@ def _few_customers(cutoffs: Sequence[Cutoff]) -> str:
 def _few_cutoffs(cutoffs: Sequence[Cutoff]) -> str:
     if len(cutoffs) >= MIN_CUTOFFS_IF_ALWAYS_BETTER:
         return ""
-    return f"Judged at {_count(len(cutoffs), 'snapshot-off')} only: how much the figures vary over time is not known."
+    return f"Judged at {_count(len(cutoffs), 'cut-off')} only: how much the figures vary over time is not known."
 
 
 def _overlap(cutoffs: Sequence[Cutoff]) -> str:
