@@ -190,7 +190,7 @@ class TestStreaming:
         query = "select n, repeat(n::text, n % 7) as words, nullif(n % 3, 0) as third from generate_series(1, 2000) n"
         whole = shop.read(query=query)
         monkeypatch.setattr(postgres, "CHUNK_BYTES", 999)
-        monkeypatch.setattr("repurchase.sources.parquet.SPOOLED_ROWS", 100)
+        monkeypatch.setattr("repurchase.sources.tables.SPOOLED_ROWS", 100)
 
         pieces = shop.read(query=query)
 

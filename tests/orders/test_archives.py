@@ -17,8 +17,8 @@ from repurchase.orders import log as sources
 from repurchase.settings import Settings
 from repurchase.sources import encodings as textbytes
 from repurchase.sources import folders as archives
-from repurchase.sources.delimited_text import OpenedFile
 from repurchase.sources.files import open_file
+from repurchase.sources.tables import OpenedFile
 
 ROWS = [(f"k{n}", "2024-01-31", f"{n}.50") for n in range(40)]
 TEXT = "id;day;amount\n" + "".join(";".join(row) + "\n" for row in ROWS)
@@ -33,7 +33,7 @@ def zipped(path: Path, files: Mapping[str, bytes | str]) -> Path:
 
 def opened(path: Path, **options: object) -> tuple[OpenedFile, pl.DataFrame]:
     file = open_file(path, shown=str(path), spool=path.parent / "spool", **options)
-    return file, pl.concat(file.part.batches(tuple(file.part.schema), n_rows=30))
+    return file, pl.concat(file.table.batches(tuple(file.table.schema), n_rows=30))
 
 
 def refusal(path: Path, **options: object) -> str:
@@ -93,7 +93,7 @@ def test_several_tables_of_equal_columns_are_one_log(tmp_path: Path) -> None:
     swapped = "amount;id;day\n1.00;z;2024-02-01\n"
     file, rows = opened(zipped(tmp_path / "a.zip", {"1.csv": TEXT, "2.csv": swapped, "3.parquet": parquet()}))
     assert rows.rows() == [*ROWS, ("z", "2024-02-01", "1.00"), *ROWS]
-    assert file.part.n_rows == 81
+    assert file.table.n_rows == 81
     path = zipped(tmp_path / "b.zip", {"orders.csv": TEXT, "customers.csv": "id;name\n1;x\n"})
     assert "2 tables with different columns lie in this archive: customers.csv, orders.csv" in refusal(path)
 
@@ -153,7 +153,7 @@ def test_little_that_expands_beyond_the_memory_that_may_be_used(tmp_path: Path, 
 def test_orders_that_compress_well_are_read_with_any_memory(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv.gz"
     path.write_bytes(gzip.compress(TEXT.encode()))
-    assert opened(path, most_bytes=1)[0].part.n_rows == 40
+    assert opened(path, most_bytes=1)[0].table.n_rows == 40
 
 
 def test_the_setting_bounds_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from repurchase.errors import OrdersError
 from repurchase.orders.dates import placeholder_dates, read_dates
 from repurchase.orders.format_inference import DateEvidence, DateFormat
-from repurchase.sources.parquet import drop_impossible_dates, frame_from_arrow, unsupported_zones
+from repurchase.sources.tables import drop_impossible_dates, frame_from_arrow, unsupported_zones
 
 
 def read(*values: object, **options: str) -> list[str | None]:

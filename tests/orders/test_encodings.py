@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from repurchase.orders.log import read_orders
-from repurchase.sources.delimited_text import OpenedFile
 from repurchase.sources.encodings import Encoding, agreed_encodings, detect_encoding, unicode_mark
 from repurchase.sources.files import open_file
+from repurchase.sources.tables import OpenedFile
 
 RUSSIAN = ("Клиент;Номер;Дата;Сумма", "Иванов Пётр", "Сидорова Юлия")
 TEXTS = {
@@ -45,7 +45,7 @@ def written(path: Path, codec: str, names: tuple[str, ...], *, n_rows: int = 300
 
 def opened(path: Path) -> tuple[OpenedFile, pl.DataFrame]:
     file = open_file(path, shown=str(path), spool=path.parent / "spool")
-    return file, pl.concat(file.part.batches(tuple(file.part.schema), n_rows=100))
+    return file, pl.concat(file.table.batches(tuple(file.table.schema), n_rows=100))
 
 
 @pytest.mark.parametrize("codec", TEXTS)

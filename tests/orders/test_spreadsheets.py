@@ -12,9 +12,9 @@ import pytest
 import xlsxwriter
 
 from repurchase.errors import OrdersError
-from repurchase.sources import files as spreadsheets
-from repurchase.sources.delimited_text import OpenedFile
+from repurchase.sources import spreadsheets
 from repurchase.sources.files import open_file
+from repurchase.sources.tables import OpenedFile
 
 HEADING = ("Customer", "Order", "Date", "Amount")
 ROWS = [(f"k{n % 5}", 1000 + n, date(2024, 1, n % 28 + 1), n + 0.5) for n in range(50)]
@@ -50,7 +50,7 @@ def workbook(path: Path, sheets: Mapping[str, Sheet], *, hidden: Sequence[str] =
 
 def opened(path: Path, **options: object) -> tuple[OpenedFile, pl.DataFrame]:
     file = open_file(path, shown=str(path), spool=path.parent / "spool", **options)
-    return file, pl.concat(file.part.batches(tuple(file.part.schema), n_rows=30))
+    return file, pl.concat(file.table.batches(tuple(file.table.schema), n_rows=30))
 
 
 def refusal(path: Path, **options: object) -> str:
@@ -128,7 +128,7 @@ def test_named_columns_decide_between_sheets(tmp_path: Path) -> None:
     other = [("Kunde", "Tag"), ("x", date(2024, 5, 1))]
     path = workbook(tmp_path / "a.xlsx", {"Orders": [HEADING, *ROWS], "Besuche": other})
     assert "2 sheets" in refusal(path)
-    assert opened(path, wanted=["Kunde"])[1].rows() == other[1:]
+    assert opened(path, columns=["Kunde"])[1].rows() == other[1:]
 
 
 def test_hidden_sheets_are_not_read(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from repurchase.errors import InputError, OrdersError
 from repurchase.orders.log import read_table
 from repurchase.sources import delimited_text as textrows
 from repurchase.sources import encodings as textbytes
-from repurchase.sources.delimited_text import OpenedFile
 from repurchase.sources.dialects import dialect_of
 from repurchase.sources.files import open_file
+from repurchase.sources.tables import OpenedFile
 
 HEADING = ("Kunde", "Bestellung", "Datum", "Betrag")
 ROWS = [(f"k{n % 7}", str(1000 + n), f"2024-01-{n % 28 + 1:02d}", f"{n}.50") for n in range(60)]
@@ -27,7 +27,7 @@ def opened(folder: Path, text: str | bytes, **options: object) -> tuple[OpenedFi
     path = folder / "orders.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     file = open_file(path, shown=str(path), spool=folder / "spool", **options)
-    return file, pl.concat(file.part.batches(tuple(file.part.schema), n_rows=25))
+    return file, pl.concat(file.table.batches(tuple(file.table.schema), n_rows=25))
 
 
 def refusal(folder: Path, text: str | bytes, **options: object) -> str:
@@ -207,8 +207,8 @@ def test_joined_exports_repeat_their_heading(tmp_path: Path, above: str, mark: s
     file, rows = opened(tmp_path, one * 3)
     assert rows.rows() == ROWS * 3
     assert any(f"{6 if above else 2} lines left out as a repeated heading" in note for note in file.notes)
-    assert rows.equals(pl.concat(file.part.batches(HEADING, n_rows=7)))
-    assert pl.concat(file.part.batches(["Datum"], n_rows=7)).height == rows.height
+    assert rows.equals(pl.concat(file.table.batches(HEADING, n_rows=7)))
+    assert pl.concat(file.table.batches(["Datum"], n_rows=7)).height == rows.height
 
 
 def test_formula_text_is_left_as_it_is(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from repurchase.orders.format_inference import (
     require_dates,
     shape_of,
 )
-from repurchase.sources.parquet import drop_impossible_dates
+from repurchase.sources.tables import drop_impossible_dates
 from repurchase.sources.vocabulary import ZONE_MINUTES, distinct_shapes, shapes_of, tidy_texts
 
 _MOST = 100_000

@@ -19,7 +19,6 @@ from repurchase.orders.ids import clean_ids, placeholder_ids, pseudonymise, pseu
 from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.settings import Settings
 from repurchase.sources.databases import spool_database
-from repurchase.sources.delimited_text import LongLines, OpenedFile
 from repurchase.sources.encodings import agreed_encodings
 from repurchase.sources.files import open_file
 from repurchase.sources.folders import find_files, nearest_names, partition_columns
@@ -32,7 +31,7 @@ from repurchase.sources.locations import (
     parse_orders_source,
     redacted_address,
 )
-from repurchase.sources.parquet import SourceTable, rebatched
+from repurchase.sources.tables import LongLines, OpenedFile, SourceTable, rebatched
 
 _BATCH_ROWS = 500_000
 
@@ -319,8 +318,8 @@ def read_table(path: str | Path) -> pl.DataFrame:
     if not file.is_file():
         raise OrdersError(f"{file}: no such file.{nearest_names(file)}")
     with _own_spool() as spool:
-        part = open_file(file, shown=str(file), spool=spool / _SPOOL).part
-        return pl.concat(part.batches(tuple(part.schema), n_rows=part.n_rows))
+        table = open_file(file, shown=str(file), spool=spool / _SPOOL).table
+        return pl.concat(table.batches(tuple(table.schema), n_rows=table.n_rows))
 
 
 @contextmanager
@@ -368,7 +367,7 @@ def _open_all(
     open_one = partial(
         open_file,
         set_aside=set_aside,
-        wanted=tuple(settings.columns.values()),
+        columns=tuple(settings.columns.values()),
         most_bytes=int(settings.memory_gb * 1e9),
     )
     for number, (path, name) in enumerate(zip(paths, shown, strict=True)):
@@ -385,9 +384,7 @@ def _open_all(
         name, file = shown[number], found
         if file.encoding.others and known:
             file = open_one(path, shown=name, spool=folder / f"{number:05d}", encodings=known)
-        opened.found.append(
-            _OpenedTable(file.part, FileRead(name, file.part.n_rows, _sha256(path, name)), folders[number])
-        )
+        opened.found.append(_OpenedTable(file.table, FileRead(name, file.table.n_rows, file.sha256), folders[number]))
         opened.notes.extend((*file.notes, *_long_lines_note(file.long_lines, Path(name))))
         opened.n_bad_lines += file.long_lines.count
     if not opened.found:
@@ -444,18 +441,6 @@ def _with_layout(log: OrderLog, settings: Settings) -> OrderLog:
     layout = detect_layout(_sample_rows(log, named=settings.columns), named=settings.columns, source=log.source)
     layout = replace(layout, aliases=_customer_aliases(log, layout))
     return replace(log, layout=layout, notes=(*log.notes, *layout.notes))
-
-
-def _sha256(path: Path, shown: str) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as fault:
-        raise _unreadable(shown, fault) from fault
-
-
-def _unreadable(shown: str, fault: OSError) -> OrdersError:
-    return OrdersError(f"{shown}: cannot be read ({fault.strerror or fault}). Check the file.")
 
 
 def _with_advice(fault: InputError) -> InputError:

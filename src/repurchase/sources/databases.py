@@ -23,7 +23,7 @@ import polars.selectors as cs
 from repurchase.errors import InputError, OrdersError, RepurchaseError, first_few
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource, Server, retry
-from repurchase.sources.parquet import ParquetTable, Spool
+from repurchase.sources.tables import ParquetTable, Spool
 
 if TYPE_CHECKING:
     import psycopg
@@ -310,7 +310,7 @@ def _spool_batches(source: DatabaseSource, batches: Iterator[_Batch], folder: Pa
     for rows, lines in batches:
         digest.add(lines)
         spool.add(rows)
-    part = spool.part()
+    part = spool.table()
     if part.n_rows == 0:
         raise OrdersError(f"{source}: no rows. Found the columns {first_few(part.schema, shown=12)}.")
     return _DatabaseRead(part, digest.hexdigest(list(part.schema)), ())

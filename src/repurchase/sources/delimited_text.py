@@ -1,7 +1,7 @@
 """Delimited text files (CSV and the like), checked to the last row and read in batches."""
 
 import csv
-import io
+import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ import polars as pl
 from repurchase.errors import LayoutError, OrdersError, first_few
 from repurchase.sources.dialects import (
     Dialect,
+    Footer,
     RowFormat,
     dialect_of,
     drop_blank_rows,
@@ -26,9 +27,16 @@ from repurchase.sources.dialects import (
     preamble_note,
     uses_single_quotes,
 )
-from repurchase.sources.encodings import EDGE_BYTES, UTF_8, ByteStatistics, Encoding, TextFile, inspect_text_file
-from repurchase.sources.folders import MOST_UNPACKED
-from repurchase.sources.parquet import FileStamp, SourceTable, Spool
+from repurchase.sources.encodings import (
+    EDGE_BYTES,
+    UTF_8,
+    ByteStatistics,
+    TextFile,
+    encoding_notes,
+    recognise_encoding,
+    replace_encoding,
+)
+from repurchase.sources.tables import FileOptions, FileStamp, LongLines, OpenedFile, SourceTable, Spool
 
 LONGEST_FIELD = 1 << 24
 _ROWS_WITHIN = 3
@@ -48,37 +56,37 @@ class _DelimitedTable:
 
     text: TextFile
     stamp: FileStamp
-    form: RowFormat
+    row_format: RowFormat
     schema: Mapping[str, pl.DataType]
     n_rows: int
-    has_quotes: bool
     has_other_rows: bool
 
     def batches(self, columns: Sequence[str], *, n_rows: int) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - by bytes
         """Give the rows in order, some megabytes at a time, whatever ``n_rows`` is."""
         self.stamp.require_unchanged()
-        for piece in _row_chunks(self.text.chunks(), self.form, has_quotes=self.has_quotes):
+        for piece in _whole_rows(self.text.chunks(), self.row_format):
             if self.has_other_rows:
-                yield drop_blank_rows(self.form.without_headings(self.form.parse(piece))).select(columns)
+                rows = self.row_format.without_headings(self.row_format.parse(piece))
+                yield drop_blank_rows(rows).select(columns)
             else:
-                yield self.form.parse(piece, columns)
+                yield self.row_format.parse(piece, columns)
 
 
-def _row_chunks(chunks: Iterator[bytes], form: RowFormat, *, has_quotes: bool) -> Iterator[bytes]:
-    """Cut text where a row ends."""
-    rest, to_skip = b"", form.start
+def _whole_rows(chunks: Iterator[bytes], row_format: RowFormat) -> Iterator[bytes]:
+    """Cut the text below the heading where a row ends."""
+    rest, to_skip = b"", row_format.start
     for chunk in chunks:
         skipped = min(to_skip, len(chunk))
         to_skip -= skipped
         rest += chunk[skipped:]
-        end = _last_row_end(rest) if has_quotes else rest.rfind(b"\n") + 1
+        end = _last_row_end(rest)
         if end:
-            yield _checked(rest[:end], form, has_quotes=has_quotes)
+            yield _checked(rest[:end], row_format.delimiter)
             rest = rest[end:]
         elif len(rest) > _LARGEST_PIECE:
             raise _QuotesWithinValues
     if rest:
-        yield _checked(rest, form, has_quotes=has_quotes)
+        yield _checked(rest, row_format.delimiter)
 
 
 def _last_row_end(text: bytes) -> int:
@@ -92,10 +100,11 @@ def _last_row_end(text: bytes) -> int:
     return 0
 
 
-def _checked(piece: bytes, form: RowFormat, *, has_quotes: bool) -> bytes:
-    if has_quotes and not _is_well_quoted(piece, form.delimiter):
-        raise _QuotesWithinValues
-    if not has_quotes and piece.count(b"\n\n\n\n") * 8 > len(piece):  # hardly anything but blank lines
+def _checked(piece: bytes, delimiter: str) -> bytes:
+    if b'"' in piece:
+        if not _is_well_quoted(piece, delimiter):
+            raise _QuotesWithinValues
+    elif piece.count(b"\n\n\n\n") * 8 > len(piece):  # hardly anything but blank lines
         return _BLANK_LINES.sub(b"\n", piece)
     return piece
 
@@ -114,30 +123,30 @@ def _is_well_quoted(piece: bytes, delimiter: str) -> bool:
 
 
 def _parse_records(
-    lines: Iterable[str], form: RowFormat, *, shown: str, before: int, on_long: Callable[[int, list[str]], None]
+    lines: Iterable[str], row_format: RowFormat, *, shown: str, before: int, on_long: Callable[[int, list[str]], None]
 ) -> Iterator[pl.DataFrame]:
     """Take rows apart one by one, as spreadsheets do: for text in which quotation marks stand within values."""
-    numbered = _numbered_records(lines, form.delimiter, shown=shown, before=before)
+    numbered = _numbered_records(lines, row_format.delimiter, shown=shown, before=before)
     while rows := list(islice(numbered, _RECORDS)):
         fitting = []
         for number, row in rows:
-            _refuse_swallowed(row, form, number, shown)
-            while len(row) > form.most_fields and not row[-1]:
+            _refuse_swallowed(row, row_format, number, shown)
+            while len(row) > row_format.most_fields and not row[-1]:
                 row.pop()
-            if len(row) > form.most_fields:
+            if len(row) > row_format.most_fields:
                 on_long(number, row)
             else:
                 fitting.append(row)
-        yield drop_blank_rows(form.frame(fitting))
+        yield drop_blank_rows(row_format.frame(fitting))
 
 
-def _refuse_swallowed(row: Sequence[str], form: RowFormat, number: int, shown: str) -> None:
+def _refuse_swallowed(row: Sequence[str], row_format: RowFormat, number: int, shown: str) -> None:
     for field in row:
         within = field.splitlines()[1:-1] if "\n" in field else ()
         if len(within) < _ROWS_WITHIN:
             continue
-        widths = {len(fields) for fields in csv.reader(within, delimiter=form.delimiter)}
-        if widths == {form.most_fields}:
+        widths = {len(fields) for fields in csv.reader(within, delimiter=row_format.delimiter)}
+        if widths == {row_format.most_fields}:
             start = number - len(within) - 1
             raise OrdersError(
                 f"{shown}: line {start:,} opens a quotation mark that is closed only in line {number:,}, around "
@@ -168,91 +177,107 @@ _LINES_AROUND = 500
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
 
 
-@dataclass(frozen=True)
-class LongLines:
-    """Lines with more fields than the heading, left out because that was asked for."""
-
-    count: int = 0
-    first: tuple[int, ...] = ()
-
-    def and_one(self, number: int) -> "LongLines":
-        """Count one more."""
-        return LongLines(self.count + 1, (*self.first, number)[:5])
-
-    def plus(self, other: "LongLines") -> "LongLines":
-        """Add those of another file."""
-        return LongLines(self.count + other.count, (*self.first, *other.first)[:5])
-
-
-@dataclass(frozen=True)
-class OpenedFile:
-    """A file's rows, and what is to be said about them."""
-
-    part: SourceTable
-    notes: tuple[str, ...] = ()
-    long_lines: LongLines = LongLines()
-    encoding: Encoding = UTF_8
-
-
 def open_text(
     path: Path,
     *,
     shown: str,
     spool: Path,
-    set_aside: bool = False,
+    options: FileOptions,
     member: str | None = None,
-    encodings: Sequence[str] = (),
-    most_bytes: int = MOST_UNPACKED,
 ) -> OpenedFile:
-    """Open a delimited text file, every value of which is text, and go through all of it once."""
-    text, survey, notes = inspect_text_file(
-        path, shown=shown, member=member, encodings=encodings, most_bytes=most_bytes
-    )
-    if not survey.head.strip():
-        _refuse_empty(shown)
-    name = Path(shown).name
-    text, survey, dialect = _dialect(text, survey)
-    if dialect.delimiter != ",":
-        notes += (f"{name}: columns are separated by {DELIMITER_NAMES.get(dialect.delimiter, dialect.delimiter)}.",)
-    if dialect.delimiter == " ":
-        text = replace(text, is_blank_separated=True)
-        survey = text.survey()
-        dialect = dialect_of(_line_ends(survey.head), delimiters=("\t",))
-    text, survey, words = _with_usual_quotes(text, survey, dialect)
-    form = _row_format(_line_ends(survey.head), dialect, shown, swaps_quotes=text.swaps_quotes)
-    footer = find_footer(survey.tail[max(form.start - survey.size, -len(survey.tail)) :], dialect.delimiter)
-    if footer.n_bytes:
-        text = replace(text, stop=survey.size - footer.n_bytes)
-    else:
-        _refuse_cut_off(text, survey, form)
-    notes += (*preamble_note(name, dialect), *words, *footer_note(name, footer))
-    reading = _FileScan(text, survey, form, spool, set_aside=set_aside)
-    part = reading.part()
-    return OpenedFile(part, (*notes, *reading.notes(name)), reading.long_lines, text.encoding)
+    """Open a delimited text file, every value of which is text.
+
+    One pass counts, checks and digests all of it; a further one follows only where the first shows that the file has
+    to be read otherwise than its beginning suggests.
+    """
+    stamp = FileStamp.of(path, shown=shown)
+    text = recognise_encoding(TextFile(path, shown, member, most_bytes=options.most_bytes), preferred=options.encodings)
+    scan = _Scan(text, spool)
+    digest = hashlib.sha256() if text.is_stored_text else None
+    scan.run(digest)
+    while (text := scan.corrected(options.encodings)) != scan.text:
+        scan = _Scan(text, spool)
+        scan.run()
+    scan.refuse_cut_off()
+    rows = scan.rows or _read_by_hand(scan.text, scan.row_format, spool, set_aside=options.set_aside)
+    table = rows.table(scan.text, stamp)
+    stamp.require_unchanged()
+    notes = (*scan.notes(), *rows.notes(Path(shown).name))
+    return OpenedFile(table, notes, rows.long_lines, text.encoding, digest.hexdigest() if digest else "")
 
 
-def _dialect(text: TextFile, survey: ByteStatistics) -> tuple[TextFile, ByteStatistics, Dialect]:
-    """How a text is written, with quotation marks around values where it has apostrophes."""
-    lines = _line_ends(survey.head)
-    dialect = dialect_of(lines)
-    if uses_single_quotes(lines[dialect.lines - 1 :][:100], dialect.delimiter):
-        text = replace(text, swaps_quotes=True)
-        survey = text.survey()
-        dialect = dialect_of(_line_ends(survey.head))
-    return text, survey, dialect
+class _Scan:
+    """One pass over a text, read as its beginning suggests."""
+
+    def __init__(self, text: TextFile, spool: Path) -> None:
+        self.text, self._lines, self._dialect = _find_dialect(text)
+        self.row_format = _row_format(self._lines, self._dialect, text.shown, swaps_quotes=self.text.swaps_quotes)
+        self._statistics, self._spool = ByteStatistics(text.shown), spool
+        self.rows: _RowCollector | None = None
+
+    def run(self, digest: "hashlib._Hash | None" = None) -> None:
+        """Count bytes and rows; there are no rows where the text has to be taken apart record by record."""
+        chunks = self._statistics.counted(self.text.chunks(digest=digest))
+        spool = None if self.text.is_plain else Spool(self._spool, shown=self.text.shown)
+        rows = _RowCollector(self.row_format, spool)
+        try:
+            for piece in _whole_rows(chunks, self.row_format):
+                rows.add(self.row_format.parse(piece))
+                if rows.has_wide_rows:
+                    raise _QuotesWithinValues
+            self.rows = rows
+        except (_QuotesWithinValues, pl.exceptions.PolarsError):
+            for _ in chunks:  # what is counted, checked and digested is the whole file
+                pass
+
+    def corrected(self, encodings: Sequence[str]) -> TextFile:
+        """How the text has to be read by what the pass showed."""
+        text, counted = self.text, self._statistics
+        if not counted.is_utf8 and text.encoding == UTF_8:
+            return replace_encoding(text, preferred=encodings)
+        if counted.lines == 0 and any("\r" in line for line in self._lines):
+            return replace(text, is_old_mac=True)
+        if counted.escaped_quotes and not text.has_escapes and escapes_quotes(_around_escapes(text), self._dialect):
+            return replace(text, has_escapes=True)
+        if text.stop is None and self._footer.n_bytes:
+            return replace(text, stop=counted.size - self._footer.n_bytes, footer=self._footer.records)
+        return text
+
+    @property
+    def _footer(self) -> Footer:
+        below = max(self.row_format.start - self._statistics.size, -len(self._statistics.tail))
+        return find_footer(self._statistics.tail[below:], self._dialect.delimiter)
+
+    def refuse_cut_off(self) -> None:
+        if self.text.stop is None:
+            _refuse_cut_off(self.text, self._statistics, self.row_format)
+
+    def notes(self) -> tuple[str, ...]:
+        name, text, mark = Path(self.text.shown).name, self.text, self._dialect.delimiter
+        mark = " " if text.is_blank_separated else mark
+        found = (
+            (f"{name}: columns are separated by {DELIMITER_NAMES.get(mark, mark)}.", mark != ","),
+            (f"{name}: values are enclosed in apostrophes.", text.swaps_quotes),
+            (f"{name}: quotation marks within values are written with a backslash.", text.has_escapes),
+        )
+        said = (note for note, holds in found if holds)
+        preamble, footer = preamble_note(name, self._dialect), footer_note(name, Footer(records=text.footer))
+        return (*encoding_notes(name, text.encoding), *said, *preamble, *footer)
 
 
-def _with_usual_quotes(
-    text: TextFile, survey: ByteStatistics, dialect: Dialect
-) -> tuple[TextFile, ByteStatistics, tuple[str, ...]]:
-    """Have quotation marks within values doubled, where the file has backslashes before them."""
-    name = Path(text.shown).name
-    notes: tuple[str, ...] = (f"{name}: values are enclosed in apostrophes.",) if text.swaps_quotes else ()
-    if survey.escaped_quotes and escapes_quotes(_around_escapes(text), dialect):
-        text = replace(text, has_escapes=True)
-        survey = text.survey()
-        notes += (f"{name}: quotation marks within values are written with a backslash.",)
-    return text, survey, notes
+def _find_dialect(text: TextFile) -> tuple[TextFile, list[str], Dialect]:
+    """How a text is written, with quotation marks for apostrophes around values and tabs for blanks between them."""
+    head = text.head()
+    if not head.strip():
+        _refuse_empty(text.shown)
+    lines = _line_ends(head)
+    dialect = dialect_of(lines, delimiters=("\t",)) if text.is_blank_separated else dialect_of(lines)
+    is_rewritten = text.swaps_quotes or text.is_blank_separated
+    if not is_rewritten and uses_single_quotes(lines[dialect.lines - 1 :][:100], dialect.delimiter):
+        return _find_dialect(replace(text, swaps_quotes=True))
+    if dialect.delimiter == " " and not text.is_blank_separated:
+        return _find_dialect(replace(text, is_blank_separated=True))
+    return text, lines, dialect
 
 
 def _around_escapes(text: TextFile) -> list[str]:
@@ -266,33 +291,44 @@ def _around_escapes(text: TextFile) -> list[str]:
     return [*lines, *islice(rest, _LINES_AROUND)]
 
 
-class _FileScan:
-    """The one pass over a file that finds every fault, counts the rows, and keeps them where that is needed."""
+class _RowCollector:
+    """Counts the rows of a text, leaves out blank ones and repeated headings, and keeps the rest where asked."""
 
-    def __init__(
-        self, text: TextFile, survey: ByteStatistics, form: RowFormat, spool: Path, *, set_aside: bool
-    ) -> None:
-        self._text, self._survey, self._form, self._spool = text, survey, form, spool
-        self._set_aside, self._is_by_hand = set_aside, False
-        self._start_anew()
-
-    def part(self) -> SourceTable:
-        if self._text.is_plain:
-            try:
-                return self._as_it_lies()
-            except (_QuotesWithinValues, pl.exceptions.PolarsError):
-                self._start_anew()
-        try:
-            return self._kept(self._frames())
-        except _QuotesWithinValues:
-            self._start_anew()
-        self._is_by_hand = True
-        return self._kept(self._frames_by_hand())
-
-    def _start_anew(self) -> None:
-        self.long_lines = LongLines()
+    def __init__(self, row_format: RowFormat, spool: Spool | None) -> None:
+        self._format, self._spool = row_format, spool
         self._n_rows = self._n_parsed = self._n_headings = 0
-        self._empty = self._form.unnamed
+        self._empty = row_format.unnamed
+        self.long_lines = LongLines()
+
+    @property
+    def has_wide_rows(self) -> bool:
+        """Whether a row has a value behind the last column of the heading."""
+        return not self._empty.issuperset(self._format.names[self._format.most_fields :])
+
+    def add(self, rows: pl.DataFrame) -> None:
+        below = self._format.without_headings(rows)
+        full = drop_blank_rows(below)
+        self._n_parsed += rows.height
+        self._n_headings += rows.height - below.height
+        self._n_rows += full.height
+        self._empty = {name for name in self._empty if below[name].null_count() == below.height}
+        if self._spool is not None:
+            self._spool.add(full)
+
+    def table(self, text: TextFile, stamp: FileStamp) -> SourceTable:
+        """The rows, in a spool or where they lie."""
+        if self._n_rows == 0:
+            found = first_few(self._format.names, shown=12)
+            raise OrdersError(
+                f"{text.shown}: a heading but no rows below it. Found the columns {found}."
+                if self.long_lines.count == 0
+                else f"{text.shown}: every line has more columns than the heading: {found}. Export it again."
+            )
+        schema = {name: pl.String() for name in self._format.names if name not in self._empty}
+        if self._spool is not None:
+            return replace(self._spool.table(), schema=schema)
+        has_other_rows = self._n_rows < self._n_parsed
+        return _DelimitedTable(text, stamp, self._format, schema, self._n_rows, has_other_rows)
 
     def notes(self, name: str) -> tuple[str, ...]:
         if not self._n_headings:
@@ -300,77 +336,30 @@ class _FileScan:
         lines = "line" if self._n_headings == 1 else "lines"
         return (f"{name}: {self._n_headings:,} {lines} left out as a repeated heading, as in joined exports.",)
 
-    def _as_it_lies(self) -> SourceTable:
-        for piece in self._pieces():
-            self._count(self._form.parse(piece))
-        return _DelimitedTable(
-            self._text,
-            FileStamp.of(self._text.path, shown=self._text.shown),
-            self._form,
-            self._schema(),
-            self._n_rows,
-            has_quotes=self._survey.quotes > 0,
-            has_other_rows=self._n_rows < self._n_parsed,
-        )
 
-    def _kept(self, frames: Iterator[pl.DataFrame]) -> SourceTable:
-        spool = Spool(self._spool, shown=self._text.shown)
-        for frame in frames:
-            spool.add(self._count(frame))
-        return replace(spool.part(), schema=self._schema())
+def _read_by_hand(text: TextFile, row_format: RowFormat, spool: Path, *, set_aside: bool) -> _RowCollector:
+    """Read a text record by record, as spreadsheets do."""
+    rows = _RowCollector(row_format, Spool(spool, shown=text.shown))
 
-    def _count(self, rows: pl.DataFrame) -> pl.DataFrame:
-        self._n_parsed += rows.height
-        below = self._form.without_headings(rows)
-        self._n_headings += rows.height - below.height
-        self._empty = {name for name in self._empty if below[name].null_count() == below.height}
-        if not self._is_by_hand and not self._empty.issuperset(self._form.names[self._form.most_fields :]):
-            raise _QuotesWithinValues  # a row with a value too many
-        full = drop_blank_rows(below)
-        self._n_rows += full.height
-        return full
+    def on_long(number: int, fields: list[str]) -> None:
+        if not set_aside:
+            _refuse_long_line(text.shown, number, fields, row_format.most_fields)
+        rows.long_lines = rows.long_lines + LongLines(1, (number,))
 
-    def _schema(self) -> dict[str, pl.DataType]:
-        if self._n_rows == 0:
-            found = first_few(self._form.names, shown=12)
-            raise OrdersError(
-                f"{self._text.shown}: a heading but no rows below it. Found the columns {found}."
-                if self.long_lines.count == 0
-                else f"{self._text.shown}: every line has more columns than the heading: {found}. Export it again."
-            )
-        return {name: pl.String() for name in self._form.names if name not in self._empty}
+    lines = islice(text.lines(), row_format.lines, None)
+    for frame in _parse_records(lines, row_format, shown=text.shown, before=row_format.lines, on_long=on_long):
+        rows.add(frame)
+    return rows
 
-    def _pieces(self) -> Iterator[bytes]:
-        return _row_chunks(self._text.chunks(), self._form, has_quotes=self._survey.quotes > 0)
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
-        lines = self._form.lines
-        for piece in self._pieces():
-            try:
-                yield self._form.parse(piece)
-            except pl.exceptions.PolarsError:
-                with io.TextIOWrapper(io.BytesIO(piece), encoding="utf-8", newline="") as within:
-                    yield from self._by_hand(within, before=lines)
-            lines += piece.count(b"\n")
-
-    def _frames_by_hand(self) -> Iterator[pl.DataFrame]:
-        yield from self._by_hand(islice(self._text.lines(), self._form.lines, None), before=self._form.lines)
-
-    def _by_hand(self, lines: Iterable[str], *, before: int) -> Iterator[pl.DataFrame]:
-        on_long: Callable[[int, list[str]], None] = self._leave_out if self._set_aside else self._refuse
-        return _parse_records(lines, self._form, shown=self._text.shown, before=before, on_long=on_long)
-
-    def _leave_out(self, number: int, _: list[str]) -> None:
-        self.long_lines = self.long_lines.and_one(number)
-
-    def _refuse(self, number: int, fields: list[str]) -> NoReturn:
-        shown = first_few(fields)
-        raise OrdersError(
-            f"{self._text.shown}: line {number:,} has {len(fields)} columns where the heading has "
-            f"{self._form.most_fields} ({shown}). Put values that contain the delimiter in quotation marks and try "
-            "again. Or leave such lines out with --on-bad-file set-aside.",
-            withheld=shown,
-        )
+def _refuse_long_line(shown: str, number: int, fields: list[str], most_fields: int) -> NoReturn:
+    found = first_few(fields)
+    raise OrdersError(
+        f"{shown}: line {number:,} has {len(fields)} columns where the heading has {most_fields} ({found}). "
+        "Put values that contain the delimiter in quotation marks and try again. "
+        "Or leave such lines out with --on-bad-file set-aside.",
+        withheld=found,
+    )
 
 
 def _refuse_empty(shown: str) -> NoReturn:
@@ -404,16 +393,16 @@ def _row_format(lines: Sequence[str], dialect: Dialect, shown: str, *, swaps_quo
     return RowFormat.of(dialect, start=start, swaps_quotes=swaps_quotes)
 
 
-def _refuse_cut_off(text: TextFile, survey: ByteStatistics, form: RowFormat) -> None:
-    if survey.quotes % 2:
-        _refuse_open_quote(text, form.delimiter)
-    last = _last_records(survey.tail, form.delimiter)
-    width = form.n_named
-    if not last or len(last[-1]) >= width or survey.lines == 0:
+def _refuse_cut_off(text: TextFile, statistics: ByteStatistics, row_format: RowFormat) -> None:
+    if statistics.quotes % 2:
+        _refuse_open_quote(text, row_format.delimiter)
+    last = _last_records(statistics.tail, row_format.delimiter)
+    width = row_format.n_named
+    if not last or len(last[-1]) >= width or statistics.lines == 0:
         return
     if len(last) > 1 and len(last[-2]) < width:
         return
-    line = survey.lines + (0 if survey.tail.endswith(b"\n") else 1)
+    line = statistics.lines + (0 if statistics.tail.endswith(b"\n") else 1)
     shown = first_few(last[-1])
     raise OrdersError(
         f"{text.shown}: cut off in line {line:,}, which has {len(last[-1])} of the {width} columns "

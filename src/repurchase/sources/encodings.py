@@ -1,6 +1,7 @@
 """Text files as plain UTF-8: compression, code page detection, decoding, line ends."""
 
 import codecs
+import hashlib
 import io
 import math
 import re
@@ -316,17 +317,35 @@ _ESCAPED = re.compile(rb'\\(["\\])')
 _SWAPPED = bytes.maketrans(b"\"'", b"'\"")
 
 
-@dataclass(frozen=True)
 class ByteStatistics:
-    """What one pass over the bytes tells."""
+    """What one pass over the bytes of a text counts."""
 
-    head: bytes
-    tail: bytes
-    lines: int
-    quotes: int
-    escaped_quotes: int
-    size: int
-    is_utf8: bool
+    def __init__(self, shown: str) -> None:
+        self.tail = b""
+        self.lines = self.quotes = self.escaped_quotes = self.size = 0
+        self.is_utf8 = True
+        self._shown, self._line_bytes = shown, 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass chunks on and count what is in them."""
+        for chunk in chunks:
+            self._add(chunk)
+            yield chunk
+        self.is_utf8 = self.is_utf8 and _can_decode(self._decoder, b"", final=True)
+
+    def _add(self, chunk: bytes) -> None:
+        n_lines, n_quotes = chunk.count(b"\n"), chunk.count(b'"')
+        has_end = n_lines > 0 or b"\r" in chunk or b"\0" in chunk
+        self._line_bytes = 0 if has_end else self._line_bytes + len(chunk)
+        if self._line_bytes > LONGEST_LINE:
+            raise OrdersError(_endless(self._shown, self.lines + 1))
+        self.tail = chunk[-EDGE_BYTES:] if len(chunk) >= EDGE_BYTES else (self.tail + chunk)[-EDGE_BYTES:]
+        self.lines += n_lines
+        self.quotes += n_quotes
+        self.escaped_quotes += chunk.count(b'\\"') if n_quotes else 0
+        self.size += len(chunk)
+        self.is_utf8 = self.is_utf8 and _can_decode(self._decoder, chunk)
 
 
 @dataclass(frozen=True)
@@ -342,18 +361,26 @@ class TextFile:
     swaps_quotes: bool = False
     has_escapes: bool = False
     stop: int | None = None
+    footer: tuple[str, ...] = ()
     most_bytes: int = field(default=MOST_UNPACKED, compare=False)
 
     @property
     def is_plain(self) -> bool:
         """Whether the stored bytes are the text, up to its end."""
-        return replace(self, stop=None) == TextFile(self.path, self.shown) and not is_compressed(self.path)
+        return replace(self, stop=None, footer=()) == TextFile(self.path, self.shown) and self.is_stored_text
 
-    def chunks(self) -> Iterator[bytes]:
-        """Stream the text as UTF-8 without a mark at its beginning."""
+    @property
+    def is_stored_text(self) -> bool:
+        """Whether the file is neither compressed nor in an archive, so that reading the text reads all its bytes."""
+        return self.member is None and not is_compressed(self.path)
+
+    def chunks(self, *, size: int | None = None, digest: "hashlib._Hash | None" = None) -> Iterator[bytes]:
+        """Stream the text as UTF-8 without a mark at its beginning; the bytes as stored go into the digest."""
         chunks = decompressed_bytes(
-            self.path, shown=self.shown, member=self.member, size=CHUNK_BYTES, most_bytes=self.most_bytes
+            self.path, shown=self.shown, member=self.member, size=size or CHUNK_BYTES, most_bytes=self.most_bytes
         )
+        if digest is not None:
+            chunks = _digested(chunks, digest)
         if self.encoding.codec is not None:
             decode = _decoded_by_line if self.encoding.is_mostly_utf8 else _decode_chunks
             chunks = decode(chunks, self.encoding.codec)
@@ -368,27 +395,6 @@ class TextFile:
             chunks = _doubled(chunks)
         return chunks if self.stop is None else _until(chunks, self.stop)
 
-    def survey(self) -> ByteStatistics:
-        """Go over the text once."""
-        head = tail = b""
-        lines = quotes = escaped = size = in_line = 0
-        decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
-        for chunk in self.chunks():
-            head = head if len(head) >= EDGE_BYTES else head + chunk[:EDGE_BYTES]
-            tail = chunk[-EDGE_BYTES:] if len(chunk) >= EDGE_BYTES else (tail + chunk)[-EDGE_BYTES:]
-            ends = chunk.count(b"\n")
-            in_line = 0 if ends or b"\r" in chunk or b"\0" in chunk else in_line + len(chunk)
-            if in_line > LONGEST_LINE:
-                raise OrdersError(_endless(self.shown, lines + 1))
-            lines += ends
-            marks = chunk.count(b'"')
-            quotes += marks
-            escaped += chunk.count(b'\\"') if marks else 0
-            size += len(chunk)
-            decoder = decoder if decoder and _can_decode_file(decoder, chunk) else None
-        ends_well = decoder is not None and _can_decode_file(decoder, b"", final=True)
-        return ByteStatistics(head, tail, lines, quotes, escaped, size, ends_well)
-
     def lines(self) -> Iterator[str]:
         """Stream the text line by line, each with its own line end."""
         with io.TextIOWrapper(io.BufferedReader(_ChunkReader(self.chunks())), encoding="utf-8", newline="") as stream:
@@ -398,40 +404,33 @@ class TextFile:
                 yield line
 
     def head(self) -> bytes:
-        """Read the beginning of the stored bytes."""
+        """Read the beginning of the text."""
         head = b""
-        for chunk in decompressed_bytes(self.path, shown=self.shown, member=self.member, size=EDGE_BYTES):
+        for chunk in self.chunks(size=EDGE_BYTES):
             head += chunk
             if len(head) >= EDGE_BYTES:
                 break
         return head[:EDGE_BYTES]
 
 
-def inspect_text_file(
-    path: Path,
-    *,
-    shown: str,
-    member: str | None = None,
-    encodings: Sequence[str] = (),
-    most_bytes: int = MOST_UNPACKED,
-) -> tuple[TextFile, ByteStatistics, tuple[str, ...]]:
-    """Find out how a file is to be read so that it is plain UTF-8 text with plain line ends."""
-    text = TextFile(path, shown, member, most_bytes=most_bytes)
+def recognise_encoding(text: TextFile, *, preferred: Sequence[str]) -> TextFile:
+    """Set the encoding that the beginning of a file shows."""
     head = text.head()
     encoding = unicode_mark(head)
-    if encoding is None:
-        _refuse_binary(head, shown)
-        survey = text.survey()
-        encoding = UTF_8 if survey.is_utf8 else detect_encoding(_lines_not_ascii(text), preferred=encodings)
-    text = replace(text, encoding=encoding)
-    survey = survey if encoding.codec is None else text.survey()
-    if survey.lines == 0 and b"\r" in survey.head:
-        text = replace(text, is_old_mac=True)
-        survey = text.survey()
-    return text, survey, _encoding_notes(Path(shown).name, encoding)
+    if encoding is not None:
+        return replace(text, encoding=encoding)
+    _refuse_binary(head, text.shown)
+    is_utf8 = _can_decode(codecs.getincrementaldecoder("utf-8")(), head)
+    return text if is_utf8 else replace_encoding(text, preferred=preferred)
 
 
-def _encoding_notes(name: str, encoding: Encoding) -> tuple[str, ...]:
+def replace_encoding(text: TextFile, *, preferred: Sequence[str]) -> TextFile:
+    """Set the encoding of a file that is not UTF-8."""
+    return replace(text, encoding=detect_encoding(_lines_not_ascii(text), preferred=preferred))
+
+
+def encoding_notes(name: str, encoding: Encoding) -> tuple[str, ...]:
+    """Say which encoding a file was read in, where it is not UTF-8."""
     if encoding.codec is None:
         return ()
     if encoding.is_mostly_utf8:
@@ -463,12 +462,18 @@ def _endless(shown: str, line: int) -> str:
     )
 
 
-def _can_decode_file(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
+def _can_decode(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
     try:
         decoder.decode(chunk, final)
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _digested(chunks: Iterator[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
 
 def _decode_chunks(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
