@@ -206,10 +206,10 @@ def test_lists_of_every_language_are_read_back(scores: Path, locale: str) -> Non
     everyone = made.out / "all.csv"
     ids = {row[made.record["id_column"]].strip("'") for row in cells(everyone, ";")}
     assert made.record["id_column"] != "customer_id"
-    assert set(read_customers(everyone, told={}).rows["customer_id"]) == ids
+    assert set(read_customers(everyone, column_map={}).rows["customer_id"]) == ids
     copied = scores.parent / "copied.csv"  # without the record beside it
     copied.write_bytes((made.out / "1-valuable-and-slipping.csv").read_bytes())
-    assert set(read_customers(copied, told={}).rows["customer_id"]) <= ids
+    assert set(read_customers(copied, column_map={}).rows["customer_id"]) <= ids
     again = make(scores, scores.parent / "again", contacted=everyone, told={"locale": locale})
     assert again.record["left_out"]["just_contacted"] == len(ids)
     with pytest.raises(DeliveryError, match=r"may remain in 1 place .*: copied\.csv: names 1 of these"):
@@ -226,7 +226,7 @@ def test_names_that_are_told_win_over_those_of_the_language(scores: Path) -> Non
     assert "Livstidsverdi" not in row
     assert "Verdi i fare" in row
     assert made.record["id_column"] == "Nr"
-    assert read_customers(made.out / "all.csv", told={}).rows.height == made.record["worth"]["contacts"]
+    assert read_customers(made.out / "all.csv", column_map={}).rows.height == made.record["worth"]["contacts"]
 
 
 def test_lists_of_an_earlier_version_name_their_column_once(scores: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError
-from repurchase.marketing.csv_export import CSV_FORMATS, csv_bytes, csv_format, escaped_ids
+from repurchase.marketing.csv_export import CSV_FORMATS, csv_bytes, csv_format, unescape_formulas
 from repurchase.marketing.lists import ListLimit, ListSettings, export_columns, limit_exclusions, list_settings
 
 
@@ -126,7 +126,8 @@ def test_no_cell_begins_a_formula_under_another_separator(text: str, separator: 
 
 
 def test_ids_are_found_as_lists_spell_them() -> None:
-    assert escaped_ids(["1", "=1", "x;=2", "a-b"]) == {"'=1": "=1", "x;'=2": "x;=2"}
+    spelled = pl.Series(["1", "'=1", "x;'=2", "a-b", "'17"])
+    assert unescape_formulas(spelled).to_list() == ["1", "=1", "x;=2", "a-b", "'17"]
 
 
 def test_columns_are_named_as_the_tool_wants_them() -> None:

@@ -273,7 +273,7 @@ def _select_candidates(facts: ScoredRun, horizon: int, asked: CampaignOptions, s
             raise InputError(f"--segment {unknown[0]}: not in these scores. Found: {first_few(known, shown=12)}.")
         rows = rows.filter(pl.col("segment").is_in(asked.segments))
     if asked.list_file:
-        listed = read_customers(asked.list_file, told=settings.columns).rows["customer_id"]
+        listed = read_customers(asked.list_file, column_map=settings.columns).rows["customer_id"]
         rows = rows.filter(pl.col("customer_id").is_in(listed.implode()))
         if not rows.height:
             raise InputError(

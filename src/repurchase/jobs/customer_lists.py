@@ -9,14 +9,12 @@ import polars as pl
 
 from repurchase.errors import InputError, first_few
 from repurchase.jobs.outputs import id_column_of_list
+from repurchase.marketing.csv_export import unescape_formulas
 from repurchase.orders.ids import IdKey, clean_ids, key_id, pseudonymise, pseudonymise_rows, read_key
 from repurchase.orders.log import OrderLog, pseudonymise_log, read_table
 from repurchase.report.record_texts import id_headings
 from repurchase.settings import Settings
 from repurchase.sources.vocabulary import ColumnName, column_key, parse_name
-
-_ID_PREFIXES = r"=+\-@＝＋－＠"
-"""See ``marketing.cells.safe_text``."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,12 @@ class CustomerList:
     path: Path | None = None
 
 
-def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
+def read_customers(path: Path, *, column_map: Mapping[str, str]) -> CustomerList:
     """Read a customer list."""
     rows = read_table(path)
-    name = id_column(rows.columns, told=told, path=path)
-    ids = clean_ids(_without_formula_guard(rows[name], path)).alias("customer_id")
+    name = id_column(rows.columns, column_map=column_map, path=path)
+    is_ours = id_column_of_list(path) is not None
+    ids = clean_ids(unescape_formulas(rows[name]) if is_ours else rows[name]).alias("customer_id")
     further = rows.drop(name)
     listed = further.rename(unused_names(further.columns, taken=["customer_id"])).insert_column(0, ids)
     known = listed.filter(pl.col("customer_id").is_not_null())
@@ -48,13 +47,6 @@ def read_customers(path: Path, *, told: Mapping[str, str]) -> CustomerList:
         without_id=listed.height - known.height,
         path=path,
     )
-
-
-def _without_formula_guard(ids: pl.Series, path: Path) -> pl.Series:
-    """Take the apostrophe from ids that would run as formulas, which lists of ours put there."""
-    if ids.dtype != pl.String or id_column_of_list(path) is None:
-        return ids
-    return ids.str.replace_all(rf"""(^|[,;|]"?)'([{_ID_PREFIXES}])""", "$1$2")
 
 
 _MIN_MATCHED_IDS = 5
@@ -93,11 +85,11 @@ def unused_names(names: Iterable[str], *, taken: Iterable[str]) -> dict[str, str
     return free
 
 
-def id_column(columns: Sequence[str], *, told: Mapping[str, str], path: Path, option: bool = False) -> str:
+def id_column(columns: Sequence[str], *, column_map: Mapping[str, str], path: Path, option: bool = False) -> str:
     """Find the column of ids in a customer list."""
-    for wanted in (told.get("customer_id"), id_column_of_list(path)):
-        if wanted in columns:
-            return str(wanted)
+    for name in (column_map.get("customer_id"), id_column_of_list(path)):
+        if name in columns:
+            return str(name)
     ours = {column_key(heading) for heading in id_headings()}
     ranks = {name: _id_name_rank(parse_name(name)) + 20.0 * (column_key(name) in ours) for name in columns}
     ranked = [(ranks[name], -at, name) for at, name in enumerate(columns) if ranks[name]]

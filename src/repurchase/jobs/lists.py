@@ -398,9 +398,9 @@ def _ids_of(columns: list[str], settings: Settings, path: Path) -> str:
     """The column of ids; an address is one only where there is no other."""
     addresses = [name for name in columns if column_key(name) in (*ROLES["email"], *ROLES["phone"])]
     try:
-        return id_column([name for name in columns if name not in addresses], told=settings.columns, path=path)
+        return id_column([name for name in columns if name not in addresses], column_map=settings.columns, path=path)
     except InputError:
-        return id_column(columns, told=settings.columns, path=path, option=True)
+        return id_column(columns, column_map=settings.columns, path=path, option=True)
 
 
 def _as_scored(ids: pl.Series, facts: ScoredRun, path: Path) -> pl.Series:

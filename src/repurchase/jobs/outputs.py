@@ -77,7 +77,7 @@ def _has_column(path: Path, column: str | None) -> bool:
 LISTS_OUTPUT = OutputKind("a folder of lists", _is_lists_folder)
 
 
-RUN_SUFFIX, QUARANTINE_SUFFIX = ".run.json", ".quarantine.parquet"
+RUN_SUFFIX, QUARANTINE_SUFFIX, TABLE_RECORD_SUFFIX = ".run.json", ".quarantine.parquet", ".postgresql"
 MONITOR_OUTPUT = json_output("a record of `repurchase monitor`", "monitor")
 _RUN_OUTPUT = json_output("the record of a scoring run", "score")
 _ECONOMICS_OUTPUT = json_output("what `repurchase economics` writes", "economics")
@@ -142,20 +142,27 @@ def economics_outputs(out: Path) -> dict[Path, OutputKind]:
     }
 
 
-def load_scores(path: Path) -> ScoredRun:
-    """Read what one run of `repurchase score` wrote, with its record if there is one."""
-    scores = read_scores(path)
+def read_scored_run(path: Path) -> tuple[ScoredRun, str | None]:
+    """Read what one run of `repurchase score` wrote, and why its record cannot be used, if so."""
     run, why_not = read_run_record(path)
-    if why_not and path.with_suffix(".run.json").is_file():
+    scored = validate_scored_run(read_scores(path), run, name=str(path))
+    return require_single_run(scored, name=str(path)), why_not
+
+
+def load_scores(path: Path) -> ScoredRun:
+    """Read scores to act on: there must be customers, and a record beside them must fit them."""
+    scored, why_not = read_scored_run(path)
+    if why_not and path.with_suffix(RUN_SUFFIX).is_file():
         raise InputError(f"{path}: scores of another version: {why_not} Score again with this version.")
-    facts = require_single_run(validate_scored_run(scores, run, name=str(path)), name=str(path))
-    if not facts.scores.height:
+    if not scored.scores.height:
         raise InputError(f"{path}: no customers. Send what `repurchase score` wrote.")
-    return facts
+    return scored
 
 
 def require_access(folder: Path) -> None:
     """Ask the system for the right to write, without trying it."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise DeliveryError(f"{folder} cannot be written: no right to write in {nearest}. Mend it or choose another.")
+        raise DeliveryError(
+            f"{folder} cannot be written: no right to write in {nearest}. Correct that or choose another folder."
+        )

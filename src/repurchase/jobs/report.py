@@ -12,11 +12,10 @@ from repurchase.features.history import MONEY_SCALE
 from repurchase.features.ledger import build_ledger_from_clean
 from repurchase.i18n.catalogues import use_locale
 from repurchase.jobs.order_intake import with_model_settings, workspace
-from repurchase.jobs.outputs import local_inputs, scores_inputs
+from repurchase.jobs.outputs import local_inputs, read_scored_run, scores_inputs
 from repurchase.jobs.products import ProductHistory, ProductPartition
 from repurchase.marketing.products import most_likely_due
 from repurchase.marketing.repeat_business import BENCHMARKS_FILE
-from repurchase.marketing.segments import require_single_run
 from repurchase.orders.ids import read_matching_key
 from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
 from repurchase.orders.pipeline import clean_log
@@ -32,7 +31,7 @@ from repurchase.storage.delivery import (
     require_outside_registry,
     require_replaceable,
 )
-from repurchase.storage.run_records import ScoredRun, read_run_record, read_scores, validate_scored_run
+from repurchase.storage.run_records import ScoredRun
 
 _COMPANION_COLUMNS = ("goes_with", "relation", "share", "lift", "support")
 
@@ -53,9 +52,7 @@ def report(
     require_replaceable({out: PAGE_OUTPUT})
     if orders is not None:
         with use_locale(locale):  # an unknown one is refused before orders are read
-            facts = require_single_run(
-                validate_scored_run(read_scores(scores), read_run_record(scores)[0], name=str(scores)), name=str(scores)
-            )
+            facts = read_scored_run(scores)[0]
         bought = find_purchases(facts, orders, settings=settings, name=str(scores))
     return write_report(scores, out, locale=locale, campaigns=campaigns, bought=bought)
 

@@ -23,9 +23,8 @@ from repurchase.jobs.customer_lists import (
 )
 from repurchase.jobs.monitor import LastRun, assess_drift, compare_with_last_run, find_last_run
 from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, with_model_settings, workspace
-from repurchase.jobs.outputs import QUARANTINE_SUFFIX, local_inputs, require_access, score_outputs
+from repurchase.jobs.outputs import QUARANTINE_SUFFIX, TABLE_RECORD_SUFFIX, local_inputs, require_access, score_outputs
 from repurchase.jobs.score_delivery import (
-    TABLE_RECORD_SUFFIX,
     ClusterScores,
     PartitionedScores,
     ScoreBatch,
@@ -99,7 +98,7 @@ def _plan_scoring(
     require_file_name(place, formats=(TABLE_RECORD_SUFFIX,) if table else FORMATS)
     require_outside_registry(place, home=settings.home)
     require_replaceable(score_outputs(place))
-    asked = read_customers(customers, told=told.columns) if customers else None
+    asked = read_customers(customers, column_map=told.columns) if customers else None
     veil = find_pseudonymizer(settings)
     asked = veil.asked(asked) if veil and asked else asked
     plan = _ScoringPlan(bundle, told, asked, table, place, veil)

@@ -16,6 +16,7 @@ from repurchase.errors import DeliveryError, InputError, first_few
 from repurchase.evaluation.drift import InputSummary
 from repurchase.features.ledger import Ledger
 from repurchase.jobs.order_intake import LedgerPartitions
+from repurchase.jobs.outputs import TABLE_RECORD_SUFFIX
 from repurchase.marketing.purchase_counts import PurchaseCounts
 from repurchase.schemas import Column, horizon_columns, scores_table
 from repurchase.sources.databases import ConnectionMonitor, execute_statement, with_server
@@ -25,9 +26,6 @@ from repurchase.storage.json_files import read_json_object, sha256_of
 
 if TYPE_CHECKING:
     from repurchase.sources.databases import Connection
-
-
-TABLE_RECORD_SUFFIX = ".postgresql"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ OWASP, CSV Injection: https://owasp.org/www-community/attacks/CSV_Injection
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 import polars as pl
@@ -22,6 +22,7 @@ _FORMULA_PREFIXES = "=+-@＝＋－＠"
 _NUMBER = r"^-?\d+([.,]\d+)?$"
 _CONTROL = r"[\p{Cc}\u2028\u2029]+"
 _INNER_FORMULA = rf'([,;|]"?)([{re.escape(_FORMULA_PREFIXES)}])'
+_ESCAPED_FORMULA = rf"""(^|[,;|]"?)'([{re.escape(_FORMULA_PREFIXES)}])"""
 
 
 class _CsvFormat(NamedTuple):
@@ -56,11 +57,9 @@ def escape_formula(text: pl.Expr) -> pl.Expr:
     return pl.when(runs).then(pl.concat_str(pl.lit("'"), plain)).otherwise(plain)
 
 
-def escaped_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Map the spelling of ids in exported lists to the ids, for those that differ."""
-    plain = pl.Series("id", list(ids), dtype=pl.String())
-    spelled = plain.to_frame().select(escape_formula(pl.col("id"))).to_series()
-    return {one: known for one, known in zip(spelled, plain, strict=True) if one != known}
+def unescape_formulas(values: pl.Series) -> pl.Series:
+    """Remove the apostrophes that `escape_formula` put into text."""
+    return values.str.replace_all(_ESCAPED_FORMULA, "$1$2") if values.dtype == pl.String else values
 
 
 def csv_bytes(rows: pl.DataFrame, locale: _CsvFormat, *, checked: Collection[str] = ()) -> bytes:
