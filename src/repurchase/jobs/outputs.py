@@ -144,8 +144,9 @@ def economics_outputs(out: Path) -> dict[Path, OutputKind]:
 
 def read_scored_run(path: Path) -> tuple[ScoredRun, str | None]:
     """Read what one run of `repurchase score` wrote, and why its record cannot be used, if so."""
+    scores = read_scores(path)
     run, why_not = read_run_record(path)
-    scored = validate_scored_run(read_scores(path), run, name=str(path))
+    scored = validate_scored_run(scores, run, name=str(path))
     return require_single_run(scored, name=str(path)), why_not
 
 
