@@ -40,7 +40,7 @@ def test_a_customer_list_of_shopify_names_the_customers_as_its_orders_do(shop: S
     listed = ecommerce.write_shopify_customers(shop, tmp_path)
     with workspace() as folder:
         intake = load_orders(str(export.path), settings=Settings(), folder=folder)
-        known = {str(id_) for id_ in intake.books.whole().ids}
+        known = {str(id_) for id_ in intake.ledgers.whole().ids}
         ids = read_customers(listed, column_map=intake.report.columns or {}).rows["customer_id"]
     assert known
     assert known <= set(ids)

@@ -20,7 +20,7 @@ if len(path) < 4096:
 FULL_AT = {
     "the_lock": ("sqlite3.connect", ".lock"),
     "spilling": ("os.mkdir", "rows/00005"),
-    "keeping_books": ("os.mkdir", "books/00002"),
+    "writing_ledgers": ("os.mkdir", "ledgers/00002"),
     "scoring": ("os.rename", "00002.partial"),
     "writing_scores": ("os.rename", "00005.partial"),
     "the_record": ("open", ".scores.parquet.partial-"),
@@ -85,7 +85,7 @@ def test_a_disk_too_small(shop, undisturbed, small_disk, megabytes):
 
 GONE_AT = {
     "spilling": ("os.mkdir", "rows/00003"),
-    "keeping_books": ("os.mkdir", "books/00003"),
+    "writing_ledgers": ("os.mkdir", "ledgers/00003"),
     "beginning_to_score": ("open", "key.json"),
     "scoring": ("os.rename", "00003.partial"),
     "the_record": ("open", ".scores.parquet.partial-"),
@@ -113,11 +113,11 @@ def test_the_folder_vanishes(shop, undisturbed, tmp_path, moment):
     assert shop.hidden(out.parent) == []
 
 
-@pytest.mark.parametrize("moment", ["keeping_books", "publishing"])
+@pytest.mark.parametrize("moment", ["writing_ledgers", "publishing"])
 def test_the_right_to_write_is_lost(shop, undisturbed, tmp_path, moment):
     out = tmp_path / "out" / "scores.parquet"
     earlier = undisturbed.lay_out(out.parent)
-    what = {"keeping_books": out.parent / ".scores.parquet.work" / "books", "publishing": out.parent}[moment]
+    what = {"writing_ledgers": out.parent / ".scores.parquet.work" / "ledgers", "publishing": out.parent}[moment]
     fault = shop.fault(*GONE_AT[moment], f"os.chmod({str(what)!r}, 0o500)")
 
     outcome = shop.run(*shop.scoring(out), fault=fault)

@@ -18,7 +18,7 @@ MOMENTS = {
     "reading_the_model": ("open", "champion"),
     "taking_the_place": ("sqlite3.connect", "scores.parquet.lock"),
     "spilling": ("os.mkdir", "rows/00003"),
-    "cleaning": ("os.mkdir", "books/00003"),
+    "cleaning": ("os.mkdir", "ledgers/00003"),
     "scoring": ("os.rename", "00003.partial"),
     "writing": ("open", "scores.run.json"),
     "publishing": ("os.rename", "scores.run.json"),
@@ -88,7 +88,7 @@ __import__("sys").addaudithook(again)
 os.kill(os.getpid(), {int(signal.SIGINT)})
 """
 
-    outcome = shop.run(*shop.scoring(out), fault=shop.fault("os.mkdir", "books/00003", twice))
+    outcome = shop.run(*shop.scoring(out), fault=shop.fault("os.mkdir", "ledgers/00003", twice))
 
     assert outcome.code == 130, outcome.err
     assert outcome.said == [WORDS[signal.SIGINT]]
@@ -99,7 +99,7 @@ os.kill(os.getpid(), {int(signal.SIGINT)})
 def test_a_signal_that_the_caller_ignores_stays_ignored(shop, undisturbed, tmp_path):
     """A shell starts background jobs so; nohup does it for another signal."""
     out = tmp_path / "out" / "scores.parquet"
-    fault = shop.signalled(signal.SIGINT, "os.mkdir", "books/00003")
+    fault = shop.signalled(signal.SIGINT, "os.mkdir", "ledgers/00003")
 
     outcome = shop.run(
         *shop.scoring(out), fault=fault, program=["sh", "-c", 'trap "" INT; exec "$0" "$@"', shop.command]

@@ -52,13 +52,13 @@ def intake(file: Path, folder: Path, *, partitions: int, columns: dict[str, str]
 def test_partitions_change_nothing(messy: Path, tmp_path: Path, partitions: int) -> None:
     one, many = (intake(messy, tmp_path, partitions=count, columns=LINES) for count in (1, partitions))
 
-    assert len(one.books) == 1
-    assert 1 < len(many.books) <= partitions
+    assert len(one.ledgers) == 1
+    assert 1 < len(many.ledgers) <= partitions
     assert many.report == one.report
     assert many.cleaning.counts == one.cleaning.counts
     assert many.as_of == one.as_of
-    assert many.books.whole().ids.equals(one.books[0].ids)
-    assert many.books.whole().entries.equals(one.books[0].entries)
+    assert many.ledgers.whole().ids.equals(one.ledgers[0].ids)
+    assert many.ledgers.whole().entries.equals(one.ledgers[0].entries)
     aside = [taken.set_aside.collect() for taken in (one, many)]
     assert aside[0].sort(pl.all()).equals(aside[1].sort(pl.all()))
 
@@ -75,7 +75,7 @@ def test_the_messy_log_has_what_it_should(messy: Path, tmp_path: Path) -> None:
 def test_customers_rise_from_one_partition_to_the_next(messy: Path, tmp_path: Path) -> None:
     taken = intake(messy, tmp_path, partitions=5, columns=LINES)
 
-    ids = pl.concat([book.ids for book in taken.books])
+    ids = pl.concat([ledger.ids for ledger in taken.ledgers])
     assert ids.to_list() == sorted(set(ids.to_list()))
 
 
@@ -88,7 +88,7 @@ def test_what_decides_may_stand_in_one_partition_alone(tmp_path: Path) -> None:
 
     taken = intake(file, tmp_path, partitions=4)
 
-    entries = taken.books[0].entries
+    entries = taken.ledgers[0].entries
     assert entries["spend"].unique().to_list() == [1234 * 10_000]
     assert taken.report.first_day is not None
     assert taken.report.first_day.isoformat() == "2024-04-03"
@@ -101,7 +101,7 @@ def test_a_log_without_money_has_none_in_any_partition(tmp_path: Path) -> None:
 
     taken = intake(file, tmp_path, partitions=3)
 
-    assert [book.has_amounts for book in taken.books] == [False] * len(taken.books)
+    assert [ledger.has_amounts for ledger in taken.ledgers] == [False] * len(taken.ledgers)
 
 
 def test_refusals_count_all_partitions(tmp_path: Path) -> None:
@@ -128,5 +128,5 @@ def test_an_order_whose_later_lines_name_no_customer_is_not_split(tmp_path: Path
 
     taken = intake(file, tmp_path, partitions=4)
 
-    assert len(taken.books) == 1
-    assert taken.books[0].entries["spend"].to_list() == [300_000, 50_000]
+    assert len(taken.ledgers) == 1
+    assert taken.ledgers[0].entries["spend"].to_list() == [300_000, 50_000]

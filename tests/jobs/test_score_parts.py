@@ -17,8 +17,8 @@ BOOKS: Any = ["ab", "cd", "ef", "gh"]
 """A ledger is known by its customers here."""
 
 
-def predict(book: Any) -> pl.DataFrame:
-    return pl.DataFrame({"customer_id": list(book), "status": ["scored"] * len(book)})
+def predict(ledger: Any) -> pl.DataFrame:
+    return pl.DataFrame({"customer_id": list(ledger), "status": ["scored"] * len(ledger)})
 
 
 def scored(folder: Path, about: str = "these orders") -> PartitionedScores:

@@ -49,11 +49,11 @@ def test_orders_are_the_same_under_hashes_in_one_partition_and_in_several(tmp_pa
 
     plain = load_orders(str(path), settings=settings, folder=tmp_path / "a")
     split = replace(settings, partitions=partitions)
-    hidden = load_orders(str(path), settings=split, folder=tmp_path / "b", veil=VEIL)
+    hidden = load_orders(str(path), settings=split, folder=tmp_path / "b", pseudonymizer=VEIL)
 
-    ids = plain.books.whole().ids
-    assert hidden.books.whole().ids.to_list() == sorted(hashed(*ids))
-    assert len(hidden.books) == partitions
+    ids = plain.ledgers.whole().ids
+    assert hidden.ledgers.whole().ids.to_list() == sorted(hashed(*ids))
+    assert len(hidden.ledgers) == partitions
     assert hidden.report.to_dict() == plain.report.to_dict()
     assert hidden.log.digest == plain.log.digest
     aside = hidden.set_aside.collect()

@@ -1,6 +1,6 @@
 """The ledger: orders coded, summed per customer and day, cut at a day, without times in which the shop was closed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -292,6 +292,25 @@ def build_ledger(orders: Frame, *, observed_until: date) -> Ledger:
     rows = ORDERS.check(_typed(as_polars(orders)))
     return build_ledger_from_clean(
         rows.filter(pl.col("order_date").dt.date() <= observed_until), observed_until=observed_until
+    )
+
+
+def concat_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
+    """Put ledgers of disjoint customers together, in their order."""
+    parts = list(ledgers)
+    if len(parts) == 1:
+        return parts[0]
+    first = np.cumsum([0, *(len(part.ids) for part in parts[:-1])])
+    entries = [
+        part.entries.with_columns((pl.col("customer") + int(n)).cast(pl.UInt32))
+        for part, n in zip(parts, first, strict=True)
+    ]
+    no_sale = [part.no_sale for part in parts if part.no_sale is not None]
+    return replace(
+        parts[0],
+        ids=pl.concat([part.ids for part in parts]),
+        entries=pl.concat(entries),
+        no_sale=pl.concat(no_sale) if no_sale else None,
     )
 
 

@@ -122,10 +122,10 @@ def _observed_days(planned: Campaign, intake: Intake, day: date) -> int:
 
 
 def _find_outcomes(planned: Campaign, intake: Intake, day: date) -> _Outcomes:
-    book = intake.books.whole().until(intake.as_of)
+    ledger = intake.ledgers.whole().until(intake.as_of)
     days = _observed_days(planned, intake, day)
-    bought, sales, known = _ledger_outcomes(book, day, days)
-    ids = pl.Series("customer_id", book.ids)
+    bought, sales, known = _ledger_outcomes(ledger, day, days)
+    ids = pl.Series("customer_id", ledger.ids)
     mark = planned.record["pseudonyms"]
     if mark:
         ids = pseudonymise(ids, read_matching_key(mark, what=str(planned.path))).alias("customer_id")
@@ -137,19 +137,19 @@ def _find_outcomes(planned: Campaign, intake: Intake, day: date) -> _Outcomes:
             f"{intake.log.source}: only {n_found:,} of the campaign's {rows.height:,} customers bought there before "
             f"{day + timedelta(days=1)}. These are the orders of another shop, or only a part of them."
         )
-    zero = pl.lit(0.0) if book.has_amounts else pl.lit(None, dtype=pl.Float64)
+    zero = pl.lit(0.0) if ledger.has_amounts else pl.lit(None, dtype=pl.Float64)
     outcomes = rows.with_columns(pl.col("bought").fill_null(value=False), pl.col("sales").fill_null(zero))
     return _Outcomes(outcomes.drop("known"), n_found, intake.as_of, days)
 
 
-def _ledger_outcomes(book: Ledger, day: date, days: int) -> tuple[pl.Series, pl.Series, pl.Series]:
+def _ledger_outcomes(ledger: Ledger, day: date, days: int) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Of every customer of a ledger: bought in the window, net money in it, known before it."""
-    history = book.history(day)
-    found = book.outcomes(history, horizon_days=days)
-    n = len(book.ids)
+    history = ledger.history(day)
+    found = ledger.outcomes(history, horizon_days=days)
+    n = len(ledger.ids)
     bought, sales, known = np.zeros(n, dtype=np.bool_), np.zeros(n), np.zeros(n, dtype=np.bool_)
     bought[history.customer], sales[history.customer], known[history.customer] = found.bought, found.spend, True
-    money = pl.Series(sales if book.has_amounts else [None] * n, dtype=pl.Float64)
+    money = pl.Series(sales if ledger.has_amounts else [None] * n, dtype=pl.Float64)
     return pl.Series(bought), money, pl.Series(known)
 
 

@@ -51,24 +51,24 @@ _logger = logging.getLogger("repurchase")
 
 
 def training_profile(
-    intake: Intake, book: Ledger, *, closing: Closing | None, look: InputSummary | None = None
+    intake: Intake, ledger: Ledger, *, closing: Closing | None, look: InputSummary | None = None
 ) -> dict[str, Any]:
     """Describe the orders that a model learns from, to be kept beside it."""
     share = _set_aside_share(intake)
-    return input_profile(book, as_of=intake.as_of, closing=closing, set_aside_share=share, summary=look)
+    return input_profile(ledger, as_of=intake.as_of, closing=closing, set_aside_share=share, summary=look)
 
 
 def assess_drift(bundle: LoadedBundle, intake: Intake, *, look: InputSummary | None = None) -> dict[str, Any]:
     """Compare orders with those a model learned from."""
     if look is None and _has_readable_profile(bundle):
-        look = reduce(add, (_summarize_orders(bundle, book, as_of=intake.as_of) for book in intake.books))
+        look = reduce(add, (_summarize_orders(bundle, ledger, as_of=intake.as_of) for ledger in intake.ledgers))
     return compare_with_profile(bundle, look, set_aside_share=_set_aside_share(intake))
 
 
-def _summarize_orders(bundle: LoadedBundle, book: Ledger, *, as_of: date) -> InputSummary:
+def _summarize_orders(bundle: LoadedBundle, ledger: Ledger, *, as_of: date) -> InputSummary:
     """Look at a log, or at some of its customers, as a model sees it."""
     closing = bundle.state.get("closing")
-    return summarise_input(book, as_of=as_of, closing=Closing.from_dict(closing) if closing else None)
+    return summarise_input(ledger, as_of=as_of, closing=Closing.from_dict(closing) if closing else None)
 
 
 def compare_with_profile(
@@ -158,10 +158,10 @@ def monitor(
             _require_later_orders(past, intake, scores)
             counts.update(intake.counts)
         with steps.step("Comparing with what came") as counts:
-            book = intake.books.whole()
+            ledger = intake.ledgers.whole()
             if past.key is not None:
-                book = replace(book, ids=pseudonymise(book.ids, past.key))
-            delivered = match_scores(past.facts.scores, book, as_of=past.as_of)
+                ledger = replace(ledger, ids=pseudonymise(ledger.ids, past.key))
+            delivered = match_scores(past.facts.scores, ledger, as_of=past.as_of)
             counts.update(customers=delivered.scores.height)
             found = _realised_outcomes(past, delivered)
         with steps.step("Looking for drift"):
@@ -360,7 +360,7 @@ def _describe_changes(last: LastRun, intake: Intake) -> dict[str, Any]:
     orders, cleaning = last.run.get("orders") or {}, last.run.get("cleaning") or {}
     compared = None
     if last.scores is not None and last.as_of <= intake.as_of:
-        same, corrected, late = map(sum, zip(*(_count_changes(book, last) for book in intake.books), strict=True))
+        same, corrected, late = map(sum, zip(*(_count_changes(ledger, last) for ledger in intake.ledgers), strict=True))
         gone = _n_rows(last.scores) - same - corrected
         compared = {"same": same, "corrected": corrected, "gone": gone, "late": None if last.is_of_a_list else late}
     return {
@@ -377,12 +377,12 @@ def _n_rows(scores: pl.LazyFrame) -> int:
     return int(scores.select(pl.len()).collect(engine="streaming").item())
 
 
-def _count_changes(book: Ledger, last: LastRun) -> _ChangeCounts:
-    if last.scores is None or not len(book.ids):
+def _count_changes(ledger: Ledger, last: LastRun) -> _ChangeCounts:
+    if last.scores is None or not len(ledger.ids):
         return _ChangeCounts(0, 0, 0)
-    here = pl.col("customer_id").is_between(pl.lit(book.ids[0]), pl.lit(book.ids[-1]))
+    here = pl.col("customer_id").is_between(pl.lit(ledger.ids[0]), pl.lit(ledger.ids[-1]))
     then = last.scores.filter(here).collect(engine="streaming")
-    now = rfm_of_history(book.history(last.as_of), book.ids).select("customer_id", *_HISTORY_COLUMNS)
+    now = rfm_of_history(ledger.history(last.as_of), ledger.ids).select("customer_id", *_HISTORY_COLUMNS)
     both = now.join(then, on="customer_id", suffix="_then")
     other = pl.any_horizontal(
         pl.col("orders") != pl.col("orders_then"),

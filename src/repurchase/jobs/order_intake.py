@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.features.ledger import Ledger, build_ledger_from_clean
+from repurchase.features.ledger import Ledger, build_ledger_from_clean, concat_ledgers
 from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.orders.checks import (
     SufficiencyRule,
@@ -45,24 +45,15 @@ class LedgerPartitions:
         return len(self.kept)
 
     def __getitem__(self, number: int) -> Ledger:
-        book = self.kept[number]
-        return book if isinstance(book, Ledger) else self._read(book)
+        ledger = self.kept[number]
+        return ledger if isinstance(ledger, Ledger) else self._read(ledger)
 
     def __iter__(self) -> Iterator[Ledger]:
         return (self[number] for number in range(len(self)))
 
     def whole(self) -> Ledger:
         """Put all ledgers together."""
-        if len(self.kept) == 1:
-            return self[0]
-        ids, entries, no_sale, before = [], [], [], 0
-        for book in self:
-            ids.append(book.ids)
-            no_sale += [] if book.no_sale is None else [book.no_sale]
-            entries.append(book.entries.with_columns((pl.col("customer") + before).cast(pl.UInt32)))
-            before += len(book.ids)
-        together = Ledger(pl.concat(ids), pl.concat(entries), self.as_of, self.has_amounts)
-        return replace(together, no_sale=pl.concat(no_sale) if no_sale else None)
+        return concat_ledgers(self)
 
     def _read(self, path: Path) -> Ledger:
         entries = pl.scan_ipc(path / _ENTRIES_FILE, glob=False).collect()
@@ -74,14 +65,14 @@ class LedgerPartitions:
 _ENTRIES_FILE, _IDS_FILE, _NO_SALE_FILE = "entries.arrow", "ids.arrow", "no_sale.arrow"
 
 
-def _write_ledger(book: Ledger, folder: Path) -> Path:
+def _write_ledger(ledger: Ledger, folder: Path) -> Path:
     """Write a ledger to disk."""
     folder.parent.mkdir(exist_ok=True)
     folder.mkdir()
-    book.ids.to_frame().write_ipc(folder / _IDS_FILE)
-    book.entries.write_ipc(folder / _ENTRIES_FILE)
-    if book.no_sale is not None:
-        book.no_sale.write_ipc(folder / _NO_SALE_FILE)
+    ledger.ids.to_frame().write_ipc(folder / _IDS_FILE)
+    ledger.entries.write_ipc(folder / _ENTRIES_FILE)
+    if ledger.no_sale is not None:
+        ledger.no_sale.write_ipc(folder / _NO_SALE_FILE)
     return folder
 
 
@@ -101,7 +92,7 @@ class Intake:
 
     log: OrderLog
     cleaning: CleaningResult
-    books: LedgerPartitions
+    ledgers: LedgerPartitions
     set_aside: pl.LazyFrame
 
     @property
@@ -112,7 +103,7 @@ class Intake:
     @property
     def as_of(self) -> date:
         """The last observed day, inclusive."""
-        return self.books.as_of
+        return self.ledgers.as_of
 
     @property
     def counts(self) -> dict[str, int]:
@@ -122,7 +113,7 @@ class Intake:
             "rows": report.n_raw,
             "rows_kept": report.n_kept,
             "customers": report.n_customers,
-            "partitions": len(self.books),
+            "partitions": len(self.ledgers),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -173,11 +164,13 @@ def load_orders(
     folder: Path,
     as_of: date | None = None,
     on_progress: _Progress | None = None,
-    veil: Pseudonymizer | None = None,
+    pseudonymizer: Pseudonymizer | None = None,
 ) -> Intake:
     """Read and clean orders, and settle the last day known."""
     return accept_intake(
-        _load_orders(source, settings=settings, folder=folder, as_of=as_of, on_progress=on_progress, veil=veil)
+        _load_orders(
+            source, settings=settings, folder=folder, as_of=as_of, on_progress=on_progress, pseudonymizer=pseudonymizer
+        )
     )
 
 
@@ -202,13 +195,13 @@ def _load_orders(
     folder: Path,
     as_of: date | None = None,
     on_progress: _Progress | None = None,
-    veil: Pseudonymizer | None = None,
+    pseudonymizer: Pseudonymizer | None = None,
 ) -> Intake:
     spool = folder / "spool"
     folder.mkdir(exist_ok=True)  # never its parents: an output folder that has gone away is not made anew
     spool.mkdir(exist_ok=True)
     log = open_orders(source, settings=settings, spool=spool)
-    log = veil.orders(log) if veil else log
+    log = pseudonymizer.orders(log) if pseudonymizer else log
     partitions = count_partitions(log, settings=settings)
     if partitions > 1:
         _logger.info(
@@ -275,7 +268,7 @@ def check_orders(
 ) -> OrderCheck:
     """Say what a log is good for; writes nothing that stays."""
     intake = _load_orders(source, settings=settings, folder=folder, as_of=as_of)
-    rules = sufficiency(intake.books.whole().extent(intake.as_of), settings=settings)
+    rules = sufficiency(intake.ledgers.whole().extent(intake.as_of), settings=settings)
     history = next((rule for rule in rules if rule.name == "history"), None)
     first = intake.report.first_day
     if first is None or (history is not None and not history.holds):

@@ -151,12 +151,12 @@ def _purchase_days(orders: pl.DataFrame, wanted: pl.Series, as_of: date, *, has_
     kept = orders.filter(known & pl.col("customer_id").is_in(wanted))
     if not kept.height:
         return pl.DataFrame(schema={"customer_id": pl.String, "day": pl.Date, "money": pl.Float64})
-    book = replace(build_ledger_from_clean(kept, observed_until=as_of), has_amounts=has_amounts)
-    history = book.history(as_of)
+    ledger = replace(build_ledger_from_clean(kept, observed_until=as_of), has_amounts=has_amounts)
+    history = ledger.history(as_of)
     money = pl.Series(history.spend / MONEY_SCALE) if has_amounts else pl.Series([None] * len(history.day))
     return pl.DataFrame(
         {
-            "customer_id": book.ids.gather(history.customer[history.customer_index]),
+            "customer_id": ledger.ids.gather(history.customer[history.customer_index]),
             "day": pl.Series(history.day).cast(pl.Int32).cast(pl.Date),
             "money": money.cast(pl.Float64),
         }

@@ -69,7 +69,7 @@ class _ScoringPlan:
     asked: CustomerList | None
     table: ScoresTable | None
     place: Path
-    veil: Pseudonymizer | None
+    pseudonymizer: Pseudonymizer | None
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -99,9 +99,9 @@ def _plan_scoring(
     require_outside_registry(place, home=settings.home)
     require_replaceable(score_outputs(place))
     asked = read_customers(customers, column_map=told.columns) if customers else None
-    veil = find_pseudonymizer(settings)
-    asked = veil.asked(asked) if veil and asked else asked
-    plan = _ScoringPlan(bundle, told, asked, table, place, veil)
+    pseudonymizer = find_pseudonymizer(settings)
+    asked = pseudonymizer.asked(asked) if pseudonymizer and asked else asked
+    plan = _ScoringPlan(bundle, told, asked, table, place, pseudonymizer)
     if table:
         further = _further_columns(asked, taken=scores_table(plan.horizons).names).schema if asked else pl.Schema()
         require_compatible_table(table, horizons=plan.horizons, further=further, seconds=settings.retry_seconds)
@@ -199,7 +199,7 @@ def dry_run_score(
                 folder=folder,
                 as_of=as_of,
                 on_progress=steps.progress,
-                veil=plan.veil,
+                pseudonymizer=plan.pseudonymizer,
             )
             plan.require_apart(intake)
             counts.update(intake.counts)
@@ -231,13 +231,13 @@ def _count_by_status(plan: _ScoringPlan, intake: Intake) -> dict[str, int]:
     model = FittedModel.from_state(plan.bundle.state)
     requested = plan.asked.rows["customer_id"] if plan.asked else None
     with_orders, scored, tried = 0, 0, 0
-    for book in intake.books:
-        buyers = book.ids.gather(book.history(intake.as_of).customer)
-        ids, buyers = (_restrict_ids(known, requested) for known in (book.customers(intake.as_of), buyers))
+    for ledger in intake.ledgers:
+        buyers = ledger.ids.gather(ledger.history(intake.as_of).customer)
+        ids, buyers = (_restrict_ids(known, requested) for known in (ledger.customers(intake.as_of), buyers))
         with_orders += len(ids)
         scored += len(buyers)
         if tried < _TRIAL_CUSTOMERS and len(buyers):
-            tried += model.predict(book, intake.as_of, buyers[: _TRIAL_CUSTOMERS - tried].to_list()).height
+            tried += model.predict(ledger, intake.as_of, buyers[: _TRIAL_CUSTOMERS - tried].to_list()).height
     no_history = 0 if requested is None else len(requested) - with_orders
     return {"scored": scored, "no_purchases": with_orders - scored, "no_history": no_history}
 
@@ -261,14 +261,14 @@ class _ScoringEngine(Protocol):
     def describe(self) -> dict[str, Any]:
         """Describe the engine for ``run.json``."""
 
-    def take_in(
+    def load_orders(
         self,
         source: str | DatabaseSource,
         *,
         settings: Settings,
         folder: Path,
         as_of: date | None = None,
-        veil: Pseudonymizer | None = None,
+        pseudonymizer: Pseudonymizer | None = None,
     ) -> Intake:
         """Read and clean orders, and settle the last day known."""
 
@@ -312,8 +312,8 @@ def score(
         _require_own_record(delivery.out)
         with steps.step("Reading and cleaning orders") as counts:
             told: dict[str, Any] = {"settings": plan.settings, "folder": delivery.work, "as_of": as_of}
-            take = cluster.take_in if cluster else partial(load_orders, on_progress=steps.progress)
-            intake = take(source, **told, veil=plan.veil)
+            take = cluster.load_orders if cluster else partial(load_orders, on_progress=steps.progress)
+            intake = take(source, **told, pseudonymizer=plan.pseudonymizer)
             plan.require_apart(intake)
             counts.update(intake.counts)
         with steps.step("Scoring") as counts:
@@ -351,7 +351,9 @@ def score(
 
 
 def _count_purchases(intake: Intake) -> PurchaseCounts:
-    return sum((count_purchases(book, as_of=intake.as_of) for book in intake.books), PurchaseCounts.none(intake.as_of))
+    return sum(
+        (count_purchases(ledger, as_of=intake.as_of) for ledger in intake.ledgers), PurchaseCounts.none(intake.as_of)
+    )
 
 
 def _score_on_cluster(
@@ -371,21 +373,21 @@ def _score_locally(plan: _ScoringPlan, intake: Intake, delivery: Delivery, steps
     if plan.asked is not None:
         return PartitionedScores((_score_listed(plan.asked, model, intake, jobs),))
 
-    def predict(book: Ledger) -> pl.DataFrame:
-        return model.predict(book, intake.as_of, n_jobs=jobs)
+    def predict(ledger: Ledger) -> pl.DataFrame:
+        return model.predict(ledger, intake.as_of, n_jobs=jobs)
 
-    folder = open_partition_store(delivery.parts, _resume_key(plan, intake)) if len(intake.books) > 1 else None
-    return score_partitions(intake.books, predict, folder, on_progress=steps.progress)
+    folder = open_partition_store(delivery.parts, _resume_key(plan, intake)) if len(intake.ledgers) > 1 else None
+    return score_partitions(intake.ledgers, predict, folder, on_progress=steps.progress)
 
 
 def _score_listed(asked: CustomerList, model: FittedModel, intake: Intake, jobs: int) -> pl.DataFrame:
-    asked = match_listed_ids(asked, pl.concat([book.customers(intake.as_of) for book in intake.books]))
+    asked = match_listed_ids(asked, pl.concat([ledger.customers(intake.as_of) for ledger in intake.ledgers]))
     ids = asked.rows["customer_id"]
     known = [
         model.predict(
-            book, intake.as_of, ids.filter(ids.is_in(book.customers(intake.as_of).implode())).to_list(), n_jobs=jobs
+            ledger, intake.as_of, ids.filter(ids.is_in(ledger.customers(intake.as_of).implode())).to_list(), n_jobs=jobs
         )
-        for book in intake.books
+        for ledger in intake.ledgers
     ]
     return _join_list(asked, pl.concat(known), as_of=intake.as_of, version=model.version)
 
@@ -406,8 +408,8 @@ def _resume_key(plan: _ScoringPlan, intake: Intake) -> dict[str, Any]:
         "as_of": intake.as_of.isoformat(),
         "model": plan.bundle.manifest,
         "settings": settings,
-        "partitions": len(intake.books),
-        "pseudonyms": plan.veil.mark if plan.veil else None,
+        "partitions": len(intake.ledgers),
+        "pseudonyms": plan.pseudonymizer.mark if plan.pseudonymizer else None,
         "repurchase": __version__,
     }
 
@@ -417,7 +419,7 @@ def _find_last_run(delivery: Delivery, plan: _ScoringPlan) -> LastRun | None:
         run = json.loads(delivery.beside(".run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return find_last_run(delivery.out, run, pseudonyms=plan.veil.mark if plan.veil else None)
+    return find_last_run(delivery.out, run, pseudonyms=plan.pseudonymizer.mark if plan.pseudonymizer else None)
 
 
 def _stage_scores(delivery: Delivery, scores: PartitionedScores) -> dict[str, Any]:
@@ -473,7 +475,7 @@ def _run_record(plan: _ScoringPlan, intake: Intake, scores: PartitionedScores) -
         "orders": redact_json(intake.describe()),
         "cleaning": intake.report.to_dict(),
         "partitions": {
-            "count": len(intake.books),
+            "count": len(intake.ledgers),
             "reused": scores.reused,
             "memory_gb": plan.settings.memory_gb,
         },
@@ -485,7 +487,7 @@ def _run_record(plan: _ScoringPlan, intake: Intake, scores: PartitionedScores) -
         },
         "duplicates": list(asked.duplicates[:100]) if asked else [],
         "list": redact(str(asked.path.absolute())) if asked and asked.path else None,
-        "pseudonyms": plan.veil.mark if plan.veil else None,
+        "pseudonyms": plan.pseudonymizer.mark if plan.pseudonymizer else None,
         "tiers": parameters["tiers"],
         "notes": [*parameters["notes"], *_age_note(intake.as_of, date.fromisoformat(bundle.manifest["as_of"]))],
     }

@@ -200,18 +200,18 @@ def open_partition_store(folder: Path, about: Mapping[str, Any]) -> _PartitionSt
 
 
 def score_partitions(
-    books: LedgerPartitions, predict: _Predict, parts: _PartitionStore | None, *, on_progress: _Progress
+    ledgers: LedgerPartitions, predict: _Predict, parts: _PartitionStore | None, *, on_progress: _Progress
 ) -> PartitionedScores:
     """Score every customer, one partition after the other."""
     if parts is None:
-        return PartitionedScores(tuple(predict(book) for book in books))
+        return PartitionedScores(tuple(predict(ledger) for ledger in ledgers))
     kept: list[Path] = []
     reused = 0
-    for number in range(len(books)):
+    for number in range(len(ledgers)):
         finished = parts.finished(number)
         reused += finished is not None
-        kept.append(finished or parts.write(number, predict(books[number])))
-        on_progress(number + 1, len(books))
+        kept.append(finished or parts.write(number, predict(ledgers[number])))
+        on_progress(number + 1, len(ledgers))
     return PartitionedScores(tuple(kept), reused)
 
 

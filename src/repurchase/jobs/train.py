@@ -91,7 +91,7 @@ _TIE_TOLERANCE = 1e-9
 class ClusterTrainingData:
     """What a cluster has of a log for one machine to learn from."""
 
-    book: Ledger
+    ledger: Ledger
     n_customers: int
     btyd: dict[Family, BtydModel]
     gamma_gamma: GammaGamma | None
@@ -100,7 +100,7 @@ class ClusterTrainingData:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader of the model must know; nothing where the sample is everyone."""
-        sampled = len(self.book.ids)
+        sampled = len(self.ledger.ids)
         if sampled == self.n_customers:
             return ()
         drawn = f"{sampled:,} of {self.n_customers:,} customers, drawn by a hash of their ids"
@@ -111,12 +111,12 @@ class ClusterTrainingData:
 class _TrainingEngine(Protocol):
     """What reads orders, and counts what all customers teach, elsewhere than in this process."""
 
-    def take_in(
+    def load_orders(
         self, source: str | DatabaseSource, *, settings: Settings, folder: Path, as_of: date | None = None
     ) -> Intake:
         """Read and clean orders, and settle the last day known."""
 
-    def teach(self, intake: Intake, *, most: int) -> ClusterTrainingData:
+    def collect_training_data(self, intake: Intake, *, most: int) -> ClusterTrainingData:
         """Draw a sample of at most so many customers, and fit what has a closed form to all of them."""
 
 
@@ -146,15 +146,15 @@ def train(
     require_writable(settings.home)
     with steps.step("Reading and cleaning orders") as counts, workspace() as folder:
         told: dict[str, Any] = {"settings": settings, "folder": folder, "as_of": as_of}
-        take = cluster.take_in if cluster else partial(load_orders, on_progress=steps.progress)
+        take = cluster.load_orders if cluster else partial(load_orders, on_progress=steps.progress)
         intake = take(source, **told)
         counts.update(intake.counts)
-        taught = cluster.teach(intake, most=settings.spark_sample) if cluster else None
-        book = taught.book if taught else intake.books.whole()
-        require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
-        cuts = _snapshots(book, intake, settings)
-        if taught:
-            cuts.set_fits(intake.as_of, taught.btyd, taught.gamma_gamma)
+        sample = cluster.collect_training_data(intake, most=settings.spark_sample) if cluster else None
+        ledger = sample.ledger if sample else intake.ledgers.whole()
+        require_sufficient(sufficiency(ledger.extent(intake.as_of), settings=settings))
+        cuts = _snapshots(ledger, intake, settings)
+        if sample:
+            cuts.set_fits(intake.as_of, sample.btyd, sample.gamma_gamma)
     with steps.step("Judging on later orders"):
         judged = backtest(
             cuts,
@@ -168,12 +168,12 @@ def train(
         )
     with steps.step("Fitting the model"):
         model = _new_model(settings, cuts.horizons).fit_snapshots(cuts, intake.as_of)
-        if taught:
-            model.fitted_ = replace(model.fitted_, notes=(*model.notes_, *taught.notes))
+        if sample:
+            model.fitted_ = replace(model.fitted_, notes=(*model.notes_, *sample.notes))
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
-        look = taught.look if taught else None
-        training = _training_record(intake, book, model, cuts, evaluation=evaluation, settings=settings, look=look)
+        look = sample.look if sample else None
+        training = _training_record(intake, ledger, model, cuts, evaluation=evaluation, settings=settings, look=look)
         version = save_training(settings.home, training)
     with steps.step("Comparing with the champion"):
         champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
@@ -184,9 +184,9 @@ def train(
     return trained
 
 
-def _snapshots(book: Ledger, intake: Intake, settings: Settings) -> Snapshots:
-    horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
-    return Snapshots(book, horizons=horizons)
+def _snapshots(ledger: Ledger, intake: Intake, settings: Settings) -> Snapshots:
+    horizons = supported_horizons(first_day=ledger.first_day, as_of=intake.as_of, settings=settings)
+    return Snapshots(ledger, horizons=horizons)
 
 
 def _new_model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
@@ -201,7 +201,7 @@ def _new_model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
 
 def _training_record(
     intake: Intake,
-    book: Ledger,
+    ledger: Ledger,
     model: RepurchaseModel,
     cuts: Snapshots,
     *,
@@ -209,7 +209,7 @@ def _training_record(
     settings: Settings,
     look: InputSummary | None = None,
 ) -> TrainingRun:
-    everyone = model.fitted_.predict(book, intake.as_of, n_jobs=settings.jobs)
+    everyone = model.fitted_.predict(ledger, intake.as_of, n_jobs=settings.jobs)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
     btyd = model.forecaster_.btyd
     return TrainingRun(
@@ -268,10 +268,10 @@ def dry_run_train(
     with workspace() as folder, steps.step("Reading and cleaning orders") as counts:
         intake = load_orders(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
         counts.update(intake.counts)
-        book = intake.books.whole()
-        require_sufficient(sufficiency(book.extent(intake.as_of), settings=settings))
-    horizons = supported_horizons(first_day=book.first_day, as_of=intake.as_of, settings=settings)
-    cuts = Snapshots(book, horizons=horizons)
+        ledger = intake.ledgers.whole()
+        require_sufficient(sufficiency(ledger.extent(intake.as_of), settings=settings))
+    horizons = supported_horizons(first_day=ledger.first_day, as_of=intake.as_of, settings=settings)
+    cuts = Snapshots(ledger, horizons=horizons)
     judged = {h: len(backtest_days(cuts, intake.as_of, horizon_days=h)) for h in horizons}
     there = version_numbers(settings.home)
     ahead = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in judged.items())

@@ -76,7 +76,7 @@ class OrderLog:
     parts: tuple[_OpenedTable, ...]
     bad_files: tuple[_FileFault, ...] = ()
     n_bad_lines: int = 0
-    veil: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    pseudonymize: Callable[[pl.DataFrame], pl.DataFrame] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -103,7 +103,7 @@ class OrderLog:
             numbered = [pl.lit(number, dtype=pl.UInt32).alias(FILE_COLUMN)] if len(self.parts) > 1 else []
             for rows in found.part.batches(carried, n_rows=n_rows):
                 seen = rows.with_columns(*cast, *told).select(*wanted, *numbered)
-                yield self.veil(seen) if self.veil else seen
+                yield self.pseudonymize(seen) if self.pseudonymize else seen
 
 
 def log_digest(files: Sequence[FileRead]) -> str:
@@ -483,7 +483,7 @@ def pseudonymise_log(log: OrderLog, key: bytes) -> OrderLog:
     roles = ("customer_id", "customer_fallback")
     columns = [log.layout.columns[role] for role in roles if role in log.layout.columns]
 
-    def veil(rows: pl.DataFrame) -> pl.DataFrame:
+    def pseudonymize(rows: pl.DataFrame) -> pl.DataFrame:
         spelled = [clean_ids(rows[column]) for column in columns if column in rows.columns]
         for ids in spelled:
             rows = pseudonymise_rows(rows, ids.set(placeholder_ids(ids).fill_null(value=False), None), key)
@@ -492,4 +492,6 @@ def pseudonymise_log(log: OrderLog, key: bytes) -> OrderLog:
     names = (log.layout.aliases.keys(), log.layout.aliases.values())
     hashed = (pseudonymise(pl.Series(list(ids), dtype=pl.String()), key) for ids in names)
     layout = replace(log.layout, aliases=dict(zip(*hashed, strict=True)))
-    return replace(log, layout=layout, schema={**log.schema, **dict.fromkeys(columns, pl.String())}, veil=veil)
+    return replace(
+        log, layout=layout, schema={**log.schema, **dict.fromkeys(columns, pl.String())}, pseudonymize=pseudonymize
+    )

@@ -18,7 +18,7 @@ import polars as pl
 
 from repurchase.errors import OrdersError
 from repurchase.evaluation.drift import InputSummary
-from repurchase.features.ledger import Ledger
+from repurchase.features.ledger import Ledger, concat_ledgers
 from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.jobs.order_intake import Intake, LedgerPartitions, accept_intake
 from repurchase.jobs.score_delivery import ClusterScores, PartitionedScores
@@ -130,9 +130,9 @@ class _ClusterLedgers(LedgerPartitions):
 
 def _cluster_ledgers(intake: Intake) -> _ClusterLedgers:
     """Give the ledgers that `Cluster.take_in` left on the cluster."""
-    if not isinstance(intake.books, _ClusterLedgers):
+    if not isinstance(intake.ledgers, _ClusterLedgers):
         raise TypeError("these ledgers are not on a cluster")
-    return intake.books
+    return intake.ledgers
 
 
 def _notes_of_kind(notes: "DataFrame", *kinds: str) -> "DataFrame":
@@ -210,22 +210,22 @@ class Cluster:
             "parallel_tasks": context.defaultParallelism,
         }
 
-    def take_in(
+    def load_orders(
         self,
         source: str | DatabaseSource,
         *,
         settings: Settings,
         folder: Path,
         as_of: date | None = None,
-        veil: Pseudonymizer | None = None,
+        pseudonymizer: Pseudonymizer | None = None,
     ) -> Intake:
         """Read and clean orders on the cluster, and settle the last day known."""
         log = self._counted(open_on_cluster(self._session, source, settings=settings), settings)
         log = log.interpreted(detect_layout(self._sample(log, settings), named=settings.columns, source=log.source))
         found = self._sample_columns(log, settings)
         plain = _driver_log(log)
-        plain = veil.orders(plain) if veil else plain
-        reading = replace(_row_reader(log, settings), veil=plain.veil)
+        plain = pseudonymizer.orders(plain) if pseudonymizer else plain
+        reading = replace(_row_reader(log, settings), pseudonymize=plain.pseudonymize)
         cleaner = self._decide(log, plain, found, reading)
         notes, partitions = self._shared_out(log, found, reading, cleaner)
         counts = reduce(
@@ -234,12 +234,12 @@ class Cluster:
             CleaningCounts(),
         )
         cleaning = cleaner.summarize(counts)
-        books = _ClusterLedgers(
+        ledgers = _ClusterLedgers(
             (), resolve_as_of(counts.days, as_of=as_of), cleaner.rules.has_amounts, notes, partitions
         )
         aside = _fetch_tables(_notes_of_kind(notes, "set_aside"), folder / "set_aside")
         set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
-        return accept_intake(Intake(plain, cleaning, books, set_aside))
+        return accept_intake(Intake(plain, cleaning, ledgers, set_aside))
 
     def _decide(self, log: ClusterLog, plain: OrderLog, found: ColumnSamples, reading: RowReader) -> OrderCleaner:
         """Decide column formats and cleaning rules by all rows."""
@@ -263,18 +263,18 @@ class Cluster:
         on_progress: _Progress,
     ) -> ClusterScores:
         """Score every customer on the cluster, and fetch the scores part by part."""
-        books, as_of = _cluster_ledgers(intake), intake.as_of
-        asked = ScoringTask(state, books.day, customers)
+        ledgers, as_of = _cluster_ledgers(intake), intake.as_of
+        asked = ScoringTask(state, ledgers.day, customers)
         with computed_on_cluster(
-            books.told(*LEDGER_KINDS).mapInArrow(partial(score_partition, asked=asked), NOTE_SCHEMA)
+            ledgers.told(*LEDGER_KINDS).mapInArrow(partial(score_partition, asked=asked), NOTE_SCHEMA)
         ) as made:
             counts = sum(_iterate_values(_notes_of_kind(made, "counts")), PurchaseCounts.none(as_of))
             looks = _iterate_values(_notes_of_kind(made, "look"))
             look = reduce(add, looks, next(looks, None))
-            parts = _fetch_tables(_notes_of_kind(made, "scores"), folder, on_progress=on_progress, total=len(books))
+            parts = _fetch_tables(_notes_of_kind(made, "scores"), folder, on_progress=on_progress, total=len(ledgers))
         return ClusterScores(PartitionedScores(tuple(parts)), counts, look)
 
-    def teach(self, intake: Intake, *, most: int) -> ClusterTrainingData:
+    def collect_training_data(self, intake: Intake, *, most: int) -> ClusterTrainingData:
         """Draw a sample of customers, and fit what has a closed form to all of them."""
         return _collect_training_data(self, intake, most=most)
 
@@ -340,8 +340,13 @@ class Cluster:
 
         wanted = self._partitions(log, reading.settings)
         ids = found.ids
-        if reading.veil:
-            ids = reading.veil(ids.to_frame(log.layout.columns["customer_id"])).to_series().rename("").drop_nulls()
+        if reading.pseudonymize:
+            ids = (
+                reading.pseudonymize(ids.to_frame(log.layout.columns["customer_id"]))
+                .to_series()
+                .rename("")
+                .drop_nulls()
+            )
         bounds = partition_bounds(ids, partitions=wanted)
         partitions = len(bounds) + 1
         plain = log.table.drop(CORRUPT_LINE)
@@ -411,22 +416,22 @@ _SAMPLE_MARGIN_SD = 8.0
 
 def _collect_training_data(cluster: Cluster, intake: Intake, *, most: int) -> ClusterTrainingData:
     """Draw a sample of customers, and fit what has a closed form to all of them."""
-    book = _draw_sample(intake, most=most)
-    books = _cluster_ledgers(intake)
-    closing = book.find_closing()
-    gathered = books.told(*LEDGER_KINDS).mapInArrow(
-        partial(count_btyd_rows, day=books.day, closing=closing), NOTE_SCHEMA
+    ledger = _draw_sample(intake, most=most)
+    ledgers = _cluster_ledgers(intake)
+    closing = ledger.find_closing()
+    gathered = ledgers.told(*LEDGER_KINDS).mapInArrow(
+        partial(count_btyd_rows, day=ledgers.day, closing=closing), NOTE_SCHEMA
     )
     with computed_on_cluster(gathered) as made:
         lessons = _add_up_counts(_iterate_values(made))
     rows, counts = lessons.rfm, lessons.counts
     btyd = {family: fit_btyd_rows(rows, counts, families=(family,)) for family in FAMILIES}
     money = None
-    if books.has_amounts:
+    if ledgers.has_amounts:
         money = fit_gamma_gamma_rows(lessons.spend, lessons.spend_counts)
         money = None if money.fallback_mean == 0.0 else money
     cluster.release(intake)
-    return ClusterTrainingData(book, intake.report.n_customers, btyd, money, lessons.look)
+    return ClusterTrainingData(ledger, intake.report.n_customers, btyd, money, lessons.look)
 
 
 def _add_up_rows(counted: Sequence[tuple[_Floats, _Floats]]) -> tuple[_Floats, _Floats]:
@@ -451,31 +456,23 @@ def _add_up_counts(lessons: Iterator[BtydCounts]) -> BtydCounts:
 
 
 def _draw_sample(intake: Intake, *, most: int) -> Ledger:
-    books = _cluster_ledgers(intake)
+    ledgers = _cluster_ledgers(intake)
     everyone = intake.report.n_customers
     share = min(1.0, (most + _SAMPLE_MARGIN_SD * sqrt(most)) / max(everyone, 1))
     below = min(ceil(share * _HASH_COUNT), _HASH_COUNT) - 1
-    drawn = books.told(*LEDGER_KINDS).mapInArrow(partial(draw_customers, day=books.day, below=below), NOTE_SCHEMA)
+    drawn = ledgers.told(*LEDGER_KINDS).mapInArrow(partial(draw_customers, day=ledgers.day, below=below), NOTE_SCHEMA)
     parts: dict[int, list[tuple[str, bytes]]] = {}
     for row in _collect_notes(drawn):
         parts.setdefault(row["part"], []).append((row["kind"], bytes(row["content"])))
     made = (
-        ledger_from_notes(parts[number], as_of=books.as_of, has_amounts=books.has_amounts) for number in sorted(parts)
+        ledger_from_notes(parts[number], as_of=ledgers.as_of, has_amounts=ledgers.has_amounts)
+        for number in sorted(parts)
     )
-    found = [book for book in made if book]
+    found = [ledger for ledger in made if ledger]
     if not found:
         raise OrdersError(f"{intake.log.source}: no customer was drawn. Raise the setting 'spark_sample'.")
-    book = _concat_ledgers(found)
-    hashes = id_hash(book.ids).to_numpy()
+    ledger = concat_ledgers(found)
+    hashes = id_hash(ledger.ids).to_numpy()
     if len(hashes) <= most:
-        return book
-    return select_customers(book, np.sort(np.argsort(hashes, kind="stable")[:most]))
-
-
-def _concat_ledgers(books: Sequence[Ledger]) -> Ledger:
-    before = np.cumsum([0, *(len(book.ids) for book in books)])
-    entries = [
-        book.entries.with_columns((pl.col("customer") + int(first)).cast(pl.UInt32))
-        for book, first in zip(books, before, strict=False)
-    ]
-    return replace(books[0], ids=pl.concat([book.ids for book in books]), entries=pl.concat(entries))
+        return ledger
+    return select_customers(ledger, np.sort(np.argsort(hashes, kind="stable")[:most]))

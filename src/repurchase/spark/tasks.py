@@ -53,12 +53,12 @@ def _table_notes(kind: str, table: pl.DataFrame, part: int) -> _Batches:
         yield _row(kind, content.getvalue(), part)
 
 
-def _ledger_notes(book: Ledger, part: int) -> _Batches:
+def _ledger_notes(ledger: Ledger, part: int) -> _Batches:
     """Write a ledger into notes, for `book_of`."""
-    yield from _table_notes("ids", book.ids.to_frame(), part)
-    yield from _table_notes("entries", book.entries, part)
-    if book.no_sale is not None:
-        yield from _table_notes("no_sale", book.no_sale, part)
+    yield from _table_notes("ids", ledger.ids.to_frame(), part)
+    yield from _table_notes("entries", ledger.entries, part)
+    if ledger.no_sale is not None:
+        yield from _table_notes("no_sale", ledger.no_sale, part)
 
 
 def _iterate_frames(batches: _Batches) -> Iterator[pl.DataFrame]:
@@ -114,7 +114,7 @@ class RowReader:
     layout: Layout
     settings: Settings
     files: Mapping[str, int] = field(default_factory=dict)
-    veil: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    pseudonymize: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     has_blank_rows: bool = False
     version: str = __version__
 
@@ -127,7 +127,7 @@ class RowReader:
             )
         there = set(table.columns)
         rows = table.select(pl.col(stored).alias(name) for name, stored in self.columns.items() if stored in there)
-        rows = self.veil(rows) if self.veil else rows
+        rows = self.pseudonymize(rows) if self.pseudonymize else rows
         return rows.with_columns(table.select(self._number().alias(FILE_COLUMN))) if len(self.files) > 1 else rows
 
     def filled(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -292,52 +292,54 @@ class BtydCounts:
 
 def score_partition(batches: _Batches, asked: ScoringTask) -> _Batches:
     """Score the customers of a ledger, and count and look at what is needed of all."""
-    for book, number in _partition_ledgers(batches, asked.day):
+    for ledger, number in _partition_ledgers(batches, asked.day):
         wanted = None
         if asked.customers is not None:
-            wanted = asked.customers.filter(asked.customers.is_in(book.customers(asked.day.as_of).implode())).to_list()
-        scores = FittedModel.from_state(asked.state).predict(book, asked.day.as_of, wanted)
+            wanted = asked.customers.filter(
+                asked.customers.is_in(ledger.customers(asked.day.as_of).implode())
+            ).to_list()
+        scores = FittedModel.from_state(asked.state).predict(ledger, asked.day.as_of, wanted)
         yield from _table_notes("scores", scores, number)
-        yield _note("counts", count_purchases(book, as_of=asked.day.as_of), number)
+        yield _note("counts", count_purchases(ledger, as_of=asked.day.as_of), number)
         yield _note(
-            "look", summarise_input(book, as_of=asked.day.as_of, closing=_closing_from_state(asked.state)), number
+            "look", summarise_input(ledger, as_of=asked.day.as_of, closing=_closing_from_state(asked.state)), number
         )
 
 
 def draw_customers(batches: _Batches, day: LedgerContext, below: int) -> _Batches:
     """Take the ledger of those customers whose ids have small hashes."""
-    for book, number in _partition_ledgers(batches, day):
+    for ledger, number in _partition_ledgers(batches, day):
         yield from _ledger_notes(
-            select_customers(book, np.flatnonzero(id_hash(book.ids).to_numpy() <= np.uint64(below))), number
+            select_customers(ledger, np.flatnonzero(id_hash(ledger.ids).to_numpy() <= np.uint64(below))), number
         )
 
 
 def count_btyd_rows(batches: _Batches, day: LedgerContext, closing: Closing | None) -> _Batches:
     """Count the customers of a ledger as buy-till-you-die models see them, and look at them."""
-    for book, number in _partition_ledgers(batches, day):
-        cut = Snapshot(book.without(closing).history(day.as_of))
-        came_back = (cut.rfm[0] > 0) & book.has_amounts
-        look = summarise_input(book, as_of=day.as_of, closing=closing)
+    for ledger, number in _partition_ledgers(batches, day):
+        cut = Snapshot(ledger.without(closing).history(day.as_of))
+        came_back = (cut.rfm[0] > 0) & ledger.has_amounts
+        look = summarise_input(ledger, as_of=day.as_of, closing=closing)
         spend = count_equal_rows(cut.rfm[0][came_back], cut.repeat_spend_mean[came_back])
         yield _note("lessons", BtydCounts(*count_equal_rows(*cut.rfm), *spend, look), number)
 
 
-def select_customers(book: Ledger, customers: Ints) -> Ledger:
+def select_customers(ledger: Ledger, customers: Ints) -> Ledger:
     """Keep some customers."""
-    code = np.full(len(book.ids), -1, dtype=np.int64)
+    code = np.full(len(ledger.ids), -1, dtype=np.int64)
     code[customers] = np.arange(len(customers))
-    entries = book.entries.with_columns(pl.Series("customer", code[book.entries["customer"].to_numpy()]))
+    entries = ledger.entries.with_columns(pl.Series("customer", code[ledger.entries["customer"].to_numpy()]))
     kept = entries.filter(pl.col("customer") >= 0).with_columns(pl.col("customer").cast(pl.UInt32))
-    return replace(book, ids=book.ids.gather(customers), entries=kept)
+    return replace(ledger, ids=ledger.ids.gather(customers), entries=kept)
 
 
 def _partition_ledgers(batches: _Batches, day: LedgerContext) -> Iterator[tuple[Ledger, int]]:
     """Put a partition's ledger together, if it has one."""
     notes = [row for batch in batches for row in batch.to_pylist()]
     pairs = ((row["kind"], row["content"]) for row in notes)
-    book = ledger_from_notes(pairs, as_of=day.as_of, has_amounts=day.has_amounts)
-    if book is not None:
-        yield book, notes[0]["part"]
+    ledger = ledger_from_notes(pairs, as_of=day.as_of, has_amounts=day.has_amounts)
+    if ledger is not None:
+        yield ledger, notes[0]["part"]
 
 
 def _closing_from_state(state: Mapping[str, Any]) -> Closing | None:
