@@ -120,7 +120,7 @@ def test_every_customer_stands_in_one_segments_list(scores: Path) -> None:
     lines = list_lines(made.record, made.out)
     assert list(told) != made.record["rules"]["tried"]
     assert set(told) <= set(made.record["rules"]["tried"])
-    assert all("\u202f" not in segment["rule"] for segment in made.record["segments"])
+    assert all("\u00a0" not in segment["rule"] for segment in made.record["segments"])
     assert any("margin 30 % x value at risk x effect 5 %" in line for line in lines)
 
 

@@ -22,7 +22,7 @@ def test_a_finding_follows_its_numbers() -> None:
     measures = {"repeat_within": {"30": 0.1, "365": 0.42}, "repeat_within_observed": {"30": 900, "365": 500}}
     drawn = words(history_charts.repeat_within_chart(measures | {"median_within_days": 365}))
     assert "42 of 100 first-time customers came back within a year" in drawn
-    assert "10 %" in drawn
+    assert "10%" in drawn
     assert "(900 customers)" in drawn
     other = measures | {"median_within_days": 30}  # too few were watched for a year
     assert "10 of 100 first-time customers came back within 30 days" in words(history_charts.repeat_within_chart(other))
@@ -30,9 +30,9 @@ def test_a_finding_follows_its_numbers() -> None:
 
 def test_gains_name_the_share_found(judged: dict[str, Any]) -> None:
     drawn = words(prediction_charts.gains_chart(judged))
-    assert "A fifth of the customers, the likeliest first, holds 62 % of the buyers; under the best rule 44 %" in drawn
+    assert "A fifth of the customers, the likeliest first, holds 62% of the buyers; under the best rule 44%" in drawn
     judged["gains"][3]["buyers_share"][1] = 0.7
-    assert "holds 70 % of the buyers" in words(prediction_charts.gains_chart(judged))
+    assert "holds 70% of the buyers" in words(prediction_charts.gains_chart(judged))
 
 
 def test_calibration_names_the_miss(judged: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def test_calibration_names_the_miss(judged: dict[str, Any]) -> None:
 
 def test_intake_counts_every_reason(cleaned: dict[str, Any]) -> None:
     drawn = words(history_charts.cleaning_chart(cleaned))
-    assert "85 % of the 1,000 rows are used as they are" in drawn
+    assert "85% of the 1,000 rows are used as they are" in drawn
     assert "missing customer: 100" in drawn
 
 
@@ -76,7 +76,7 @@ def test_the_map_survives_one_customer_and_long_tails(scored: pl.DataFrame) -> N
 def test_risk_and_worth_sums_the_bands(scored: pl.DataFrame) -> None:
     high = scored.filter(pl.col("risk_band") == "high")
     drawn = words(prediction_charts.risk_chart(scored, currency="USD"))
-    assert f"At high risk: {high.height} customers, with $ {high['value_at_risk'].sum():,.0f} of the" in drawn
+    assert f"At high risk: {high.height} customers, with US${high['value_at_risk'].sum():,.0f} of the" in drawn
 
 
 def test_probabilities_count_everyone(scored: pl.DataFrame) -> None:

@@ -63,7 +63,9 @@ def test_flags_and_columns_that_are_not_text() -> None:
 def test_every_column_has_a_heading(locale: str) -> None:
     columns = {*lists._LIST_COLUMNS, *lists._REFILL_COLUMNS, *DETAILS, "what", "found"}
     start = "lists.column."
-    headings = {key.removeprefix(start): text for key, text in load_catalogue(locale).items() if key.startswith(start)}
+    headings = {
+        key.removeprefix(start): text for key, text in load_catalogue(locale).messages.items() if key.startswith(start)
+    }
     assert set(headings) == columns
     assert len(set(headings.values())) == len(headings)
     with use_locale(locale):

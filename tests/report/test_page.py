@@ -53,7 +53,7 @@ class Outline(HTMLParser):
 
     @property
     def words(self) -> str:
-        return " ".join(" ".join(self.text).replace("\u202f", " ").split())
+        return " ".join(" ".join(self.text).replace("\u202f", " ").replace("\u00a0", " ").split())
 
     def attributes(self, name: str) -> list[str]:
         return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
@@ -152,10 +152,10 @@ def test_headline_and_totals_follow_the_scores(scored: pl.DataFrame, run: dict[s
     slipping = scored.filter(pl.col("segment") == SLIPPING)
     assert slipping.height > 1
     first = f"{slipping.height} valuable customers are slipping away: reach them first"
-    assert f"{first} – £ {slipping['value_at_risk'].sum():,.0f} of what they are expected to spend is at risk." in page
+    assert f"{first} – £{slipping['value_at_risk'].sum():,.0f} of what they are expected to spend is at risk." in page
     assert f"Of 300 customers, {high.height} are at high risk of not buying again within a year" in page
     at_risk, everything = high["value_at_risk"].sum(), scored["value_at_risk"].sum()
-    assert f"£ {at_risk:,.0f} of the £ {everything:,.0f} of money at risk is theirs" in page
+    assert f"£{at_risk:,.0f} of the £{everything:,.0f} of money at risk is theirs" in page
     assert "The predictions for 90 days earned grade A on later orders." in page
     fewer = Outline(build_report(scored.filter(pl.col("risk_band") != "high"), run)).words
     assert f"Of {300 - high.height} customers, 0 are at high risk" in fewer
@@ -186,8 +186,8 @@ def test_the_grade_is_shown_as_it_was_given(scored: pl.DataFrame, run: dict[str,
     given = run["evaluation"]
     for sentence in (given["grade_words"], given["rule"], *given["reasons"], *given["limits"]):
         assert sentence in page
-    assert "log loss 14 % lower than the best rule's" in page
-    assert "log loss 2.0 % higher than the best rule's" in page
+    assert "log loss 14% lower than the best rule's" in page
+    assert "log loss 2.0% higher than the best rule's" in page
     assert "Not judged: the log is too short" in page
     assert "Rule: days since last order" in page
 

@@ -90,7 +90,7 @@ def test_every_reason_is_said_in_every_language(said: list[str], locale: str) ->
 def test_every_template_is_met(said: list[str]) -> None:
     with use_locale("ru"):
         told = " | ".join(translate_reason(reason) for reason in said)
-    for key, text in load_catalogue("ru").items():
+    for key, text in load_catalogue("ru").messages.items():
         if key.startswith("reason.") and key != "reason.nothing":
             for part in re.split(r"\{\w+\}", str(text)):
                 assert part.strip(" ,") in told, key

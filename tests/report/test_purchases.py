@@ -75,7 +75,7 @@ def test_what_runs_out_names_a_product_once() -> None:
     due = pl.DataFrame([{"customer_id": who, **row} for who in ("a", "b", "not listed")])
     packed = purchase_day_data(bought(due=due), LISTED, as_of=AS_OF)
     assert packed["due"] == [[1, 0, 9, 1, 30], [0, 0, 9, 1, 30]]
-    told = "What goes with it: Oil (same brand). Of those who bought the one, 34\u202f% bought the other next, "
+    told = "What goes with it: Oil (same brand). Of those who bought the one, 34% bought the other next, "
     assert packed["goods"] == [["Soap", told + "2.4 times as often as by chance (57 customers)."]]
 
 
@@ -85,7 +85,7 @@ def test_products_in_words() -> None:
     assert rows[0] == {
         "name": "Soap",
         "customers": "1,200",
-        "again": "25\u202f% (300)",
+        "again": "25% (300)",
         "usual": "30 days",
         "half": "half of them: 20–46",
         "due": "17",

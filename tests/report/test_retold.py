@@ -92,7 +92,7 @@ def _gap(kind: str) -> str:
     if kind in MESSAGE_PARAMS:
         return SAMPLES[kind]
     clauses = [
-        sample(one.key, str(load_catalogue("en")[one.key]))
+        sample(one.key, str(load_catalogue("en").messages[one.key]))
         for one in sentence_templates(f"record.{CLAUSE_PARAMS[kind].group}")
     ]
     return CLAUSE_PARAMS[kind].separator.join(clauses[:2] if CLAUSE_PARAMS[kind].separator else clauses[:1])
@@ -110,18 +110,18 @@ def part_of(key: str) -> str:
 
 def test_a_template_that_is_filled_in_is_recognised_and_said_again() -> None:
     for key in all_templates():
-        text = str(load_catalogue("en")[key])
+        text = str(load_catalogue("en").messages[key])
         sentence = sample(key, text)
         assert plainly(rerender_sentence(sentence, within=part_of(key)) or "") == plainly(sentence), key
         first = next(one for one in sentence_templates(part_of(key)) if one.pattern.fullmatch(sentence))
-        assert str(load_catalogue("en")[first.key]) == text, f"{key} is taken for {first.key}"
+        assert str(load_catalogue("en").messages[first.key]) == text, f"{key} is taken for {first.key}"
 
 
 @pytest.mark.parametrize("locale", OTHERS)
 def test_every_language_says_it_with_the_same_figures(locale: str) -> None:
     english = {"the", "and", "with", "than", "are", "were", "bought", "orders", "customers", "days"}
     for key in all_templates():
-        sentence = sample(key, str(load_catalogue("en")[key])).replace("90d before", "before")
+        sentence = sample(key, str(load_catalogue("en").messages[key])).replace("90d before", "before")
         with use_locale(locale):
             told = translate_sentence(sentence.replace("bought before", "bought 90d before"), within=part_of(key))
         assert told, key
@@ -194,7 +194,7 @@ def test_the_words_of_every_template_stand_in_the_code() -> None:
 
 
 def words_missing(key: str) -> list[str]:
-    text = str(load_catalogue("en")[key])
+    text = str(load_catalogue("en").messages[key])
     # What is put in: "3 cut-offs", "A", "bought", "more", "lower" are made apart from the sentence.
     words = r"\{\w+\}|\b(?:more|less|bought|did not buy|A|B|C|D|Spend|The number of buyers)\b|BTYD: "
     words += "|(?=the orders up to)|(?<=learned from)"
@@ -318,7 +318,7 @@ def test_a_page_of_known_sentences_holds_no_english(
 ) -> None:
     monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     keys = [key for key in all_templates() if key.startswith("record.")]
-    told = {key: sample(key, str(load_catalogue("en")[key])) for key in keys}
+    told = {key: sample(key, str(load_catalogue("en").messages[key])) for key in keys}
     of = {part: [text for key, text in told.items() if key.startswith(f"record.{part}.")] for part in PARTS}
     evaluation = {
         **record["evaluation"],

@@ -27,14 +27,14 @@ TIERS = SegmentThresholds(
 
 def test_rules_tell_the_thresholds() -> None:
     told = segment_rule_texts(TIERS.to_dict(), has_money=True, currency="NOK")
-    rules = {name: rule.replace("\u202f", " ") for name, rule in told.by_segment.items()}
+    rules = {name: rule.replace("\u00a0", " ") for name, rule in told.by_segment.items()}
     assert set(rules) == {*LISTED_SEGMENTS, LOST, NO_HISTORY}
     assert "bought once, more than 60 days ago" in told.intro
     assert "more than 2.00 times the own rhythm" in told.intro
     assert "(a quarter within 14 days, half within 30 days)" in rules["first-time buyer"]
-    assert "from kr 100" in rules["valuable and slipping"]
-    assert "at least 4 purchase days, risk below 70 %" in rules["best and most loyal"]
-    assert "the chance to buy within 90 days is below 10 % or the expected value below kr 5" in rules["lost"]
+    assert "from NOK 100" in rules["valuable and slipping"]
+    assert "at least 4 purchase days, risk below 70%" in rules["best and most loyal"]
+    assert "the chance to buy within 90 days is below 10% or the expected value below NOK 5" in rules["lost"]
     assert "a product that runs out" in rules[REFILL]
     assert rules[NO_HISTORY] == "no purchase is known"
     assert "below 5.00 orders" in segment_rule_texts(TIERS.to_dict(), has_money=False).by_segment["lost"]

@@ -13,7 +13,8 @@ from repurchase.campaigns.planning import CONTROL, TREATMENT
 from repurchase.errors import BundleError, InputError
 from repurchase.evaluation.summary import to_json_values
 from repurchase.features.ledger import Ledger
-from repurchase.i18n.formatting import format_money, format_quantity, format_share
+from repurchase.i18n.formatting import format_money, format_share
+from repurchase.i18n.messages import format_quantity
 from repurchase.jobs.campaign_files import (
     CAMPAIGN_SCHEMA,
     Campaign,

@@ -18,7 +18,8 @@ from repurchase.campaigns.planning import CONTROL, TREATMENT, PlannedCampaign, p
 from repurchase.campaigns.targeting import UpliftModel, evaluate_targeting, fit_uplift, group_weights
 from repurchase.errors import InputError, first_few
 from repurchase.evaluation.summary import to_json_values
-from repurchase.i18n.formatting import format_money, format_quantity, format_share
+from repurchase.i18n.formatting import format_money, format_share
+from repurchase.i18n.messages import format_quantity
 from repurchase.jobs.campaign_files import (
     CAMPAIGN_SCHEMA,
     UPLIFT_FEATURES,

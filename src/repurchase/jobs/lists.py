@@ -11,7 +11,7 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.i18n.catalogues import use_locale
-from repurchase.i18n.formatting import THIN_SPACE
+from repurchase.i18n.formatting import NO_BREAK_SPACE
 from repurchase.jobs.customer_lists import id_column
 from repurchase.jobs.order_intake import workspace
 from repurchase.jobs.outputs import (
@@ -136,8 +136,8 @@ def _rules_in_english(tiers: Mapping[str, Any] | None, facts: ScoredRun) -> Segm
     """The rules in plain English, as a record is in whatever language the lists are."""
     with use_locale("en"):
         told = segment_rule_texts(tiers, has_money=facts.has_money, currency=facts.currency)
-    plain = {segment: rule.replace(THIN_SPACE, " ") for segment, rule in told.by_segment.items()}
-    return SegmentRuleTexts(told.intro.replace(THIN_SPACE, " "), plain)
+    plain = {segment: rule.replace(NO_BREAK_SPACE, " ") for segment, rule in told.by_segment.items()}
+    return SegmentRuleTexts(told.intro.replace(NO_BREAK_SPACE, " "), plain)
 
 
 def _is_listed_segment(segment: str, made: _ListedCustomers) -> bool:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from repurchase.i18n.catalogues import PLURAL_PARAMS, READING_FACTS, READING_ROLES
+from repurchase.i18n.catalogues import has_message, use_locale
+from repurchase.i18n.formatting import format_count, format_share
+from repurchase.i18n.messages import translate
 from repurchase.sources.vocabulary import StatusClass, column_key
 
 _IMPLIED = frozenset({"by_name", "customer_id", "order_id", "dates", "single_lines"})
@@ -14,8 +16,10 @@ _BRIEF = frozenset({"named", "by_content", "only_dates", "day_first", "month_fir
 """Evidence that stands on the same line as the column."""
 _WITH_VALUES = frozenset({"currency", "placeholder"})
 _WIDTH = 100
-SHOWN_DECISIONS = 8
-"""Statuses of a list that are shown."""
+_SHOWN_VALUES = 8
+"""Values of a list, such as statuses, that are shown."""
+_PLURAL_PARAMS = ("orders", "rows", "shared", "count")
+"""Parameters that decide the plural form; the first that a fact has."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Fact:
     def to_dict(self) -> dict[str, Any]:
         """The fact as plain values."""
         return {"key": self.key, "params": dict(self.params)}
+
+    def __str__(self) -> str:
+        """The fact in the active language."""
+        return render_fact(self.key, self.params)
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,10 @@ class ReadingDecision:
 
     def lines(self) -> list[str]:
         r"""The decision for a shop owner: a line per role, with the details indented below it."""
-        titles = [READING_ROLES.get(decision.role, decision.role) for decision in self.roles]
-        titles += [READING_ROLES["ignored"]] if self.ignored else []
+        titles = [role_title(decision.role) for decision in self.roles]
+        titles += [role_title("ignored")] if self.ignored else []
         width = max(map(len, titles), default=0) + 2
-        ignored = [f"'{column}' {render(why)}" for column, why in self.ignored]
+        ignored = [f"'{column}' {why}" for column, why in self.ignored]
         paragraphs = [*(_sentences(decision) for decision in self.roles), *([ignored] if ignored else [])]
         return [
             line
@@ -92,36 +100,44 @@ class ReadingDecision:
         ]
 
 
-def render(fact: Fact) -> str:
-    """Say a fact in English."""
-    text = READING_FACTS[fact.key]
-    if not isinstance(text, str):
-        text = text["one" if plural_count(fact.params) == 1 else "other"]
-    return text.format(**{name: _formatted_value(value) for name, value in fact.params.items()})
+def render_fact(key: str, params: Mapping[str, Any]) -> str:
+    """A fact in the active language; the key of one that another version wrote."""
+    plural = next((int(params[param]) for param in _PLURAL_PARAMS if param in params), 0)
+    texts = {param: _formatted_value(value) for param, value in params.items()}
+    try:
+        return translate(f"reading.fact.{key}", **{**texts, "n": plural})
+    except KeyError:
+        return key
 
 
-def plural_count(params: Mapping[str, Any]) -> int:
-    """Find the number that decides the plural of a fact."""
-    return next((int(params[name]) for name in PLURAL_PARAMS if name in params), 0)
+def role_title(role: str) -> str:
+    """Name a role."""
+    name = f"reading.role.{role}"
+    return translate(name) if has_message(name) else role
 
 
 def log_line(decision: RoleDecision) -> str:
     """Say a decision for a log, without values of the column."""
-    title, column = READING_ROLES.get(decision.role, decision.role), decision.column
-    meaning = "" if decision.meaning.key in _WITH_VALUES else render(decision.meaning)
-    return ": ".join(part for part in (title, f"'{column}'" if column else "", meaning) if part)
+    column = f"'{decision.column}'" if decision.column else ""
+    with use_locale("en"):
+        meaning = "" if decision.meaning.key in _WITH_VALUES else str(decision.meaning)
+        return ": ".join(part for part in (role_title(decision.role), column, meaning) if part)
 
 
 def _sentences(decision: RoleDecision) -> list[str]:
     """What is shown of a decision, a line each: the column and its meaning, then the evidence, then other columns."""
-    brief = [render(fact) for fact in decision.evidence if fact.key in _BRIEF]
-    meaning = [] if decision.meaning.key in _IMPLIED else [render(decision.meaning)]
+    brief = [str(fact) for fact in decision.evidence if fact.key in _BRIEF]
+    meaning = [] if decision.meaning.key in _IMPLIED else [str(decision.meaning)]
     column = f"'{decision.column}'" if decision.column else ""
     first = ": ".join(part for part in (column, "; ".join([*meaning, *brief])) if part)
-    evidence = [render(fact) for fact in decision.evidence if fact.key not in _IMPLIED | _BRIEF]
+    evidence = [str(fact) for fact in decision.evidence if fact.key not in _IMPLIED | _BRIEF]
     others = [f"'{name}'" for name, why in decision.rejected if why.key == "lower_rank"]
-    considered = [f"also considered: {', '.join(others)}"] if others else []
-    against = [f"'{name}' was not used: {render(why)}" for name, why in decision.rejected if why.key != "lower_rank"]
+    considered = [translate("columns.considered", columns=", ".join(others))] if others else []
+    against = [
+        translate("columns.rejected", column=name, why=str(why))
+        for name, why in decision.rejected
+        if why.key != "lower_rank"
+    ]
     return [first, *evidence, *considered, *against]
 
 
@@ -139,15 +155,12 @@ def _wrapped(sentence: str, title: str, width: int) -> list[str]:
 def _formatted_value(value: Any) -> str:
     """A share as a percentage, a whole number with separators, a list with the count of each, and text as it is."""
     if isinstance(value, float):
-        percent = f"{value:.0%}"
-        return ">99%" if percent == "100%" and value < 1 else "<1%" if percent == "0%" and value > 0 else percent
+        return format_share(value)
     if isinstance(value, list | tuple):
-        shown = [
-            f"{name} ({number:,})" if number is not None else str(name) for name, number in value[:SHOWN_DECISIONS]
-        ]
-        more = len(value) - SHOWN_DECISIONS
-        return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        shown = [str(name) if n is None else f"{name} ({format_count(n)})" for name, n in value[:_SHOWN_VALUES]]
+        more = len(value) - _SHOWN_VALUES
+        return ", ".join([*shown, *([translate("columns.more", n=more)] if more > 0 else [])])
+    return format_count(value) if isinstance(value, int) else str(value)
 
 
 FILE_COLUMN = "_file"

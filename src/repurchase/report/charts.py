@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from repurchase.i18n.catalogues import translate
+from repurchase.i18n.formatting import format_percent, significant_places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,11 +168,7 @@ def heat_map(axes: "Axes", cells: Mapping[tuple[int, int], tuple[float, str]], *
 
 def percent_ticks(axis: "Axis") -> None:
     """Write an axis of shares in percent."""
-    axis.set_major_formatter(tick_text(lambda value: translate("number.percent", value=_short_number(100 * value))))
-
-
-def _short_number(value: float) -> str:
-    return f"{value:.3g}".replace(".", translate("number.decimal"))
+    axis.set_major_formatter(tick_text(lambda value: format_percent(value, significant_places(100 * value))))
 
 
 def _contrast_colour(rgba: tuple[float, float, float, float]) -> str:

@@ -8,19 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from repurchase.i18n.catalogues import active_locale, load_catalogue, message_template, translate
+from repurchase.i18n.catalogues import active_locale, babel_locale, load_catalogue
 from repurchase.i18n.formatting import (
-    CURRENCY_SYMBOLS,
-    MONTH_KEYS,
     NO_VALUE,
     format_count,
     format_day,
     format_decimal,
     format_money,
-    format_quantity,
     format_share,
-    format_within,
+    month_names,
+    number_templates,
 )
+from repurchase.i18n.messages import format_quantity, format_within, translate
 from repurchase.marketing.lists import AT_RISK
 from repurchase.models.segments import SLIPPING
 from repurchase.report.record_texts import RELATION_KEYS, action_name, band_name, segment_name, split_reason
@@ -289,22 +288,20 @@ def _encode_reasons(listed: pl.DataFrame) -> tuple[list[str], list[list[int]], l
 
 
 def list_messages(facts: ScoredRun) -> str:
-    """Pack what the page's script says, and how it writes numbers and days."""
-    sections = ("people", "story", "reason", "number", "date", "time")
-    spoken = load_catalogue(active_locale())
-    texts = {key: text for key, text in spoken.items() if key.split(".")[0] in sections and isinstance(text, str)}
+    """Pack the messages of the page's script, and how it formats numbers and days."""
+    sections = ("people", "story", "reason", "time")
+    messages = load_catalogue(active_locale()).messages
+    texts = {key: text for key, text in messages.items() if key.split(".")[0] in sections and isinstance(text, str)}
     plurals = {
-        key: spoken[key] for key in ("n.day", "phrase.every.day", "time.days_ago", "story.earlier", "story.table")
+        key: messages[key] for key in ("n.day", "phrase.every.day", "time.days_ago", "story.earlier", "story.table")
     }
-    currency = facts.currency
-    told = {
-        "locale": active_locale(),
-        "texts": texts,
+    script_formats = {
+        "locale": babel_locale().language,
+        "texts": texts | number_templates(facts.currency),
         "plurals": plurals,
-        "months": [message_template(f"month.short.{name}") for name in MONTH_KEYS],
-        "sign": CURRENCY_SYMBOLS.get(currency, currency) if currency else "",
+        "months": month_names(),
         "within": format_within(facts.primary_days),
         "clvWithin": format_within(facts.clv_days),
         "pages": _MAX_SHOWN,
     }
-    return json_for_html(told)
+    return json_for_html(script_formats)

@@ -5,17 +5,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from repurchase.i18n.catalogues import translate
-from repurchase.i18n.formatting import (
-    format_count,
-    format_decimal,
-    format_horizon,
-    format_money,
-    format_quantity,
-    format_share,
-    format_within,
-    join_list,
-)
+from repurchase.i18n.formatting import format_count, format_decimal, format_money, format_share, join_list
+from repurchase.i18n.messages import format_horizon, format_quantity, format_within, translate
 from repurchase.marketing.segments import NO_HISTORY, REFILL
 from repurchase.models.segments import (
     BEST,

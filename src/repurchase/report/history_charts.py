@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from repurchase.i18n.catalogues import has_message, translate
+from repurchase.i18n.catalogues import has_message
 from repurchase.i18n.formatting import (
     format_count,
-    format_in_hundred,
     format_money,
     format_month,
-    format_quantity,
     format_share,
     format_short_money,
-    format_within,
     truncate_name,
 )
+from repurchase.i18n.messages import format_in_hundred, format_quantity, format_within, translate
 from repurchase.report.charts import (
     BLUE,
     ORANGE,

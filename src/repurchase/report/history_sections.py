@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from repurchase.errors import InputError
-from repurchase.i18n.catalogues import active_locale, translate
+from repurchase.i18n.catalogues import active_locale
 from repurchase.i18n.formatting import (
     NO_VALUE,
     format_count,
@@ -13,10 +13,9 @@ from repurchase.i18n.formatting import (
     format_decimal,
     format_money,
     format_month,
-    format_quantity,
     format_share,
-    format_within,
 )
+from repurchase.i18n.messages import format_quantity, format_within, translate
 from repurchase.marketing.repeat_business import Benchmark
 from repurchase.storage.json_files import read_json
 from repurchase.storage.run_records import ScoredRun
@@ -166,7 +165,8 @@ def measure_section(facts: ScoredRun, yardsticks: Sequence[Benchmark]) -> _Row |
     for row in rows:
         stick = of.get(row["key"])
         row["yardstick"] = _benchmark_range_text(stick) if stick else ""
-        row.setdefault("name", translate(f"measure.{row['key']}"))
+        if "name" not in row:
+            row["name"] = translate(f"measure.{row['key']}")
         row["periods"] = row.get("periods") or ["", "", ""]
         row.setdefault("is_long", False)
         row.setdefault("note", "")

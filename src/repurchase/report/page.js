@@ -13,14 +13,12 @@ const hasMoney = "clv" in columns;
 const say = (key, values = {}) => words.texts[key].replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 const plurals = new Intl.PluralRules(words.locale);
 const whole = (value) => String(Math.abs(value)).replace(/\B(?=(\d{3})+$)/g, say("number.group"));
-const minus = (value) => (value < 0 ? "−" : "");
 const decimal = (value, places) => value.toFixed(places).replace(".", say("number.decimal"));
 const counted = (key, n) => words.plurals[key][plurals.select(n)].replace("{n}", whole(n));
 
 function money(value) {
   if (value === null) return "–";
-  const parts = { sign: words.sign, minus: minus(value), value: whole(value) };
-  return words.sign ? say("number.money", parts) : parts.minus + parts.value;
+  return say(value < 0 ? "number.negative_money" : "number.money", { value: whole(value) });
 }
 
 function share(tenThousandths) {
@@ -38,8 +36,10 @@ const isoDay = (days) => (days === null ? "" : date(days).toISOString().slice(0,
 function day(days) {
   if (days === null) return "–";
   const when = date(days);
-  const parts = { day: when.getUTCDate(), month: words.months[when.getUTCMonth()], year: when.getUTCFullYear() };
-  return say("date.short", parts);
+  const [number, month] = [when.getUTCDate(), when.getUTCMonth()];
+  const two = (part) => String(part).padStart(2, "0");
+  const parts = { day: number, day2: two(number), month1: month + 1, month2: two(month + 1), month: words.months[month] };
+  return say("date.short", { ...parts, year: when.getUTCFullYear() });
 }
 
 const ago = (days) => (days === 0 ? say("time.today") : counted("time.days_ago", -days));

@@ -16,8 +16,9 @@ import polars as pl
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
-from repurchase.i18n import formatting
-from repurchase.i18n.catalogues import active_locale, translate, use_locale
+from repurchase.i18n.catalogues import active_locale, use_locale
+from repurchase.i18n.formatting import format_count, format_day, format_decimal, format_money, format_share
+from repurchase.i18n.messages import format_horizon, format_quantity, format_within, translate
 from repurchase.marketing.products import MIN_DUE_PROBABILITY, MIN_LIFT, MIN_SUPPORT
 from repurchase.marketing.repeat_business import BENCHMARKS_FILE, read_benchmarks
 from repurchase.marketing.segments import require_single_run
@@ -112,11 +113,11 @@ def _render_page(facts: ScoredRun, notices: Sequence[str], beside: _PageInputs) 
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
     )
     environment.filters.update(
-        count=formatting.format_count,
-        day=formatting.format_day,
-        horizon=formatting.format_horizon,
-        money=formatting.format_money,
-        share=formatting.format_share,
+        count=format_count,
+        day=format_day,
+        horizon=format_horizon,
+        money=format_money,
+        share=format_share,
     )
     environment.globals.update(t=translate, retold=translate_sentence, lang=active_locale())
     style, script = _read_asset("page.css"), "\n".join(_read_asset(name) for name in _PAGE_SCRIPTS)
@@ -141,10 +142,10 @@ def _render_page(facts: ScoredRun, notices: Sequence[str], beside: _PageInputs) 
         drift=run_sections.drift_section(facts),
         has_orders=beside.bought is not None,
         products=product_rows(beside.bought),
-        within_due=formatting.format_within(beside.bought.within_days) if beside.bought else "",
+        within_due=format_within(beside.bought.within_days) if beside.bought else "",
         least_chance=MIN_DUE_PROBABILITY,
         least_support=MIN_SUPPORT,
-        least_lift=formatting.format_decimal(MIN_LIFT, 1),
+        least_lift=format_decimal(MIN_LIFT, 1),
         measures=measure_section(facts, read_benchmarks(beside.yardsticks)),
         campaigns=campaign_rows(list(beside.campaigns)),
         **_page_tables(facts),
@@ -206,11 +207,11 @@ def _page_tables(facts: ScoredRun) -> dict[str, Any]:
         "judged": run_sections.evaluation_rows(facts.evaluation),
         "provenance": run_sections.provenance_rows(facts),
         "run_notes": list(facts.run.get("notes") or []),
-        "discounted": translate("words.discounted", rate=formatting.format_share(rate)) if rate else "",
+        "discounted": translate("words.discounted", rate=format_share(rate)) if rate else "",
         "horizons": customer_sections.horizon_texts(facts),
-        "within": formatting.format_within(facts.primary_days),
-        "clv_within": formatting.format_within(facts.clv_days),
-        "risk_horizon": formatting.format_horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
+        "within": format_within(facts.primary_days),
+        "clv_within": format_within(facts.clv_days),
+        "risk_horizon": format_horizon(int(facts.risk_column.removeprefix("churn_risk_").removesuffix("d"))),
         "version": __version__,
     }
 
@@ -225,15 +226,15 @@ def _missing_notices(facts: ScoredRun, *, recorded: bool) -> list[str]:
         missing.append(translate("missing.money"))
     for status, message in (("no_history", "missing.unscored"), ("no_purchases", "missing.no_purchases")):
         if number := facts.scores.filter(pl.col("status") == status).height:
-            missing.append(translate(message, customers=formatting.format_quantity(number, "customer")))
+            missing.append(translate(message, customers=format_quantity(number, "customer")))
     if 0 < facts.scored.height < 100:
-        missing.append(translate("missing.few", customers=formatting.format_quantity(facts.scored.height, "customer")))
+        missing.append(translate("missing.few", customers=format_quantity(facts.scored.height, "customer")))
     return missing
 
 
 def _changed_notices(facts: ScoredRun, bought: PurchaseDetails | None) -> list[str]:
     is_changed = bought is not None and bought.changed
-    return [translate("missing.orders_changed", day=formatting.format_day(facts.as_of))] if is_changed else []
+    return [translate("missing.orders_changed", day=format_day(facts.as_of))] if is_changed else []
 
 
 def _write_page(target: Path, page: str) -> None:

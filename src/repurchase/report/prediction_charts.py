@@ -9,20 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from repurchase.i18n.catalogues import translate
 from repurchase.i18n.formatting import (
     format_count,
     format_decimal,
-    format_horizon,
     format_money,
-    format_quantity,
     format_share,
     format_short_money,
-    format_within,
     join_list,
-    predictor_name,
     truncate_name,
 )
+from repurchase.i18n.messages import format_horizon, format_quantity, format_within, predictor_name, translate
 from repurchase.marketing.economics import ReachCurve
 from repurchase.report.charts import (
     BLUE,

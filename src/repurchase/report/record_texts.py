@@ -9,8 +9,9 @@ from typing import NamedTuple
 import polars as pl
 
 from repurchase.evaluation.comparison import RULE_NAMES
-from repurchase.i18n.catalogues import LOCALES, active_locale, format_number, has_message, load_catalogue, translate
-from repurchase.i18n.formatting import CURRENCY_SYMBOLS, format_day, format_quantity
+from repurchase.i18n.catalogues import LOCALES, active_locale, has_message, load_catalogue
+from repurchase.i18n.formatting import currency_symbol, format_day, format_number, format_percent, join_list
+from repurchase.i18n.messages import format_quantity, translate
 from repurchase.marketing.lists import ListSettings
 from repurchase.marketing.products import BOUGHT_NEXT, SAME_BRAND, SAME_CATEGORY
 from repurchase.marketing.segments import NO_HISTORY, REFILL
@@ -69,7 +70,7 @@ def translate_reason(reason: str) -> str:
 
 def split_reason(reason: str) -> tuple[str, str]:
     """Say one reason, its direction apart."""
-    english = load_catalogue("en")
+    english = load_catalogue("en").messages
     for side in ("raises", "lowers"):
         start = str(english[f"reason.{side}"]).removesuffix("{told}")
         if reason.startswith(start):
@@ -88,7 +89,7 @@ def _translate_reason_fact(told: str) -> str | None:
 
 @cache
 def _reason_patterns() -> Mapping[str, "re.Pattern[str]"]:
-    facts = {key: str(text) for key, text in load_catalogue("en").items() if key.startswith("reason.")}
+    facts = {key: str(text) for key, text in load_catalogue("en").messages.items() if key.startswith("reason.")}
     return {
         key: re.compile(
             re.sub(r"\\\{(\w+)\\\}", lambda slot: f"(?P<{slot[1]}>{_REASON_PARAMS[slot[1]]})", re.escape(text))
@@ -155,12 +156,15 @@ def _translate_number(text: str) -> str:
 
 
 def _percent(text: str) -> str:
-    return translate("number.percent", value=_translate_number(text.rstrip("% ")))
+    digits = text.rstrip("% ").replace(",", "")
+    said = format_percent(abs(float(digits)) / 100, len(digits.partition(".")[2]))
+    minus = "-" if active_locale() == "en" else "−"
+    return f"{minus if digits[0] == '-' else '+' if digits[0] == '+' else ''}{said}"
 
 
 def _money(text: str) -> str:
     number, _, unit = text.partition(" ")
-    told = unit if active_locale() == "en" else CURRENCY_SYMBOLS.get(unit, unit)
+    told = unit if active_locale() == "en" else currency_symbol(unit)
     return f"{_translate_number(number)} {told}".rstrip()
 
 
@@ -316,8 +320,9 @@ def _translate_param(kind: str, text: str) -> str | None:
     if not separator:
         return _translate_exact(text, f"record.{group}")
     clauses = _translate_clauses(text.split(separator), separator, f"record.{group}")
-    joined = f" {translate('list.and')} " if separator == " and " else separator
-    return joined.join(clauses) if clauses else None
+    if not clauses:
+        return None
+    return join_list(clauses) if separator == " and " else separator.join(clauses)
 
 
 def _translate_feature(text: str) -> str:
@@ -351,7 +356,7 @@ def sentence_templates(within: str) -> tuple[_SentenceTemplate, ...]:
     """Read the English templates of a part of the catalogue."""
     texts = {
         key: text
-        for key, text in load_catalogue("en").items()
+        for key, text in load_catalogue("en").messages.items()
         if key.startswith(f"{within}.") and not key.startswith(_NOT_SENTENCES) and isinstance(text, str)
     }
     return tuple(
@@ -388,14 +393,14 @@ def translate_headings(rules: ListSettings) -> ListSettings:
 
 def id_headings() -> list[str]:
     """Name the column of ids in every language."""
-    return [str(load_catalogue(name)["lists.column.customer_id"]) for name in LOCALES]
+    return [str(load_catalogue(name).messages["lists.column.customer_id"]) for name in LOCALES]
 
 
 def _headings() -> dict[str, str]:
     start = "lists.column."
     return {
         key.removeprefix(start): str(text)
-        for key, text in load_catalogue(active_locale()).items()
+        for key, text in load_catalogue(active_locale()).messages.items()
         if key.startswith(start)
     }
 

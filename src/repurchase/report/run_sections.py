@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repurchase.i18n.catalogues import active_locale, has_message, translate
+from repurchase.i18n.catalogues import active_locale, has_message
 from repurchase.i18n.formatting import (
+    NO_BREAK_SPACE,
+    THIN_SPACE,
     format_count,
     format_day,
     format_decimal,
-    format_horizon,
     format_money,
-    format_quantity,
     format_share,
     join_list,
-    predictor_name,
 )
-from repurchase.orders.layout import SHOWN_DECISIONS, plural_count
+from repurchase.i18n.messages import format_horizon, format_quantity, predictor_name, translate
+from repurchase.orders.layout import render_fact, role_title
 from repurchase.report.history_charts import cleaning_reason_name
 from repurchase.report.prediction_charts import EVALUATION_PREDICTORS
 from repurchase.report.record_texts import translate_sentence
@@ -36,7 +36,6 @@ def reading_rows(orders: Mapping[str, Any]) -> _Row | None:
 
 
 def _role_row(role: Mapping[str, Any]) -> _Row:
-    title = f"reading.role.{role['role']}"
     considered = [row["column"] for row in role["rejected"] if row["why"]["key"] == "lower_rank"]
     reasons = [_fact_text(fact) for fact in role["evidence"] if fact["key"] != "single_lines"]  # its meaning says so
     if considered:
@@ -47,7 +46,7 @@ def _role_row(role: Mapping[str, Any]) -> _Row:
         if row["why"]["key"] != "lower_rank"
     ]
     return {
-        "name": translate(title) if has_message(title) else role["role"],
+        "name": role_title(role["role"]),
         "column": role["column"] or "",
         "meaning": _fact_text(role["meaning"]),
         "reasons": [reason for reason in reasons if reason],
@@ -55,26 +54,7 @@ def _role_row(role: Mapping[str, Any]) -> _Row:
 
 
 def _fact_text(fact: Mapping[str, Any]) -> str:
-    """A fact in words; the key of one that another version wrote in another way."""
-    key, params = f"reading.fact.{fact['key']}", fact["params"]
-    try:
-        return translate(key, n=plural_count(params), **{name: _column_text(value) for name, value in params.items()})
-    except KeyError:
-        return str(fact["key"])
-
-
-def _column_text(value: Any) -> str:
-    if isinstance(value, float):
-        return format_share(value)
-    if isinstance(value, int):
-        return format_count(value)
-    if not isinstance(value, list):
-        return str(value)
-    shown = [
-        str(name) if number is None else f"{name} ({format_count(number)})" for name, number in value[:SHOWN_DECISIONS]
-    ]
-    more = [translate("columns.more", n=len(value) - SHOWN_DECISIONS)] if len(value) > SHOWN_DECISIONS else []
-    return ", ".join([*shown, *more])
+    return render_fact(fact["key"], fact["params"])
 
 
 def intake_rows(cleaning: Mapping[str, Any]) -> _Row | None:
@@ -240,7 +220,7 @@ def monitoring_lines(monitored: Mapping[str, Any]) -> list[str]:
     lines.append(monitored["drift"]["words"])
     lines.extend(f"Note: {words}." for words in monitored["notes"])
     lines.append(monitored["advice"]["words"])
-    return [line.replace("\u202f", " ") for line in lines]
+    return [line.replace(NO_BREAK_SPACE, " ").replace(THIN_SPACE, " ") for line in lines]
 
 
 def _monitoring_row(row: Mapping[str, Any], currency: str | None) -> _Row:

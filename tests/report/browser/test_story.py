@@ -98,7 +98,7 @@ def rows(page: Any) -> list[list[str]]:
     found = page.locator("#told tbody tr").evaluate_all(
         "(rows) => rows.map((r) => [...r.cells].map((c) => c.innerText))"
     )
-    return [[cell.replace("\u202f", " ") for cell in row] for row in found]
+    return [[cell.replace("\u202f", " ").replace("\u00a0", " ") for cell in row] for row in found]
 
 
 @pytest.mark.parametrize("who", list(PURCHASES))
@@ -111,14 +111,15 @@ def test_every_purchase_is_drawn_and_stands_in_the_table(
     told = [
         [
             format_day(when, short=True),
-            format_money(paid, "GBP").replace("\u202f", " "),
+            format_money(paid, "GBP").replace("\u202f", " ").replace("\u00a0", " "),
             "–" if gap is None else format_count(gap),
         ]
         for when, paid, gap in wanted
     ]
     assert rows(page) == told[::-1]
     titles = page.locator("#told svg rect.bought title").all_text_contents()
-    assert [title.replace("\u202f", " ") for title in titles] == [f"{when}: {paid}" for when, paid, _ in told]
+    plain = [title.replace("\u202f", " ").replace("\u00a0", " ") for title in titles]
+    assert plain == [f"{when}: {paid}" for when, paid, _ in told]
     places = [box["x"] for box in boxes(page)]
     assert places == sorted(places)
     assert page.locator("#told summary").inner_text() == f"{PURCHASES[who]} purchase days as a table"
@@ -155,7 +156,7 @@ def test_the_rhythm_and_what_runs_out_are_told(
     story: Callable[..., Any], days: pl.DataFrame, shop: pl.DataFrame
 ) -> None:
     page = story(SOME)
-    told = page.locator("#told").inner_text().replace("\u202f", " ")
+    told = page.locator("#told").inner_text().replace("\u202f", " ").replace("\u00a0", " ")
     gaps = sorted(days.filter(pl.col("customer_id") == SOME)["day"].diff().drop_nulls().dt.total_days().to_list())
     low, middle, high = (gaps[-(-len(gaps) * part // 4) - 1] for part in (1, 2, 3))
     assert f"Usually {middle} days from one purchase day to the next; half of the times {low} to {high} days." in told
