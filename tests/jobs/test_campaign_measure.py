@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from repurchase.registry.retry_queue import CAMPAIGN_EXPERIMENT, pending_run_files
+from repurchase.registry.retry_queue import CAMPAIGN_EXPERIMENT, pending_entries
 from repurchase.registry.store import Store, open_store, relocate
 from repurchase.registry.tracking import log_pending
 from repurchase.report.history_sections import read_campaigns
@@ -201,7 +201,7 @@ def test_a_locked_store_costs_no_campaign_and_the_run_is_logged_later_once(
         holder.close()
     assert planned.code == 0
     assert "not in MLflow yet" in caplog.text
-    (waiting,) = pending_run_files(tmp_path)
+    (waiting,) = pending_entries(tmp_path, "run")
     assert "c00001" not in waiting.read_text()
     assert (log_pending(store), log_pending(store)) == (1, 0)
     (run,) = runs(store, "plan")
@@ -218,7 +218,7 @@ def test_an_older_measurement_that_waited_does_not_undo_a_later_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("repurchase.registry.retry_queue._log_in_subprocess", lambda *_: "the store is away")
         measure(out, log, "--as-of", "2024-07-20")
-        (waiting,) = pending_run_files(tmp_path)
+        (waiting,) = pending_entries(tmp_path, "run")
         text = waiting.read_text()
         waiting.unlink()
     measure(out, log)

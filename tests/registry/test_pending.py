@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from repurchase.errors import DeliveryError
-from repurchase.registry.retry_queue import RunEntry, pending_run_files, track_scoring
+from repurchase.registry.retry_queue import RunEntry, pending_entries, track_scoring
 from repurchase.registry.store import Store, open_store
 from repurchase.registry.tracking import log_monitoring, log_pending, log_training
 
@@ -60,7 +60,7 @@ def waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
         note = track_scoring(store.home, RUN, seconds=ENOUGH)
     assert note is not None
     assert "no process could be started to log it (Resource temporarily unavailable)" in note
-    (path,) = pending_run_files(store.home)
+    (path,) = pending_entries(store.home, "run")
     return path
 
 
@@ -90,7 +90,7 @@ def test_a_run_is_logged_with_figures_and_no_customer(store: Store) -> None:
         "drift/psi_max": 0.07,
         "drift/drifted": 0,
     }
-    assert pending_run_files(store.home) == []
+    assert pending_entries(store.home, "run") == []
     content = b"".join(path.read_bytes() for path in (store.home / "mlruns").rglob("*") if path.is_file())
     assert b"SECRET" not in content
     assert b"shop-of-the-customer" not in content
@@ -151,7 +151,7 @@ def test_without_a_place_in_mlruns_it_waits_in_outputs(home: Path) -> None:
 
     assert note is not None
     assert "mlruns/pending cannot be written" in note
-    assert [path.parent for path in pending_run_files(home)] == [home / "outputs" / "pending"]
+    assert [path.parent for path in pending_entries(home, "run")] == [home / "outputs" / "pending"]
     (home / "mlruns").unlink()
     moved.rename(home / "mlruns")
     store = open_store(home)
@@ -178,7 +178,7 @@ def test_a_folder_that_may_not_be_written(store: Store) -> None:
         (store.home / "mlruns").chmod(0o700)
 
     assert note is not None
-    assert [path.parent.parent.name for path in pending_run_files(store.home)] == ["outputs"]
+    assert [path.parent.parent.name for path in pending_entries(store.home, "run")] == ["outputs"]
 
 
 def test_a_process_that_is_killed_leaves_the_run_to_the_next(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_kill_in_the_middle_of_logging_doubles_nothing(
     (logged,) = scorings(store)
     assert logged.info.status == "FINISHED"
     assert logged.data.metrics["customers"] == 500
-    assert pending_run_files(store.home) == []
+    assert pending_entries(store.home, "run") == []
 
 
 def test_time_that_is_over_ends_the_process(store: Store) -> None:
@@ -227,12 +227,12 @@ def test_time_that_is_over_ends_the_process(store: Store) -> None:
 
     assert note is not None
     assert "did not answer within 0.05 seconds" in note
-    assert len(pending_run_files(store.home)) == 1
+    assert len(pending_entries(store.home, "run")) == 1
 
 
 def test_zero_seconds_is_not_at_all(store: Store) -> None:
     assert track_scoring(store.home, RUN, seconds=0) is None
-    assert pending_run_files(store.home) == []
+    assert pending_entries(store.home, "run") == []
     assert scorings(store) == []
 
 
@@ -282,13 +282,13 @@ def test_what_is_not_ours_stays_and_is_named(store: Store, caplog: pytest.LogCap
 
     assert log_pending(store) == 0
 
-    assert len(pending_run_files(store.home)) == 3
+    assert len(pending_entries(store.home, "run")) == 3
     assert all("is no record of a run" in record.getMessage() for record in caplog.records)
     assert len(caplog.records) == 3
 
 
 def test_two_at_once_wait_for_each_other(store: Store, waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repurchase.registry.retry_queue.RUN_LOCK_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("repurchase.registry.retry_queue.LOCK_WAIT_SECONDS", 0.05)
     (waiting.parent / ".lock").touch()
 
     with held(waiting.parent / ".lock"), pytest.raises(DeliveryError, match="in use by another run"):

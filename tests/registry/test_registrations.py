@@ -20,7 +20,7 @@ from repurchase.registry.champion import (
     rollback,
     version_numbers,
 )
-from repurchase.registry.retry_queue import pending_registrations
+from repurchase.registry.retry_queue import pending_entries
 from repurchase.registry.store import MODEL, Store, StoreUnreachable, mlflow_versions, open_store, require_reachable
 from repurchase.registry.tracking import log_training, save_training, try_log_pending
 
@@ -83,12 +83,12 @@ def test_a_trained_model_is_kept_used_and_registered_later(
     assert "s3cret" not in caplog.text
     assert read_version_states(store.home).aliases == {"champion": "2", "previous": "3"}
     assert load_bundle(resolve_version(store.home)).version == "2"
-    assert list(pending_registrations(store.home)) == ["2", "3"]
+    assert [path.stem for path in pending_entries(store.home, "registration")] == ["2", "3"]
     assert set(mlflow_versions(store)) == {"1"}
 
     try_log_pending(open_store(store.home))
 
-    assert pending_registrations(store.home) == {}
+    assert pending_entries(store.home, "registration") == []
     assert not list((store.home / "mlruns" / "pending" / "registry").glob("*.json"))
     assert mlflow_versions(store) == {number: number for number in "123"}
     aliases = store.client.get_registered_model(MODEL).aliases
@@ -186,4 +186,4 @@ def test_what_was_removed_meanwhile_is_dropped(
         try_log_pending(store)
 
     assert "Version 1 is no longer in models/" in caplog.text
-    assert pending_registrations(store.home) == {}
+    assert pending_entries(store.home, "registration") == []

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -279,7 +280,7 @@ def _publish_aliases(
     content = json_bytes(
         {"schema": _ALIASES_SCHEMA, "aliases": standings.aliases, "verdicts": standings.verdicts}, name=_ALIASES_FILE
     )
-    from repurchase.registry.retry_queue import write_alias_change
+    from repurchase.registry.retry_queue import write_entry
     from repurchase.registry.store import StoreUnreachable, mlflow_faults, open_existing
 
     try:
@@ -292,7 +293,7 @@ def _publish_aliases(
     except DeliveryError as fault:
         if not allow_mlflow_failure and not isinstance(fault, StoreUnreachable):
             raise
-        path = write_alias_change(home, tags)
+        path, _ = write_entry(home, "alias change", secrets.token_hex(8), {"tags": tags})
         _logger.warning(
             "Aliases are changed in models/, which scoring follows, and not in MLflow yet: %s The change waits in %s; "
             "the next train, score, monitor or campaign that reaches the store makes it there.",

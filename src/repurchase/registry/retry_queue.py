@@ -1,4 +1,4 @@
-"""Write runs and registrations to be logged to MLflow, and start the process that logs them."""
+"""Queue of what is to be logged to MLflow: one file per entry, logged by the next command that reaches the store."""
 
 import hashlib
 import logging
@@ -7,79 +7,80 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 from repurchase.errors import DeliveryError, RepurchaseError
 from repurchase.registry.store import EXPERIMENT, database_of, store_uri
-from repurchase.storage.atomic_files import write_file
+from repurchase.storage.atomic_files import locked_folder, write_file
 from repurchase.storage.json_files import json_bytes
 from repurchase.storage.redaction import redact, redact_json
+from repurchase.validation import TABLE, TEXT, Check, first_fault, text_matching
 
-logger = logging.getLogger("repurchase")
+_logger = logging.getLogger("repurchase")
 
+EntryKind = Literal["run", "registration", "alias change"]
+_ENTRY_FILES: Mapping[EntryKind, str] = {
+    "run": "{}.json",
+    "registration": "registry/{}.json",
+    "alias change": "registry/aliases-{}.json",
+}
+_QUEUE_FOLDERS = ("mlruns/pending", "outputs/pending")
+"""The second takes what the first cannot."""
 
-def columns_param(orders: Mapping[str, Any]) -> str | None:
-    """Say in one line which column of an export was read as what."""
-    roles = (orders.get("reading") or {}).get("roles") or []
-    return " ".join(f"{role['role']}={role['column']}" for role in roles if role["column"]) or None
-
-
-_REGISTRATION_SCHEMA = 1
-REGISTRATION_FOLDERS = ("mlruns/pending/registry", "outputs/pending/registry")
-ALIAS_CHANGE_PREFIX = "aliases-"
-REGISTRATION_LOCK_WAIT_SECONDS = 10.0
-
-
-def write_registration(home: Path, version: str, training: Mapping[str, Any]) -> Path:
-    """Keep what is to be registered of a version beside its bundle."""
-    return _write_registration_file(
-        home, f"{version}.json", {"schema": _REGISTRATION_SCHEMA, "version": version, "training": training}
-    )
+_ENTRY_SCHEMA = 1
+LOCK_WAIT_SECONDS = 10.0
 
 
-def write_alias_change(home: Path, tags: Mapping[str, Mapping[str, str]]) -> Path:
-    """Keep that aliases in ``models/aliases.json`` were changed without MLflow."""
-    return _write_registration_file(
-        home, f"{ALIAS_CHANGE_PREFIX}{secrets.token_hex(8)}.json", {"schema": _REGISTRATION_SCHEMA, "tags": tags}
-    )
-
-
-def _write_registration_file(home: Path, name: str, record: Mapping[str, Any]) -> Path:
-    content = json_bytes(record, name=name)
-    last: DeliveryError | None = None
-    for place in REGISTRATION_FOLDERS:
-        path = home / place / name
+def write_entry(home: Path, kind: EntryKind, key: str, content: Mapping[str, Any]) -> tuple[Path, str]:
+    """Write an entry where it can be; also say why it could not be written among the runs."""
+    why = ""
+    for folder in _QUEUE_FOLDERS:
+        path = home / folder / _ENTRY_FILES[kind].format(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, content)
-        except OSError as fault:
-            last = DeliveryError(f"{path.parent} cannot be written: {fault.strerror}.")
-        except DeliveryError as fault:
-            last = fault
+            write_file(path, json_bytes({"schema": _ENTRY_SCHEMA, **content}, name=path.name))
+        except (OSError, DeliveryError) as fault:
+            reason = getattr(fault.__cause__ or fault, "strerror", None)
+            why = f"{path.parent} cannot be written ({reason or 'no right or no space'})"
         else:
-            return path
-    raise last or DeliveryError(f"{home} cannot be written.")
+            return path, why
+    raise DeliveryError(f"{why}.")
 
 
-def pending_registrations(home: Path) -> dict[str, Path]:
-    """Find the versions that wait to be registered."""
-    found = [path for place in REGISTRATION_FOLDERS for path in (home / place).glob("*.json") if path.stem.isdecimal()]
-    return {path.stem: path for path in sorted(found, key=lambda path: int(path.stem))}
+def pending_entries(home: Path, kind: EntryKind) -> list[Path]:
+    """List the files of the entries of one kind, in the order in which versions count up."""
+    pattern = _ENTRY_FILES[kind].format("*")
+    found = [path for folder in _QUEUE_FOLDERS for path in (home / folder).glob(pattern)]
+    if kind == "registration":
+        found = [path for path in found if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: (len(path.stem), path.stem))
 
 
-RUN_ENTRY_SCHEMA = 1
-_PENDING_FOLDERS = ("mlruns/pending", "outputs/pending")
-RUN_KEY_TAG = "run_key"
-SUBJECT_TAG, TRACKED_AT_TAG, STEP_TAG = "subject", "tracked_at", "step"
-RUN_LOCK_WAIT_SECONDS = 10.0
+@contextmanager
+def locked_queue(home: Path) -> Iterator[None]:
+    """Hold the queue against other processes."""
+    with ExitStack() as held:
+        for folder in (home / name for name in _QUEUE_FOLDERS):
+            if folder.is_dir():
+                held.enter_context(locked_folder(folder, wait_seconds=LOCK_WAIT_SECONDS))
+        yield
 
 
-_WITHHELD_VARIABLES = ("REPURCHASE_ID_KEY", "REPURCHASE_ID_KEY_FILE", "PGPASSWORD", "PGPASSFILE")
-"""What the process that logs has no need to know."""
+# Runs of commands
+
+
+_RUN_SCHEMA = {
+    "schema": Check(lambda value: value == _ENTRY_SCHEMA, str(_ENTRY_SCHEMA)),
+    "run_key": text_matching("[0-9A-Za-z]+", "letters and digits"),
+    "created_at": TEXT,
+    "params": TABLE,
+    "metrics": TABLE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,20 +97,36 @@ class RunEntry:
     artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiment: str = EXPERIMENT
     subject: str | None = None
+    """Runs about the same subject replace one another if their step rises."""
     step: int = 0
+    run_key: str = field(default_factory=lambda: secrets.token_hex(16))
+    tracked_at: str = field(default_factory=lambda: datetime.now(tz=UTC).isoformat())
 
     def record(self) -> dict[str, Any]:
-        """Say it in JSON."""
+        """Convert to JSON values, without passwords."""
         return {
-            "schema": RUN_ENTRY_SCHEMA,
-            RUN_KEY_TAG: secrets.token_hex(16),
-            TRACKED_AT_TAG: datetime.now(tz=UTC).isoformat(),
             **vars(self),
+            "schema": _ENTRY_SCHEMA,
             "params": {name: redact(str(value)) for name, value in self.params.items() if value is not None},
             "metrics": {k: float(v) for k, v in self.metrics.items() if v is not None and math.isfinite(v)},
             "artifacts": redact_json(self.artifacts),
             "tags": redact_json(self.tags),
         }
+
+    @classmethod
+    def from_record(cls, record: Any) -> Self:
+        """Read an entry, also of an earlier version; ValueError if it is none."""
+        fault = first_fault(record, _RUN_SCHEMA)
+        if fault:
+            raise ValueError(f"'{fault.path}' {fault}")
+        known = {
+            "source": "repurchase score",
+            "run_name": f"score {record['params'].get('as_of', '')}".strip(),
+            "seconds": record["metrics"].get("seconds", 0.0),
+            "tracked_at": record["created_at"],
+            **record,
+        }
+        return cls(**{item.name: known[item.name] for item in fields(cls) if item.name in known})
 
 
 def _track_run(home: Path, entry: RunEntry, *, seconds: float) -> str | None:
@@ -118,82 +135,33 @@ def _track_run(home: Path, entry: RunEntry, *, seconds: float) -> str | None:
         return None
     home = home.resolve()
     try:
-        path, why_not_there = _write_run_entry(home, entry.record())
+        path, why = write_entry(home, "run", entry.run_key, entry.record())
     except RepurchaseError as fault:
         return log_and_return_warning(f"This run is not in MLflow, and could not be kept to be logged later: {fault}")
-    why = why_not_there or _log_in_subprocess(home, seconds)
+    database = database_of(store_uri(home))
+    if not why and database is not None and not database.is_file():
+        why = "there is no MLflow store in the home folder"
+    why = why or _log_in_subprocess(home, seconds)
     if not path.exists():
         return None
-    where = path.relative_to(home)
     return log_and_return_warning(
-        f"This run is not in MLflow yet: {why.rstrip('.')}. It is kept in {where}; the next train, score, monitor or "
-        "campaign that reaches the store logs it."
+        f"This run is not in MLflow yet: {why.rstrip('.')}. It is kept in {path.relative_to(home)}; the next train, "
+        "score, monitor or campaign that reaches the store logs it."
     )
 
 
-def track_scoring(home: Path, run: Mapping[str, Any], *, seconds: float) -> str | None:
-    """Log a scoring run; see `track`."""
-    return _track_run(home, _scoring_run_entry(run), seconds=seconds)
+def log_and_return_warning(message: str) -> str:
+    """Log a warning, and hand it back."""
+    _logger.warning("%s", message)
+    return message
 
 
-def log_and_return_warning(words: str) -> str:
-    logger.warning("%s", words)
-    return words
-
-
-def _scoring_run_entry(run: Mapping[str, Any]) -> RunEntry:
-    orders, cleaning = run.get("orders") or {}, run.get("cleaning") or {}
-    counts, drift = run.get("counts") or {}, run.get("drift") or {}
-    aside = [why.get("rows", 0) for why in cleaning.get("reasons") or () if why.get("treatment") == "set_aside"]
-    took = round(sum((run.get("timings_seconds") or {}).values()), 3)
-    metrics = {
-        "customers": counts.get("asked"),
-        "customers_scored": counts.get("scored"),
-        "customers_no_purchases": counts.get("no_purchases"),
-        "rows": cleaning.get("n_raw"),
-        "rows_set_aside": sum(aside),
-        "seconds": took,
-        "drift/psi_max": drift.get("psi_max"),
-        "drift/drifted": float(bool(drift.get("drifted"))) if drift.get("known") else None,
-    }
-    params = {
-        "model_version": run.get("model_version"),
-        "as_of": run.get("as_of"),
-        "data_digest": orders.get("digest"),
-        "layout": orders.get("layout"),
-        "columns": columns_param(orders),
-        "repurchase_version": run.get("repurchase_version"),
-    }
-    return RunEntry(
-        source="repurchase score",
-        run_name=f"score {run.get('as_of') or ''}".strip(),
-        created_at=str(run.get("created_at")),
-        params=params,
-        metrics=metrics,
-        seconds=took,
-    )
-
-
-def _write_run_entry(home: Path, record: Mapping[str, Any]) -> tuple[Path, str]:
-    """Write a record where it can be; say why it cannot be logged, if that is plain without asking MLflow."""
-    why = ""
-    name = f"{record[RUN_KEY_TAG]}.json"
-    for place in _PENDING_FOLDERS:
-        path = home / place / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, json_bytes(record, name=name))
-        except (OSError, DeliveryError) as fault:
-            why = f"{home / place} cannot be written ({getattr(fault, 'strerror', None) or 'no right or no space'})"
-            continue
-        database = database_of(store_uri(home))
-        is_there = database is None or database.is_file()
-        return path, why or ("" if is_there else "there is no MLflow store in the home folder")
-    raise DeliveryError(f"{why}.")
+_WITHHELD_VARIABLES = ("REPURCHASE_ID_KEY", "REPURCHASE_ID_KEY_FILE", "PGPASSWORD", "PGPASSFILE")
+"""What the process that logs has no need to know."""
 
 
 def _log_in_subprocess(home: Path, seconds: float) -> str:
-    """Log in a process of its own, and end it when its time is over; say what it said last."""
+    """Log the queue in a process of its own, which is ended when its time is over; return why it failed."""
     command = [sys.executable, "-P", "-W", "ignore", "-m", "repurchase.registry.tracking", str(home), str(seconds)]
     environment = {name: value for name, value in os.environ.items() if name not in _WITHHELD_VARIABLES}
     try:
@@ -211,23 +179,59 @@ def _log_in_subprocess(home: Path, seconds: float) -> str:
         return f"the store did not answer within {seconds:g} seconds"
     except OSError as fault:
         return f"no process could be started to log it ({fault.strerror or type(fault).__name__})"
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return said[-1] if done.returncode == 2 and said else f"what logs it ended with {done.returncode}"
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if done.returncode == 2 and lines else f"the process that logs it ended with {done.returncode}"
 
 
-def pending_run_files(home: Path) -> list[Path]:
-    """Runs that wait to be logged."""
-    return sorted(path for place in _PENDING_FOLDERS for path in (home / place).glob("*.json"))
+# What is logged of each command
 
 
 CAMPAIGN_EXPERIMENT = "repurchase-campaigns"
 _MAX_TAG_LENGTH = 500
-_CampaignRecord = Mapping[str, Any]
 
 
-def track_plan(home: Path, plan: _CampaignRecord, *, seconds: float) -> str | None:
-    """Log a planned campaign; see `pending.track`."""
-    power, found = plan["power"], plan["expected"]
+def columns_param(orders: Mapping[str, Any]) -> str | None:
+    """Describe in one line which column of an export was read as what."""
+    roles = (orders.get("reading") or {}).get("roles") or []
+    return " ".join(f"{role['role']}={role['column']}" for role in roles if role["column"]) or None
+
+
+def track_scoring(home: Path, run: Mapping[str, Any], *, seconds: float) -> str | None:
+    """Log a scoring run within a stated time; return the warning if it is not in MLflow yet."""
+    orders, cleaning = run.get("orders") or {}, run.get("cleaning") or {}
+    counts, drift = run.get("counts") or {}, run.get("drift") or {}
+    set_aside = [row.get("rows", 0) for row in cleaning.get("reasons") or () if row.get("treatment") == "set_aside"]
+    elapsed = round(sum((run.get("timings_seconds") or {}).values()), 3)
+    entry = RunEntry(
+        source="repurchase score",
+        run_name=f"score {run.get('as_of') or ''}".strip(),
+        created_at=str(run.get("created_at")),
+        params={
+            "model_version": run.get("model_version"),
+            "as_of": run.get("as_of"),
+            "data_digest": orders.get("digest"),
+            "layout": orders.get("layout"),
+            "columns": columns_param(orders),
+            "repurchase_version": run.get("repurchase_version"),
+        },
+        metrics={
+            "customers": counts.get("asked"),
+            "customers_scored": counts.get("scored"),
+            "customers_no_purchases": counts.get("no_purchases"),
+            "rows": cleaning.get("n_raw"),
+            "rows_set_aside": sum(set_aside),
+            "seconds": elapsed,
+            "drift/psi_max": drift.get("psi_max"),
+            "drift/drifted": float(bool(drift.get("drifted"))) if drift.get("known") else None,
+        },
+        seconds=elapsed,
+    )
+    return _track_run(home, entry, seconds=seconds)
+
+
+def track_plan(home: Path, plan: Mapping[str, Any], *, seconds: float) -> str | None:
+    """Log a planned campaign; see `track_scoring`."""
+    power, expected = plan["power"], plan["expected"]
     metrics = {
         **{f"candidates/{name}": value for name, value in plan["candidates"].items()},
         "power/reached": power["reached_power"],
@@ -235,39 +239,37 @@ def track_plan(home: Path, plan: _CampaignRecord, *, seconds: float) -> str | No
         "power/explained_by_scores": power["explained_by_scores"],
         "power/detectable_points": power["detectable_points"],
         "power/base_share": power["base_share"],
-        "expected/buyers_more": found["buyers_more"],
-        **_interval_metrics({f"expected/{name}": found.get(name) for name in ("sales", "cost", "profit")}),
+        "expected/buyers_more": expected["buyers_more"],
+        **_interval_metrics({f"expected/{name}": expected.get(name) for name in ("sales", "cost", "profit")}),
         "break_even_points": plan["break_even_points"],
     }
-    return _track_run(
-        home,
-        _campaign_entry("plan", plan, plan, metrics, tags={"can_tell": _flag_text(power["enough"])}),
-        seconds=seconds,
-    )
+    entry = _campaign_entry("plan", plan, plan, metrics, tags={"can_tell": _flag_text(power["enough"])})
+    return _track_run(home, entry, seconds=seconds)
 
 
-def track_measurement(home: Path, plan: _CampaignRecord, measured: _CampaignRecord, *, seconds: float) -> str | None:
-    """Log what a campaign brought; see `pending.track`. Measured again, it is the same run, a step further.
+def track_measurement(
+    home: Path, plan: Mapping[str, Any], measured: Mapping[str, Any], *, seconds: float
+) -> str | None:
+    """Log the measurement of a campaign; see `track_scoring`.
 
-    Counted from another day, it is another run: neither takes the other's place.
+    Measured again, it is the same run, a step further. Counted from another day, it is another run: neither replaces
+    the other.
     """
     uplift, totals = measured["repurchase"]["adjusted"], measured["totals"] or {}
-    plain = measured["repurchase"]["unadjusted"]
+    intervals = {
+        "uplift/points": uplift,
+        "uplift/unadjusted_points": measured["repurchase"]["unadjusted"],
+        "sales": totals.get("sales"),
+        "profit": totals.get("profit"),
+        "return_on_spend": measured["return_on_spend"],
+    }
     metrics = {
         "observed_days": measured["observed_days"],
         "uplift/p_value": uplift["p_value"],
         "needed_customers": measured["needed_customers"],
         "cost": totals.get("cost"),
-        **{f"bought/{arm}": group["share_bought"] for arm, group in measured["groups"].items()},
-        **_interval_metrics(
-            {
-                "uplift/points": uplift,
-                "uplift/unadjusted_points": plain,
-                "sales": totals.get("sales"),
-                "profit": totals.get("profit"),
-                "return_on_spend": measured["return_on_spend"],
-            }
-        ),
+        **{f"bought/{name}": group["share_bought"] for name, group in measured["groups"].items()},
+        **_interval_metrics(intervals),
     }
     tags = {
         "can_tell": _flag_text(measured["is_over"] and uplift["can_tell"]),
@@ -278,50 +280,53 @@ def track_measurement(home: Path, plan: _CampaignRecord, measured: _CampaignReco
 
 
 def _campaign_entry(
-    what: str, plan: _CampaignRecord, record: _CampaignRecord, metrics: Mapping[str, Any], *, tags: Mapping[str, str]
+    step: Literal["plan", "measure"],
+    plan: Mapping[str, Any],
+    record: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    *,
+    tags: Mapping[str, str],
 ) -> RunEntry:
-    arms = plan["arms"]
-    params = {
-        "day": record["day"],
-        "horizon_days": plan["horizon_days"],
-        **plan["terms"],
-        **{f"customers_{arm}": arms[arm] for arm in ("treatment", "control")},
-        "effect_points": plan["power"]["effect_points"],
-        "assumed_uplift_points": plan["assumption"]["uplift_points"],
-        "assumption": plan["assumption"]["source"],
-        "plan_digest": plan["digest"],
-        "repurchase_version": plan["repurchase_version"],
-    }
     campaign = str(plan["campaign"])[:_MAX_TAG_LENGTH]
     return RunEntry(
         experiment=CAMPAIGN_EXPERIMENT,
-        source=f"repurchase campaign {what}",
-        run_name=f"{what} {campaign}",
+        source=f"repurchase campaign {step}",
+        run_name=f"{step} {campaign}",
         created_at=record["created_at"],
-        params=params,
+        params={
+            "day": record["day"],
+            "horizon_days": plan["horizon_days"],
+            **plan["terms"],
+            **{f"customers_{name}": plan["arms"][name] for name in ("treatment", "control")},
+            "effect_points": plan["power"]["effect_points"],
+            "assumed_uplift_points": plan["assumption"]["uplift_points"],
+            "assumption": plan["assumption"]["source"],
+            "plan_digest": plan["digest"],
+            "repurchase_version": plan["repurchase_version"],
+        },
         metrics=metrics,
         tags={"campaign": campaign, "model_version": str(plan["scores"]["model_version"]), **tags},
-        artifacts={f"{'campaign' if what == 'plan' else 'measured'}.json": _without_source(record)},
-        subject=hashlib.sha256(f"{what} {plan['digest']} {record['day']}".encode()).hexdigest(),
+        artifacts={f"{'campaign' if step == 'plan' else 'measured'}.json": _without_source(record)},
+        subject=hashlib.sha256(f"{step} {plan['digest']} {record['day']}".encode()).hexdigest(),
         step=int(record.get("observed_days", 0)),
     )
 
 
-def _interval_metrics(found: Mapping[str, Mapping[str, float] | None]) -> dict[str, float]:
-    """Values under their name, the ends of their ranges beside them."""
+def _interval_metrics(intervals: Mapping[str, Mapping[str, float] | None]) -> dict[str, float]:
+    """Put each value under its name, and the ends of its interval next to it."""
     return {
-        name if end == "value" else f"{name}_{end}": told[end]
-        for name, told in found.items()
-        if told
+        name if end == "value" else f"{name}_{end}": interval[end]
+        for name, interval in intervals.items()
+        if interval
         for end in ("value", "low", "high")
     }
 
 
-def _without_source(record: _CampaignRecord) -> dict[str, Any]:
-    """A record without the orders' place, whose folders may say whose they are."""
+def _without_source(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where the orders are, whose folders may name the shop."""
     orders = {name: value for name, value in record.get("orders", {}).items() if name not in ("source", "files")}
     return {**record, **({"orders": orders} if orders else {})}
 
 
-def _flag_text(fact: bool) -> str:
-    return "true" if fact else "false"
+def _flag_text(flag: bool) -> str:
+    return "true" if flag else "false"

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import shutil
 import sys
@@ -18,27 +17,18 @@ from typing import TYPE_CHECKING, Any
 import repurchase
 from repurchase.errors import BundleError, DeliveryError, RepurchaseError
 from repurchase.registry.bundle import MANIFEST_DIGEST_KEY, TrainingRun, load_bundle, save_bundle
+from repurchase.registry.champion import republish_aliases
 from repurchase.registry.retry_queue import (
-    ALIAS_CHANGE_PREFIX,
-    REGISTRATION_FOLDERS,
-    REGISTRATION_LOCK_WAIT_SECONDS,
-    RUN_ENTRY_SCHEMA,
-    RUN_KEY_TAG,
-    RUN_LOCK_WAIT_SECONDS,
-    STEP_TAG,
-    SUBJECT_TAG,
-    TRACKED_AT_TAG,
+    RunEntry,
     columns_param,
+    locked_queue,
     log_and_return_warning,
-    logger,
-    pending_registrations,
-    pending_run_files,
-    write_registration,
+    pending_entries,
+    write_entry,
 )
 from repurchase.registry.scoring import write_pyfunc_model
 from repurchase.registry.store import (
     BUNDLE,
-    EXPERIMENT,
     MODEL,
     Store,
     active_store,
@@ -51,9 +41,18 @@ from repurchase.registry.store import (
 from repurchase.storage.atomic_files import locked_folder, partial_sibling_path, remove_partial_siblings, sync_folder
 from repurchase.storage.json_files import json_bytes, read_json
 from repurchase.storage.redaction import redact, redact_json
+from repurchase.validation import is_number
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
+
+
+_logger = logging.getLogger("repurchase")
+
+_MAX_METRICS_PER_BATCH = 500
+
+
+# Figures
 
 
 _IDENTIFYING_FIELDS = frozenset({"horizon_days", "cutoff", "predictor"})
@@ -73,16 +72,17 @@ def evaluation_metrics(evaluation: Mapping[str, Any], *, model_id: str | None = 
     return [*means, *(Metric(*entry) for entry in _by_cutoff(evaluation))]
 
 
+def _named_metrics(figures: Mapping[str, Any], *, prefix: str = "", suffix: str = "") -> Iterator[tuple[str, float]]:
+    return ((f"{prefix}{key}{suffix}", float(value)) for key, value in figures.items() if is_number(value))
+
+
 def _means(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for horizon in evaluation.get("horizons", []):
-        days = f"{horizon['horizon_days']}d"
-        named = {"": horizon.get("model") or {}, **(horizon.get("rules") or {}), **(horizon.get("parts") or {})}
-        named[""] = {**named[""], **{key: horizon.get(key) for key in _HORIZON_METRICS}}
-        for predictor, figures in named.items():
-            prefix = f"{predictor}/" if predictor else ""
-            yield from (
-                (f"{prefix}{key}_{days}", float(value)) for key, value in figures.items() if _is_finite_number(value)
-            )
+        suffix = f"_{horizon['horizon_days']}d"
+        own = {**(horizon.get("model") or {}), **{key: horizon.get(key) for key in _HORIZON_METRICS}}
+        yield from _named_metrics(own, suffix=suffix)
+        for name, figures in {**(horizon.get("rules") or {}), **(horizon.get("parts") or {})}.items():
+            yield from _named_metrics(figures, prefix=f"{name}/", suffix=suffix)
 
 
 def _by_cutoff(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float, int, int]]:
@@ -91,40 +91,76 @@ def _by_cutoff(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float, int,
         days = row["horizon_days"]
         cutoffs = sorted({other["cutoff"] for other in rows if other["horizon_days"] == days})
         at = int(datetime.fromisoformat(row["cutoff"]).replace(tzinfo=UTC).timestamp() * 1000)
-        for key, value in row.items():
-            if key not in _IDENTIFYING_FIELDS and _is_finite_number(value):
-                yield f"backtest/{row['predictor']}/{key}_{days}d", float(value), at, cutoffs.index(row["cutoff"])
+        figures = {key: value for key, value in row.items() if key not in _IDENTIFYING_FIELDS}
+        for key, value in _named_metrics(figures, prefix=f"backtest/{row['predictor']}/", suffix=f"_{days}d"):
+            yield key, value, at, cutoffs.index(row["cutoff"])
+
+
+_MONITORED_METRICS = ("log_loss", "auc", "ece", "chance_ece", "excess_ece", "base_rate", "top_decile_lift")
+
+
+def monitoring_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Take from a record of monitoring what can be drawn."""
+    for row in record["horizons"]:
+        if row["passed"]:
+            figures = {name: row["model"].get(name) for name in _MONITORED_METRICS}
+            figures |= {
+                f"{name}_{side}": (row.get(name) or {}).get(side)
+                for name in ("orders", "spend")
+                for side in ("expected", "came")
+            }
+            figures |= {name: row.get(name) for name in ("p_mean", "bought_share", "log_loss_gain")}
+            yield from _named_metrics(figures, prefix="since/", suffix=f"_{row['horizon_days']}d")
+    drift = record["drift"]
+    if drift["known"]:
+        shifts = {"psi_max": drift["psi_max"], **{f"psi/{row['feature']}": row["psi"] for row in drift["features"]}}
+        yield from _named_metrics(shifts, prefix="drift/")
+    yield "retrain", float(record["advice"]["retrain"])
+
+
+# The queue
+
+
+def log_pending(store: Store) -> int:
+    """Log every entry of the queue, each once, and remove its file; return the number of runs logged."""
+    _register_pending(store)
+    if not pending_entries(store.home, "run"):
+        return 0
+    with locked_queue(store.home), mlflow_faults(store.uri, "Runs wait to be logged."):
+        return sum(_log_run_file(store, path) for path in pending_entries(store.home, "run"))
+
+
+def try_log_pending(store: Store) -> None:
+    """Log every entry of the queue after another job's own run; a fault is a warning."""
+    try:
+        log_pending(store)
+    except DeliveryError as fault:
+        log_and_return_warning(f"Runs that wait were not logged: {fault}")
 
 
 def _register_pending(store: Store) -> None:
-    """Let MLflow learn what waits, each once."""
-    folders = [store.home / place for place in REGISTRATION_FOLDERS]
-    if not any(path for folder in folders for path in folder.glob("*.json")):
+    """Register versions that were trained without MLflow, and let it learn of changed aliases."""
+    if not (pending_entries(store.home, "registration") or pending_entries(store.home, "alias change")):
         return
-    from repurchase.registry.champion import republish_aliases
-
-    with locked_folder(
-        next(folder for folder in folders if folder.is_dir()), wait_seconds=REGISTRATION_LOCK_WAIT_SECONDS
-    ):
-        done = [_register_version(store, version, path) for version, path in pending_registrations(store.home).items()]
-        changes = [path for folder in folders for path in sorted(folder.glob(f"{ALIAS_CHANGE_PREFIX}*.json"))]
-        if any(done) or changes:
+    with locked_queue(store.home):
+        registered = [_register_version(store, path) for path in pending_entries(store.home, "registration")]
+        changes = pending_entries(store.home, "alias change")
+        if any(registered) or changes:
             republish_aliases(store, [_read_alias_tags(path) for path in changes])
         for path in changes:
             path.unlink(missing_ok=True)
 
 
-def _register_version(store: Store, version: str, path: Path) -> bool:
-
+def _register_version(store: Store, path: Path) -> bool:
+    version = path.stem
     if not (store.home / "models" / version).is_dir():
-        logger.warning("Version %s is no longer in models/; it is not registered.", version)
+        _logger.warning("Version %s is no longer in models/; it is not registered.", version)
         path.unlink(missing_ok=True)
         return False
     try:
-        record = read_json(path)
-        _register_saved_version(store, version, record["training"])
+        _register_saved_version(store, version, read_json(path)["training"])
     except (BundleError, OSError, ValueError, KeyError, TypeError) as fault:
-        logger.warning("Version %s cannot be registered (%s); %s is left there.", version, fault, path)
+        _logger.warning("Version %s cannot be registered (%s); %s is left there.", version, fault, path)
         return False
     path.unlink(missing_ok=True)
     return True
@@ -134,113 +170,87 @@ def _read_alias_tags(path: Path) -> dict[str, dict[str, str]]:
     try:
         return dict(read_json(path)["tags"])
     except (OSError, ValueError, KeyError, TypeError):
-        logger.warning("%s is no record of changed aliases; their times are not known.", path)
+        _logger.warning("%s is no record of changed aliases; their times are not known.", path)
         return {}
-
-
-_MIN_LOG_SECONDS = 5.0
-_TIMEOUT_EXIT_CODE = 75
-
-
-def log_pending(store: Store) -> int:
-    """Log every run that waits, each once, and remove its file."""
-    _register_pending(store)
-    logged = 0
-    for folder in sorted({path.parent for path in pending_run_files(store.home)}):
-        with (
-            locked_folder(folder, wait_seconds=RUN_LOCK_WAIT_SECONDS),
-            mlflow_faults(store.uri, "Runs wait to be logged."),
-        ):
-            for path in sorted(folder.glob("*.json")):
-                logged += _log_run_file(store, path)
-    return logged
-
-
-def try_log_pending(store: Store) -> None:
-    """Log every run that waits, after another job's own run; a fault is a warning."""
-    try:
-        log_pending(store)
-    except DeliveryError as fault:
-        log_and_return_warning(f"Runs that wait were not logged: {fault}")
 
 
 def _log_run_file(store: Store, path: Path) -> bool:
     try:
-        record = read_json(path)
-        is_ours = (
-            record["schema"] == RUN_ENTRY_SCHEMA
-            and isinstance(record[RUN_KEY_TAG], str)
-            and record[RUN_KEY_TAG].isalnum()
-        )
-        is_ours = is_ours and isinstance(record["params"], dict) and isinstance(record["metrics"], dict)
-    except (ValueError, KeyError, TypeError):
-        is_ours = False
-    if not is_ours:
-        logger.warning("%s is no record of a run that this version knows; it is left there.", path)
+        entry = RunEntry.from_record(read_json(path))
+    except (OSError, ValueError) as fault:
+        _logger.warning("%s is no record of a run that this version knows (%s); it is left there.", path, fault)
         return False
-    _log_run(store, record)
+    _log_run(store, entry)
     path.unlink()
     return True
 
 
-def _log_run(store: Store, record: Mapping[str, Any]) -> None:
-    """Log a run, or finish one that a killed process began: its key is a tag that is written when it is made."""
+def _log_run(store: Store, entry: RunEntry) -> str:
+    """Log a run, or finish one that a killed process began: its key is a tag from the start."""
     from mlflow.entities import Metric, Param, RunTag
 
-    experiment = experiment_of(store, record.get("experiment", EXPERIMENT))
-    run, is_done = _find_run(store, experiment, record)
-    if is_done:
-        return
+    experiment = experiment_of(store, entry.experiment)
+    run, is_done = _find_run(store, experiment, entry)
+    if run is not None and is_done:
+        return str(run.info.run_id)
     tags = {
-        "mlflow.source.name": record.get("source", "repurchase score"),
+        "mlflow.source.name": entry.source,
         "mlflow.source.type": "JOB",
-        RUN_KEY_TAG: record[RUN_KEY_TAG],
-        **record.get("tags", {}),
+        _RUN_KEY_TAG: entry.run_key,
+        **entry.tags,
     }
-    if record.get(SUBJECT_TAG):
-        tags |= {
-            SUBJECT_TAG: record[SUBJECT_TAG],
-            TRACKED_AT_TAG: record[TRACKED_AT_TAG],
-            STEP_TAG: str(record[STEP_TAG]),
-        }
-    begun = _milliseconds(record["created_at"])
-    name = record.get("run_name") or f"score {record['params'].get('as_of', '')}".strip()
-    run = run or store.client.create_run(experiment, start_time=begun, run_name=name, tags=tags)
-    run_id = run.info.run_id
+    if entry.subject:
+        tags |= {_SUBJECT_TAG: entry.subject, _TRACKED_AT_TAG: entry.tracked_at, _STEP_TAG: str(entry.step)}
+    begun = _milliseconds(entry.created_at)
+    run = run or store.client.create_run(experiment, start_time=begun, run_name=entry.run_name, tags=tags)
+    run_id = str(run.info.run_id)
     store.client.update_run(run_id, status="RUNNING")
-    at = _milliseconds(record.get(TRACKED_AT_TAG) or record["created_at"])
-    metrics = [Metric(key, value, at, record.get(STEP_TAG, 0)) for key, value in sorted(record["metrics"].items())]
-    params = [Param(key, value) for key, value in sorted(record["params"].items())]
-    store.client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag(*tag) for tag in sorted(tags.items())])
-    for file, content in record.get("artifacts", {}).items():
+    at = _milliseconds(entry.tracked_at)
+    figures = sorted((key, value) for key, value in entry.metrics.items() if value is not None)
+    _log_metrics(store, run_id, [Metric(key, value, at, entry.step) for key, value in figures])
+    params = [Param(key, value) for key, value in sorted(entry.params.items())]
+    store.client.log_batch(run_id, params=params, tags=[RunTag(*tag) for tag in sorted(tags.items())])
+    for file, content in entry.artifacts.items():
         store.client.log_text(run_id, json.dumps(content, indent=1, ensure_ascii=False), file)
-    seconds = record.get("seconds") or record["metrics"].get("seconds") or 0
-    store.client.set_terminated(run_id, "FINISHED", end_time=begun + round(1000 * seconds))
+    store.client.set_terminated(run_id, "FINISHED", end_time=begun + round(1000 * entry.seconds))
+    return run_id
 
 
-def _find_run(store: Store, experiment: str, record: Mapping[str, Any]) -> tuple["Run | None", bool]:
-    """The run to go on with, if there is one, and whether nothing is left to do."""
-    about = SUBJECT_TAG if record.get(SUBJECT_TAG) else RUN_KEY_TAG
-    for run in store.client.search_runs([experiment], filter_string=f"tags.{about} = '{record[about]}'"):
-        known, tags = run.data.params, run.data.tags
-        if tags.get(RUN_KEY_TAG) == record[RUN_KEY_TAG]:
+_RUN_KEY_TAG, _SUBJECT_TAG, _TRACKED_AT_TAG, _STEP_TAG = "run_key", "subject", "tracked_at", "step"
+
+
+def _find_run(store: Store, experiment: str, entry: RunEntry) -> tuple["Run | None", bool]:
+    """Find the run to resume, if there is one, and whether nothing is left to do."""
+    tag, value = (_SUBJECT_TAG, entry.subject) if entry.subject else (_RUN_KEY_TAG, entry.run_key)
+    for run in store.client.search_runs([experiment], filter_string=f"tags.{tag} = '{value}'"):
+        params, tags = run.data.params, run.data.tags
+        if tags.get(_RUN_KEY_TAG) == entry.run_key:
             return run, run.info.status == "FINISHED"
-        if any(known.get(name, value) != value for name, value in record["params"].items()):
+        if any(params.get(name, value) != value for name, value in entry.params.items()):
             continue  # a parameter cannot be changed: it has a run of its own
-        return run, (int(tags[STEP_TAG]), tags[TRACKED_AT_TAG]) > (record[STEP_TAG], record[TRACKED_AT_TAG])
+        return run, (int(tags[_STEP_TAG]), tags[_TRACKED_AT_TAG]) > (entry.step, entry.tracked_at)
     return None, False
+
+
+def _log_metrics(store: Store, run_id: str, metrics: list["Metric"]) -> None:
+    for first in range(0, len(metrics), _MAX_METRICS_PER_BATCH):
+        store.client.log_batch(run_id, metrics=metrics[first : first + _MAX_METRICS_PER_BATCH])
 
 
 def _milliseconds(moment: str) -> int:
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
-def _log_pending_main(words: list[str]) -> int:
-    home, seconds = Path(words[0]), float(words[1])
+_MIN_LOG_SECONDS = 5.0
+_TIMEOUT_EXIT_CODE = 75
+
+
+def _log_pending_main(arguments: list[str]) -> int:
+    home, seconds = Path(arguments[0]), float(arguments[1])
     # Who started this may be gone: a store that never answers must not keep a process for ever.
-    watch = threading.Timer(max(seconds, _MIN_LOG_SECONDS), os._exit, (_TIMEOUT_EXIT_CODE,))
-    watch.daemon = True
-    watch.start()
+    timeout = threading.Timer(max(seconds, _MIN_LOG_SECONDS), os._exit, (_TIMEOUT_EXIT_CODE,))
+    timeout.daemon = True
+    timeout.start()
     try:
         store = open_existing(home)
         if store is not None:
@@ -251,77 +261,39 @@ def _log_pending_main(words: list[str]) -> int:
     return 0
 
 
-_MONITORED_METRICS = ("log_loss", "auc", "ece", "chance_ece", "excess_ece", "base_rate", "top_decile_lift")
-_MONITORING_BATCH_SIZE = 500
-
-
 def log_monitoring(home: Path, record: Mapping[str, Any]) -> str | None:
-    """Log a record of `repurchase monitor`."""
+    """Log a record of `repurchase monitor`; return the run's id, or None without a store."""
     store = open_existing(home)
     if store is None:
         return None
-    from mlflow.entities import Metric
-
-    now = int(datetime.now(UTC).timestamp() * 1000)
-    metrics = [Metric(key, value, now, 0) for key, value in monitoring_metrics(record)]
-    with mlflow_faults(store.uri, "This was not logged."), ExitStack() as undo:
-        run = store.client.create_run(
-            store.experiment_id, run_name=f"monitor {record['as_of']}", tags=_monitoring_tags(record)
-        )
-        run_id: str = run.info.run_id
-        undo.callback(store.client.set_terminated, run_id, "FAILED")
-        for first in range(0, len(metrics), _MONITORING_BATCH_SIZE):
-            store.client.log_batch(run_id, metrics=metrics[first : first + _MONITORING_BATCH_SIZE])
-        store.client.log_text(run_id, json.dumps(record, indent=1, ensure_ascii=False), "monitor.json")
-        undo.pop_all()
-        store.client.set_terminated(run_id, "FINISHED")
+    entry = RunEntry(
+        source="repurchase monitor",
+        run_name=f"monitor {record['as_of']}",
+        created_at=datetime.now(UTC).isoformat(),
+        params={},
+        metrics=dict(monitoring_metrics(record)),
+        tags={
+            "model_version": str(record["model_version"]),
+            "observed_until": str(record["observed_until"]),
+            "retrain": str(record["advice"]["retrain"]).lower(),
+            "advice": str(record["advice"]["words"]),
+        },
+        artifacts={"monitor.json": record},
+    )
+    content = entry.record()
+    path, _ = write_entry(store.home, "run", entry.run_key, content)
+    with locked_queue(store.home), mlflow_faults(store.uri, "It waits to be logged."):
+        run_id = _log_run(store, RunEntry.from_record(content))
+        path.unlink(missing_ok=True)
     try_log_pending(store)
     return run_id
 
 
-def monitoring_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Take from a record what can be drawn."""
-    for row in record["horizons"]:
-        if row["passed"]:
-            days = f"{row['horizon_days']}d"
-            figures = {**{name: row["model"].get(name) for name in _MONITORED_METRICS}, **dict(_totals(row))}
-            figures |= {name: row.get(name) for name in ("p_mean", "bought_share", "log_loss_gain")}
-            yield from (
-                (f"since/{key}_{days}", float(value)) for key, value in figures.items() if _is_finite_number(value)
-            )
-    drift = record["drift"]
-    if drift["known"]:
-        moved = {"psi_max": drift["psi_max"], **{f"psi/{row['feature']}": row["psi"] for row in drift["features"]}}
-        yield from ((f"drift/{key}", float(value)) for key, value in moved.items() if _is_finite_number(value))
-    yield "retrain", float(record["advice"]["retrain"])
+# Trained models
 
-
-def _monitoring_tags(record: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "mlflow.source.name": "repurchase monitor",
-        "mlflow.source.type": "JOB",
-        "model_version": str(record["model_version"]),
-        "observed_until": str(record["observed_until"]),
-        "retrain": str(record["advice"]["retrain"]).lower(),
-        "advice": str(record["advice"]["words"]),
-    }
-
-
-def _totals(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name in ("orders", "spend"):
-        for side in ("expected", "came"):
-            yield f"{name}_{side}", (row.get(name) or {}).get(side)
-
-
-def _is_finite_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_logger = logging.getLogger("repurchase")
 
 _COMPLETE_TAG = "complete"
 _MAX_PARAM_LENGTH = 6000
-_METRICS_PER_BATCH = 500
 _MAX_DATASET_DIGEST_LENGTH = 36
 
 
@@ -382,7 +354,8 @@ def _save_locally(home: Path, training: TrainingRun) -> tuple[str, Path]:
         remove_partial_siblings(models)
         version = str(1 + max(map(int, _local_version_numbers(models)), default=0))
         # The record comes first: one without a bundle is dropped, a bundle without one would never be registered.
-        path = write_registration(home, version, _as_record(training))
+        entry = {"version": version, "training": _to_record(training)}
+        path, _ = write_entry(home, "registration", version, entry)
         staging = partial_sibling_path(models / version)
         try:
             _save_training_bundle(training, version, staging / "bundle").rename(models / version)
@@ -394,7 +367,7 @@ def _save_locally(home: Path, training: TrainingRun) -> tuple[str, Path]:
     return version, path.relative_to(home)
 
 
-def _as_record(training: TrainingRun) -> dict[str, Any]:
+def _to_record(training: TrainingRun) -> dict[str, Any]:
     return {
         "as_of": training.as_of.isoformat(),
         "horizons": list(training.horizons),
@@ -541,9 +514,7 @@ def _log_results(store: Store, training: TrainingRun, place: _ReservedVersion) -
     from mlflow.entities import LoggedModelOutput
 
     store.client.log_outputs(place.run_id, [LoggedModelOutput(place.model_id, step=0)])
-    metrics = evaluation_metrics(training.evaluation, model_id=place.model_id)
-    for first in range(0, len(metrics), _METRICS_PER_BATCH):
-        store.client.log_batch(place.run_id, metrics=metrics[first : first + _METRICS_PER_BATCH])
+    _log_metrics(store, place.run_id, evaluation_metrics(training.evaluation, model_id=place.model_id))
     about = training.manifest(place.version)
     for key in ("as_of", "grade"):
         store.client.set_model_version_tag(MODEL, place.version, key, str(about[key]))
@@ -551,7 +522,7 @@ def _log_results(store: Store, training: TrainingRun, place: _ReservedVersion) -
 
 def _clean_up_incomplete_versions(store: Store, models: Path) -> None:
     """Take back versions that a killed run reserved; not in a shared store, where they may be another home's."""
-    waiting = pending_registrations(store.home)
+    waiting = {path.stem for path in pending_entries(store.home, "registration")}
     database = database_of(store.uri)
     if database is None or database.parent.parent != store.home:
         return
