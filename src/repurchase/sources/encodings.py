@@ -5,104 +5,29 @@ import hashlib
 import io
 import math
 import re
+import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib import resources
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 from repurchase.errors import OrdersError
 from repurchase.sources.folders import MOST_UNPACKED, decompressed_bytes, is_compressed
 from repurchase.sources.vocabulary import classify_status, is_known_word, month_numbers
 
 _SAMPLE_BYTES = 1 << 16
-_LATIN = {  # letters outside ASCII by frequency
-    "Danish, Norwegian": "øåæéØÅÆöäü",
-    "Swedish, Finnish": "äöåéÅÄÖü",
-    "German": "üäößÜÄÖé",
-    "French": "éèàêçôîâûùëïœÉÀÈÇÊ",
-    "Spanish": "óíáéñúüÁÉÍÓÚÑçºª",
-    "Portuguese": "ãçáéíóêõúâôàÁÉÇÃÓ",
-    "Italian": "àèùòìéÈÀ",
-    "Dutch": "ëéïüöèê",
-}
-_ICELANDIC = {"Icelandic": "áðíéóöþúæýÞÁÍÓÖÆÐÚÝ"}
-_CENTRAL = {
-    "Polish": "łóżęąśćńźŁŚŻŹÓĆ",
-    "Czech": "áíéěčšřžýůúČŘŠŽňťóďĎŤŇÚÁ",
-    "Slovak": "áíéčšžýúľťňôóďäŠČŽĽĺŕ",
-    "Hungarian": "éáőöóüíúűÉÁÖÓÜÚŐŰÍ",
-    "Romanian": "ăîâşţșțŞŢȘȚÎÂĂ",
-    "Croatian, Slovene": "čšžćđČŠŽĆĐ",
-    "German": "üäößÜÄÖ",
-}
-_BALTIC = {
-    "Lithuanian": "ėšžųūįčęąŠŽČĖŪ",
-    "Latvian": "āīšēūļžņķčģĀŠĪĒĶŅĻŽČŪĢ",
-    "Estonian": "äõüöšžÕÄÜÖ",
-    "Polish": "łóżęąśćńźŁŚŻŹÓ",
-}
-_TURKISH = {"Turkish": "ıişüöçğİŞÜÖÇĞâî"}
-_CYRILLIC = {
-    "Russian": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё",
-    "Ukrainian": "оаниівтреслкдумпязьбгйчхцїжєшющґф",
-    "Bulgarian, Serbian": "аиоентрсвлкдпмзугябъчщхцшжйюфьјљњћђџ",
-}
-_GREEK = {"Greek": "αοιετσνηυρπκμλςωδγχθφβξζψάέήίόύώϊϋΐΰ"}
-_CASELESS = (_CYRILLIC, _GREEK)
-_PAGES: tuple[tuple[str, str, dict[str, str], float], ...] = (  # codec, name, languages, prior
-    ("cp1252", "Windows-1252 (Latin-1)", _LATIN, 0.0),
-    ("cp1252", "Windows-1252 (Latin-1)", _ICELANDIC, -4.0),
-    ("iso8859_15", "ISO-8859-15 (Latin-9)", _LATIN, -2.0),
-    ("cp1250", "Windows-1250 (Central European)", _CENTRAL, -1.5),
-    ("iso8859_2", "ISO-8859-2 (Central European)", _CENTRAL, -2.0),
-    ("cp1251", "Windows-1251 (Cyrillic)", _CYRILLIC, -1.0),
-    ("koi8_r", "KOI8-R (Cyrillic)", _CYRILLIC, -2.0),
-    ("koi8_u", "KOI8-U (Cyrillic)", _CYRILLIC, -4.0),
-    ("cp1253", "Windows-1253 (Greek)", _GREEK, -3.0),
-    ("iso8859_7", "ISO-8859-7 (Greek)", _GREEK, -4.0),
-    ("cp1254", "Windows-1254 (Turkish)", _TURKISH, -1.5),
-    ("cp1257", "Windows-1257 (Baltic)", _BALTIC, -3.0),
-    ("iso8859_13", "ISO-8859-13 (Baltic)", _BALTIC, -4.0),
-    ("iso8859_5", "ISO-8859-5 (Cyrillic)", _CYRILLIC, -6.0),
-    ("cp850", "DOS code page 850", _LATIN, -6.0),
-    ("cp852", "DOS code page 852", _CENTRAL, -8.0),
-    ("cp866", "DOS code page 866", _CYRILLIC, -5.0),
-)
-_JAPANESE = (
-    "顧客注文番号日付時間金額合計数量単価格商品名会員支払方法状態都道府県市区町村"
-    "田中山本佐藤鈴木高橋小川林井上伊加東京阪"
-)
-_SIMPLIFIED = (
-    "客户订单编号日期时间金额数量价格商品名称付款支状态会员姓产类别总收货人地址电"
-    "话省市区张王李刘陈杨赵黄周吴徐孙伟芳敏静丽强磊"
-)
-_TRADITIONAL = (
-    "客戶訂單編號日期時間金額數量價格商品名稱付款支狀態會員姓產類別總收貨人地址電話縣市區張王李劉陳林黃楊吳蔡鄭大文明"
-)
-_KOREAN = (
-    "고객번호주문일자시간금액수량단가격상품명회원결제상태총합계이메구매날짜배송주소전화김박최정강조윤장임한서울시구동"
-)
-_EAST_ASIAN = (
-    ("cp932", "Shift-JIS (Japanese)", _JAPANESE),
-    ("euc_jp", "EUC-JP (Japanese)", _JAPANESE),
-    ("gb18030", "GBK (Chinese)", _SIMPLIFIED),
-    ("big5hkscs", "Big5 (Chinese)", _TRADITIONAL),
-    ("cp949", "EUC-KR (Korean)", _KOREAN),
-)
-_NAMES = {page[0]: page[1] for page in _PAGES} | {page[0]: page[1] for page in _EAST_ASIAN}
+_TABLES = tomllib.loads(resources.files(__package__).joinpath("code_pages.toml").read_text(encoding="utf-8"))
+_PAGES, _EAST_ASIAN = _TABLES["alphabetic"]["pages"], _TABLES["east_asian"]["pages"]
+_CASELESS = ("cyrillic", "greek")
+_NAMES: Mapping[str, str] = {page["codec"]: page["name"] for page in (*_PAGES, *_EAST_ASIAN)}
 _KNOWN_WORD, _MOST_KNOWN_WORDS, _MOST_CONTEXTS, _LETTER_BY_DIGIT = 5.0, 12, 5, -12.0
 _FOREIGN, _SIGN, _SIGN_IN_WORD, _HARMLESS_SIGN, _CASE_BREAK = -7.0, -9.0, -7.0, -4.0, -8.0
-_TOO_MANY_ACCENTS, _COMMON_CHARACTER, _CHARACTER, _RARE_CHARACTER = -5.0, -4.0, -7.0, -14.0
+_TOO_MANY_ACCENTS, _COMMON_CHARACTER, _KANA, _CHARACTER, _RARE_CHARACTER = -5.0, -4.0, -4.5, -7.0, -14.0
 _HARMLESS = frozenset("€£¥§°©®™«»“”„‘’‚–—…·•´¨¿¡№ªº²³½¼¾×±\u00a0\u00ad")
-_COMMON_RANGES = {  # first and last leading byte of the frequent characters, and the least second byte
-    "cp932": (0x88, 0x98, 0x40),
-    "euc_jp": (0xB0, 0xCF, 0xA1),
-    "gb18030": (0xB0, 0xD7, 0xA1),
-    "big5hkscs": (0xA4, 0xC6, 0x40),
-    "cp949": (0xB0, 0xC8, 0xA1),
-}
 _CLEAR, _OTHER_LANGUAGE = 6.0, -1.5
 _MARKS = (
     ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32", "UTF-32"),
@@ -155,12 +80,12 @@ def _has_zeros(zeros: Sequence[float], low: Sequence[int], high: Sequence[int]) 
 def detect_encoding(lines: Iterable[bytes], *, preferred: Sequence[str] = ()) -> Encoding:
     """Decide how lines that are not ASCII were encoded."""
     sample = list(dict.fromkeys(lines))
-    as_utf8 = sum(_decodes(line, "utf-8") for line in sample)
-    rest = [line for line in sample if not _decodes(line, "utf-8")]
+    rest = [line for line in sample if not _is_utf8(line)]
+    n_utf8 = len(sample) - len(rest)
     if not rest:
         return UTF_8
     found = _best_page(rest, preferred)
-    if as_utf8 >= 3 and as_utf8 >= len(rest):
+    if n_utf8 >= 3 and n_utf8 >= len(rest):
         return Encoding(found.codec, f"UTF-8, with lines in {found.name}", (), is_mostly_utf8=True)
     return found
 
@@ -188,15 +113,15 @@ def _best_page(lines: Sequence[bytes], preferred: Sequence[str]) -> Encoding:
 def _scores(sample: bytes) -> dict[str, float]:
     """Log likelihood of each code page that can decode the sample."""
     scores: dict[str, float] = {}
-    for codec, _, languages, prior in _PAGES:
-        text = _decoded(sample, codec)
+    for page in _PAGES:
+        text = _decoded(sample, page["codec"])
         if text is not None:
-            fit = prior + _fit_signs(text) + _fit_words(_split_words(text), languages)
-            scores[codec] = max(scores.get(codec, -math.inf), fit)
-    for codec, _, common in _EAST_ASIAN:
-        text = _decoded(sample, codec)
+            fit = page["prior"] + _fit_signs(text) + _fit_words(_split_words(text), page["letters"])
+            scores[page["codec"]] = max(scores.get(page["codec"], -math.inf), fit)
+    for page in _EAST_ASIAN:
+        text = _decoded(sample, page["codec"])
         if text is not None:
-            scores[codec] = _fit_east_asian(text, codec, common) - 1.0
+            scores[page["codec"]] = _fit_east_asian(text, page) - 1.0
     return scores
 
 
@@ -208,12 +133,8 @@ def _decoded(sample: bytes, codec: str) -> str | None:
     return None if any("\x7f" <= sign <= "\x9f" or "\ue000" <= sign <= "\uf8ff" for sign in text) else text
 
 
-def _decodes(line: bytes, codec: str) -> bool:
-    try:
-        line.decode(codec)
-    except UnicodeDecodeError:
-        return False
-    return True
+def _is_utf8(line: bytes) -> bool:
+    return _can_decode(codecs.getincrementaldecoder("utf-8")(), line, final=True)
 
 
 def _split_words(text: str) -> set[str]:
@@ -251,13 +172,13 @@ def _weights(letters: str, *, caseless: bool) -> dict[str, float]:
     return capitals | weights if caseless else weights
 
 
-def _fit_words(words: set[str], languages: dict[str, str]) -> float:
+def _fit_words(words: set[str], group: str) -> float:
     """How well words read in one language, or some of them in another."""
-    caseless = languages in _CASELESS
-    fits = [[_fit(word, letters, caseless=caseless) for letters in languages.values()] for word in words]
+    alphabets = [*_TABLES["letters"][group].values()]
+    fits = [[_fit(word, letters, caseless=group in _CASELESS) for letters in alphabets] for word in words]
     if not fits:
         return 0.0
-    main = max(range(len(languages)), key=lambda n: sum(fit[n] for fit in fits))
+    main = max(range(len(alphabets)), key=lambda n: sum(fit[n] for fit in fits))
     known = min(sum(map(_is_of_exports, words)), _MOST_KNOWN_WORDS)
     return sum(max(fit[main], max(fit) + _OTHER_LANGUAGE) for fit in fits) + _KNOWN_WORD * known
 
@@ -278,25 +199,23 @@ def _fit(word: str, letters: str, *, caseless: bool) -> float:
     return fit + _CASE_BREAK * (breaks + is_mixed) + _TOO_MANY_ACCENTS * is_crowded
 
 
-def _fit_east_asian(text: str, codec: str, common: str) -> float:
-    signs = [sign for word in set(re.findall(r"[^\x00-\x7f]+", text)) for sign in word]
+def _fit_east_asian(text: str, page: Mapping[str, Any]) -> float:
+    characters = [character for word in set(re.findall(r"[^\x00-\x7f]+", text)) for character in word]
     mixed = re.findall(r"[a-z][^\x00-\x7f]|[^\x00-\x7f][a-z]", text)
-    weights = (_COMMON_CHARACTER if sign in common else _weight_east_asian(sign, codec) for sign in signs)
-    return sum(weights) + _CASE_BREAK * len(mixed)
+    total = sum(_COMMON_CHARACTER if one in page["common"] else _weight_east_asian(one, page) for one in characters)
+    return total + _CASE_BREAK * len(mixed)
 
 
-@cache
-def _weight_east_asian(sign: str, codec: str) -> float:
-    raw = sign.encode(codec)
-    lead = raw[0]
-    if "\u3000" <= sign <= "\u303f" or "\uff01" <= sign <= "\uff5e":
+def _weight_east_asian(character: str, page: Mapping[str, Any]) -> float:
+    raw = character.encode(page["codec"])
+    if "\u3000" <= character <= "\u303f" or "\uff01" <= character <= "\uff5e":
         return _CHARACTER
     if len(raw) != 2:
         return _RARE_CHARACTER
-    if codec in {"cp932", "euc_jp"} and "\u3040" <= sign <= "\u30ff":
-        return -4.5
-    first, last, trail = _COMMON_RANGES[codec]
-    return _CHARACTER if first <= lead <= last and raw[1] >= trail else _RARE_CHARACTER
+    if page["codec"] in {"cp932", "euc_jp"} and "\u3040" <= character <= "\u30ff":
+        return _KANA
+    first, last, least_second = page["range"]
+    return _CHARACTER if first <= raw[0] <= last and raw[1] >= least_second else _RARE_CHARACTER
 
 
 def _guess(sample: bytes) -> Encoding:
@@ -493,14 +412,12 @@ def _decoded_by_line(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _as_utf8(text: bytes, encoding: str) -> bytes:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        lines = text.splitlines(keepends=True)
-        if len(lines) > 1:
-            return b"".join(_as_utf8(line, encoding) for line in lines)
-        return text.decode(encoding, errors="replace").encode("utf-8")
-    return text
+    if _is_utf8(text):
+        return text
+    lines = text.splitlines(keepends=True)
+    if len(lines) > 1:
+        return b"".join(_as_utf8(line, encoding) for line in lines)
+    return text.decode(encoding, errors="replace").encode("utf-8")
 
 
 def _doubled(chunks: Iterator[bytes]) -> Iterator[bytes]:
