@@ -12,7 +12,8 @@ from repurchase.orders.amounts import NumberEvidence, different_currencies
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.pipeline import clean_orders
 from repurchase.settings import Settings
-from repurchase.sources.vocabulary import classify_status, parse_name
+from repurchase.sources.statuses import classify_status
+from repurchase.sources.vocabulary import parse_name
 from tests.orders.known_shop import GOODS, LINES, N_ORDERS, ORDERS, TOTAL
 
 Taken = Callable[..., tuple[tuple[str, ...], float]]

@@ -9,7 +9,7 @@ import pytest
 from repurchase.errors import OrdersError
 from repurchase.orders.pipeline import CleanOrders, clean_orders
 from repurchase.settings import Settings
-from repurchase.sources.vocabulary import classify_status, classify_type
+from repurchase.sources.statuses import classify_status, classify_type
 
 Take = Callable[..., tuple[tuple[str, ...], float]]
 

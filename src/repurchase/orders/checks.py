@@ -12,7 +12,7 @@ from repurchase.orders.dates import LATEST_ZONE
 from repurchase.orders.format_inference import ColumnFormats
 from repurchase.orders.layout import Fact, Layout, ReadingDecision
 from repurchase.settings import DEFAULT_HORIZONS, Settings
-from repurchase.sources.vocabulary import classify_status, status_key
+from repurchase.sources.statuses import classify_status, status_key
 
 _CLOSE = 0.8
 _SHOWN = 8

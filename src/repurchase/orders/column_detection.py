@@ -12,7 +12,8 @@ from repurchase.orders.ids import placeholder_ids
 from repurchase.orders.layout import FILE_COLUMN, Fact, KnownExport, Layout, ReadingDecision, RoleDecision, known_export
 from repurchase.orders.money_columns import MoneyColumnDetector, MoneyInterpretation
 from repurchase.orders.money_evidence import MoneyEvidence, MoneyRows, grain_evidence
-from repurchase.sources.vocabulary import ROLES, StatusClass, classify_status, classify_types, column_key, parse_name
+from repurchase.sources.statuses import StatusClass, classify_status, classify_types
+from repurchase.sources.vocabulary import ROLES, column_key, parse_name
 
 _SHOWN_COLUMNS = 12
 _ROLES_TO_NAME = {"customer_id": "the customer", "order_date": "the date of the order", "amount": "the amount"}

@@ -11,16 +11,8 @@ from repurchase.orders.amounts import NumberEvidence, read_numbers
 from repurchase.orders.dates import read_dates
 from repurchase.orders.ids import clean_ids
 from repurchase.orders.layout import FILE_COLUMN, Fact
-from repurchase.sources.vocabulary import (
-    FALSE_WORDS,
-    NOT_FOR,
-    TRUE_WORDS,
-    ColumnName,
-    classify_status,
-    classify_types,
-    fold,
-    parse_name,
-)
+from repurchase.sources.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types
+from repurchase.sources.vocabulary import NOT_FOR, ColumnName, fold, parse_name
 
 _FEW_VALUES = 40
 _MOST_VALUES = 0.8

@@ -17,10 +17,10 @@ from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.settings import Settings
 from repurchase.sources.vocabulary import (
     BLANK_WORDS,
+    FILLER_WORDS,
+    HALVES_OF_DAY,
     ZONE_MINUTES,
     distinct_shapes,
-    filler_words,
-    half_of_day,
     month_numbers,
     shapes_of,
     tidy_texts,
@@ -166,9 +166,9 @@ def _sign(word: "re.Match[str]", months: "list[re.Match[str]]", words: dict[str,
     if is_month and (word.start() == months[-1].start() or name not in weekdays()):
         words["month"] = month_numbers()[name] if words.get("month") in (None, month_numbers()[name]) else None
         return "#"
-    if name in half_of_day():
-        return "@&"[half_of_day()[name] - 1]
-    if name in weekdays() or name in filler_words():
+    if name in HALVES_OF_DAY:
+        return "@&"[HALVES_OF_DAY[name] - 1]
+    if name in weekdays() or name in FILLER_WORDS:
         return " "
     if name in ZONE_MINUTES:
         words["zone"] = name
@@ -182,7 +182,7 @@ def _folded(word: str) -> str:
 
 def _is_zone(word: str) -> bool:
     name = word.lower()
-    if _folded(word) in {*half_of_day(), *month_numbers(), *weekdays(), *filler_words()}:
+    if _folded(word) in {*HALVES_OF_DAY, *month_numbers(), *weekdays(), *FILLER_WORDS}:
         return False
     return name in ZONE_MINUTES or bool(re.fullmatch(r"[A-Z]{3,5}|[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_]+)+", word))
 

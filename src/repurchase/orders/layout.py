@@ -8,7 +8,8 @@ from typing import Any, Literal
 from repurchase.i18n.catalogues import has_message, use_locale
 from repurchase.i18n.formatting import format_count, format_share
 from repurchase.i18n.messages import translate
-from repurchase.sources.vocabulary import StatusClass, column_key
+from repurchase.sources.statuses import StatusClass
+from repurchase.sources.vocabulary import column_key
 
 _IMPLIED = frozenset({"by_name", "customer_id", "order_id", "dates", "single_lines"})
 """Says nothing that the role and the column do not."""

@@ -13,16 +13,8 @@ from repurchase.orders.format_inference import NUMBERS, ColumnFormats, written_d
 from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
 from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.settings import Settings
-from repurchase.sources.vocabulary import (
-    BLANK_WORDS,
-    FALSE_WORDS,
-    TRUE_WORDS,
-    classify_status,
-    classify_types,
-    fold,
-    is_void,
-    parse_name,
-)
+from repurchase.sources.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types, is_void
+from repurchase.sources.vocabulary import BLANK_WORDS, fold, parse_name
 
 _MAX_EXAMPLES = 5
 _MONEY_ROLES_BY_RULE = {"amount": ("amount",), "order_total": ("order_total",), "quantity_price": ("quantity", "price")}

@@ -5,22 +5,21 @@ import hashlib
 import io
 import math
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 from repurchase.errors import OrdersError
 from repurchase.sources.folders import MOST_UNPACKED, decompressed_bytes, is_compressed
-from repurchase.sources.vocabulary import classify_status, is_known_word, month_numbers
+from repurchase.sources.statuses import classify_status
+from repurchase.sources.vocabulary import is_known_word, month_numbers, word_table
 
 _SAMPLE_BYTES = 1 << 16
-_TABLES = tomllib.loads(resources.files(__package__).joinpath("code_pages.toml").read_text(encoding="utf-8"))
+_TABLES = word_table("code_pages.toml")
 _PAGES, _EAST_ASIAN = _TABLES["alphabetic"]["pages"], _TABLES["east_asian"]["pages"]
 _CASELESS = ("cyrillic", "greek")
 _NAMES: Mapping[str, str] = {page["codec"]: page["name"] for page in (*_PAGES, *_EAST_ASIAN)}
