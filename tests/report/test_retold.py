@@ -149,7 +149,7 @@ def code() -> str:
     for path in sorted(root.rglob("*.py")):
         if "report" not in path.parts[-2:] or path.name == "reading.py":
             found += list(_texts(ast.parse(path.read_text(encoding="utf-8"))))
-    found.append(root.joinpath("marketing", "yardsticks.toml").read_text(encoding="utf-8"))
+    found.append(root.joinpath("marketing", "benchmarks.toml").read_text(encoding="utf-8"))
     return "\n".join(found)
 
 

@@ -15,7 +15,7 @@ from repurchase.jobs.order_intake import with_model_settings, workspace
 from repurchase.jobs.outputs import local_inputs, read_scored_run, scores_inputs
 from repurchase.jobs.products import ProductHistory, ProductPartition
 from repurchase.marketing.products import most_likely_due
-from repurchase.marketing.repeat_business import BENCHMARKS_FILE
+from repurchase.marketing.repeat_business import BENCHMARK_FILES
 from repurchase.orders.ids import read_matching_key
 from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
 from repurchase.orders.pipeline import clean_log
@@ -48,7 +48,9 @@ def report(
     """Make the page of a scores file."""
     bought = None
     require_outside_registry(out, home=settings.home)
-    require_distinct_paths([out], [*scores_inputs(scores), scores.with_name(BENCHMARKS_FILE), *local_inputs(orders)])
+    require_distinct_paths(
+        [out], [*scores_inputs(scores), *map(scores.with_name, BENCHMARK_FILES), *local_inputs(orders)]
+    )
     require_replaceable({out: PAGE_OUTPUT})
     if orders is not None:
         with use_locale(locale):  # an unknown one is refused before orders are read

@@ -15,18 +15,18 @@ from repurchase.features.ledger import build_ledger
 from repurchase.marketing.purchase_counts import (
     COHORT_UNITS,
     MAX_COHORTS,
-    MONTHLY,
+    MAX_MEAN_GAP_DAYS,
+    MAX_WEEKLY_DAYS,
+    MONTHLY_COUNTS,
     REPEAT_DAYS,
     RETENTION_DAYS,
-    RHYTHM_DAYS,
-    SPENDERS,
-    WEEKLY_UP_TO_DAYS,
     YEAR_DAYS,
     PurchaseCounts,
     count_purchases,
     period_number,
 )
 from repurchase.schemas import Frame
+from repurchase.validation import TEXT, Check, Schema, first_fault, number, one_of
 
 _COHORT_COVERAGE = 0.9
 
@@ -40,11 +40,11 @@ def repeat_business(counts: PurchaseCounts) -> dict[str, Any]:
     ``repeat_purchase_rate``
         #{c: second(c) exists} / #C. It misleads in a growing shop: newcomers had no time to return.
     ``repeat_within[h]``
-        #{c: second(c) - first(c) <= h} / #{c: as_of - first(c) >= h}, both among customers watched for h days or
+        #{c: second(c) - first(c) <= h} / #{c: as_of - first(c) >= h}, both among customers observed for h days or
         more; ``repeat_within_observed[h]`` is that denominator.
     ``median_days_to_second``
-        Median of second(c) - first(c) among customers watched for H days who came back within H, where H
-        (``median_within_days``) is the longest of 30, 90, 180, 365 for which a tenth of C was watched.
+        Median of second(c) - first(c) among customers observed for H days who came back within H, where H
+        (``median_within_days``) is the longest of 30, 90, 180, 365 for which a tenth of C was observed.
     ``returning_sales_share``
         Net sales on days after first(c) / all net sales.
     ``monthly``
@@ -77,7 +77,7 @@ def repeat_business(counts: PurchaseCounts) -> dict[str, Any]:
     ----------
     The retention rate is the usual (E - N) / S: customers at the end less new ones, over customers at the start.
     """
-    monthly = dict(zip(MONTHLY, counts.monthly, strict=True))
+    monthly = dict(zip(MONTHLY_COUNTS, counts.monthly, strict=True))
     n_customers, n_repeat = (int(monthly[name].sum()) for name in ("new_customers", "second_purchases"))
     return {
         "as_of": counts.as_of.isoformat(),
@@ -85,12 +85,12 @@ def repeat_business(counts: PurchaseCounts) -> dict[str, Any]:
         "n_customers": n_customers,
         "n_orders": int(monthly["orders"].sum()),
         "repeat_customers": n_repeat,
-        "repeat_purchase_rate": _share(n_repeat, n_customers),
-        **_win_back_measures(counts, n_customers),
+        "repeat_purchase_rate": _ratio(n_repeat, n_customers),
+        **_second_purchase_measures(counts, n_customers),
         **_sales_totals(counts, monthly),
-        "reorder_rate": _share(int((monthly["orders"] - monthly["first_orders"]).sum()), int(monthly["orders"].sum())),
-        "spenders": _spenders(counts),
-        "rhythm": _rhythm(counts.rhythm),
+        "reorder_rate": _ratio(int((monthly["orders"] - monthly["first_orders"]).sum()), int(monthly["orders"].sum())),
+        "spenders": _buyer_groups(counts),
+        "rhythm": _mean_gap_quartiles(counts.mean_gaps),
         "retention_window_days": RETENTION_DAYS,
         "monthly": _monthly(counts, monthly),
         **_cohorts(counts, n_customers),
@@ -102,14 +102,13 @@ def measure_orders(orders: Frame, *, as_of: date) -> dict[str, Any]:
     return repeat_business(count_purchases(build_ledger(orders, observed_until=as_of), as_of=as_of))
 
 
-def _win_back_measures(counts: PurchaseCounts, n_customers: int) -> dict[str, Any]:
+def _second_purchase_measures(counts: PurchaseCounts, n_customers: int) -> dict[str, Any]:
     names = [str(days) for days in REPEAT_DAYS]
-    observed = counts.watched.tolist()
-    within = [_share(came, seen) for came, seen in zip(counts.gaps.sum(axis=1).tolist(), observed, strict=True)]
-    usable = [place for place, seen in enumerate(observed) if seen and seen * 10 >= n_customers]
+    observed, returned = counts.observed.tolist(), counts.gaps.sum(axis=1).tolist()
+    usable = [place for place, number in enumerate(observed) if number and number * 10 >= n_customers]
     longest = max(usable, default=None)
     return {
-        "repeat_within": dict(zip(names, within, strict=True)),
+        "repeat_within": {name: _ratio(*pair) for name, *pair in zip(names, returned, observed, strict=True)},
         "repeat_within_observed": dict(zip(names, observed, strict=True)),
         "median_days_to_second": None if longest is None else _median(counts.gaps[longest]),
         "median_within_days": None if longest is None else REPEAT_DAYS[longest],
@@ -128,104 +127,100 @@ def _sales_totals(counts: PurchaseCounts, monthly: Mapping[str, Ints]) -> dict[s
     if not counts.has_amounts:
         return {"sales_total": None, "returning_sales_share": None}
     total, returning = int(monthly["sales"].sum()), int(monthly["returning_sales"].sum())
-    share = returning / total if 0 <= returning <= total and total else None
+    share = _ratio(returning, total) if 0 <= returning <= total else None
     return {"sales_total": total / MONEY_SCALE, "returning_sales_share": share}
 
 
-def _spenders(counts: PurchaseCounts) -> dict[str, dict[str, Any]]:
-    rows = [dict(zip(SPENDERS, row, strict=True)) for row in counts.spenders.tolist()]
+def _buyer_groups(counts: PurchaseCounts) -> dict[str, dict[str, Any]]:
+    def per(sales: int, number: int) -> float | None:
+        return sales / MONEY_SCALE / number if counts.has_amounts and number else None
+
     return {
         name: {
-            "customers": row["customers"],
-            "sales_per_customer": _money_per(counts, row["sales"], row["customers"]),
-            "sales_per_purchase_day": _money_per(counts, row["sales"], row["purchase_days"]),
+            "customers": customers,
+            "sales_per_customer": per(sales, customers),
+            "sales_per_purchase_day": per(sales, purchase_days),
         }
-        for name, row in zip(("once", "returning"), rows, strict=True)
+        for name, (customers, purchase_days, sales) in zip(("once", "returning"), counts.groups.tolist(), strict=True)
     }
 
 
-def _money_per(counts: PurchaseCounts, sales: int, number: int) -> float | None:
-    return sales / MONEY_SCALE / number if counts.has_amounts and number else None
-
-
-def _rhythm(histogram: Ints) -> dict[str, Any] | None:
+def _mean_gap_quartiles(histogram: Ints) -> dict[str, Any] | None:
     n = int(histogram.sum())
     if not n:
         return None
-    up_to = np.cumsum(histogram)
-    places = {"quarter_days": (n + 3) // 4, "median_days": (n + 1) // 2, "three_quarters_days": (3 * n + 3) // 4}
-    days = {name: int(np.searchsorted(up_to, place)) for name, place in places.items()}
-    return {"customers": n, **days, "longest_days": RHYTHM_DAYS}
+    ranks = {"quarter_days": (n + 3) // 4, "median_days": (n + 1) // 2, "three_quarters_days": (3 * n + 3) // 4}
+    days = {name: int(np.searchsorted(np.cumsum(histogram), rank)) for name, rank in ranks.items()}
+    return {"customers": n, **days, "longest_days": MAX_MEAN_GAP_DAYS}
 
 
 def _monthly(counts: PurchaseCounts, monthly: Mapping[str, Ints]) -> list[dict[str, Any]]:
     first = counts.first_entry if counts.has_amounts else counts.first_purchase
     if first is None or counts.first_purchase is None:
         return []
-    now = day_number(counts.as_of)
-    n_months = monthly["customers"].size
-    last = int(period_number(now, "month"))
-    so_far, again = np.cumsum(monthly["new_customers"]), np.cumsum(monthly["second_purchases"])
-    rows = []
-    for place in range(n_months - 1 - last + int(period_number(first, "month")), n_months):
-        number = last - (n_months - 1 - place)
-        month = {name: int(values[place]) for name, values in monthly.items()}
-        end = _first_of_month(number + 1) - 1
-        seen = min(end, now) - counts.first_purchase + 1
-        rows.append(
-            {
-                "month": _period_name(number, "month"),
-                "customers": month["customers"],
-                "new_customers": month["new_customers"],
-                "returning_customers": month["customers"] - month["new_customers"],
-                "orders": month["orders"],
-                "sales": month["sales"] / MONEY_SCALE if counts.has_amounts else None,
-                "returning_sales": month["returning_sales"] / MONEY_SCALE if counts.has_amounts else None,
-                "repeat_rate": _share(int(again[place]), int(so_far[place])),
-                "reorders": month["orders"] - month["first_orders"],
-                "retention": _share(month["kept"], month["before"]) if seen >= 2 * RETENTION_DAYS else None,
-                "retention_year": _share(month["kept_year"], month["before_year"]) if seen >= 2 * YEAR_DAYS else None,
-                "complete": end <= now,
-            }
-        )
-    return rows
+    columns = {name: values.tolist() for name, values in monthly.items()}
+    columns["customers_so_far"] = np.cumsum(monthly["new_customers"]).tolist()
+    columns["returned_so_far"] = np.cumsum(monthly["second_purchases"]).tolist()
+    months = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    last = int(period_number(day_number(counts.as_of), "month"))
+    shown = last - int(period_number(first, "month")) + 1
+    numbers = range(last - shown + 1, last + 1)
+    return [_month_record(counts, number, month) for number, month in zip(numbers, months[-shown:], strict=True)]
+
+
+def _month_record(counts: PurchaseCounts, number: int, month: Mapping[str, int]) -> dict[str, Any]:
+    now, end = day_number(counts.as_of), _first_of_month(number + 1) - 1
+    observed_days = min(end, now) - (counts.first_purchase or 0) + 1
+    money = MONEY_SCALE if counts.has_amounts else 0
+    return {
+        "month": _period_name(number, "month"),
+        "customers": month["customers"],
+        "new_customers": month["new_customers"],
+        "returning_customers": month["customers"] - month["new_customers"],
+        "orders": month["orders"],
+        "sales": _ratio(month["sales"], money),
+        "returning_sales": _ratio(month["returning_sales"], money),
+        "repeat_rate": _ratio(month["returned_so_far"], month["customers_so_far"]),
+        "reorders": month["orders"] - month["first_orders"],
+        "retention": _ratio(month["kept"], month["before"]) if observed_days >= 2 * RETENTION_DAYS else None,
+        "retention_year": _ratio(month["kept_year"], month["before_year"]) if observed_days >= 2 * YEAR_DAYS else None,
+        "complete": end <= now,
+    }
 
 
 def _cohorts(counts: PurchaseCounts, n_customers: int) -> dict[str, Any]:
-    unit, table = _cohort_unit(counts, n_customers)
-    sales = counts.cohort_sales[list(COHORT_UNITS).index(unit)]
+    place = _cohort_unit(counts, n_customers)
+    unit = list(COHORT_UNITS)[place]
+    active, sales = counts.cohorts[place].tolist(), counts.cohort_sales[place].tolist()
     now = day_number(counts.as_of)
-    current, last_whole = int(period_number(now, unit)), int(period_number(now + 1, unit)) - 1
-    sizes = table.diagonal().tolist()
-    cohorts = [
-        {
-            "cohort": _period_name(current - ago, unit),
-            "size": sizes[ago],
-            "active_share": [
-                int(table[ago, current - period]) / sizes[ago]
-                for period in range(current - ago, max(last_whole, current - ago) + 1)
-            ],
-            "sales_share": [
-                _of_first(int(sales[ago, current - period]), int(sales[ago, ago]))
-                for period in range(current - ago, max(last_whole, current - ago) + 1)
-            ]
-            if counts.has_amounts
-            else None,
-        }
-        for ago in reversed(range(MAX_COHORTS))
-        if sizes[ago]
-    ]
-    return {"cohort_period": unit, "cohorts": cohorts, "cohorts_left_out": n_customers - sum(sizes)}
+    current = int(period_number(now, unit))
+    cut_short = current - int(period_number(now + 1, unit)) + 1
+    cohorts = []
+    for ago in reversed(range(MAX_COHORTS)):
+        size, first_sales = active[ago][ago], sales[ago][ago]
+        if not size:
+            continue
+        # Periods are counted backwards; the current one is left out where it is cut short, but for its own cohort.
+        periods = range(ago, min(cut_short, ago) - 1, -1)
+        shares = [_ratio(sales[ago][period], max(first_sales, 0)) for period in periods]
+        cohorts.append(
+            {
+                "cohort": _period_name(current - ago, unit),
+                "size": size,
+                "active_share": [active[ago][period] / size for period in periods],
+                "sales_share": shares if counts.has_amounts else None,
+            }
+        )
+    n_shown = sum(row["size"] for row in cohorts)
+    return {"cohort_period": unit, "cohorts": cohorts, "cohorts_left_out": n_customers - n_shown}
 
 
-def _cohort_unit(counts: PurchaseCounts, n_customers: int) -> tuple[str, Ints]:
-    tables = dict(zip(COHORT_UNITS, counts.cohorts, strict=True))
-    if counts.first_purchase is not None and day_number(counts.as_of) - counts.first_purchase > WEEKLY_UP_TO_DAYS:
-        tables.pop("week")
-    for unit, table in tables.items():
-        if int(table.trace()) >= _COHORT_COVERAGE * n_customers:
-            return unit, table
-    return unit, table
+def _cohort_unit(counts: PurchaseCounts, n_customers: int) -> int:
+    """Index of the finest unit of which the latest periods hold most customers."""
+    young = counts.first_purchase is None or day_number(counts.as_of) - counts.first_purchase <= MAX_WEEKLY_DAYS
+    places = range(0 if young else 1, len(COHORT_UNITS))
+    enough = (place for place in places if int(counts.cohorts[place].trace()) >= _COHORT_COVERAGE * n_customers)
+    return next(enough, places[-1])
 
 
 def _period_name(number: int, unit: str) -> str:
@@ -243,12 +238,7 @@ def _first_of_month(number: int) -> int:
     return int(np.datetime64(number, "M").astype("datetime64[D]").astype(np.int64))
 
 
-def _of_first(part: int, whole: int) -> float | None:
-    # Money, so it may be more than the whole; a first period of returns alone has no share.
-    return part / whole if whole > 0 else None
-
-
-def _share(part: int, whole: int) -> float | None:
+def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
@@ -256,67 +246,60 @@ def _iso(day: int | None) -> str | None:
     return None if day is None else (EPOCH + timedelta(days=day)).isoformat()
 
 
-BENCHMARKS_FILE = "yardsticks.toml"
-_BENCHMARK_MEASURES = (
-    "repeat_purchase_rate",
-    "retention",
-    "retention_year",
-    "lost",
-    "lost_year",
-    "reorder_rate",
-    "returning_sales",
-)
-"""What may have a yardstick: the measures on the page that are shares of one meaning."""
+BENCHMARK_FILES = ("benchmarks.toml", "yardsticks.toml")
+"""Names of a user's own file beside the scores, the first one preferred; the second is the earlier name."""
+_BENCHMARK_TABLES = ("benchmark", "yardstick")
+_SHARE = number(0, 1, "a share from 0 to 1")
+_SENTENCE = Check(lambda value: isinstance(value, str) and bool(value.strip()), "a text that is not empty")
+_BENCHMARK_SCHEMA: Mapping[str, Schema] = {
+    "measure": one_of(
+        *("repeat_purchase_rate", "retention", "retention_year", "lost", "lost_year", "reorder_rate", "returning_sales")
+    ),
+    "low": _SHARE,
+    "high": _SHARE,
+    "source": _SENTENCE,
+    "address?": TEXT,
+    "caveat": {"en": _SENTENCE, "*": _SENTENCE},
+}
+"""A benchmark is of a measure on the page that is a share; without source and caveat it is not shown."""
 
 
 class Benchmark(NamedTuple):
-    """A number from elsewhere."""
+    """A figure that others report."""
 
     measure: str
     low: float
     high: float
     source: str
-    address: str
     caveat: Mapping[str, str]
+    address: str = ""
 
     def caveat_in(self, locale: str) -> str:
-        """Say what speaks against comparing."""
+        """Return what speaks against comparing."""
         return self.caveat.get(locale) or self.caveat["en"]
 
 
+def find_benchmarks(scores: Path) -> Path | None:
+    """Find the user's own benchmarks beside the scores."""
+    paths = (scores.with_name(name) for name in BENCHMARK_FILES)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_benchmarks(path: Path | None = None) -> tuple[Benchmark, ...]:
-    """Read the yardsticks."""
-    source = files("repurchase.marketing").joinpath(BENCHMARKS_FILE) if path is None else path
+    """Read benchmarks: the user's own, or those of this package."""
+    source = files("repurchase.marketing").joinpath(BENCHMARK_FILES[0]) if path is None else path
     try:
-        told = tomllib.loads(source.read_text(encoding="utf-8"))
+        tables = tomllib.loads(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as fault:
-        raise InputError(f"{path}: cannot be read as TOML ({fault}). Mend it or remove it.") from fault
-    rows, others = told.pop("yardstick", []), list(told)
-    if others or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        found = first_few(others) if others else f"yardstick = {rows}"
-        raise InputError(f"{source}: each yardstick is a table headed [[yardstick]], and nothing else. Found: {found}.")
-    return tuple(_validate_benchmark(row, f"{source}: yardstick {number}") for number, row in enumerate(rows, start=1))
-
-
-def _validate_benchmark(row: Mapping[str, Any], told: str) -> Benchmark:
-    missing = [name for name in ("measure", "low", "high", "source", "caveat") if name not in row]
-    if missing:
-        raise InputError(f"{told} lacks {', '.join(missing)}. A yardstick without source and caveat is not shown.")
-    if row["measure"] not in _BENCHMARK_MEASURES:
-        known = first_few(_BENCHMARK_MEASURES, shown=len(_BENCHMARK_MEASURES))
-        raise InputError(f"{told} is of '{row['measure']}'. A yardstick may be of: {known}.")
-    low, high = row["low"], row["high"]
-    if not all(_is_number(end) for end in (low, high)) or not 0 <= low <= high <= 1:
-        raise InputError(f"{told}: low and high must be shares from 0 to 1, low first. Got {low} and {high} instead.")
-    caveat = row["caveat"] if isinstance(row["caveat"], dict) else {}
-    if not caveat.get("en") or not _are_texts(row["source"], *caveat.values()):
-        raise InputError(f"{told} needs a source, and a caveat in English at least: [yardstick.caveat] en = ...")
-    return Benchmark(row["measure"], low, high, row["source"], str(row.get("address") or ""), caveat)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_texts(*values: object) -> bool:
-    return all(isinstance(value, str) and value.strip() for value in values)
+        raise InputError(f"{path}: cannot be read as TOML ({fault}). Fix it or remove it.") from fault
+    unknown = [name for name in tables if name not in _BENCHMARK_TABLES]
+    if unknown:
+        raise InputError(f"{source}: expected tables headed [[benchmark]], nothing else. Found: {first_few(unknown)}.")
+    fault_found = first_fault(tables, {f"{name}?": [_BENCHMARK_SCHEMA] for name in _BENCHMARK_TABLES})
+    if fault_found:
+        raise InputError(f"{source}: {fault_found.path} {fault_found}")
+    rows = [row for name in _BENCHMARK_TABLES for row in tables.get(name, [])]
+    for row in rows:
+        if row["low"] > row["high"]:
+            raise InputError(f"{source}: low must not be above high. Got {row['low']} and {row['high']} instead.")
+    return tuple(Benchmark(**{name: row[name] for name in Benchmark._fields if name in row}) for row in rows)

@@ -20,7 +20,7 @@ from repurchase.i18n.catalogues import active_locale, use_locale
 from repurchase.i18n.formatting import format_count, format_day, format_decimal, format_money, format_share
 from repurchase.i18n.messages import format_horizon, format_quantity, format_within, translate
 from repurchase.marketing.products import MIN_DUE_PROBABILITY, MIN_LIFT, MIN_SUPPORT
-from repurchase.marketing.repeat_business import BENCHMARKS_FILE, read_benchmarks
+from repurchase.marketing.repeat_business import find_benchmarks, read_benchmarks
 from repurchase.marketing.segments import require_single_run
 from repurchase.report import charts, customer_list, customer_sections, history_charts, prediction_charts, run_sections
 from repurchase.report.customer_list import PurchaseDetails, product_rows
@@ -70,11 +70,10 @@ def write_report(
         monitored, why_not_monitored = read_monitor_record(source)
         facts = require_single_run(validate_scored_run(scores, run, name=str(source)), name=str(source))
         notices = [translate_sentence(words) or words for words in (why_not, why_not_monitored) if words]
-        own = source.with_name(BENCHMARKS_FILE)
         beside = _PageInputs(
             monitored=monitored,
             campaigns=read_campaigns(Path(campaigns or source.parent), must_be=campaigns is not None),
-            yardsticks=own if own.is_file() else None,
+            yardsticks=find_benchmarks(source),
             made_from=_relative_scores_path(target.parent, source),
             bought=bought,
         )
