@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from repurchase.errors import InputError
+
 _MAX_RECORD_NUMBER = 1e15
 _MAX_SHOWN = 80
 
@@ -77,6 +79,13 @@ def _fields(values: dict[str, Any], schema: Mapping[str, Schema], path: str) -> 
             yield None, _PRESENT, f"{path}.{name}".lstrip(".")
 
 
+def require_options(values: Mapping[str, Any], schema: Mapping[str, Check]) -> None:
+    """Require that command-line options, named by their parameters, hold what they may hold."""
+    fault = first_fault(dict(values), schema)
+    if fault:
+        raise InputError(f"--{fault.path.replace('_', '-')} {fault}")
+
+
 def optional_fields(**fields: Schema) -> dict[str, Schema]:
     """Describe fields that may be absent or null."""
     return {f"{name}?": Nullable(schema) for name, schema in fields.items()}
@@ -114,6 +123,17 @@ def integer(low: int, high: float = math.inf, expected: str | None = None) -> Ch
     """Describe a whole number from low to high, both included."""
     expected = expected or f"a whole number from {low} to {high}"
     return Check(lambda value: is_integer(value) and low <= value <= high, expected)
+
+
+def at_least(low: float, expected: str | None = None) -> Check:
+    """Describe a finite number of at least ``low``."""
+    return Check(lambda value: is_number(value) and value >= low, expected or f"{low:g} or more")
+
+
+def above(low: float, high: float = math.inf, expected: str | None = None) -> Check:
+    """Describe a finite number between two values, both excluded."""
+    limit = "" if high == math.inf else f" and below {high:g}"
+    return Check(lambda value: is_number(value) and low < value < high, expected or f"above {low:g}{limit}")
 
 
 def optional(check: Check) -> Check:

@@ -7,6 +7,10 @@ from repurchase.errors import InputError
 from repurchase.marketing.economics import (
     CampaignCandidates,
     CampaignTerms,
+    break_even_uplift,
+    expected_outcome,
+    expected_profit,
+    log_odds_shift,
     reach_curve,
     reach_outcome,
     retention_cost_limit,
@@ -33,7 +37,7 @@ def test_a_point_of_retention_of_equal_customers() -> None:
 
 
 def test_ranges_widen_by_how_far_sales_were_off() -> None:
-    known, unknown = (retention_point_value(shop(), margin=0.4, off=off)["sales"] for off in ((0.25, -0.2), ()))
+    known, unknown = (retention_point_value(shop(), margin=0.4, sales_bias=off)["sales"] for off in ((0.25, -0.2), ()))
     assert known[0] == unknown[0]
     assert known[1] == pytest.approx(unknown[1] / 1.25)
     assert known[2] == pytest.approx(unknown[2] / 0.8)
@@ -66,3 +70,37 @@ def test_every_figure_has_a_row() -> None:
 def test_more_than_there_are_cannot_be_reached(n: int) -> None:
     with pytest.raises(InputError, match="--reach must be 1 to 1,000"):
         reach_outcome(shop(), n, uplift=0.02, terms=TERMS)
+
+
+def test_a_push_has_the_mean_asked_for_and_moves_those_on_the_fence_most() -> None:
+    p = np.linspace(0.01, 0.99, 99)
+    moved = log_odds_shift(p, 0.03)
+    assert moved.mean() == pytest.approx(0.03)
+    assert 0.3 < p[np.argmax(moved)] < 0.7
+    assert (p + moved < 1).all()
+
+
+def test_the_offer_also_goes_to_those_who_would_have_bought() -> None:
+    who = CampaignCandidates.of([0.5], [10.0])
+    cost, gain = expected_profit(who, np.array([0.1]), CampaignTerms(margin=0.5, cost_per_contact=0.2, offer_cost=1.0))
+    assert cost == pytest.approx([0.2 + 0.6])
+    assert gain == pytest.approx([0.5 * 0.1 * 20.0 - 0.8])
+
+
+def test_the_range_of_sales_holds_what_chance_gives() -> None:
+    who = shop(800)
+    moved, random = log_odds_shift(who.p, 0.05), np.random.default_rng(9)
+    told = expected_outcome(who, moved, CampaignTerms(margin=0.4))
+    more = random.random((2000, 800)) < moved
+    sales = (more * random.exponential(who.spend, (2000, 800))).sum(axis=1)
+    assert told.sales[0] == pytest.approx(sales.mean(), rel=0.02)
+    assert ((sales >= told.sales[1]) & (sales <= told.sales[2])).mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_at_the_break_even_uplift_nothing_is_earned() -> None:
+    who = shop(3000)
+    terms = CampaignTerms(margin=0.4, cost_per_contact=0.5)
+    uplift = break_even_uplift(who, terms)
+    assert uplift is not None
+    assert expected_profit(who, log_odds_shift(who.p, uplift), terms)[1].sum() == pytest.approx(0.0, abs=0.01)
+    assert break_even_uplift(who, CampaignTerms(margin=0.01, cost_per_contact=500.0)) is None

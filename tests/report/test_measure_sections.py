@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.marketing.repeat_business import read_benchmarks
+from repurchase.marketing.repeat_business import find_benchmarks, read_benchmarks
 from repurchase.report.history_sections import campaign_rows, measure_section, read_campaigns
 from repurchase.storage.run_records import validate_scored_run
 
@@ -88,7 +88,7 @@ def test_records_of_earlier_versions_are_shown_as_far_as_they_go(scored: pl.Data
 
 
 def a_stick(**changed: object) -> str:
-    """A yardstick in TOML, one thing of it changed."""
+    """A benchmark in TOML, one thing of it changed."""
     caveat = {"en": "c"}
     told: dict[str, object] = {"measure": "lost", "low": 0.1, "high": 0.2, "source": "s", "caveat": caveat, **changed}
     values = {
@@ -97,32 +97,34 @@ def a_stick(**changed: object) -> str:
         else json.dumps(value).lower()
         for name, value in told.items()
     }
-    return "\n".join(["[[yardstick]]", *(f"{name} = {value}" for name, value in values.items())])
+    return "\n".join(["[[benchmark]]", *(f"{name} = {value}" for name, value in values.items())])
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("[[yardstick", "cannot be read as TOML"),
-        ('[[yardstick]]\nmeasure = "lost"\nlow = 0.1\nhigh = 0.2', "lacks source, caveat"),
+        ('[[benchmark]]\nmeasure = "lost"\nlow = 0.1\nhigh = 0.2', "benchmark[0].source must be given"),
         (
             a_stick(low=20, high=40),
-            "shares from 0 to 1",
+            "benchmark[0].low must be a share from 0 to 1. Got 20 instead.",
         ),
-        (a_stick(source=" "), "needs a source"),
-        (a_stick(caveat={"en": "c", "nb": 5}), "needs a source, and a caveat"),
-        (a_stick(caveat=5), "needs a source, and a caveat"),
-        (a_stick(measure="x"), "is of 'x'. A yardstick may be of: repeat_purchase_rate, "),
-        (a_stick(measure=[1]), "is of '[1]'"),
-        (a_stick(high=True), "must be shares from 0 to 1"),
-        (a_stick(low=math.nan), "must be shares from 0 to 1"),
-        ("yardstick = 5", "headed [[yardstick]], and nothing else. Found: yardstick = 5"),
-        ("yardstick = [1]", "headed [[yardstick]], and nothing else. Found: yardstick = [1]"),
-        ("[yardstick]", "headed [[yardstick]], and nothing else"),
-        (a_stick().replace("yardstick", "yardsticks"), "and nothing else. Found: yardsticks"),
+        (a_stick(source=" "), "benchmark[0].source must be a text that is not empty"),
+        (a_stick(caveat={"en": "c", "nb": 5}), "benchmark[0].caveat.nb must be a text that is not empty"),
+        (a_stick(caveat=5), "benchmark[0].caveat must be a table"),
+        (a_stick(caveat={"nb": "c"}), "benchmark[0].caveat.en must be given"),
+        (a_stick(measure="x"), "benchmark[0].measure must be one of repeat_purchase_rate, "),
+        (a_stick(measure=[1]), "Got [1] instead"),
+        (a_stick(high=True), "must be a share from 0 to 1"),
+        (a_stick(low=math.nan), "must be a share from 0 to 1"),
+        (a_stick(low=0.3), "low must not be above high"),
+        ("benchmark = 5", "benchmark must be a list. Got 5 instead"),
+        ("yardstick = [1]", "yardstick[0] must be a table. Got 1 instead"),
+        ("[benchmark]", "benchmark must be a list"),
+        (a_stick().replace("benchmark", "benchmarks"), "nothing else. Found: benchmarks"),
     ],
 )
-def test_yardsticks_that_cannot_be_shown(tmp_path: Path, text: str, told: str) -> None:
+def test_benchmarks_that_cannot_be_shown(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "yardsticks.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=re.escape(told)) as fault:
@@ -130,9 +132,11 @@ def test_yardsticks_that_cannot_be_shown(tmp_path: Path, text: str, told: str) -
     assert "\n" not in str(fault.value)
 
 
-def test_yardsticks_of_ones_own(tmp_path: Path) -> None:
-    path = tmp_path / "yardsticks.toml"
-    path.write_text('[[yardstick]]\nmeasure = "lost_year"\nlow = 0.3\nhigh = 0.3\nsource = "s"\ncaveat = { en = "c" }')
+@pytest.mark.parametrize("name", ["benchmark", "yardstick"])
+def test_benchmarks_of_ones_own(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}s.toml"
+    path.write_text(f'[[{name}]]\nmeasure = "lost_year"\nlow = 0.3\nhigh = 0.3\nsource = "s"\ncaveat = {{ en = "c" }}')
+    assert find_benchmarks(tmp_path / "scores.parquet") == path
     (stick,) = read_benchmarks(path)
     assert (stick.low, stick.caveat_in("ru")) == (0.3, "c")
     assert all(set(one.caveat) == {"en", "nb", "nl", "ru"} for one in read_benchmarks())

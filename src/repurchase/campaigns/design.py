@@ -11,7 +11,8 @@ References
 
 import hashlib
 import math
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
@@ -20,58 +21,60 @@ import numpy as np
 import numpy.typing as npt
 
 from repurchase.errors import InputError
+from repurchase.marketing.economics import lowest_where
+from repurchase.validation import Check, above, optional, require_options, text_matching
 
 _Floats = npt.NDArray[np.float64]
 _Codes = npt.NDArray[np.int64]
 
 _STRATUM_LEVELS = (3, 2, 1)
 _MIN_STRATUM_SIZE = 5
-"""Customers that the smaller group has in every stratum on average, or there are fewer strata."""
+"""Customers of the smaller group in every stratum, on average; with fewer, strata are merged."""
 _MIN_GROUP_SIZE = 2
 _HASH_RANGE = 2**53
 
 
 class Assignment(NamedTuple):
-    """A draw."""
+    """Customers assigned to groups."""
 
     treated: npt.NDArray[np.bool_]
     stratum: _Codes
-    lot: _Floats
+    rank: _Floats
 
 
 def assign_groups(
     ids: Iterable[str], *, risk: _Floats, value: _Floats, n_control: int, campaign: str, seed: int
 ) -> Assignment:
-    """Hold out customers by lot, as many of each stratum as its size asks for."""
-    lot = _random_ranks(ids, campaign=campaign, seed=seed)
-    n = len(lot)
+    """Assign customers to a control group at random, in proportion to the size of each stratum."""
+    rank = _random_ranks(ids, campaign=campaign, seed=seed)
+    n = len(rank)
     if not _MIN_GROUP_SIZE <= n_control <= n - _MIN_GROUP_SIZE:
         raise InputError(
-            f"{n:,} customers cannot be parted into {n_control:,} held out and {n - n_control:,} reached: each group "
-            f"needs {_MIN_GROUP_SIZE}."
+            f"{n:,} customers cannot be split into a control group of {n_control:,} and {n - n_control:,} to contact: "
+            f"each group needs at least {_MIN_GROUP_SIZE}."
         )
     stratum = _build_strata(risk, value, share=min(n_control, n - n_control) / n)
-    order = np.lexsort((lot, stratum))
+    order = np.lexsort((rank, stratum))
     size = np.bincount(stratum)
     held = _allocate_proportionally(n_control, size)
     place = np.arange(n) - np.repeat(np.cumsum(size) - size, size)
     treated = np.ones(n, dtype=np.bool_)
     treated[order[place < np.repeat(held, size)]] = False
-    return Assignment(treated, stratum, lot)
+    return Assignment(treated, stratum, rank)
 
 
 def _random_ranks(ids: Iterable[str], *, campaign: str, seed: int) -> _Floats:
-    """Draw every customer's lot."""
+    """Rank every customer at random, from 0 to 1, by a keyed hash of the id."""
     key = hashlib.blake2b(f"{campaign}\n{seed}".encode(), digest_size=32).digest()
-    hashed = (hashlib.blake2b(one.encode(), digest_size=8, key=key).digest() for one in ids)
+    hashed = (hashlib.blake2b(customer.encode(), digest_size=8, key=key).digest() for customer in ids)
     return np.array([int.from_bytes(one) >> 11 for one in hashed], dtype=np.float64) / _HASH_RANGE
 
 
 def _build_strata(risk: _Floats, value: _Floats, *, share: float) -> _Codes:
-    """Part customers by risk and by value, each into thirds, or more coarsely where groups would be too small."""
+    """Split customers by risk and by value, each into thirds, or more coarsely where groups would be too small."""
     for levels in _STRATUM_LEVELS:
-        parts = _quantile_level(risk, levels) * levels + _quantile_level(value, levels)
-        _, code, size = np.unique(parts, return_inverse=True, return_counts=True)
+        crossed = _quantile_level(risk, levels) * levels + _quantile_level(value, levels)
+        _, code, size = np.unique(crossed, return_inverse=True, return_counts=True)
         if size.min() * share >= _MIN_STRATUM_SIZE:
             break
     stratum: _Codes = code.reshape(-1).astype(np.int64)
@@ -98,17 +101,17 @@ _STEPS = 60
 MIN_CONTROL_SIZE = 2
 _MAX_CUSTOMERS = 2**40
 EXPLAINED_SHARE_COUNTED = 0.8
-"""Of what right scores would explain, the share that is counted on."""
+"""Share that is relied on, of what correct scores would explain."""
 
 
 def variance_explained(p: npt.ArrayLike) -> float:
-    """Say which share of the outcome's variance the scores are counted on to explain."""
+    """Share of the outcome's variance that the scores are expected to explain."""
     chance = np.asarray(p, dtype=np.float64)
     return explained_variance_share(float(chance.mean()), float((chance**2).mean())) if len(chance) else 0.0
 
 
 def explained_variance_share(mean: float, mean_square: float) -> float:
-    """Say the same of two moments."""
+    """The same from the mean and the mean square of the probabilities."""
     scatter = mean * (1 - mean)
     return EXPLAINED_SHARE_COUNTED * min(max((mean_square - mean**2) / scatter, 0.0), 1.0) if scatter > 0 else 0.0
 
@@ -116,52 +119,47 @@ def explained_variance_share(mean: float, mean_square: float) -> float:
 def power_of(
     effect: float, *, base: float, n_treated: float, n_control: float, alpha: float = 0.05, explained: float = 0.0
 ) -> float:
-    """Probability of seeing an effect that is there."""
+    """Probability that an effect of this size is found statistically significant."""
     reached = base + effect
     if not 0 <= reached <= 1 or not 0 <= base <= 1:
         return 0.0
     pooled = (n_treated * reached + n_control * base) / (n_treated + n_control)
-    left = math.sqrt(1 - explained)
-    none = left * math.sqrt(pooled * (1 - pooled) * (1 / n_treated + 1 / n_control))
-    some = left * math.sqrt(reached * (1 - reached) / n_treated + base * (1 - base) / n_control)
-    beyond = abs(effect) - _NORMAL.inv_cdf(1 - alpha / 2) * none
-    return _NORMAL.cdf(beyond / some) if some > 0 else float(beyond > 0)
+    unexplained = math.sqrt(1 - explained)
+    error_without_effect = unexplained * math.sqrt(pooled * (1 - pooled) * (1 / n_treated + 1 / n_control))
+    error_with_effect = unexplained * math.sqrt(reached * (1 - reached) / n_treated + base * (1 - base) / n_control)
+    beyond = abs(effect) - _NORMAL.inv_cdf(1 - alpha / 2) * error_without_effect
+    return _NORMAL.cdf(beyond / error_with_effect) if error_with_effect > 0 else float(beyond > 0)
 
 
 def control_size(
     n: int, *, effect: float, base: float, power: float = 0.8, alpha: float = 0.05, explained: float = 0.0
 ) -> int | None:
     """Smallest control group that shows an effect, of a list whose others are all reached."""
-    low, high = MIN_CONTROL_SIZE, n // 2
 
     def shows(size: int) -> bool:
         groups = {"n_treated": n - size, "n_control": size}
         return power_of(effect, base=base, alpha=alpha, explained=explained, **groups) >= power
 
-    if high < low or not shows(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if shows(middle) else (middle + 1, high)
-    return low
+    return _smallest_group(shows, n // 2)
 
 
 def required_list_size(
     *, effect: float, base: float, power: float = 0.8, alpha: float = 0.05, explained: float = 0.0
 ) -> int | None:
-    """Shortest list that shows an effect, half of it held out."""
-    low, high = MIN_CONTROL_SIZE, _MAX_CUSTOMERS
+    """Shortest list that shows an effect, half of it in the control group."""
 
-    def shows(half: int) -> bool:
-        groups = {"n_treated": half, "n_control": half}
-        return power_of(effect, base=base, alpha=alpha, explained=explained, **groups) >= power
+    def shows(size: int) -> bool:
+        return power_of(effect, base=base, n_treated=size, n_control=size, alpha=alpha, explained=explained) >= power
 
-    if not shows(high):
+    size = _smallest_group(shows, _MAX_CUSTOMERS)
+    return None if size is None else 2 * size
+
+
+def _smallest_group(shows: Callable[[int], bool], most: int) -> int | None:
+    """Smallest size up to ``most`` that shows an effect, which larger ones show too."""
+    if most < MIN_CONTROL_SIZE or not shows(most):
         return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if shows(middle) else (middle + 1, high)
-    return 2 * low
+    return MIN_CONTROL_SIZE + bisect_left(range(MIN_CONTROL_SIZE, most), x=True, key=shows)
 
 
 def detectable_effect(
@@ -179,18 +177,12 @@ def detectable_effect(
         groups = {"n_treated": n_treated, "n_control": n_control}
         return power_of(effect, base=base, alpha=alpha, explained=explained, **groups) >= power
 
-    low, high = 0.0, 1.0 - base
-    if not shows(high):
-        return None
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if shows(middle) else (middle, high)
-    return high
+    return lowest_where(shows, 0.0, 1.0 - base, steps=_STEPS) if shows(1.0 - base) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpliftAssumption:
-    """How much more often those reached are taken to buy."""
+    """How much more often contacted customers are assumed to buy."""
 
     uplift: float
     error: float = 0.0
@@ -198,10 +190,17 @@ class UpliftAssumption:
     high: float | None = None
     source: str = "assumed"
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether past campaigns say so."""
-        return self.low is not None
+
+_DESIGN_SCHEMA = {
+    "name": text_matching(r"(?s).*\S.*", "a name that is not empty: it decides the random assignment"),
+    "effect": above(0, 100, "above 0 and below 100 points (2 for two in a hundred)"),
+    "control_share": optional(
+        Check(
+            lambda share: 0 <= share < 1,
+            "0 or more and below 1, such as 0.2: a control group of everyone leaves nobody to contact",
+        )
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,24 +216,11 @@ class CampaignDesign:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if not self.campaign.strip():
-            raise InputError("--name must not be empty: the campaign's name decides the lot.")
-        if not 0 < self.effect < 1:
-            raise InputError(
-                f"--effect must be above 0 and below 100 points (2 for two in a hundred). Got {100 * self.effect:g}."
-            )
-        if not 0 < self.alpha < 0.5:
-            raise InputError(f"--alpha must be above 0 and below 0.5. Got {self.alpha:g} instead.")
-        if not self.alpha < self.power < 1:
-            raise InputError(f"--power must be above --alpha and below 1. Got {self.power:g} instead.")
-        share = self.control_share
-        if share is not None and share >= 1:
-            raise InputError(
-                f"--control-share {share:g}: a control group of everyone leaves nobody to reach. Give a share below 1, "
-                "such as 0.2."
-            )
-        if share is not None and not share >= 0:
-            raise InputError(f"--control-share must be 0 or more and below 1. Got {share:g} instead.")
+        options = {"name": self.campaign, "effect": 100 * self.effect, "control_share": self.control_share}
+        require_options(options, _DESIGN_SCHEMA)
+        require_options({"alpha": self.alpha, "power": self.power}, {"alpha": above(0, 0.5), "power": above(0, 1)})
+        if self.power <= self.alpha:
+            raise InputError(f"--power must be above --alpha, {self.alpha:g}. Got {self.power:g} instead.")
 
     @property
     def holds_out(self) -> bool:
@@ -242,8 +228,8 @@ class CampaignDesign:
         return self.control_share is None or self.control_share > 0
 
     def n_control(self, n: int, base: float, explained: float = 0.0) -> int:
-        """Say how many of a list to hold out."""
+        """Size of the control group of a list."""
         if self.control_share is not None:
             return round(self.control_share * n)
-        told = {"effect": self.effect, "base": base, "power": self.power, "alpha": self.alpha, "explained": explained}
-        return control_size(n, **told) or n // 2
+        size = control_size(n, effect=self.effect, base=base, power=self.power, alpha=self.alpha, explained=explained)
+        return size or n // 2

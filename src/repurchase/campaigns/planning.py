@@ -1,7 +1,7 @@
 """Choose whom to contact and forecast the outcome under the assumed uplift."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,12 +39,12 @@ _Codes = npt.NDArray[np.int64]
 TREATMENT, CONTROL = "treatment", "control"
 _MAX_REASSIGNMENTS = 50
 _LOG_ODDS_RANGE, _LOG_ODDS_GRID_SIZE, _REFINEMENT_STEPS = (1e-3, 12.0), 25, 16
-"""Pushes on the log odds that are tried first, how many, and how often the right one is then closed in."""
+"""Shifts of the log odds that are tried first, how many, and the bisection steps that follow."""
 _MAX_UPLIFT_OVERSHOOT = 0.05
 
 
 class PlannedCampaign(NamedTuple):
-    """A campaign."""
+    """The customers of a campaign with their groups, and what is recorded about it."""
 
     customers: pl.DataFrame
     facts: dict[str, Any]
@@ -60,245 +60,230 @@ def plan_campaign(
     learned: _Floats | None = None,
     has_money: bool = True,
 ) -> PlannedCampaign:
-    """Choose whom to reach within the budget, by expected gain per unit of money, and hold some of them out by lot.
+    """Choose customers within the budget, by expected gain per unit of money, and assign some to a control group.
 
-    Only customers who are expected to bring more than they cost are chosen; held out are some of the chosen, so that
-    both groups are alike.
+    Only customers who are expected to bring more than they cost are chosen; the control group is a random part of the
+    chosen, so that both groups are alike.
     """
+    selection = _Selection(ids, who, terms, design, has_money)
     if learned is None:
-        by = _log_odds_of_selection(ids, who, assumption.uplift, terms=terms, design=design, has_money=has_money)
-        uplift = probability_gain(who.p, by)
+        uplift = probability_gain(who.p, selection.log_odds_shift(assumption.uplift))
     else:
         uplift = np.maximum(learned, 0.0)
-    cost, gain = _gain(who, uplift, terms, has_money=has_money)
-    ranked = _ranked(ids, cost, gain)
+    cost, gain = selection.cost_and_gain(uplift)
+    ranked = selection.ranked(cost, gain)
     if not len(ranked):
         raise InputError(
-            f"Of {len(ids):,} customers nobody is expected to bring more than they cost, if those reached buy "
+            f"None of {len(ids):,} customers is expected to bring more than they cost, if contacted customers buy "
             f"{100 * assumption.uplift:.3g} points more often: the cheapest contact costs {cost.min():.2f}. Lower the "
-            "costs, or leave it."
+            "costs, or do not run this campaign."
         )
-    chosen, arms = _within_budget(ids, who, cost, ranked, terms=terms, design=design)
-    mine = who.take(chosen)
+    chosen, groups = selection.within_budget(cost, ranked)
+    candidates = who.take(chosen)
 
-    def moved(share: float) -> _Floats:
+    def scenario_uplift(share: float) -> _Floats:
         if learned is not None:
             return uplift[chosen] * (share / assumption.uplift)
-        return log_odds_shift(mine.p, min(share, _max_contacts(mine)))
+        return log_odds_shift(candidates.p, min(share, candidates.max_uplift))
 
-    lifted = moved(assumption.uplift)
-    final_cost, final_gain = expected_profit(mine, lifted, terms)
+    expected_uplift = scenario_uplift(assumption.uplift)
+    final_cost, final_gain = expected_profit(candidates, expected_uplift, terms)
+    unknown = np.full(len(chosen), np.nan)
     customers = pl.DataFrame(
         {
             "customer_id": ids.gather(pl.Series(chosen)),
-            "arm": np.where(arms.treated, TREATMENT, CONTROL),
-            "stratum": arms.stratum,
-            "lot": arms.lot,
-            "p": mine.p,
-            "spend": mine.p * mine.spend if has_money else np.full(len(chosen), np.nan),
-            "uplift": lifted,
+            "arm": np.where(groups.treated, TREATMENT, CONTROL),
+            "stratum": groups.stratum,
+            "lot": groups.rank,
+            "p": candidates.p,
+            "spend": candidates.p * candidates.spend if has_money else unknown,
+            "uplift": expected_uplift,
             "cost": final_cost,
-            "gain": final_gain if has_money else np.full(len(chosen), np.nan),
+            "gain": final_gain if has_money else unknown,
         }
     ).sort("customer_id")
+    contacted = candidates.take(groups.treated)
+    scenarios = [
+        (name, share, scenario_uplift(share)[groups.treated])
+        for name, share in [("expected", assumption.uplift), *_scenarios(assumption)]
+    ]
     facts = {
         "candidates": {"asked": len(ids), "worth_reaching": len(ranked), "chosen": len(chosen)},
-        "arms": _counts(arms),
-        "power": _power(mine, arms, design),
-        **_outlook(mine, moved, arms.treated, terms=terms, assumption=assumption, has_money=has_money),
-        "strata": _strata(arms),
+        "arms": _group_counts(groups),
+        "power": _power_record(candidates, groups, design),
+        **_forecast(contacted, scenarios, terms=terms, assumption=assumption, has_money=has_money),
+        "strata": _stratum_records(groups),
     }
     return PlannedCampaign(customers, facts)
 
 
-def _max_contacts(who: CampaignCandidates) -> float:
-    """As much as an assumption may come to; a list of sure buyers cannot rise further."""
-    return float(1 - who.p.mean()) * 0.999
+class _Selection(NamedTuple):
+    """Choice of customers from a list."""
+
+    ids: pl.Series
+    who: CampaignCandidates
+    terms: CampaignTerms
+    design: CampaignDesign
+    has_money: bool
+
+    def cost_and_gain(self, uplift: _Floats) -> tuple[_Floats, _Floats]:
+        """Expected cost of each contact, and its gain in money or in buyers."""
+        cost, gain = expected_profit(self.who, uplift, self.terms)
+        return cost, gain if self.has_money else uplift
+
+    def ranked(self, cost: _Floats, gain: _Floats) -> _Codes:
+        """Positions of customers with a gain, highest per unit of money first; ties are broken by id, not by row."""
+        rate = np.where(cost > 0, gain / np.where(cost > 0, cost, 1.0), gain)
+        table = pl.DataFrame({"id": self.ids, "rate": rate, "place": np.arange(len(self.ids))})
+        kept = table.filter(pl.Series(gain > 0)).sort(pl.col("rate"), pl.col("id"), descending=[True, False])
+        return kept["place"].to_numpy()
+
+    def log_odds_shift(self, uplift: float) -> float:
+        """Shift of the log odds at which the mean uplift of those who are then chosen is the assumed one."""
+        # Who is chosen depends on the shift: the larger, the more customers are worth their cost. Of several that fit,
+        # the largest is taken, which is that of the longest list.
+        shifts = np.geomspace(*_LOG_ODDS_RANGE, num=_LOG_ODDS_GRID_SIZE)
+        too_small = np.flatnonzero([self._mean_uplift_of_chosen(shift) < uplift for shift in shifts])
+        if not len(too_small):
+            return float(shifts[0])
+        if too_small[-1] == len(shifts) - 1:
+            return float(shifts[-1])
+        low, high = float(shifts[too_small[-1]]), float(shifts[too_small[-1] + 1])
+        for _ in range(_REFINEMENT_STEPS):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if self._mean_uplift_of_chosen(middle) < uplift else (low, middle)
+        # Where the mean jumps over the assumed uplift, nobody is worth the cost at a smaller shift.
+        return high if self._mean_uplift_of_chosen(high) <= uplift * (1 + _MAX_UPLIFT_OVERSHOOT) else low
+
+    def _mean_uplift_of_chosen(self, shift: float) -> float:
+        uplift = probability_gain(self.who.p, shift)
+        cost, gain = self.cost_and_gain(uplift)
+        if self.terms.budget is None:
+            chosen = uplift[gain > 0]
+        else:
+            ranked = self.ranked(cost, gain)
+            chosen = uplift[ranked[: self._n_affordable(cost, ranked)]]
+        return float(chosen.mean()) if len(chosen) else 0.0
+
+    def within_budget(self, cost: _Floats, ranked: _Codes) -> tuple[_Codes, Assignment]:
+        """Positions of the best customers whom the budget pays for, and their groups."""
+        budget = np.inf if self.terms.budget is None else self.terms.budget
+        n = self._n_affordable(cost, ranked)
+        for _ in range(_MAX_REASSIGNMENTS):
+            if n < 2 * MIN_CONTROL_SIZE:
+                break
+            chosen = np.sort(ranked[:n])
+            groups = self._assign(chosen)
+            excess = float(cost[chosen][groups.treated].sum()) - budget
+            if excess <= 0:
+                return chosen, groups
+            n -= max(1, int(excess / float(cost[chosen].mean())))
+        budget_text = f" for {self.terms.budget:g}" if self.terms.budget else ""
+        raise InputError(
+            f"Only {max(n, 0):,} customers can be chosen{budget_text}, the control group included; at least "
+            f"{2 * MIN_CONTROL_SIZE} are needed. Raise the budget or send a longer list."
+        )
+
+    def _n_affordable(self, cost: _Floats, ranked: _Codes) -> int:
+        """How many of the best the budget pays for; the control group costs nothing."""
+        if self.terms.budget is None:
+            return len(ranked)
+        running, size = np.cumsum(cost[ranked]), np.arange(1, len(ranked) + 1)
+        p = self.who.p[ranked]
+        mean, mean_square = np.cumsum(p) / size, np.cumsum(p**2) / size
+        low, high = 0, len(ranked)
+        while low < high:
+            middle = (low + high + 1) // 2
+            base, square = float(mean[middle - 1]), float(mean_square[middle - 1])
+            n_control = self.design.n_control(middle, base, explained_variance_share(base, square))
+            spent = float(running[middle - 1]) * (1 - n_control / middle)
+            low, high = (middle, high) if spent <= self.terms.budget else (low, middle - 1)
+        return low
+
+    def _assign(self, chosen: _Codes) -> Assignment:
+        n, candidates = len(chosen), self.who.take(chosen)
+        if not self.design.holds_out:
+            return Assignment(np.ones(n, dtype=np.bool_), np.zeros(n, dtype=np.int64), np.ones(n))
+        n_control = self.design.n_control(n, float(candidates.p.mean()), variance_explained(candidates.p))
+        return assign_groups(
+            self.ids.gather(pl.Series(chosen)).to_list(),
+            risk=1 - candidates.p,
+            value=candidates.p * candidates.spend,
+            n_control=max(MIN_CONTROL_SIZE, n_control),
+            campaign=self.design.campaign,
+            seed=self.design.seed,
+        )
 
 
-def _gain(
-    who: CampaignCandidates, uplift: _Floats, terms: CampaignTerms, *, has_money: bool
-) -> tuple[_Floats, _Floats]:
-    cost, gain = expected_profit(who, uplift, terms)
-    return cost, gain if has_money else uplift
+def _group_counts(groups: Assignment) -> dict[str, Any]:
+    n_treated, n = int(groups.treated.sum()), len(groups.treated)
+    return {TREATMENT: n_treated, CONTROL: n - n_treated, "control_share": (n - n_treated) / n}
 
 
-def _ranked(ids: pl.Series, cost: _Floats, gain: _Floats) -> _Codes:
-    """Positions of those worth reaching, best per unit of money first; a tie goes by id, not by row."""
-    rate = np.where(cost > 0, gain / np.where(cost > 0, cost, 1.0), gain)
-    table = pl.DataFrame({"id": ids, "rate": rate, "place": np.arange(len(ids))})
-    kept = table.filter(pl.Series(gain > 0)).sort(pl.col("rate"), pl.col("id"), descending=[True, False])
-    return kept["place"].to_numpy()
+def _stratum_records(groups: Assignment) -> list[dict[str, Any]]:
+    records = []
+    for stratum in np.unique(groups.stratum):
+        inside = groups.stratum == stratum
+        control = groups.rank[inside & ~groups.treated]
+        last = float(control.max()) if len(control) else None
+        records.append(
+            {"stratum": int(stratum), "customers": int(inside.sum()), CONTROL: len(control), "last_lot_held_out": last}
+        )
+    return records
 
 
-def _log_odds_of_selection(
-    ids: pl.Series,
-    who: CampaignCandidates,
-    uplift: float,
-    *,
-    terms: CampaignTerms,
-    design: CampaignDesign,
-    has_money: bool,
-) -> float:
-    """Find the push on the log odds at which those who are then chosen buy so many points more often."""
-    # Who is chosen depends on the push: the stronger, the more are worth their cost. Of several that fit, the strongest
-    # is taken, which is that of the longest list.
-
-    def mean_of_chosen(by: float) -> float:
-        lifted = probability_gain(who.p, by)
-        cost, gain = _gain(who, lifted, terms, has_money=has_money)
-        if terms.budget is None:
-            return float(lifted[gain > 0].mean()) if (gain > 0).any() else 0.0
-        ranked = _ranked(ids, cost, gain)
-        n = _affordable(who, cost, ranked, terms=terms, design=design)
-        return float(lifted[ranked[:n]].mean()) if n else 0.0
-
-    tried = np.geomspace(*_LOG_ODDS_RANGE, num=_LOG_ODDS_GRID_SIZE)
-    short = np.flatnonzero([mean_of_chosen(by) < uplift for by in tried])
-    if not len(short):
-        return float(tried[0])
-    if short[-1] == len(tried) - 1:
-        return float(tried[-1])
-    low, high = float(tried[short[-1]]), float(tried[short[-1] + 1])
-    for _ in range(_REFINEMENT_STEPS):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if mean_of_chosen(middle) < uplift else (low, middle)
-    # Where the mean jumps over what was asked for, nobody is worth the cost at so weak a push.
-    return high if mean_of_chosen(high) <= uplift * (1 + _MAX_UPLIFT_OVERSHOOT) else low
-
-
-def _within_budget(
-    ids: pl.Series,
-    who: CampaignCandidates,
-    cost: _Floats,
-    ranked: _Codes,
-    *,
-    terms: CampaignTerms,
-    design: CampaignDesign,
-) -> tuple[_Codes, Assignment]:
-    budget = np.inf if terms.budget is None else terms.budget
-    n = _affordable(who, cost, ranked, terms=terms, design=design)
-    for _ in range(_MAX_REASSIGNMENTS):
-        if n < 2 * MIN_CONTROL_SIZE:
-            break
-        chosen = np.sort(ranked[:n])
-        arms = _assign(ids, who, chosen, design)
-        over = float(cost[chosen][arms.treated].sum()) - budget
-        if over <= 0:
-            return chosen, arms
-        n -= max(1, int(over / float(cost[chosen].mean())))
-    told = f" for {terms.budget:g}" if terms.budget else ""
-    raise InputError(
-        f"Only {max(n, 0):,} customers can be reached and held out{told}; {2 * MIN_CONTROL_SIZE} are the "
-        "least. Raise the "
-        "budget or send a longer list."
-    )
-
-
-def _affordable(
-    who: CampaignCandidates, cost: _Floats, ranked: _Codes, *, terms: CampaignTerms, design: CampaignDesign
-) -> int:
-    """How many of the best the budget pays for, those held out costing nothing."""
-    if terms.budget is None:
-        return len(ranked)
-    budget, running, size = terms.budget, np.cumsum(cost[ranked]), np.arange(1, len(ranked) + 1)
-    base, square = np.cumsum(who.p[ranked]) / size, np.cumsum(who.p[ranked] ** 2) / size
-
-    def spent(n: int) -> float:
-        mean = float(base[n - 1])
-        held = design.n_control(n, mean, explained_variance_share(mean, float(square[n - 1])))
-        return float(running[n - 1]) * (1 - held / n)
-
-    return _largest_affordable(lambda n: spent(n) <= budget, len(ranked))
-
-
-def _largest_affordable(fits: Callable[[int], bool], most: int) -> int:
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
-
-
-def _assign(ids: pl.Series, who: CampaignCandidates, chosen: _Codes, design: CampaignDesign) -> Assignment:
-    mine, names = who.take(chosen), ids.gather(pl.Series(chosen)).to_list()
-    if not design.holds_out:
-        none = np.zeros(len(chosen), dtype=np.int64)
-        return Assignment(np.ones(len(chosen), dtype=np.bool_), none, np.ones(len(chosen)))
-    held = max(MIN_CONTROL_SIZE, design.n_control(len(chosen), float(mine.p.mean()), variance_explained(mine.p)))
-    return assign_groups(
-        names, risk=1 - mine.p, value=mine.p * mine.spend, n_control=held, campaign=design.campaign, seed=design.seed
-    )
-
-
-def _counts(arms: Assignment) -> dict[str, Any]:
-    treated = int(arms.treated.sum())
-    held = len(arms.treated) - treated
-    return {TREATMENT: treated, CONTROL: held, "control_share": held / len(arms.treated)}
-
-
-def _strata(arms: Assignment) -> list[dict[str, Any]]:
-    rows = []
-    for stratum in np.unique(arms.stratum):
-        held = (arms.stratum == stratum) & ~arms.treated
-        of = int((arms.stratum == stratum).sum())
-        last = float(arms.lot[held].max()) if held.any() else None
-        rows.append({"stratum": int(stratum), "customers": of, CONTROL: int(held.sum()), "last_lot_held_out": last})
-    return rows
-
-
-def _power(mine: CampaignCandidates, arms: Assignment, design: CampaignDesign) -> dict[str, Any]:
-    """What the groups can show: drawn and adjusted by the scores, as it will be measured, and without them."""
-    base, explained, counts = float(mine.p.mean()), variance_explained(mine.p), _counts(arms)
+def _power_record(candidates: CampaignCandidates, groups: Assignment, design: CampaignDesign) -> dict[str, Any]:
+    """What the groups can show: assigned and adjusted by the scores, as it will be measured, and without them."""
+    base, explained, counts = float(candidates.p.mean()), variance_explained(candidates.p), _group_counts(groups)
     return {
         "effect_points": 100 * design.effect,
         "power": design.power,
         "alpha": design.alpha,
         "base_share": base,
         "explained_by_scores": explained,
-        **_rounded_figures(design, counts, base, explained),
-        "without_scores": _rounded_figures(design, counts, base, 0.0),
+        **_power_figures(design, counts, base, explained),
+        "without_scores": _power_figures(design, counts, base, 0.0),
     }
 
 
-def _rounded_figures(design: CampaignDesign, counts: dict[str, Any], base: float, explained: float) -> dict[str, Any]:
-    told = {"base": base, "alpha": design.alpha, "explained": explained}
-    groups = {"n_treated": counts[TREATMENT], "n_control": counts[CONTROL], **told}
-    seen = power_of(design.effect, **groups) if counts[CONTROL] else 0.0
-    least = detectable_effect(power=design.power, **groups) if counts[CONTROL] else None
+def _power_figures(design: CampaignDesign, counts: dict[str, Any], base: float, explained: float) -> dict[str, Any]:
+    n_treated, n_control = counts[TREATMENT], counts[CONTROL]
+    population = {"base": base, "alpha": design.alpha, "explained": explained}
+    reached_power, detectable = 0.0, None
+    if n_control:
+        groups = {"n_treated": n_treated, "n_control": n_control, **population}
+        reached_power = power_of(design.effect, **groups)
+        detectable = detectable_effect(power=design.power, **groups)
+    target = {"effect": design.effect, "power": design.power, **population}
     return {
-        "reached_power": seen,
-        "enough": seen >= design.power - 1e-3,
-        "detectable_points": least and 100 * least,
-        "needed_control": control_size(
-            counts[TREATMENT] + counts[CONTROL], effect=design.effect, power=design.power, **told
-        ),
-        "needed_customers": required_list_size(effect=design.effect, power=design.power, **told),
+        "reached_power": reached_power,
+        "enough": reached_power >= design.power - 1e-3,
+        "detectable_points": detectable and 100 * detectable,
+        "needed_control": control_size(n_treated + n_control, **target),
+        "needed_customers": required_list_size(**target),
     }
 
 
-def _outlook(
-    mine: CampaignCandidates,
-    moved: Callable[[float], _Floats],
-    treated: npt.NDArray[np.bool_],
+def _forecast(
+    contacted: CampaignCandidates,
+    scenarios: list[tuple[str, float, _Floats]],
     *,
     terms: CampaignTerms,
     assumption: UpliftAssumption,
     has_money: bool,
 ) -> dict[str, Any]:
-    """Expected of those reached, as assumed and in other scenarios."""
-    reached = mine.take(treated)
-    pays = break_even_uplift(reached, terms) if has_money else None
-    scenarios = []
-    for name, share in _scenarios(assumption):
-        told = _scenario_record(expected_outcome(reached, moved(share)[treated], terms))
-        scenarios.append({"name": name, "uplift_points": 100 * share, **told})
-    main = expected_outcome(
-        reached, moved(assumption.uplift)[treated], terms, relative_error=assumption.error / assumption.uplift
-    )
+    """Expected outcome of the contacted, as assumed and in other scenarios."""
+    (_, _, main), *others = scenarios
+    relative_error = assumption.error / assumption.uplift
+    pays = break_even_uplift(contacted, terms) if has_money else None
+
+    def record(uplift: _Floats, error: float = 0.0) -> dict[str, Any]:
+        outcome = expected_outcome(contacted, uplift, terms, relative_error=error)
+        return _outcome_record(outcome, ("sales", "cost", "profit") if has_money else ("cost",))
+
     return {
-        "expected": _scenario_record(main) if has_money else _without_money(_scenario_record(main)),
-        "scenarios": scenarios if has_money else [_without_money(row) for row in scenarios],
+        "expected": record(main, relative_error),
+        "scenarios": [{"name": name, "uplift_points": 100 * share, **record(uplift)} for name, share, uplift in others],
         "break_even_points": pays and 100 * pays,
     }
 
@@ -310,18 +295,10 @@ def _scenarios(assumption: UpliftAssumption) -> list[tuple[str, float]]:
     return [("nobody is moved", 0.0), ("half of it", assumption.uplift / 2), ("as assumed", assumption.uplift)]
 
 
-def _scenario_record(found: ExpectedOutcome) -> dict[str, Any]:
-    ranges = {name: dict(zip(("value", "low", "high"), getattr(found, name), strict=True)) for name in _MONEY}
+def _outcome_record(outcome: ExpectedOutcome, money: Sequence[str]) -> dict[str, Any]:
     return {
-        "reached": found.reached,
-        "buyers_anyway": found.buyers_anyway,
-        "buyers_more": found.buyers_more,
-        **ranges,
+        "reached": outcome.reached,
+        "buyers_anyway": outcome.buyers_anyway,
+        "buyers_more": outcome.buyers_more,
+        **{name: dict(zip(("value", "low", "high"), getattr(outcome, name), strict=True)) for name in money},
     }
-
-
-_MONEY = ("sales", "cost", "profit")
-
-
-def _without_money(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if name not in ("sales", "profit")}

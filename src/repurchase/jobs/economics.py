@@ -74,8 +74,10 @@ def calculate_economics(
     who, off = _candidates(facts, horizon, scores), _calibration_errors(facts, horizon)
     uplift = uplift_points / 100
     curve = reach_curve(who, uplift=uplift, terms=terms)
-    retention = retention_point_value(who, margin=terms.margin, off=off)
-    found = reach_outcome(who, max(curve.best, 1) if reach is None else reach, uplift=uplift, terms=terms, off=off)
+    retention = retention_point_value(who, margin=terms.margin, sales_bias=off)
+    found = reach_outcome(
+        who, max(curve.best, 1) if reach is None else reach, uplift=uplift, terms=terms, sales_bias=off
+    )
     rows = table_rows(retention, found)
     record: dict[str, Any] = to_json_values(
         {

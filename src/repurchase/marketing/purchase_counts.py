@@ -181,7 +181,7 @@ class _Months:
 
     def of(self, day: _Values) -> _Values:
         """Number of the month, which is how many months ended before the day; all of them did after the last day."""
-        return self._month[np.minimum(day, self.now + 1) - self.first]
+        return np.asarray(self._month[np.minimum(day, self.now + 1) - self.first])
 
     def sums(self, day: _Values, values: _Values) -> Ints:
         return _sums(self.of(day), values, self.n)
