@@ -34,7 +34,7 @@ def trees_say(model: RepurchaseModel) -> dict[int, list[float]]:
     said = {}
     for h, head in model.forecaster_.horizon_models.items():
         asked = np.random.default_rng(0).gamma(1.0, 20.0, (len(head.trees.columns), 200))
-        said[h] = head.trees.trees.total(list(asked)).tolist()
+        said[h] = head.trees.total(list(asked)).tolist()
     return said
 
 
@@ -79,7 +79,7 @@ def test_an_object_fitted_before_learns_afresh(small: pl.DataFrame, fitted: Repu
 def test_the_seed_is_heard_and_everything_else_stays(small: pl.DataFrame, fitted: RepurchaseModel) -> None:
     other = RepurchaseModel(horizons=(30,), random_state=1).fit(small, DAY)
     assert trees_say(other) != trees_say(fitted)
-    assert other.forecaster_.btyd == fitted.forecaster_.btyd
+    assert other.forecaster_.reference.btyd == fitted.forecaster_.reference.btyd
     p, others = (one.predict(small, DAY)["p_repurchase_30d"] for one in (fitted, other))
     assert (p - others).abs().max() > 0
     assert (p - others).abs().mean() < 0.03

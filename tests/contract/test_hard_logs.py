@@ -108,7 +108,7 @@ class TestTooShortToLearn:
         model = RepurchaseModel(horizons=(30,)).fit(orders)
         scores = model.predict(orders)
         rfm = [scores[name].to_numpy() for name in ("frequency", "recency_days", "age_days")]
-        wanted = model.forecaster_.btyd.p_purchase(*rfm, horizon_days=30)
+        wanted = model.forecaster_.reference.btyd.p_purchase(*rfm, horizon_days=30)
         np.testing.assert_allclose(scores["p_repurchase_30d"].to_numpy(), wanted, rtol=1e-9)
 
 

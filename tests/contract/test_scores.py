@@ -92,16 +92,16 @@ class TestBlocks:
         ledger = build_ledger(shop, observed_until=DAY)
         if size == 1:  # so many calls that a part must do
             some = scores["customer_id"][:40].to_list()
-            found = model.fitted_.predict(ledger, DAY, some, n_jobs=threads, customers_per_block=size)
+            found = model.predict_ledger(ledger, DAY, some, n_jobs=threads, customers_per_block=size)
             same_bits(found, scores[:40])
         else:
-            same_bits(model.fitted_.predict(ledger, DAY, n_jobs=threads, customers_per_block=size), scores)
+            same_bits(model.predict_ledger(ledger, DAY, n_jobs=threads, customers_per_block=size), scores)
 
     def test_of_a_ledger_that_reaches_beyond_the_day_give_the_same_bits(
         self, model: RepurchaseModel, shop: pl.DataFrame, scores: pl.DataFrame, same_bits: SameBits
     ) -> None:
         ledger = build_ledger(shop, observed_until=DAY + timedelta(days=30))
-        same_bits(model.fitted_.predict(ledger, DAY), scores)
+        same_bits(model.predict_ledger(ledger, DAY), scores)
 
 
 class TestUnknownCustomers:

@@ -71,7 +71,7 @@ def test_what_moves_the_risk_is_told_alike_in_any_unit(orders: pl.DataFrame, mod
 
 def test_the_typical_purchase_day_is_what_was_known_and_is_kept(orders: pl.DataFrame, model: RepurchaseModel) -> None:
     snapshot = Snapshot(build_ledger(orders, observed_until=model.as_of_).history(model.as_of_))
-    assert model.forecaster_.typical_spend == np.quantile(snapshot.history.spend, 0.5, method="higher")
+    assert model.forecaster_.reference.typical_spend == np.quantile(snapshot.history.spend, 0.5, method="higher")
     again = RepurchaseModel.from_state(json.loads(json.dumps(model.to_state())))
     assert again.predict(orders).equals(model.predict(orders))
     later = Snapshots(build_ledger(orders, observed_until=model.as_of_), horizons=(HORIZON,)).typical_spend(
@@ -91,9 +91,9 @@ def test_a_model_saved_without_it_counts_money_in_its_own_unit(orders: pl.DataFr
     for _, head in state["calibration"]["heads"]:
         del head["days"]
     old = RepurchaseModel.from_state(state)
-    assert old.forecaster_.typical_spend == DEFAULT_TYPICAL_SPEND
+    assert old.forecaster_.reference.typical_spend == DEFAULT_TYPICAL_SPEND
     snapshot = Snapshot(build_ledger(orders, observed_until=old.as_of_).history(old.as_of_))
-    read = old.forecaster_.design(snapshot, horizon_days=HORIZON)
+    read = old.forecaster_.features(snapshot, horizon_days=HORIZON)
     np.testing.assert_array_equal(read["spend_typical"], snapshot.features["spend_typical"])
     np.testing.assert_array_equal(read["fading_spend_60d"], snapshot.features["fading_spend_60d"])
     spent = snapshot.history.spend_between(int(snapshot.history.day.max()) - HORIZON, 10**6) / MONEY_SCALE

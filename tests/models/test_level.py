@@ -101,7 +101,7 @@ class TestSeason:
         def miss(snapshot: Snapshot) -> tuple[float, float]:
             return (1.0, 0.5) if peak(snapshot.as_of) else (0.0, 0.0)
 
-        return learn_season(snapshots, as_of, horizon_days=30, miss=miss, random_state=0)
+        return learn_season(snapshots, as_of, horizon_days=30, observed_shifts=miss, random_state=0)
 
     def test_that_came_last_year_is_expected_again_in_part(self, snapshots: Snapshots) -> None:
         as_of = START + timedelta(days=900)
@@ -126,7 +126,7 @@ class TestSeason:
             asked.append(snapshot.as_of)
             return 0.0, 0.0
 
-        learn_season(snapshots, as_of, horizon_days=300, miss=miss, random_state=0)
+        learn_season(snapshots, as_of, horizon_days=300, observed_shifts=miss, random_state=0)
         assert asked
         assert max(asked) + timedelta(days=300) <= as_of
 

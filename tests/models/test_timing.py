@@ -74,7 +74,7 @@ class TestWaits:
     ) -> None:
         design, wait = customers(np.random.default_rng(1))
         p = {90: np.full(4_000, 0.95), 365: np.full(4_000, 0.96)}
-        low, median, high = days_to_next_order(p, waits=waits, design=design)
+        low, median, high = days_to_next_order(p, waits=waits, features=design)
         came = np.isfinite(wait)
         assert ((wait >= low) & (wait <= high))[came].mean() == pytest.approx(0.82, abs=0.03)
         assert (wait <= median)[came].mean() == pytest.approx(0.5, abs=0.06)
@@ -85,7 +85,7 @@ class TestWaits:
         design, _ = customers(np.random.default_rng(2))
         rng = np.random.default_rng(3)
         p = dict(zip((90, 365), np.sort(rng.random((2, 4_000)), axis=0), strict=True))
-        low, median, high = (days[p[365] > 0.5] for days in days_to_next_order(p, waits=waits, design=design))
+        low, median, high = (days[p[365] > 0.5] for days in days_to_next_order(p, waits=waits, features=design))
         assert (low >= 1).all()
         assert (low <= median).all()
         assert (median <= high).all()

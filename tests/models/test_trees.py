@@ -7,7 +7,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from repurchase.models.boosting import BLOCK_ROWS, MAX_LEAVES, Tree, TreeEnsemble, read_trees
+from repurchase.models.boosting import BLOCK_ROWS, MAX_LEAVES, BoostedModel, Tree, read_trees
 
 COLUMNS = 7
 
@@ -39,9 +39,9 @@ def test_adds_up_to_the_same_bits(booster: HistGradientBoostingClassifier, rows:
     asked = table(rows, seed=2)
     with threadpool_limits(1):
         wanted = booster.decision_function(asked)
-    trees = read_trees(booster)
+    trees = read_trees(booster, [f"c{number}" for number in range(COLUMNS)])
     assert trees.total(list(asked.T)).tobytes() == wanted.tobytes()
-    again = TreeEnsemble.from_dict(json.loads(json.dumps(trees.to_dict(), allow_nan=False)))
+    again = BoostedModel.from_dict(json.loads(json.dumps(trees.to_dict(), allow_nan=False)))
     assert again == trees
     assert again.total(list(asked.T)).tobytes() == wanted.tobytes()
 
@@ -49,12 +49,12 @@ def test_adds_up_to_the_same_bits(booster: HistGradientBoostingClassifier, rows:
 def test_values_at_a_threshold_go_left_and_missing_ones_where_the_tree_sends_them() -> None:
     by_hand = Tree((0, 0), (1.0, 2.0), (True, False), (0b001, 0b010), (10.0, 20.0, 30.0))
     asked = [np.array([0.0, 1.0, np.nextafter(1.0, 2.0), 2.0, 3.0, np.nan])]
-    assert TreeEnsemble(0.5, (by_hand,)).total(asked).tolist() == [10.5, 10.5, 20.5, 20.5, 30.5, 10.5]
+    assert BoostedModel(("a",), 0.5, (by_hand,)).total(asked).tolist() == [10.5, 10.5, 20.5, 20.5, 30.5, 10.5]
     other = Tree((0, 0), (1.0, 2.0), (False, False), (0b001, 0b010), (10.0, 20.0, 30.0))
-    assert TreeEnsemble(0.5, (other,)).total(asked).tolist()[-1] == 30.5
+    assert BoostedModel(("a",), 0.5, (other,)).total(asked).tolist()[-1] == 30.5
 
 
 def test_without_customers_and_without_questions() -> None:
-    only_a_leaf = TreeEnsemble(0.25, (Tree((), (), (), (), (1.0,)),))
+    only_a_leaf = BoostedModel(("a",), 0.25, (Tree((), (), (), (), (1.0,)),))
     assert only_a_leaf.total([np.zeros(0)]).tolist() == []
     assert only_a_leaf.total([np.zeros(3)]).tolist() == [1.25] * 3

@@ -260,13 +260,11 @@ def test_what_reading_says(tmp_path: Path) -> None:
 def test_what_the_model_says() -> None:
     btyd = SimpleNamespace(note="a, b held to usual values by a weak prior: these customers hardly tell them")
     money = SimpleNamespace(fallback_mean=12.0)
-    predictor: Any = SimpleNamespace(
-        horizons=(30, 365), forecaster=SimpleNamespace(heads={30: 1}, btyd=btyd, gamma_gamma=money)
-    )
+    forecaster: Any = SimpleNamespace(horizon_models={30: 1}, reference=SimpleNamespace(btyd=btyd), gamma_gamma=money)
     explained: Any = SimpleNamespace(explained=0.41)
-    said = list(model_notes(predictor, explained, Closing(19_000, 19_059)))
-    predictor.forecaster.gamma_gamma = None
-    said += model_notes(predictor, explained, None)
+    said = list(model_notes(forecaster, (30, 365), explained, Closing(19_000, 19_059)))
+    forecaster.gamma_gamma = None
+    said += model_notes(forecaster, (30, 365), explained, None)
     said += score._age_note(date(2024, 1, 1), date(2024, 6, 30))
     assert len(said) == 10
     assert_known(said)

@@ -90,7 +90,7 @@ def _predictor_outputs(
     """Let each predictor speak; a rule's buyers have as many purchase days as earlier buyers had on average."""
     forecast, h = forecaster.forecast(snapshot, days=(horizon_days,)), horizon_days
     yield "model", PredictorOutput(forecast.p[h], forecast.spend.get(h), forecast.orders[h])
-    btyd_days = np.clip(snapshot.btyd_forecast(forecaster.btyd).expected_purchases(h), 0.0, h)
+    btyd_days = np.clip(snapshot.btyd_forecast(forecaster.reference.btyd).expected_purchases(h), 0.0, h)
     for part, by_horizon in forecast.p_parts.items():
         if h in by_horizon:
             yield part, PredictorOutput(by_horizon[h], None, btyd_days if part == BTYD else None)

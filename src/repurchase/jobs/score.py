@@ -38,7 +38,8 @@ from repurchase.jobs.score_delivery import (
 )
 from repurchase.marketing.purchase_counts import PurchaseCounts, count_purchases
 from repurchase.marketing.repeat_business import repeat_business
-from repurchase.models.scoring import FittedModel, select_customers
+from repurchase.models.model import RepurchaseModel
+from repurchase.models.scoring import select_customers
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve_version
 from repurchase.registry.retry_queue import track_scoring
@@ -228,7 +229,7 @@ def dry_run_score(
 
 def _count_by_status(plan: _ScoringPlan, intake: Intake) -> dict[str, int]:
     """Count customers by the status that they would have, and score a few of them."""
-    model = FittedModel.from_state(plan.bundle.state)
+    model = RepurchaseModel.from_state(plan.bundle.state)
     requested = plan.asked.rows["customer_id"] if plan.asked else None
     with_orders, scored, tried = 0, 0, 0
     for ledger in intake.ledgers:
@@ -237,7 +238,7 @@ def _count_by_status(plan: _ScoringPlan, intake: Intake) -> dict[str, int]:
         with_orders += len(ids)
         scored += len(buyers)
         if tried < _TRIAL_CUSTOMERS and len(buyers):
-            tried += model.predict(ledger, intake.as_of, buyers[: _TRIAL_CUSTOMERS - tried].to_list()).height
+            tried += model.predict_ledger(ledger, intake.as_of, buyers[: _TRIAL_CUSTOMERS - tried].to_list()).height
     no_history = 0 if requested is None else len(requested) - with_orders
     return {"scored": scored, "no_purchases": with_orders - scored, "no_history": no_history}
 
@@ -368,28 +369,28 @@ def _score_on_cluster(
 
 
 def _score_locally(plan: _ScoringPlan, intake: Intake, delivery: Delivery, steps: Steps) -> PartitionedScores:
-    model = FittedModel.from_state(plan.bundle.state)
+    model = RepurchaseModel.from_state(plan.bundle.state)
     jobs = plan.settings.jobs
     if plan.asked is not None:
         return PartitionedScores((_score_listed(plan.asked, model, intake, jobs),))
 
     def predict(ledger: Ledger) -> pl.DataFrame:
-        return model.predict(ledger, intake.as_of, n_jobs=jobs)
+        return model.predict_ledger(ledger, intake.as_of, n_jobs=jobs)
 
     folder = open_partition_store(delivery.parts, _resume_key(plan, intake)) if len(intake.ledgers) > 1 else None
     return score_partitions(intake.ledgers, predict, folder, on_progress=steps.progress)
 
 
-def _score_listed(asked: CustomerList, model: FittedModel, intake: Intake, jobs: int) -> pl.DataFrame:
+def _score_listed(asked: CustomerList, model: RepurchaseModel, intake: Intake, jobs: int) -> pl.DataFrame:
     asked = match_listed_ids(asked, pl.concat([ledger.customers(intake.as_of) for ledger in intake.ledgers]))
     ids = asked.rows["customer_id"]
     known = [
-        model.predict(
+        model.predict_ledger(
             ledger, intake.as_of, ids.filter(ids.is_in(ledger.customers(intake.as_of).implode())).to_list(), n_jobs=jobs
         )
         for ledger in intake.ledgers
     ]
-    return _join_list(asked, pl.concat(known), as_of=intake.as_of, version=model.version)
+    return _join_list(asked, pl.concat(known), as_of=intake.as_of, version=model.version_)
 
 
 def _join_list(asked: CustomerList, known: pl.DataFrame, *, as_of: date, version: str) -> pl.DataFrame:

@@ -169,7 +169,7 @@ def train(
     with steps.step("Fitting the model"):
         model = _new_model(settings, cuts.horizons).fit_snapshots(cuts, intake.as_of)
         if sample:
-            model.fitted_ = replace(model.fitted_, notes=(*model.notes_, *sample.notes))
+            model.notes_ = (*model.notes_, *sample.notes)
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
         look = sample.look if sample else None
@@ -209,9 +209,9 @@ def _training_record(
     settings: Settings,
     look: InputSummary | None = None,
 ) -> TrainingRun:
-    everyone = model.fitted_.predict(ledger, intake.as_of, n_jobs=settings.jobs)
+    everyone = model.predict_ledger(ledger, intake.as_of, n_jobs=settings.jobs)
     primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
-    btyd = model.forecaster_.btyd
+    btyd = model.forecaster_.reference.btyd
     return TrainingRun(
         state=model.to_state(),
         as_of=intake.as_of,

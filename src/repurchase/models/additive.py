@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from repurchase.features.history import Floats
-from repurchase.models.snapshots import FeatureMatrix, IndexArray, TransformedColumn, transform_feature
 from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from repurchase.features.history import Floats
+from repurchase.models.serialization import JsonDataclass
+from repurchase.models.snapshots import FeatureMatrix, IndexArray, TransformedColumn, transform_feature
 
 _NEAREST_KNOTS = 1e-10
 """Between knots closer than this a slope would be made of rounding."""
 
 
 @dataclass(frozen=True)
-class AdditiveModel:
+class AdditiveModel(JsonDataclass):
     """Log odds, or the logarithm of money, as an intercept and one curve per feature."""
 
     columns: tuple[str, ...]
@@ -45,26 +47,6 @@ class AdditiveModel:
     def _added(self) -> float:
         return self.intercept + sum(hinges.added for hinges in self._hinges.values())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {
-            "columns": list(self.columns),
-            "knots": [list(curve) for curve in self.knots],
-            "heights": [list(curve) for curve in self.heights],
-            "missing": list(self.missing),
-            "intercept": self.intercept,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "AdditiveModel":
-        """Restore from `to_dict`."""
-        return cls(
-            tuple(fields["columns"]),
-            tuple(tuple(curve) for curve in fields["knots"]),
-            tuple(tuple(curve) for curve in fields["heights"]),
-            tuple(fields["missing"]),
-            fields["intercept"],
-        )
 
 
 @dataclass(frozen=True)

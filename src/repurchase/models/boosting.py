@@ -9,13 +9,14 @@ References
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from repurchase.features.history import Floats
-from repurchase.models.snapshots import FeatureMatrix, stack_matrices
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
+from repurchase.features.history import Floats
+from repurchase.models.serialization import JsonDataclass
+from repurchase.models.snapshots import FeatureMatrix, stack_matrices
 
 MAX_LEAVES = 8
 """As many as there are bits in a byte."""
@@ -27,9 +28,8 @@ BLOCK_ROWS = 32_768
 """Few enough for what is ruled out and the columns to stay in the processor's cache from one tree to the next."""
 
 
-@dataclass(frozen=True)
-class Tree:
-    """Questions and leaves of one tree."""
+class Tree(NamedTuple):
+    """Questions and leaves of one tree; each question rules out the leaves left of it, as bits of a byte."""
 
     column: tuple[int, ...]
     threshold: tuple[float, ...]
@@ -39,7 +39,7 @@ class Tree:
 
     @property
     def table(self) -> Floats:
-        """What the leftmost leaf adds that a byte of ruled out leaves leaves over."""
+        """Value of the leftmost leaf that is left, by the byte of leaves that are ruled out."""
         leaf = np.minimum(_LOWEST_UNSET_BIT, len(self.values))
         return np.asarray(np.array([*self.values, np.nan])[leaf])
 
@@ -49,7 +49,7 @@ class _Split(NamedTuple):
     threshold: float
     missing_left: bool
 
-    def right(self, values: Floats) -> npt.NDArray[np.bool_]:
+    def goes_right(self, values: Floats) -> npt.NDArray[np.bool_]:
         if self.missing_left:
             return values > self.threshold
         left = values <= self.threshold
@@ -57,11 +57,16 @@ class _Split(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TreeEnsemble:
-    """A sum of trees."""
+class BoostedModel(JsonDataclass):
+    """A sum of trees, and the features they were grown on."""
 
+    columns: tuple[str, ...]
     baseline: float
     trees: tuple[Tree, ...]
+
+    def log_odds(self, features: FeatureMatrix) -> Floats:
+        """Log odds of a purchase."""
+        return self.total([features[name] for name in self.columns])
 
     def total(self, columns: Sequence[Floats]) -> Floats:
         """Add up the trees."""
@@ -72,47 +77,38 @@ class TreeEnsemble:
         return total
 
     def _add(self, total: Floats, columns: Sequence[Floats]) -> None:
-        gone = np.zeros((len(self.trees), len(total)), dtype=np.uint8)
-        for question, askers in self._questions.items():
-            right = question.right(columns[question.column]).view(np.uint8)
-            for tree, leaves in askers:
-                gone[tree] |= right * leaves
-        for table, ruled_out in zip(self._tables, gone, strict=True):
-            total += table.take(ruled_out, mode="clip")
+        ruled_out = np.zeros((len(self.trees), len(total)), dtype=np.uint8)
+        for split, uses in self._splits.items():
+            right = split.goes_right(columns[split.column]).view(np.uint8)
+            for tree, leaves in uses:
+                ruled_out[tree] |= right * leaves
+        for table, leaves_out in zip(self._tables, ruled_out, strict=True):
+            total += table.take(leaves_out, mode="clip")
 
     @cached_property
     def _tables(self) -> list[Floats]:
         return [tree.table for tree in self.trees]
 
     @cached_property
-    def _questions(self) -> dict["_Split", list[tuple[int, np.uint8]]]:
-        """Each question once, column by column, with the trees that ask it and the leaves it rules out there."""
-        asked: dict[_Split, list[tuple[int, np.uint8]]] = {}
+    def _splits(self) -> dict[_Split, list[tuple[int, np.uint8]]]:
+        """Each split once, column by column, with the trees that use it and the leaves it rules out there."""
+        uses: dict[_Split, list[tuple[int, np.uint8]]] = {}
         for number, tree in enumerate(self.trees):
-            questions = map(_Split, tree.column, tree.threshold, tree.missing_left)
-            for question, leaves in zip(questions, tree.ruled_out, strict=True):
-                asked.setdefault(question, []).append((number, np.uint8(leaves)))
-        return dict(sorted(asked.items()))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {"baseline": self.baseline, "trees": [[list(field) for field in _fields(tree)] for tree in self.trees]}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "TreeEnsemble":
-        """Restore from `to_dict`."""
-        return cls(fields["baseline"], tuple(Tree(*(tuple(field) for field in tree)) for tree in fields["trees"]))
+            splits = map(_Split, tree.column, tree.threshold, tree.missing_left)
+            for split, leaves in zip(splits, tree.ruled_out, strict=True):
+                uses.setdefault(split, []).append((number, np.uint8(leaves)))
+        return dict(sorted(uses.items()))
 
 
-def read_trees(booster: Any) -> TreeEnsemble:
-    """Take the trees out of a fitted booster."""
-    # scikit-learn has no public door to its trees; a test holds the sum to its own, bit for bit.
+def read_trees(booster: Any, columns: Sequence[str]) -> BoostedModel:
+    """Copy the trees of a fitted booster."""
+    # scikit-learn has no public access to its trees; a test compares the sum with its own, bit for bit.
     inside = vars(booster)
     nodes = [predictor[0].nodes for predictor in inside["_predictors"]]
-    return TreeEnsemble(float(inside["_baseline_prediction"].ravel()[0]), tuple(_read(tree) for tree in nodes))
+    return BoostedModel(tuple(columns), float(inside["_baseline_prediction"].ravel()[0]), tuple(map(_read_tree, nodes)))
 
 
-def _read(nodes: npt.NDArray[Any]) -> Tree:
+def _read_tree(nodes: npt.NDArray[Any]) -> Tree:
     questions: list[tuple[int, float, bool, int]] = []
     values: list[float] = []
 
@@ -134,18 +130,9 @@ def _read(nodes: npt.NDArray[Any]) -> Tree:
     return Tree(column, threshold, missing_left, ruled_out, tuple(values))
 
 
-def _fields(tree: Tree) -> tuple[tuple[Any, ...], ...]:
-    return tree.column, tree.threshold, tree.missing_left, tree.ruled_out, tree.values
-
-
 _ONLY_FOR_SPEND = (
-    "fading_spend_15d",
-    "fading_spend_60d",
-    "fading_spend_240d",
-    "fading_spend_rate",
-    "fading_value",
-    "spend_last_window",
-    "spend_window",
+    *("fading_spend_15d", "fading_spend_60d", "fading_spend_240d", "fading_spend_rate"),
+    *("fading_value", "spend_last_window", "spend_window"),
 )
 _ROWS_FOR_BIN_EDGES = 15_000
 _MAX_FEATURE_VALUES = 62
@@ -158,7 +145,7 @@ _MIN_ROWS_PER_CLASS = 20
 class TrainingSet:
     """Customers at earlier cut-offs, and what they did."""
 
-    design: FeatureMatrix
+    features: FeatureMatrix
     bought: npt.NDArray[np.bool_]
     weight: Floats
 
@@ -170,48 +157,23 @@ class TrainingSet:
         return len(self.bought) >= _MIN_ROWS and rarer >= _MIN_ROWS_PER_CLASS
 
 
-@dataclass(frozen=True)
-class BoostedModel:
-    """Trees and the features they were grown on."""
-
-    columns: tuple[str, ...]
-    trees: TreeEnsemble
-
-    def log_odds(self, design: FeatureMatrix) -> Floats:
-        """Log odds of a purchase."""
-        return self.trees.total([design[name] for name in self.columns])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {"columns": list(self.columns), **self.trees.to_dict()}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "BoostedModel":
-        """Restore from `to_dict`."""
-        return cls(tuple(fields["columns"]), TreeEnsemble.from_dict(fields))
-
-
 def build_training_set(
-    designs: Sequence[FeatureMatrix],
+    features: Sequence[FeatureMatrix],
     bought: Sequence[npt.NDArray[np.bool_]],
     ages_days: Sequence[int],
     horizon_days: int,
 ) -> TrainingSet:
     """Stack the customers of several cut-offs."""
-    weight = np.concatenate(
-        [
-            np.full(design.n_customers, 2.0 ** (-age / horizon_days))
-            for design, age in zip(designs, ages_days, strict=True)
-        ]
-    )
-    return TrainingSet(stack_matrices(designs), np.concatenate(bought), weight / weight.mean())
+    halved = [2.0 ** (-age / horizon_days) for age in ages_days]
+    weight = np.repeat(halved, [one.n_customers for one in features])
+    return TrainingSet(stack_matrices(features), np.concatenate(bought), weight / weight.mean())
 
 
 def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedModel:
     """Grow a booster."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    columns = _usable_features(rows.design)
+    columns = _usable_features(rows.features)
     booster = HistGradientBoostingClassifier(
         learning_rate=0.07,
         max_iter=100,
@@ -225,15 +187,15 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedModel:
     )
     with _one_thread():
         booster.fit(
-            _binned_columns(np.column_stack([rows.design[name] for name in columns])), rows.bought, sample_weight=rows.weight
+            _binned_columns(np.column_stack([rows.features[name] for name in columns])), rows.bought, sample_weight=rows.weight
         )
-    return BoostedModel(tuple(columns), read_trees(booster))
+    return read_trees(booster, columns)
 
 
-def _usable_features(design: FeatureMatrix) -> list[str]:
+def _usable_features(features: FeatureMatrix) -> list[str]:
     """Features to grow on: not only about money, not nearly always missing, not the same for all."""
     kept = []
-    for name, values in design.items():
+    for name, values in features.items():
         known = values[~np.isnan(values)]
         if not name.startswith(_ONLY_FOR_SPEND) and len(known) > 0.01 * len(values) and known.min() < known.max():
             kept.append(name)
@@ -241,7 +203,7 @@ def _usable_features(design: FeatureMatrix) -> list[str]:
 
 
 def _binned_columns(matrix: Floats) -> Floats:
-    """Put values into at most ``LEVELS`` groups of equal size, each value at its group's mean."""
+    """Put values into at most ``_MAX_FEATURE_VALUES`` groups of equal size, each value at its group's mean."""
     # scikit-learn finds bins of weighted rows by one weighted percentile at a time, which took longer than all the
     # trees; of a column with few values it makes bins at once. Predictions are made on the values as they are.
     coarse = matrix.copy()
@@ -256,7 +218,7 @@ def _binned_columns(matrix: Floats) -> Floats:
 
 
 def _one_thread() -> Any:
-    # scikit-learn's OpenMP threads spin when cores are busy and get ten times slower; heads run side by side instead.
+    # scikit-learn's OpenMP threads spin when cores are busy and get ten times slower; horizons run side by side instead.
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1, user_api="openmp")

@@ -1,18 +1,17 @@
 """From the parts' log odds to calibrated curves over the horizons: blend, calibration offset, season, quantiles of outcomes."""
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from datetime import timedelta
-from repurchase.features.history import Floats
-from repurchase.models.btyd.model import BtydForecast, BtydModel, expected_if_alive
-from repurchase.models.snapshots import Snapshot, Snapshots, expit, logit
+from datetime import date, timedelta
 from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from repurchase.features.history import Floats
+from repurchase.models.btyd.model import BtydForecast, BtydModel, expected_if_alive
+from repurchase.models.serialization import JsonDataclass
+from repurchase.models.snapshots import Snapshot, Snapshots, expit, logit
 
 _HALF_WEIGHT_ROWS = 3_000
 """Rows at which trees count half as much as they do with very many."""
@@ -153,7 +152,7 @@ def shift_to_share(log_odds: Floats, bought: npt.NDArray[np.bool_]) -> float:
 
 
 @dataclass(frozen=True)
-class Season:
+class Season(JsonDataclass):
     """What the time of the year adds to log odds and to a buyer's log money."""
 
     days_ahead: tuple[int, ...] = (0,)
@@ -171,7 +170,7 @@ def learn_season(
     as_of: date,
     *,
     horizon_days: int,
-    miss: Callable[[Snapshot], tuple[float, float]],
+    observed_shifts: Callable[[Snapshot], tuple[float, float]],
     random_state: int,
     days_ahead: Sequence[int] = SEASON_DAYS_AHEAD,
 ) -> Season:
@@ -198,7 +197,7 @@ def learn_season(
         if not len(earlier.history.customer):
             continue
         trust = min(1.0, known / 90.0) * min(1.0, 2.0 * len(earlier.history.customer) / len(now.history.customer))
-        swing = [_KEPT_SEASON_SHARE * trust * (b - a) for a, b in zip(miss(earlier), miss(last), strict=True)]
+        swing = [_KEPT_SEASON_SHARE * trust * (b - a) for a, b in zip(observed_shifts(earlier), observed_shifts(last), strict=True)]
         days.append(ahead)
         purchase.append(swing[0])
         spend.append(swing[1])
@@ -279,7 +278,7 @@ MIN_GROUP_SIZE = 40
 
 
 @dataclass(frozen=True)
-class ConditionalQuantiles:
+class ConditionalQuantiles(JsonDataclass):
     """Quantiles of a quantity, given another that it depends on."""
 
     at: tuple[float, ...]
@@ -302,14 +301,6 @@ class ConditionalQuantiles:
             found[here] = low + share * (high - low)
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {"at": list(self.at), "quantiles": [list(row) for row in self.quantiles]}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "ConditionalQuantiles":
-        """Restore from `to_dict`."""
-        return cls(tuple(fields["at"]), tuple(tuple(row) for row in fields["quantiles"]))
 
 
 def fit_conditional_quantiles(given: Floats, values: Floats) -> ConditionalQuantiles:

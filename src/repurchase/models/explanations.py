@@ -1,18 +1,16 @@
 """Reasons: the model's log odds as a sum of curves over plain facts, checked with counterfactual purchase histories."""
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
-from repurchase.features.history import Floats, History, Ints, MONEY_SCALE, PER_DAY_COLUMNS, day_number
-from repurchase.models.additive import AdditiveModel, fit_curves
-from repurchase.models.snapshots import DEFAULT_TYPICAL_SPEND, FeatureMatrix, Snapshot, expit, money_unit_for
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from repurchase.features.history import MONEY_SCALE, PER_DAY_COLUMNS, Floats, History, Ints, day_number
+from repurchase.models.additive import AdditiveModel, fit_curves
+from repurchase.models.serialization import JsonDataclass
+from repurchase.models.snapshots import DEFAULT_TYPICAL_SPEND, FeatureMatrix, Snapshot, expit, money_unit_for
 
 _Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int8]
@@ -37,7 +35,7 @@ MIN_AGREEMENT = 0.8
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(JsonDataclass):
     """Log odds of a purchase as one curve per plain feature, around the shop's usual buyer."""
 
     curves: AdditiveModel
@@ -65,22 +63,6 @@ class Explanation:
         raises, lowers = (tried.get(side, 1.0) >= MIN_AGREEMENT for side in DIRECTIONS)
         return np.where(part < 0.0, raises, lowers)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {
-            "curves": self.curves.to_dict(),
-            "base": list(self.base),
-            "usual": dict(self.usual),
-            "dearer_stays": self.dearer_stays,
-            "explained": self.explained,
-            "agreement": {fact: dict(sides) for fact, sides in self.agreement.items()},
-            "typical_spend": self.typical_spend,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Explanation":
-        """Restore from `to_dict`."""
-        return cls(**{**fields, "curves": AdditiveModel.from_dict(fields["curves"]), "base": tuple(fields["base"])})
 
 
 def fit_explanation(features: FeatureMatrix, log_odds: Floats, *, typical_spend: int = DEFAULT_TYPICAL_SPEND) -> Explanation:

@@ -1,102 +1,126 @@
 """RepurchaseModel: fit and predict, from orders to scores."""
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from repurchase.features.ledger import Closing, build_ledger
-from repurchase.models.explanations import Explanation, learn_explanation
-from repurchase.models.horizons import Forecaster, fit_forecaster
-from repurchase.models.scoring import (
-    FittedModel,
-    Prediction,
-    Predictor,
-    YEAR_DAYS,
-    last_order_day,
-    predict_in_blocks,
-    ranking_value,
-)
-from repurchase.models.segments import SegmentThresholds, fit_segment_thresholds
-from repurchase.models.snapshots import Snapshot, Snapshots, logit, stack_matrices
-from repurchase.models.spend import ObservedWindow, SpendSpread, fit_spread, orders_if_bought
-from repurchase.models.timing import WaitModel, fit_wait_model
-from repurchase.orders.checks import supported_horizons
-from repurchase.schemas import Frame, as_polars
-from repurchase.settings import Settings
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
-from typing import Any
-from typing import Self
+from functools import partial
+from inspect import signature
+from typing import Any, Self
+
 import numpy as np
 import polars as pl
 
+from repurchase.errors import OrdersError
+from repurchase.features.history import Floats, Outcomes
+from repurchase.features.ledger import Closing, Ledger, build_ledger
+from repurchase.models.calibration import discount_factor
+from repurchase.models.explanations import Explanation, learn_explanation
+from repurchase.models.horizons import Forecast, Forecaster, fit_forecaster
+from repurchase.models.scoring import (
+    BLOCK_CUSTOMERS,
+    LabelledPrediction,
+    Prediction,
+    add_customers_without_purchases,
+    label_prediction,
+    last_order_day,
+    predict_in_blocks,
+    ranking_value,
+    scores_frame,
+    select_customers,
+)
+from repurchase.models.segments import SegmentThresholds, fit_segment_thresholds
+from repurchase.models.snapshots import FeatureMatrix, Snapshot, Snapshots, logit, purchase_rate, stack_matrices
+from repurchase.models.spend import ObservedWindow, SpendSpread, fit_spread, orders_if_bought, spend_range
+from repurchase.models.timing import WaitModel, days_to_next_order, fit_wait_model
+from repurchase.orders.checks import supported_horizons
+from repurchase.schemas import Frame, as_polars
+from repurchase.settings import Settings
 
+_YEAR_DAYS = 365
+_UNREGISTERED = "unregistered"
 _MIN_EXPLAINED_SHARE = 0.9
-"""Share of the differences in risk that reasons must hold, or a note says so."""
+"""Share of the differences in risk that reasons must explain; below it, a note says so."""
 _MIN_DAYS_FOR_OWN_GAP = 4
-"""Purchase days from which a customer's gaps tell how long a usual gap can become."""
+"""Purchase days from which a customer's gaps show how long a usual gap can become."""
 _RANGE_CUTOFFS = 6
 _RANGE_CUSTOMERS = 8_000
-"""Customers of a cut-off from whom the scatter of money and waits is learned, at most."""
+"""Customers of a snapshot from whom the scatter of money and waits is learned, at most."""
 
 
-def _learn_ranges(snapshots: Snapshots, forecaster: Forecaster, *, random_state: int) -> tuple[SpendSpread, WaitModel | None]:
-    """Learn from earlier windows how buyers' money scatters and how long they wait."""
+def _earlier_windows(
+    snapshots: Snapshots, forecaster: Forecaster, *, horizon_days: int, random_state: int
+) -> Iterator[tuple[Snapshot, FeatureMatrix, Outcomes]]:
+    """Snapshots whose outcomes were known when the forecaster was fitted, with features and outcomes."""
+    for day in snapshots.train_days(forecaster.as_of, horizon_days=horizon_days, most=_RANGE_CUTOFFS):
+        snapshot = snapshots.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
+        features = forecaster.features(snapshot, horizon_days=horizon_days)
+        yield snapshot, features, snapshots.outcomes(snapshot, horizon_days=horizon_days)
+
+
+def _fit_spend_spread(snapshots: Snapshots, forecaster: Forecaster, *, random_state: int) -> SpendSpread:
+    """Learn from earlier windows how buyers' spend scatters."""
     learned = tuple(forecaster.horizon_models)
     if not learned:
-        return SpendSpread.unknown(), None
-    # Waits are of the shortest horizon: beyond it, dates are read off the probabilities, and cannot contradict them.
-    waits = _learn_waits(snapshots, forecaster, horizon_days=learned[0], random_state=random_state)
-    h = max(h for h in learned if h <= YEAR_DAYS or h == learned[0])
+        return SpendSpread.unknown()
+    h = max(h for h in learned if h <= _YEAR_DAYS or h == learned[0])
     if forecaster.horizon_models[h].spend is None:
-        return SpendSpread.unknown(), waits
-    windows = []
-    for day in snapshots.train_days(forecaster.as_of, horizon_days=h, most=_RANGE_CUTOFFS):
-        snapshot = snapshots.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
-        outcome, design = snapshots.outcomes(snapshot, horizon_days=h), forecaster.design(snapshot, horizon_days=h)
-        windows.append(
-            ObservedWindow(
-                log_odds=design["btyd_logit"],
-                bought=outcome.bought,
-                orders_if_bought=orders_if_bought(design["btyd_rate"], horizon_days=h),
-                spend_if_bought=forecaster.spend_if_bought(snapshot, design, horizon_days=h),
-                spend=outcome.spend,
-            )
+        return SpendSpread.unknown()
+    windows = [
+        ObservedWindow(
+            log_odds=features["btyd_logit"],
+            bought=outcome.bought,
+            orders_if_bought=orders_if_bought(features["btyd_rate"], horizon_days=h),
+            spend_if_bought=forecaster.spend_if_bought(snapshot, features, horizon_days=h),
+            spend=outcome.spend,
         )
-    return fit_spread(windows), waits
+        for snapshot, features, outcome in _earlier_windows(
+            snapshots, forecaster, horizon_days=h, random_state=random_state
+        )
+    ]
+    return fit_spread(windows)
 
 
-def _learn_segment_thresholds(snapshot: Snapshot, prediction: Prediction, predictor: Predictor) -> SegmentThresholds:
+def _fit_waits(snapshots: Snapshots, forecaster: Forecaster, *, random_state: int) -> WaitModel | None:
+    """Learn from earlier windows how long buyers wait."""
+    if not forecaster.horizon_models:
+        return None
+    # Waits are of the shortest horizon: beyond it, dates are read off the probabilities, and cannot contradict them.
+    h = next(iter(forecaster.horizon_models))
+    windows = list(_earlier_windows(snapshots, forecaster, horizon_days=h, random_state=random_state))
+    wait_days = np.concatenate([outcome.wait_days for _, _, outcome in windows])
+    return fit_wait_model(stack_matrices([features for _, features, _ in windows]), wait_days, horizon_days=h)
+
+
+def _fit_thresholds(snapshot: Snapshot, prediction: Prediction, risk_horizon_days: int) -> SegmentThresholds:
     """Learn thresholds of segments and risk bands."""
-    known = tuple(predictor.forecaster.horizon_models) or predictor.horizons
-    risk_days = max((h for h in known if h <= YEAR_DAYS), default=known[0])
     history = snapshot.history
-    back, often = history.count > 1, history.count >= _MIN_DAYS_FOR_OWN_GAP
-    second = history.start[back] + 1
+    repeat, often = history.count > 1, history.count >= _MIN_DAYS_FOR_OWN_GAP
+    second = history.start[repeat] + 1
     own_gap = snapshot.features["gap_median_days"]
     gaps = often[history.customer_index] & (history.gap > 0)
     return fit_segment_thresholds(
-        p=prediction.p[risk_days],
-        value=ranking_value(prediction, horizon_days=risk_days),
+        p=prediction.p[risk_horizon_days],
+        value=ranking_value(prediction, horizon_days=risk_horizon_days),
         first_gap_days=(history.day[second] - history.day[second - 1]).astype(np.float64),
-        risk_horizon_days=risk_days,
-        purchases=history.count[back].astype(np.float64),
-        own_gap_days=own_gap[back],
+        risk_horizon_days=risk_horizon_days,
+        purchases=history.count[repeat].astype(np.float64),
+        own_gap_days=own_gap[repeat],
         gap_over_own=history.gap[gaps] / own_gap[history.customer_index[gaps]],
     )
 
 
-def model_notes(predictor: Predictor, explanation: Explanation, closing: Closing | None) -> tuple[str, ...]:
+def model_notes(
+    forecaster: Forecaster, horizons: Sequence[int], explanation: Explanation, closing: Closing | None
+) -> tuple[str, ...]:
     """Say what the reader of the scores must know."""
-    forecaster = predictor.forecaster
     notes = [
         f"{h} days ahead: answered by BTYD alone, since too few outcomes of both kinds are known to learn from"
-        for h in predictor.horizons
+        for h in horizons
         if h not in forecaster.horizon_models
     ]
     if closing:
         notes.append(f"{closing.words}: taken as a time when the shop was closed, not as customers' silence")
-    if forecaster.btyd.note:
-        notes.append(f"BTYD: {forecaster.btyd.note}")
+    if forecaster.reference.btyd.note:
+        notes.append(f"BTYD: {forecaster.reference.btyd.note}")
     explained = explanation.explained
     if explained is not None and explained < _MIN_EXPLAINED_SHARE:
         notes.append(f"reasons hold {max(explained, 0.0):.0%} of what the model's risk differs by between customers")
@@ -107,20 +131,11 @@ def model_notes(predictor: Predictor, explanation: Explanation, closing: Closing
     return tuple(notes)
 
 
-def _learn_waits(snapshots: Snapshots, forecaster: Forecaster, *, horizon_days: int, random_state: int) -> WaitModel | None:
-    designs, waits = [], []
-    for day in snapshots.train_days(forecaster.as_of, horizon_days=horizon_days, most=_RANGE_CUTOFFS):
-        snapshot = snapshots.sample(day, most=_RANGE_CUSTOMERS, random_state=random_state)
-        designs.append(forecaster.design(snapshot, horizon_days=horizon_days))
-        waits.append(snapshots.outcomes(snapshot, horizon_days=horizon_days).wait_days)
-    return fit_wait_model(stack_matrices(designs), np.concatenate(waits), horizon_days=horizon_days)
-
-
-class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
+class RepurchaseModel:
     """Repurchase probability, expected orders and money, and lifetime value of every customer.
 
     Per horizon three models, averaged on the scale of log odds: MBG/NBD, and a sum of curves and boosted trees that
-    learned from several earlier cut-offs whose outcomes were known by ``as_of``. A horizon that the history cannot
+    learned from several earlier snapshots whose outcomes were known by ``as_of``. A horizon that the history cannot
     teach is answered by BTYD alone, and ``notes_`` says so.
 
     Parameters
@@ -138,8 +153,28 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    fitted_ : FittedModel
-        What was learned; the properties below read it.
+    horizons_ : tuple of int
+        Days ahead that are delivered.
+    learned_ : tuple of int
+        Those of them that outcomes taught.
+    as_of_ : date
+        Last day the model saw.
+    closing_ : Closing or None
+        A time in which the shop was closed.
+    notes_ : tuple of str
+        What the reader of the scores must know.
+    version_ : str
+        Version in the registry, or "unregistered".
+    forecaster_ : Forecaster
+        Purchases and money.
+    spend_spread_ : SpendSpread
+        How far a buyer's spend lies around what is expected.
+    wait_model_ : WaitModel or None
+        Days until the next purchase day.
+    segment_thresholds_ : SegmentThresholds
+        Thresholds of segments and risk bands.
+    explanation_ : Explanation
+        What moves the risk.
 
     Examples
     --------
@@ -194,11 +229,11 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         return self.fit_snapshots(Snapshots(ledger, horizons=horizons), day)
 
     def fit_snapshots(self, snapshots: Snapshots, as_of: date) -> Self:
-        """Learn from cuts that others share; asks only for days and windows that end by ``as_of``.
+        """Learn from snapshots that others share; uses only days and windows that end by ``as_of``.
 
         Parameters
         ----------
-        cuts : Cuts
+        snapshots : Snapshots
             Of a log that may reach beyond ``as_of``.
         as_of : date
             Last day that may be known, inclusive.
@@ -213,26 +248,27 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         InsufficientHistory
             If no one has bought yet.
         """
-        horizons = tuple(sorted(set(self.horizons or snapshots.horizons)))
-        forecaster = fit_forecaster(snapshots, as_of, horizons=horizons, random_state=self.random_state, n_jobs=self.n_jobs)
-        spread, waits = _learn_ranges(snapshots, forecaster, random_state=self.random_state)
-        predictor = Predictor(forecaster, spread, waits, horizons, self.clv_horizon_days, self.discount_rate)
+        self.horizons_ = tuple(sorted(set(self.horizons or snapshots.horizons)))
+        self.closing_ = snapshots.ledger.closing
+        self.version_ = _UNREGISTERED
+        forecaster = fit_forecaster(
+            snapshots, as_of, horizons=self.horizons_, random_state=self.random_state, n_jobs=self.n_jobs
+        )
+        self._set_forecaster(forecaster)
+        self.spend_spread_ = _fit_spend_spread(snapshots, forecaster, random_state=self.random_state)
+        self.wait_model_ = _fit_waits(snapshots, forecaster, random_state=self.random_state)
         now = snapshots.at(as_of)
-        thresholds = _learn_segment_thresholds(now, predict_in_blocks(now, predictor.predict, n_jobs=self.n_jobs), predictor)
-        explanation = learn_explanation(
+        prediction = predict_in_blocks(now, self._predict_block, n_jobs=self.n_jobs)
+        known = self.learned_ or self.horizons_
+        risk_days = max((h for h in known if h <= _YEAR_DAYS), default=known[0])
+        self.segment_thresholds_ = _fit_thresholds(now, prediction, risk_days)
+        self.explanation_ = learn_explanation(
             now,
-            lambda snapshot: logit(forecaster.forecast(snapshot, days=(thresholds.risk_horizon_days,)).p[thresholds.risk_horizon_days]),
+            lambda snapshot: logit(forecaster.forecast(snapshot, days=(risk_days,)).p[risk_days]),
             random_state=self.random_state,
-            typical_spend=forecaster.typical_spend,
+            typical_spend=forecaster.reference.typical_spend,
         )
-        self.fitted_ = FittedModel(
-            predictor,
-            thresholds,
-            explanation,
-            snapshots.ledger.closing,
-            model_notes(predictor, explanation, snapshots.ledger.closing),
-            settings={**self.get_params(), "horizons": self.horizons and list(self.horizons)},
-        )
+        self.notes_ = model_notes(forecaster, self.horizons_, self.explanation_, self.closing_)
         return self
 
     def predict(self, orders: Frame, as_of: date | None = None, customers: Sequence[str] | None = None) -> pl.DataFrame:
@@ -261,36 +297,118 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         InputError
             If it is not a table of orders, or there is none up to ``as_of``.
         """
-        return self._fitted().predict_orders(orders, as_of, customers, n_jobs=self.n_jobs)
+        self._require_fitted()
+        frame = as_polars(orders)
+        day = last_order_day(frame) if as_of is None else as_of
+        if customers is not None and frame.schema.get("customer_id") == pl.String():
+            frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
+        return self.predict_ledger(build_ledger(frame, observed_until=day), day, customers, n_jobs=self.n_jobs)
+
+    def predict_ledger(
+        self,
+        ledger: Ledger,
+        as_of: date,
+        customers: Sequence[str] | None = None,
+        *,
+        n_jobs: int = 1,
+        customers_per_block: int = BLOCK_CUSTOMERS,
+    ) -> pl.DataFrame:
+        """Score customers of a ledger, see `predict`."""
+        self._require_amounts(ledger)
+        own, opened = ledger.history(as_of), ledger.without(self.closing_)
+        history = own if opened is ledger else opened.history(as_of)
+        if customers is not None:
+            wanted = pl.Series(list(customers), dtype=pl.String())
+            codes = np.flatnonzero(ledger.ids.is_in(wanted.implode()).to_numpy())
+            history = history.take(np.flatnonzero(np.isin(history.customer, codes)))
+            own = history if opened is ledger else own
+        labelled = predict_in_blocks(
+            Snapshot(history), self._label_block, n_jobs=n_jobs, customers_per_block=customers_per_block
+        )
+        scores = scores_frame(
+            history,
+            ledger.ids,
+            labelled,
+            own=own,
+            thresholds=self.segment_thresholds_,
+            explanation=self.explanation_,
+            horizons=self.horizons_,
+            model_version=self.version_,
+        )
+        scores = add_customers_without_purchases(
+            scores, ledger, as_of=as_of, model_version=self.version_, customers=customers
+        )
+        if customers is None:
+            return scores
+        return select_customers(scores, customers, as_of=as_of, model_version=self.version_)
 
     def predict_snapshot(self, snapshot: Snapshot) -> Prediction:
-        """Predict for the customers of a cut.
+        """Predict for the customers of a snapshot, by horizon; those of lifetime value and the year are included."""
+        self._require_fitted()
+        return predict_in_blocks(snapshot, self._predict_block)
 
-        Parameters
-        ----------
-        cut : Cut
-            Customers on a day.
+    def _label_block(self, snapshot: Snapshot) -> LabelledPrediction:
+        prediction = self._predict_block(snapshot)
+        return label_prediction(
+            snapshot, prediction, thresholds=self.segment_thresholds_, explanation=self.explanation_
+        )
 
-        Returns
-        -------
-        Prediction
-            By horizon, the longer ones of lifetime value and the year included.
-        """
-        return self._fitted().predict_snapshot(snapshot)
+    def _predict_block(self, snapshot: Snapshot) -> Prediction:
+        days = (*self.horizons_, self.clv_horizon_days, _YEAR_DAYS)
+        forecast = self.forecaster_.forecast(snapshot, days=days)
+        waits = self.wait_model_
+        features = forecast.features[waits.horizon_days] if waits else None
+        clv, clv_low, clv_high = self._lifetime_value(snapshot, forecast)
+        return Prediction(
+            p=forecast.p,
+            p_alive=snapshot.btyd_forecast(self.forecaster_.reference.btyd).p_alive,
+            next_order_days=days_to_next_order(forecast.p, waits=waits, features=features),
+            orders=forecast.orders,
+            spend=forecast.spend,
+            clv=clv,
+            clv_low=clv_low,
+            clv_high=clv_high,
+        )
+
+    def _lifetime_value(self, snapshot: Snapshot, forecast: Forecast) -> tuple[Floats, Floats, Floats]:
+        if not forecast.spend:
+            unknown = np.full(snapshot.n_customers, np.nan)
+            return unknown, unknown, unknown
+        h, btyd = self.clv_horizon_days, self.forecaster_.reference.btyd
+        p = forecast.p[h]
+        discount = discount_factor(snapshot.btyd_forecast(btyd), horizon_days=h, yearly_rate=self.discount_rate)
+        clv = forecast.spend[h] * discount
+        days = orders_if_bought(purchase_rate(snapshot, btyd), horizon_days=h)
+        return clv, *spend_range(p, clv / np.maximum(p, 1e-9), days, self.spend_spread_)
 
     def to_state(self) -> dict[str, Any]:
-        """Take the fitted model apart.
+        """Turn the fitted model into plain JSON values.
 
         Returns
         -------
         dict
-            See `FittedModel.to_state`.
+            The parts of a bundle, from which `from_state` makes the same model.
         """
-        return self._fitted().to_state()
+        self._require_fitted()
+        forecaster = self.forecaster_.to_dict()
+        return {
+            "settings": {**self.get_params(), "horizons": self.horizons and list(self.horizons)},
+            "closing": self.closing_ and self.closing_.to_dict(),
+            "horizons": list(self.horizons_),
+            "notes": list(self.notes_),
+            "btyd": forecaster["btyd"],
+            "calibration": {
+                "heads": forecaster["heads"],
+                "spend_spread": self.spend_spread_.to_dict(),
+                "waits": self.wait_model_ and self.wait_model_.to_dict(),
+                "reasons": self.explanation_.to_dict(),
+            },
+            "tiers": self.segment_thresholds_.to_dict(),
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "RepurchaseModel":
-        """Put a fitted model together again.
+        """Restore a fitted model.
 
         Parameters
         ----------
@@ -302,51 +420,86 @@ class RepurchaseModel(BaseEstimator):  # type: ignore[misc]
         RepurchaseModel
             Predicts the same numbers.
         """
+        learned = state["calibration"]
         model = cls(**state["settings"])
-        model.fitted_ = FittedModel.from_state(state)
+        model.horizons_ = tuple(state["horizons"])
+        model.closing_ = Closing.from_dict(state["closing"]) if state.get("closing") else None
+        model.notes_ = tuple(state["notes"])
+        model.version_ = state.get("model_version", _UNREGISTERED)
+        model._set_forecaster(Forecaster.from_dict({"btyd": state["btyd"], "heads": learned["heads"]}))
+        model.spend_spread_ = SpendSpread.from_dict(learned["spend_spread"])
+        model.wait_model_ = WaitModel.from_dict(learned["waits"]) if learned["waits"] else None
+        model.segment_thresholds_ = SegmentThresholds.from_dict(state["tiers"])
+        model.explanation_ = Explanation.from_dict(learned["reasons"])
         return model
 
-    def _fitted(self) -> FittedModel:
-        if not hasattr(self, "fitted_"):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        deep : bool
+            Without effect: no parameter is an estimator.
+
+        Returns
+        -------
+        dict
+            In alphabetical order.
+        """
+        return {name: getattr(self, name) for name in sorted(signature(type(self)).parameters)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters.
+
+        Parameters
+        ----------
+        **params
+            Parameters of the constructor.
+
+        Returns
+        -------
+        RepurchaseModel
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"Invalid parameter {name!r} for RepurchaseModel. Valid parameters are: {[*known]}.")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """Show the parameters that differ from their defaults."""
+        defaults = signature(type(self)).parameters
+        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name].default]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags by which scikit-learn knows what an estimator can do."""
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags())
+
+    def _set_forecaster(self, forecaster: Forecaster) -> None:
+        self.forecaster_ = forecaster
+        self.as_of_ = forecaster.as_of
+        self.learned_ = tuple(forecaster.horizon_models)
+
+    def _require_fitted(self) -> None:
+        # The scoring path has no other use for scikit-learn, which takes a second to import.
+        if not hasattr(self, "explanation_"):
+            from sklearn.exceptions import NotFittedError
+
             raise NotFittedError("This RepurchaseModel is not fitted yet. Call fit(orders, as_of) first.")
-        return self.fitted_
 
-    @property
-    def horizons_(self) -> tuple[int, ...]:
-        """Days ahead that are delivered."""
-        return self._fitted().horizons
-
-    @property
-    def learned_(self) -> tuple[int, ...]:
-        """Those of them that outcomes taught."""
-        return self._fitted().learned
-
-    @property
-    def as_of_(self) -> date:
-        """Last day the model saw."""
-        return self._fitted().as_of
-
-    @property
-    def closing_(self) -> Closing | None:
-        """A time in which the shop was closed."""
-        return self._fitted().closing
-
-    @property
-    def forecaster_(self) -> Forecaster:
-        """Purchases and money."""
-        return self._fitted().predictor.forecaster
-
-    @property
-    def segment_thresholds_(self) -> SegmentThresholds:
-        """Thresholds of segments and risk bands."""
-        return self._fitted().thresholds
-
-    @property
-    def explanation_(self) -> Explanation:
-        """What moves the risk."""
-        return self._fitted().explanation
-
-    @property
-    def notes_(self) -> tuple[str, ...]:
-        """What the reader of the scores must know."""
-        return self._fitted().notes
+    def _require_amounts(self, ledger: Ledger) -> None:
+        if self.forecaster_.gamma_gamma is not None and not ledger.has_amounts:
+            raise OrdersError(
+                f"orders: no amount in any of {ledger.entries['lines'].sum():,} rows, but the model learned from "
+                "amounts. Send orders with amounts, or train on orders without."
+            )

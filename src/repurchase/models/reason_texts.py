@@ -1,23 +1,22 @@
 """Reasons as text, with the customer's own figures."""
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import polars as pl
+
 from repurchase.features.history import Floats, Ints
 from repurchase.models.explanations import (
-    Codes,
     DIRECTIONS,
-    Explanation,
     MAX_REASONS,
     REASON_FACTS,
     SPEND_FEATURE,
+    Codes,
+    Explanation,
     rank_reasons,
     reason_figures,
 )
 from repurchase.models.snapshots import FeatureMatrix
-import numpy as np
-import polars as pl
-
 
 _MEAN_YEAR_DAYS, _MEAN_MONTH_DAYS = 365.25, 30.4375
 MAX_LOOKUP_STEPS = 1_000_000

@@ -1,18 +1,17 @@
 """The fitted model: predictions in blocks of customers, and the scores table."""
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import fields
-from dataclasses import is_dataclass
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
 from repurchase.errors import InputError, OrdersError
 from repurchase.features.behaviour import rfm_of_history
-from repurchase.features.history import Floats, History, MONEY_SCALE, day_number
+from repurchase.features.history import MONEY_SCALE, Floats, History, day_number
 from repurchase.features.ledger import Closing, Ledger, build_ledger
 from repurchase.models.calibration import discount_factor
 from repurchase.models.explanations import Codes, Explanation, rank_reasons, reason_figures
@@ -23,15 +22,10 @@ from repurchase.models.snapshots import Snapshot, purchase_rate
 from repurchase.models.spend import SpendSpread, orders_if_bought, spend_range
 from repurchase.models.timing import MAX_DATED_DAYS, WaitModel, days_to_next_order
 from repurchase.schemas import Frame, as_polars, scores_table
-from typing import Any
-from typing import TypeVar
-import numpy as np
-import polars as pl
-
 
 Answer = TypeVar("Answer")
 
-_BLOCK_CUSTOMERS = 65_536
+BLOCK_CUSTOMERS = 65_536
 """Customers looked at together: fewer spend their time on calls, more do not fit the cache."""
 YEAR_DAYS = 365
 
@@ -50,45 +44,8 @@ class Prediction:
     clv_high: Floats
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Fitted models of purchases, money and waits."""
-
-    forecaster: Forecaster
-    spread: SpendSpread
-    waits: WaitModel | None
-    horizons: tuple[int, ...]
-    clv_horizon_days: int
-    discount_rate: float
-
-    def predict(self, snapshot: Snapshot) -> Prediction:
-        """Predict for the customers of a cut, all at once."""
-        forecast = self.forecaster.forecast(snapshot, days=(*self.horizons, self.clv_horizon_days, YEAR_DAYS))
-        design = forecast.designs[self.waits.horizon_days] if self.waits else None
-        return Prediction(
-            p=forecast.p,
-            p_alive=snapshot.btyd_forecast(self.forecaster.btyd).p_alive,
-            next_order_days=days_to_next_order(forecast.p, waits=self.waits, design=design),
-            orders=forecast.orders,
-            spend=forecast.spend,
-            **self._lifetime_value(snapshot, forecast),
-        )
-
-    def _lifetime_value(self, snapshot: Snapshot, forecast: Forecast) -> dict[str, Floats]:
-        if not forecast.spend:
-            nothing = np.full(snapshot.n_customers, np.nan)
-            return {"clv": nothing, "clv_low": nothing, "clv_high": nothing}
-        h, btyd = self.clv_horizon_days, self.forecaster.btyd
-        p = forecast.p[h]
-        worth = discount_factor(snapshot.btyd_forecast(btyd), horizon_days=h, yearly_rate=self.discount_rate)
-        clv = forecast.spend[h] * worth
-        days = orders_if_bought(purchase_rate(snapshot, btyd), horizon_days=h)
-        low, high = spend_range(p, clv / np.maximum(p, 1e-9), days, self.spread)
-        return {"clv": clv, "clv_low": low, "clv_high": high}
-
-
 def predict_in_blocks(
-    snapshot: Snapshot, answer_of: Callable[[Snapshot], Answer], *, n_jobs: int = 1, customers_per_block: int = _BLOCK_CUSTOMERS
+    snapshot: Snapshot, answer_of: Callable[[Snapshot], Answer], *, n_jobs: int = 1, customers_per_block: int = BLOCK_CUSTOMERS
 ) -> Answer:
     """Ask about the customers of a cut block by block, and put the answers together."""
     ends = range(0, max(snapshot.n_customers, 1), customers_per_block)
@@ -117,7 +74,7 @@ def _concatenated(parts: Sequence[Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class _LabelledPrediction:
+class LabelledPrediction:
     """What is delivered of customers, before it is put into words."""
 
     prediction: Prediction
@@ -126,7 +83,7 @@ class _LabelledPrediction:
     figures: Mapping[str, Floats]
 
 
-def _label_prediction(snapshot: Snapshot, prediction: Prediction, *, thresholds: SegmentThresholds, explanation: Explanation) -> _LabelledPrediction:
+def label_prediction(snapshot: Snapshot, prediction: Prediction, *, thresholds: SegmentThresholds, explanation: Explanation) -> LabelledPrediction:
     """Name what customers are and what moves their risk."""
     features = snapshot.features
     named = label_segments(
@@ -137,7 +94,7 @@ def _label_prediction(snapshot: Snapshot, prediction: Prediction, *, thresholds:
         days_since_last=features["days_since_last"],
         gap_days=features["gap_median_days"],
     )
-    return _LabelledPrediction(prediction, named, rank_reasons(features, explanation), reason_figures(features))
+    return LabelledPrediction(prediction, named, rank_reasons(features, explanation), reason_figures(features))
 
 
 def ranking_value(prediction: Prediction, *, horizon_days: int) -> Floats:
@@ -145,10 +102,10 @@ def ranking_value(prediction: Prediction, *, horizon_days: int) -> Floats:
     return prediction.clv if prediction.spend else prediction.orders[horizon_days]
 
 
-def _scores_frame(
+def scores_frame(
     history: History,
     ids: pl.Series,
-    judged: _LabelledPrediction,
+    judged: LabelledPrediction,
     *,
     own: History,
     thresholds: SegmentThresholds,
@@ -179,7 +136,7 @@ def _scores_frame(
     return table.check(frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()))
 
 
-def _add_customers_without_purchases(
+def add_customers_without_purchases(
     scores: pl.DataFrame,
     ledger: Ledger,
     *,
@@ -253,137 +210,6 @@ def _no_date_notes(prediction: Prediction) -> pl.Series:
     words = [f"no date: the chance of an order within a year is {percent} %" for percent in range(101)]
     index = np.where(np.isnan(prediction.next_order_days[1]), chance, len(words))
     return pl.Series([*words, None], dtype=pl.String()).gather(index)
-
-
-_UNREGISTERED = "unregistered"
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """What was learned, as numbers, and what it says of customers."""
-
-    predictor: Predictor
-    thresholds: SegmentThresholds
-    explanation: Explanation
-    closing: Closing | None
-    notes: tuple[str, ...]
-    version: str = _UNREGISTERED
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def as_of(self) -> date:
-        """Last day the model saw."""
-        return self.predictor.forecaster.as_of
-
-    @property
-    def horizons(self) -> tuple[int, ...]:
-        """Days ahead that are delivered."""
-        return self.predictor.horizons
-
-    @property
-    def learned(self) -> tuple[int, ...]:
-        """Those of them that outcomes taught."""
-        return tuple(self.predictor.forecaster.horizon_models)
-
-    def predict(
-        self,
-        ledger: Ledger,
-        as_of: date,
-        customers: Sequence[str] | None = None,
-        *,
-        n_jobs: int = 1,
-        customers_per_block: int = _BLOCK_CUSTOMERS,
-    ) -> pl.DataFrame:
-        """Score customers."""
-        if self.predictor.forecaster.gamma_gamma is not None and not ledger.has_amounts:
-            raise OrdersError(
-                f"orders: no amount in any of {ledger.entries['lines'].sum():,} rows, but the model learned from "
-                "amounts. Send orders with amounts, or train on orders without."
-            )
-        own, opened = ledger.history(as_of), ledger.without(self.closing)
-        history = own if opened is ledger else opened.history(as_of)
-        if customers is not None:
-            asked = np.flatnonzero(ledger.ids.is_in(pl.Series(list(customers), dtype=pl.String()).implode()).to_numpy())
-            history = history.take(np.flatnonzero(np.isin(history.customer, asked)))
-            own = history if opened is ledger else own
-        scores = _scores_frame(
-            history,
-            ledger.ids,
-            self._judged(Snapshot(history), n_jobs=n_jobs, customers_per_block=customers_per_block),
-            own=own,
-            thresholds=self.thresholds,
-            explanation=self.explanation,
-            horizons=self.horizons,
-            model_version=self.version,
-        )
-        scores = _add_customers_without_purchases(scores, ledger, as_of=as_of, model_version=self.version, customers=customers)
-        if customers is None:
-            return scores
-        return select_customers(scores, customers, as_of=as_of, model_version=self.version)
-
-    def _judged(self, snapshot: Snapshot, *, n_jobs: int, customers_per_block: int) -> _LabelledPrediction:
-        def judged(block: Snapshot) -> _LabelledPrediction:
-            return _label_prediction(block, self.predictor.predict(block), thresholds=self.thresholds, explanation=self.explanation)
-
-        return predict_in_blocks(snapshot, judged, n_jobs=n_jobs, customers_per_block=customers_per_block)
-
-    def predict_orders(
-        self,
-        orders: Frame,
-        as_of: date | None = None,
-        customers: Sequence[str] | None = None,
-        *,
-        n_jobs: int = 1,
-    ) -> pl.DataFrame:
-        """Score the customers of a table of orders."""
-        frame = as_polars(orders)
-        day = last_order_day(frame) if as_of is None else as_of
-        if customers is not None and frame.schema.get("customer_id") == pl.String():
-            frame = frame.filter(pl.col("customer_id").is_in(pl.Series(list(customers), dtype=pl.String()).implode()))
-        return self.predict(build_ledger(frame, observed_until=day), day, customers, n_jobs=n_jobs)
-
-    def predict_snapshot(self, snapshot: Snapshot) -> Prediction:
-        """Predict for the customers of a cut."""
-        return predict_in_blocks(snapshot, self.predictor.predict)
-
-    def to_state(self) -> dict[str, Any]:
-        """Take the fitted model apart."""
-        forecaster, waits = self.predictor.forecaster.to_dict(), self.predictor.waits
-        return {
-            "settings": dict(self.settings),
-            "closing": self.closing and self.closing.to_dict(),
-            "horizons": list(self.horizons),
-            "notes": list(self.notes),
-            "btyd": forecaster["btyd"],
-            "calibration": {
-                "heads": forecaster["heads"],
-                "spend_spread": self.predictor.spread.to_dict(),
-                "waits": waits and waits.to_dict(),
-                "reasons": self.explanation.to_dict(),
-            },
-            "tiers": self.thresholds.to_dict(),
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "FittedModel":
-        """Put a fitted model together again."""
-        learned, settings = state["calibration"], state["settings"]
-        return cls(
-            Predictor(
-                forecaster=Forecaster.from_dict({"btyd": state["btyd"], "heads": learned["heads"]}),
-                spread=SpendSpread.from_dict(learned["spend_spread"]),
-                waits=WaitModel.from_dict(learned["waits"]) if learned["waits"] else None,
-                horizons=tuple(state["horizons"]),
-                clv_horizon_days=settings["clv_horizon_days"],
-                discount_rate=settings["discount_rate"],
-            ),
-            thresholds=SegmentThresholds.from_dict(state["tiers"]),
-            explanation=Explanation.from_dict(learned["reasons"]),
-            closing=Closing.from_dict(state["closing"]) if state.get("closing") else None,
-            notes=tuple(state["notes"]),
-            version=state.get("model_version", _UNREGISTERED),
-            settings=settings,
-        )
 
 
 def last_order_day(orders: pl.DataFrame) -> date:

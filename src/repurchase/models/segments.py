@@ -1,14 +1,14 @@
 """Segments, risk bands and actions: a shop's thresholds, learned in fit, applied to one customer at a time."""
 
-from dataclasses import asdict
 from dataclasses import dataclass
-from repurchase.features.history import Floats
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from repurchase.features.history import Floats
+from repurchase.models.serialization import JsonDataclass
 
 BEST, SLIPPING, REGULAR = "best and most loyal", "valuable and slipping", "regular"
 FIRST_TIME, WIN_BACK, LOST = "first-time buyer", "win back", "lost"
@@ -36,7 +36,7 @@ _MIN_LOYAL_PURCHASES = 3
 
 
 @dataclass(frozen=True)
-class SegmentThresholds:
+class SegmentThresholds(JsonDataclass):
     """Thresholds of one shop."""
 
     risk_horizon_days: int
@@ -52,12 +52,7 @@ class SegmentThresholds:
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values."""
-        return {**asdict(self), "high_risk_from": HIGH_RISK, "low_risk_below": _LOW_RISK}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "SegmentThresholds":
-        """Restore from `to_dict`."""
-        return cls(**{name: fields[name] for name in cls.__dataclass_fields__ if name in fields})
+        return {**super().to_dict(), "high_risk_from": HIGH_RISK, "low_risk_below": _LOW_RISK}
 
 
 class SegmentLabels(NamedTuple):

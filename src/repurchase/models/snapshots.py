@@ -1,21 +1,19 @@
 """Customers' histories cut at a day, and the feature matrices that the models read."""
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from repurchase.features.behaviour import behaviour_features, money_features, window_features
-from repurchase.features.history import Floats, History, MONEY_SCALE, Outcomes, day_number
-from repurchase.features.ledger import Ledger, train_cutoffs
-from repurchase.models.btyd.fitting import fit_btyd, fit_gamma_gamma
-from repurchase.models.btyd.model import BtydForecast, BtydModel, DistinctPairs, Family, GammaGamma
 from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from repurchase.features.behaviour import behaviour_features, money_features, window_features
+from repurchase.features.history import MONEY_SCALE, Floats, History, Outcomes, day_number
+from repurchase.features.ledger import Ledger, train_cutoffs
+from repurchase.models.btyd.fitting import fit_btyd, fit_gamma_gamma
+from repurchase.models.btyd.model import BtydForecast, BtydModel, DistinctPairs, Family, GammaGamma
 
 _UNITS_OF_TYPICAL_SPEND = 32
 """In which the models count a typical purchase day: a power of two, which leaves every bit of a number as it is. Curves

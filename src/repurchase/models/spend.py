@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from repurchase.features.history import Floats
 from repurchase.models.additive import AdditiveModel, fit_log_ratio, fit_log_spend
 from repurchase.models.btyd.model import BtydForecast, BtydModel, expected_if_alive
 from repurchase.models.calibration import (
-    ConditionalQuantiles,
     MIN_GROUP_SIZE,
     QUANTILE_LEVELS,
+    ConditionalQuantiles,
     fit_conditional_quantiles,
     shift_to_share,
 )
+from repurchase.models.serialization import JsonDataclass
 from repurchase.models.snapshots import FeatureMatrix, expit, logit
-from typing import Any
-import numpy as np
-import numpy.typing as npt
-
 
 _MIN_FURTHER_DAYS = 1e-6
 _MAX_LOG_RATIO = 7.0
@@ -27,7 +29,7 @@ beyond that says that the learned probabilities and BTYD's are of different worl
 
 
 @dataclass(frozen=True)
-class PurchaseDaysModel:
+class PurchaseDaysModel(JsonDataclass):
     """How many further purchase days a buyer has for each that BTYD expects."""
 
     curves: AdditiveModel
@@ -38,14 +40,6 @@ class PurchaseDaysModel:
         further = (btyd_days - 1.0) * ratio * pace
         return np.asarray(np.minimum(1.0 + further, horizon_days))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {"curves": self.curves.to_dict()}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "PurchaseDaysModel":
-        """Restore from `to_dict`."""
-        return cls(AdditiveModel.from_dict(fields["curves"]))
 
 
 def fit_purchase_days(
@@ -96,7 +90,7 @@ class ObservedWindow:
 
 
 @dataclass(frozen=True)
-class SpendSpread:
+class SpendSpread(JsonDataclass):
     """How far a buyer's money lies around what was expected, and how far whole windows did."""
 
     scatter: ConditionalQuantiles
@@ -111,14 +105,6 @@ class SpendSpread:
         log_ratios = _DEFAULT_LOG_SIGMA * ndtri(np.array(QUANTILE_LEVELS)) - _DEFAULT_LOG_SIGMA**2 / 2.0
         return cls(ConditionalQuantiles((0.0,), (tuple(map(float, log_ratios)),)), drift_odds=0.0, drift_spend=0.0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {"scatter": self.scatter.to_dict(), "drift_odds": self.drift_odds, "drift_spend": self.drift_spend}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "SpendSpread":
-        """Restore from `to_dict`."""
-        return cls(ConditionalQuantiles.from_dict(fields["scatter"]), fields["drift_odds"], fields["drift_spend"])
 
 
 def fit_spread(windows: Sequence[ObservedWindow]) -> SpendSpread:
@@ -171,7 +157,7 @@ _TOTAL_RATIO_BOUNDS = (0.90, 1.15)
 
 
 @dataclass(frozen=True)
-class SpendModel:
+class SpendModel(JsonDataclass):
     """Expected money of a buyer, exp(a + b log-curves)."""
 
     curves: AdditiveModel
@@ -184,14 +170,6 @@ class SpendModel:
         """Expected money, given that there is a purchase."""
         return np.asarray(np.exp(self.a + self.b * np.clip(self.curves.total(design), self.low, self.high)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {"curves": self.curves.to_dict(), "a": self.a, "b": self.b, "low": self.low, "high": self.high}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "SpendModel":
-        """Restore from `to_dict`."""
-        return cls(**{**fields, "curves": AdditiveModel.from_dict(fields["curves"])})
 
 
 def fit_spend(design: FeatureMatrix, spend: Floats, weight: Floats) -> SpendModel | None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from repurchase.features.history import Floats
-from repurchase.models.additive import AdditiveModel, PURCHASE_FEATURES, fit_curves
-from repurchase.models.calibration import ConditionalQuantiles, fit_conditional_quantiles
-from repurchase.models.snapshots import FeatureMatrix, IndexArray
 from typing import Any
+
 import numpy as np
 
+from repurchase.features.history import Floats
+from repurchase.models.additive import PURCHASE_FEATURES, AdditiveModel, fit_curves
+from repurchase.models.calibration import ConditionalQuantiles, fit_conditional_quantiles
+from repurchase.models.serialization import JsonDataclass
+from repurchase.models.snapshots import FeatureMatrix, IndexArray
 
 MAX_DATED_DAYS = 365
 _LOW, _MEDIAN, _HIGH = 0.11, 0.50, 0.91
@@ -19,51 +21,37 @@ _MIN_BUYERS = 100
 
 
 @dataclass(frozen=True)
-class WaitModel:
+class WaitModel(JsonDataclass):
     """How many days pass until the next purchase day of those who buy within a window."""
 
     horizon_days: int
     curves: AdditiveModel
     scatter: ConditionalQuantiles
 
-    def log_days(self, design: FeatureMatrix, indices: IndexArray | None = None) -> Floats:
+    def log_days(self, features: FeatureMatrix, indices: IndexArray | None = None) -> Floats:
         """Mean of log(days - 1/2) until the purchase."""
-        return self.curves.total(design, indices)
+        return self.curves.total(features, indices)
 
     def days(self, log_days: Floats, level: Floats) -> Floats:
         """Days by which a share of a customer's possible futures has seen the purchase, given that there is one."""
         middle_of_day = np.exp(log_days + self.scatter.quantile(log_days, level))
         return np.clip(np.ceil(middle_of_day), 1.0, self.horizon_days)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Turn into plain JSON values."""
-        return {
-            "horizon_days": self.horizon_days,
-            "curves": self.curves.to_dict(),
-            "scatter": self.scatter.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "WaitModel":
-        """Restore from `to_dict`."""
-        return cls(
-            fields["horizon_days"], AdditiveModel.from_dict(fields["curves"]), ConditionalQuantiles.from_dict(fields["scatter"])
-        )
 
 
-def fit_wait_model(design: FeatureMatrix, wait_days: Floats, *, horizon_days: int) -> WaitModel | None:
+def fit_wait_model(features: FeatureMatrix, wait_days: Floats, *, horizon_days: int) -> WaitModel | None:
     """Learn waits from earlier customers."""
     bought = np.flatnonzero(np.isfinite(wait_days))
     if len(bought) < _MIN_BUYERS:
         return None
     log_wait = np.log(wait_days[bought] - 0.5)
-    curves = fit_curves(design.rows(bought), log_wait, features=PURCHASE_FEATURES)
-    mean = curves.total(design.rows(bought))
+    curves = fit_curves(features.rows(bought), log_wait, features=PURCHASE_FEATURES)
+    mean = curves.total(features.rows(bought))
     return WaitModel(horizon_days, curves, fit_conditional_quantiles(mean, log_wait - mean))
 
 
 def days_to_next_order(
-    curve: Mapping[int, Floats], *, waits: WaitModel | None = None, design: FeatureMatrix | None = None
+    curve: Mapping[int, Floats], *, waits: WaitModel | None = None, features: FeatureMatrix | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """Days until the next order: median and the range that holds 80 %, among those who do order within a year.
 
@@ -76,7 +64,7 @@ def days_to_next_order(
         return nothing, nothing, nothing
     within = curve[horizons[-1]]
     likely = np.flatnonzero(within > 0.5)
-    log_days = waits.log_days(design, likely) if waits is not None and design is not None else None
+    log_days = waits.log_days(features, likely) if waits is not None and features is not None else None
     some = {horizon: p[likely] for horizon, p in curve.items()}
     days = _days(within[likely], some, waits, log_days)
     low, median, high = np.full((3, len(within)), np.nan)

@@ -107,10 +107,10 @@ def _require_loadable_model(folder: Path, state: Mapping[str, Any]) -> None:
     calibration = state.get("calibration")
     if not isinstance(calibration, dict) or "heads" not in calibration:
         return  # written by a program with a model of its own; ours always has them
-    from repurchase.models.scoring import FittedModel
+    from repurchase.models.model import RepurchaseModel
 
     try:
-        FittedModel.from_state(state)
+        RepurchaseModel.from_state(state)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as fault:
         raise BundleError(
             f"{folder}: no model can be made of this bundle ({type(fault).__name__}: {fault}). {_RETRY_HINT}"

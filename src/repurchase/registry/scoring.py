@@ -15,7 +15,7 @@ from repurchase.schemas import Frame, as_polars
 from repurchase.settings import Settings
 
 if TYPE_CHECKING:
-    from repurchase.models.scoring import FittedModel
+    from repurchase.models.model import RepurchaseModel
 
 
 _PYFUNC_SCRIPT = Path(__file__).with_name("pyfunc_model.py")
@@ -66,7 +66,7 @@ _CLEAN_ORDERS_MARKER = "sale_date"
 class Scorer:
     """A model and how its orders were cleaned."""
 
-    model: "FittedModel"
+    model: "RepurchaseModel"
     settings: Settings
 
     def __call__(self, orders: Frame, *, as_of: date | None = None) -> pl.DataFrame:
@@ -76,15 +76,15 @@ class Scorer:
             from repurchase.orders.pipeline import clean_orders
 
             frame = clean_orders(frame, settings=self.settings).orders
-        return self.model.predict_orders(frame, as_of)
+        return self.model.predict(frame, as_of)
 
 
 def load_scorer(folder: Path) -> Scorer:
     """Read a bundle and put its model together."""
     loaded = load_bundle(folder)
-    from repurchase.models.scoring import FittedModel
+    from repurchase.models.model import RepurchaseModel
 
-    return Scorer(FittedModel.from_state(loaded.state), _settings(loaded.manifest.get("settings", {})))
+    return Scorer(RepurchaseModel.from_state(loaded.state), _settings(loaded.manifest.get("settings", {})))
 
 
 def _settings(kept: Mapping[str, Any]) -> Settings:

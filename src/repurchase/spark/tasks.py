@@ -20,7 +20,7 @@ from repurchase.features.history import Ints
 from repurchase.features.ledger import Closing, Ledger, build_ledger_from_clean
 from repurchase.marketing.purchase_counts import count_purchases
 from repurchase.models.btyd.model import count_equal_rows
-from repurchase.models.scoring import FittedModel
+from repurchase.models.model import RepurchaseModel
 from repurchase.models.snapshots import Snapshot
 from repurchase.orders.format_inference import FormatEvidence
 from repurchase.orders.ids import id_hash
@@ -298,7 +298,7 @@ def score_partition(batches: _Batches, asked: ScoringTask) -> _Batches:
             wanted = asked.customers.filter(
                 asked.customers.is_in(ledger.customers(asked.day.as_of).implode())
             ).to_list()
-        scores = FittedModel.from_state(asked.state).predict(ledger, asked.day.as_of, wanted)
+        scores = RepurchaseModel.from_state(asked.state).predict_ledger(ledger, asked.day.as_of, wanted)
         yield from _table_notes("scores", scores, number)
         yield _note("counts", count_purchases(ledger, as_of=asked.day.as_of), number)
         yield _note(

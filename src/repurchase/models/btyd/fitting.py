@@ -10,16 +10,14 @@ References
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import replace
-from repurchase.features.history import Floats
-from repurchase.models.btyd.model import BtydModel, FAMILIES, Family, GammaGamma, count_equal_rows
-from scipy.special import betaln
-from scipy.special import psi
-from scipy.special import zeta
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betaln, psi, zeta
 
+from repurchase.features.history import Floats
+from repurchase.models.btyd.model import FAMILIES, BtydModel, Family, GammaGamma, count_equal_rows
 
 _MAX_STEPS = 100
 _BLOCK_ROWS = 16_384

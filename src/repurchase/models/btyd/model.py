@@ -8,19 +8,17 @@ References
 .. [3] Fader & Hardie (2013), The Gamma-Gamma Model of Monetary Value.
 """
 
-from collections.abc import Callable
-from collections.abc import Hashable
-from dataclasses import asdict
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from repurchase.features.history import Floats, Ints
-from scipy.special import hyp2f1
 from threading import Lock
-from typing import Any
-from typing import Literal
+from typing import Any, Literal
+
 import numpy as np
 import numpy.typing as npt
+from scipy.special import hyp2f1
 
+from repurchase.features.history import Floats, Ints
 
 _MAX_KEY = 2**62
 
