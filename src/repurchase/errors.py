@@ -93,6 +93,11 @@ class DeliveryError(RepurchaseError):
     """Results cannot be written where they were asked for."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 order``, ``1,200 orders``."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def first_few(values: Iterable[object], *, shown: int = MAX_EXAMPLES) -> str:
     """Join the first few offenders for a message.
 

@@ -109,7 +109,9 @@ def test_three_digits_after_every_mark_are_asked_about() -> None:
 def test_the_setting_answers(texts: list[str]) -> None:
     evidence = NumberEvidence.of(pl.Series(texts))
     marks: tuple[Literal["point", "comma"], ...] = ("point", "comma")
-    found = [read_numbers(pl.Series(texts), form=evidence.decide(decimal_mark=mark))[0].item() for mark in marks]
+    found = [
+        read_numbers(pl.Series(texts), number_format=evidence.decide(decimal_mark=mark))[0].item() for mark in marks
+    ]
     assert found == ([12.395, 12395.0] if "." in texts[0] else [12395.0, 12.395])
     assert NumberEvidence.of(pl.Series([*texts, "5.5"])).decide(decimal_mark="comma").mark != "comma"
 
@@ -131,15 +133,15 @@ def test_slips_do_not_turn_a_column_round() -> None:
     ):
         read(*["1.50"] * 98, "2,50", "2,50")
     told = NumberEvidence.of(pl.Series(["1.50", "2,50"])).decide(decimal_mark="comma")
-    assert read_numbers(pl.Series(["1.50", "2,50"]), form=told)[0].to_list() == [None, 2.5]
+    assert read_numbers(pl.Series(["1.50", "2,50"]), number_format=told)[0].to_list() == [None, 2.5]
 
 
 def test_a_file_that_cannot_tell_follows_the_others() -> None:
     silent, comma = (NumberEvidence.of(pl.Series([text])) for text in ("12.395", "12,50"))
-    assert silent.decide(folder=silent + comma).mark == "comma"
-    assert silent.decide(folder=silent + NumberEvidence.of(pl.Series(["7.1"]))).mark == "plain"
+    assert silent.decide(all_files=silent + comma).mark == "comma"
+    assert silent.decide(all_files=silent + NumberEvidence.of(pl.Series(["7.1"]))).mark == "plain"
     with pytest.raises(OrdersError, match="two ways"):
-        silent.decide(folder=silent + silent)
+        silent.decide(all_files=silent + silent)
 
 
 def test_a_word_that_stands_everywhere_is_no_part_of_the_number() -> None:

@@ -432,9 +432,9 @@ def test_the_report_is_plain_json() -> None:
     assert plain["n_raw"] == plain["n_kept"] + sum(reason["rows"] for reason in plain["reasons"])
 
 
-def test_an_account_that_does_not_add_up_is_refused() -> None:
+def test_a_report_that_does_not_add_up_is_refused() -> None:
     why = Reason("return", rows=1, found=1, treatment="netted", words="a return")
-    with pytest.raises(OrdersError, match="does not add up: 3 read, but 1 kept"):
+    with pytest.raises(OrdersError, match="does not add up: 3 rows read, but 1 kept"):
         CleaningReport(n_raw=3, n_kept=1, reasons=(why,))
 
 

@@ -180,11 +180,11 @@ def test_one_date_does_not_settle_hundreds() -> None:
 def test_a_file_that_cannot_tell_follows_the_others() -> None:
     silent, american = (DateEvidence.of(pl.Series([text])) for text in ("03/04/2024", "12/31/2024"))
     norwegian = DateEvidence.of(pl.Series(["31/12/2024"]))
-    assert silent.decide(folder=silent + american).order == "month_first"
-    assert norwegian.decide(folder=norwegian + american + american).order == "day_first"
+    assert silent.decide(all_files=silent + american).order == "month_first"
+    assert norwegian.decide(all_files=norwegian + american + american).order == "day_first"
     with pytest.raises(OrdersError, match="contradict"):
-        silent.decide(folder=silent + american + norwegian)
-    assert silent.decide(folder=silent + american + norwegian, date_order="month_first").order == "month_first"
+        silent.decide(all_files=silent + american + norwegian)
+    assert silent.decide(all_files=silent + american + norwegian, date_order="month_first").order == "month_first"
 
 
 def test_a_setting_does_not_overrule_what_the_column_shows() -> None:

@@ -6,36 +6,21 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from operator import and_
 from typing import Literal
 
 import polars as pl
 
 from repurchase.errors import OrdersError
+from repurchase.orders.mergeable import Mergeable, merge, smallest_by_key
 from repurchase.sources.vocabulary import BLANK_WORDS, distinct_shapes, shapes_of, tidy_texts
 
 _LOCALES = (
     "en en_AU en_CA en_IN en_SG en_NZ en_ZA de de_CH fr fr_CH es es_MX nl nb sv da ru pl pt pt_PT it fi cs sk tr hu ro "
     "uk el bg hr sr ja zh zh_TW ko th vi id ms he ar fa hi kk ka et lv lt is sl"
 )
-_LOWER_CASE = (
-    "eur",
-    "usd",
-    "gbp",
-    "chf",
-    "nok",
-    "sek",
-    "dkk",
-    "pln",
-    "czk",
-    "huf",
-    "ron",
-    "rub",
-    "uah",
-    "inr",
-    "cad",
-    "aud",
-)
-_WORDS = {
+_LOWER_CASE_CODES = "eur usd gbp chf nok sek dkk pln czk huf ron rub uah inr cad aud"
+_CURRENCY_WORDS = {
     "EUR": "euro euros eur. euroa",
     "USD": "dollar dollars us usdollar",
     "RUB": "руб р рубль рубля рублей rub. rur",
@@ -60,7 +45,7 @@ _WORDS = {
     "ZAR": "r",
     "TRY": "tl",
 }
-_SHARED = ("kr", "$", "¥", "£")
+_SHARED_SYMBOLS = ("kr", "$", "¥", "£")
 """Symbols of several currencies: they are kept as they are."""
 _SHARED_BY = {
     "kr": "NOK SEK DKK ISK",
@@ -72,12 +57,12 @@ _SHARED_BY = {
 
 @cache
 def currency_of(word: str) -> str | None:
-    """Find the currency that a word or symbol beside an amount stands for."""
+    """Find the currency that a word or symbol next to an amount means."""
     folded = _folded(word)
-    if folded in _SHARED:
+    if folded in _SHARED_SYMBOLS:
         return folded
     plain = word.strip(" .")
-    if plain in _codes() or plain.lower() in _LOWER_CASE:
+    if plain in _codes() or plain.lower() in _LOWER_CASE_CODES.split():
         return plain.upper()
     if folded in _symbols():
         return _symbols()[folded]
@@ -119,8 +104,8 @@ def _symbols() -> dict[str, str]:
             if folded and symbol != code and (len(folded) > 1 or not folded.isascii() or not folded.isalpha()):
                 codes[folded].add(code)
     found = {symbol: several.pop() if len(several) == 1 else symbol for symbol, several in codes.items()}
-    named = {_folded(word): code for code, words in _WORDS.items() for word in words.split()}
-    return {**found, **named, **{symbol: symbol for symbol in _SHARED}}
+    named = {_folded(word): code for code, words in _CURRENCY_WORDS.items() for word in words.split()}
+    return {**found, **named, **{symbol: symbol for symbol in _SHARED_SYMBOLS}}
 
 
 def _folded(word: str) -> str:
@@ -147,7 +132,7 @@ class _NumberShape:
     sign: int
     kind: str
     word: str
-    ledger: str
+    side: str
 
 
 @lru_cache(maxsize=1 << 16)
@@ -167,11 +152,11 @@ def _number_shape_of(shape: str) -> _NumberShape | None:
     around = _around(before, after)
     if kind is None or around is None:
         return None
-    sign, word, ledger = around
+    sign, word, side = around
     touches = before[-1:].isalnum() or after[:1].isalnum()
     if word and touches and currency_of(word) is None:  # C1234 is a code
         return None
-    return _NumberShape(start, end - start, sign, kind, word, ledger)
+    return _NumberShape(start, end - start, sign, kind, word, side)
 
 
 def _kind(core: str) -> str | None:
@@ -194,21 +179,18 @@ def _around(before: str, after: str) -> tuple[int, str, str] | None:
     if len(signs) > 1:
         return None
     words = [re.sub(r"[()+-]", " ", side).split() for side in (before, after)]
-    ledgers = [word for side in words for word in side if word.strip(".").casefold() in {"cr", "dr"}]
-    kept = [" ".join(word for word in side if word not in ledgers) for side in words]
-    if len(ledgers) > 1 or not all(_is_word(text) for text in kept):
+    sides = [word for part in words for word in part if word.strip(".").casefold() in {"cr", "dr"}]
+    kept = [" ".join(word for word in part if word not in sides) for part in words]
+    if len(sides) > 1 or not all(_is_word(text) for text in kept):
         return None
     minus = negative != (signs == ["-"])
-    return -1 if minus else 1, _one_word(*kept), ledgers[0].strip(".").casefold() if ledgers else ""
+    return -1 if minus else 1, _one_word(*kept), sides[0].strip(".").casefold() if sides else ""
 
 
 def _is_word(text: str) -> bool:
-    is_usual = all(unicodedata.category(letter)[0] in "LM" or letter in " ./" or _is_sign(letter) for letter in text)
+    categories = (unicodedata.category(letter) for letter in text if letter not in " ./")
+    is_usual = all(category[0] in "LM" or category == "Sc" for category in categories)
     return is_usual and len(text) <= _LONGEST_WORD and text not in {".", "/"}
-
-
-def _is_sign(letter: str) -> bool:
-    return unicodedata.category(letter) == "Sc"
 
 
 def _one_word(before: str, after: str) -> str:
@@ -221,14 +203,15 @@ COMMA_NOTE = "the comma is the decimal mark"
 _MAX_AMOUNT = 1e12
 """No single line is worth this much in any currency; such a number is a fault of the export."""
 
-_STRAY_SHARE = 0.02
-"""From this share on, values that contradict the others are no slips of the pen."""
-_BULK_ROWS, _BULK_SHARE = 50, 0.005
-"""So many rows are no slips either, even if they are few among very many."""
+STRAY_SHARE = 0.02
+"""From this share on, values that contradict the others are no typing errors."""
+BULK_ROWS = 50
+"""So many rows are no typing errors either, even if they are few among very many."""
+_BULK_SHARE = 0.005
 _CONSTANT_SHARE = 0.9
-"""A word that stands by so many of the numbers belongs to how the column is written, whatever it means."""
-_FEWEST_WITH_WORD = 5
-_MOST_WORDS = 64
+"""A word next to so many of the numbers belongs to how the column is written, whatever it means."""
+_MIN_ROWS_WITH_WORD = 5
+_MAX_WORDS = 64
 _DIGITS_TOGETHER = r"^[^9]*9[9 .,'’_eE+-]*[^9]*$"
 
 
@@ -241,63 +224,62 @@ class NumberFormat:
     credit_sign: int = -1
 
 
+def contradict(votes: tuple[int, int]) -> bool:
+    """Say whether so many rows speak for either of two readings that neither are typing errors."""
+    stray, total = min(votes), sum(votes)
+    return stray > 0 and (stray >= STRAY_SHARE * total or (stray >= BULK_ROWS and stray >= _BULK_SHARE * total))
+
+
+def _limited(words: Mapping[str, int]) -> Mapping[str, int] | None:
+    return dict(words) if len(words) <= _MAX_WORDS else None
+
+
+def _merge_words(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> Mapping[str, int] | None:
+    return None if one is None or other is None else _limited(merge(one, other))
+
+
 @dataclass(frozen=True)
-class NumberEvidence:
-    """What some rows of a column say about how it writes numbers; adds up over any split of the rows."""
+class NumberEvidence(Mergeable):
+    """What some rows of a column show of how it writes numbers."""
 
     rows: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
     currencies: Mapping[str, int] = field(default_factory=dict)
-    words: Mapping[str, int] | None = field(default_factory=dict)
+    words: Mapping[str, int] | None = field(default_factory=dict, metadata={"merge": _merge_words})
     credits: int = 0
     debits: int = 0
-    is_plain: bool = True
+    is_plain: bool = field(default=True, metadata={"merge": and_})
     round: int = 0
-    examples: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict, metadata={"merge": smallest_by_key})
 
     @classmethod
     def of(cls, values: pl.Series) -> "NumberEvidence":
-        """Look at some rows."""
+        """Collect the evidence of some rows."""
         if values.dtype != pl.String:
             return cls()
-        counted = values.drop_nulls().alias("text").value_counts(name="rows")
-        return _of_texts(counted, is_plain=_is_plain(counted["text"]))
-
-    def __add__(self, other: "NumberEvidence") -> "NumberEvidence":
-        both = {*self.examples, *other.examples}
-        words = None
-        if self.words is not None and other.words is not None:
-            words = _few_examples(Counter(self.words) + Counter(other.words))
-        return NumberEvidence(
-            self.rows + other.rows,
-            dict(Counter(self.kinds) + Counter(other.kinds)),
-            dict(Counter(self.currencies) + Counter(other.currencies)),
-            words,
-            self.credits + other.credits,
-            self.debits + other.debits,
-            self.is_plain and other.is_plain,
-            self.round + other.round,
-            {kind: min(side.examples[kind] for side in (self, other) if kind in side.examples) for kind in both},
-        )
+        texts = values.drop_nulls().alias("text").value_counts(name="rows")
+        return _of_texts(texts, is_plain=_is_plain(texts["text"]))
 
     def decide(
         self,
         *,
         column: str = "",
         source: str = "orders",
-        folder: "NumberEvidence | None" = None,
+        all_files: "NumberEvidence | None" = None,
         decimal_mark: _DecimalMark | None = None,
         counts: bool = False,
     ) -> NumberFormat:
-        """Decide how the column writes numbers."""
-        mark = decimal_mark if decimal_mark and self._is_contradiction else self._mark(column, source)
-        mark = mark or decimal_mark or (self._mark_of_counts() if counts else None)
-        if mark is None and folder is not None:
-            mark = folder._mark(column, source)  # noqa: SLF001 - of the same class
+        """Decide how the column writes numbers; evidence of all files helps where this one has none."""
+        if decimal_mark and contradict(self._votes):
+            mark: _DecimalMark | None = decimal_mark
+        else:
+            mark = self.shown_mark(column, source) or decimal_mark or (self._mark_of_counts() if counts else None)
+        if mark is None and all_files is not None:
+            mark = all_files.shown_mark(column, source)
         if mark is None:
             raise OrdersError(self._question(column, source))
         numbers = sum(self.kinds.values())
-        least = max(_CONSTANT_SHARE * numbers, _FEWEST_WITH_WORD)
+        least = max(_CONSTANT_SHARE * numbers, _MIN_ROWS_WITH_WORD)
         constant = (word for word, rows in (self.words or {}).items() if rows >= least)
         unmarked = numbers - self.credits - self.debits
         return NumberFormat(
@@ -306,11 +288,12 @@ class NumberEvidence:
             1 if self.credits > self.debits + unmarked else -1,
         )
 
-    def _mark(self, column: str, source: str) -> _DecimalMark | None:
+    def shown_mark(self, column: str, source: str) -> _DecimalMark | None:
+        """The decimal mark that the values show, if they do."""
         point, comma = self._votes
         if not point and not comma:
             return self._mark_of_thousands()
-        if self._is_contradiction:
+        if contradict((point, comma)):
             raise OrdersError(
                 f"{source}: the numbers in '{column}' contradict each other: in {point:,} rows the point is the "
                 f"decimal mark, such as '{self.examples['point']}', and in {comma:,} the comma, such as "
@@ -321,16 +304,13 @@ class NumberEvidence:
 
     @property
     def _votes(self) -> tuple[int, int]:
-        """Rows that prove either mark; a few decimals among many amounts that might be thousands are slips."""
-        count = Counter(self.kinds)
-        point = count["point"] if count["point"] >= _STRAY_SHARE * (count["point"] + count["three_point"]) else 0
-        comma = count["comma"] if count["comma"] >= _STRAY_SHARE * (count["comma"] + count["three_comma"]) else 0
+        """Rows that prove either mark; a few decimals among many amounts that might be thousands are typing errors."""
+        point, comma = (self._proofs(mark) for mark in ("point", "comma"))
         return point, comma
 
-    @property
-    def _is_contradiction(self) -> bool:
-        stray, votes = min(self._votes), sum(self._votes)
-        return stray > 0 and (stray >= _STRAY_SHARE * votes or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * votes))
+    def _proofs(self, mark: _DecimalMark) -> int:
+        rows, undecided = self.kinds.get(mark, 0), self.kinds.get(f"three_{mark}", 0)
+        return rows if rows >= STRAY_SHARE * (rows + undecided) else 0
 
     def _mark_of_thousands(self) -> _DecimalMark | None:
         """Tell thousands from decimals where every mark has three digits after it; None if nothing does."""
@@ -342,7 +322,7 @@ class NumberEvidence:
             return None
         if self.currencies and all(_has_no_decimals(currency) for currency in self.currencies):
             return "comma" if count["three_point"] else "point"
-        if count["short"] < _STRAY_SHARE * (three + count["short"]) or count["long"] >= _STRAY_SHARE * three:
+        if count["short"] < STRAY_SHARE * (three + count["short"]) or count["long"] >= STRAY_SHARE * three:
             return None
         return "comma" if count["three_point"] else "point"
 
@@ -364,28 +344,32 @@ class NumberEvidence:
         )
 
 
-def read_numbers(values: pl.Series, *, form: NumberFormat | None = None) -> tuple[pl.Series, str | None]:
+def read_numbers(values: pl.Series, *, number_format: NumberFormat | None = None) -> tuple[pl.Series, str | None]:
     """Read a column of amounts or quantities.
 
     Understood are ``1234.5``, ``1.234,56``, ``1 234,56``, ``1,234.56``, ``1,23,456.00``, ``1'234.56``, ``12,-``,
     ``€ 12.50``, ``68,86 руб.``, ``(12.50)`` and ``12.50-`` (both negative), in digits of any script. Whether the comma
     or the point is the decimal mark is decided by the values that can only be read one way; what contradicts the
-    decision is not a number. Nor is a percentage, or a number beside a word that is no currency and does not stand by
-    nearly all.
+    decision is not a number. Nor is a percentage, or a number next to a word that is no currency and is not next to
+    nearly all of them.
     """
     if values.dtype != pl.String:
         return _in_reason(values.cast(pl.Float64, strict=False)), None
-    if form is None:
-        form = NumberEvidence.of(values).decide(column=values.name)
-    if form.mark == "plain":
+    if number_format is None:
+        number_format = NumberEvidence.of(values).decide(column=values.name)
+    if number_format.mark == "plain":
         return _in_reason(values.str.strip_chars().cast(pl.Float64, strict=False)), None
     distinct = values.unique()
-    read = pl.DataFrame({"text": distinct, "number": _numbers(distinct, form)})
+    read = pl.DataFrame({"text": distinct, "number": _numbers(distinct, number_format)})
     joined = values.to_frame("text").join(read, on="text", how="left", nulls_equal=True, maintain_order="left")
-    return _in_reason(joined["number"].alias(values.name)), COMMA_NOTE if form.mark == "comma" else None
+    return _in_reason(joined["number"].alias(values.name)), COMMA_NOTE if number_format.mark == "comma" else None
 
 
-def exact_units(money: pl.Series, *, units: int = 10_000) -> int:
+MONEY_UNITS = 10_000
+"""Units in which money is added up exactly."""
+
+
+def exact_units(money: pl.Series, *, units: int = MONEY_UNITS) -> int:
     """Add up money as whole units, exactly and without the limit of 64 bits."""
     whole = (money.fill_nan(None).fill_null(0.0) * units).round(0).cast(pl.Int128)
     return int(whole.sum())
@@ -402,25 +386,19 @@ def _in_reason(numbers: pl.Series) -> pl.Series:
     return numbers.set(absurd.fill_null(value=False), None) + 0.0
 
 
-def _few_examples(words: Counter[str]) -> dict[str, int] | None:
-    return dict(words) if len(words) <= _MOST_WORDS else None
-
-
-def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
-    counted = counted.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(BLANK_WORDS))
-    cleaned = _cleaned(counted["text"])
+def _of_texts(texts: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
+    texts = texts.filter(~pl.col("text").str.strip_chars().str.to_lowercase().is_in(BLANK_WORDS))
+    cleaned = _cleaned(texts["text"])
     shapes = _number_shapes(cleaned)
     if not distinct_shapes(shapes):
-        return NumberEvidence(int(counted["rows"].sum()), is_plain=is_plain)
-    counted = counted.with_columns(cleaned.alias("clean"), shapes.alias("shape"))
+        return NumberEvidence(int(texts["rows"].sum()), is_plain=is_plain)
+    texts = texts.with_columns(cleaned.alias("clean"), shapes.alias("shape"))
     bare = pl.col("clean").str.extract(r"(\d[\d.,]*)")
     zero = pl.when(bare.str.contains(r"^0\d*[.,]")).then(1).when(bare.str.contains(r"^0+$")).then(2).otherwise(0)
     groups = (
-        counted.with_columns(zero.alias("zero"))
-        .group_by("shape", "zero")
-        .agg(pl.col("rows").sum(), pl.col("text").min())
+        texts.with_columns(zero.alias("zero")).group_by("shape", "zero").agg(pl.col("rows").sum(), pl.col("text").min())
     )
-    count: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "currencies", "words", "ledgers")}
+    count: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "currencies", "words", "sides")}
     examples: dict[str, str] = {}
     for text_shape, zeros, rows, text in groups.rows():
         found = _number_shape_of(text_shape) if text_shape is not None else None
@@ -429,19 +407,19 @@ def _of_texts(counted: pl.DataFrame, *, is_plain: bool) -> NumberEvidence:
         kind = {1: found.kind.removeprefix("three_"), 2: "zero"}.get(zeros, found.kind)
         count["kinds"][kind] += rows
         examples[kind] = min(examples.get(kind, text), text)
-        count["ledgers"][found.ledger] += rows
+        count["sides"][found.side] += rows
         currency = currency_of(found.word) if found.word else None
         if found.word:
             count["words" if currency is None else "currencies"][currency or found.word] += rows
     return NumberEvidence(
-        int(counted["rows"].sum()),
+        int(texts["rows"].sum()),
         dict(count["kinds"]),
         dict(count["currencies"]),
-        _few_examples(count["words"]),
-        count["ledgers"]["cr"],
-        count["ledgers"]["dr"],
+        _limited(count["words"]),
+        count["sides"]["cr"],
+        count["sides"]["dr"],
         is_plain=is_plain,
-        round=int(counted.filter(pl.col("clean").str.contains(r"\d[.,]000$"))["rows"].sum()),
+        round=int(texts.filter(pl.col("clean").str.contains(r"\d[.,]000$"))["rows"].sum()),
         examples=examples,
     )
 
@@ -458,31 +436,35 @@ def _number_shapes(texts: pl.Series) -> pl.Series:
     return shapes.set(~shapes.str.contains(_DIGITS_TOGETHER).fill_null(value=False), None)
 
 
-def _numbers(texts: pl.Series, form: NumberFormat) -> pl.Series:
+def _numbers(texts: pl.Series, number_format: NumberFormat) -> pl.Series:
     cleaned = _cleaned(texts)
     shapes = _number_shapes(cleaned)
     found = {shape: _number_shape_of(shape) for shape in distinct_shapes(shapes)}
     rows = [
-        {"shape": shape, "start": number.start, "length": number.length, "sign": _sign(number, form)}
+        {"shape": shape, "start": number.start, "length": number.length, "sign": _sign(number, number_format)}
         for shape, number in found.items()
-        if number is not None and _is_accepted(number, form)
+        if number is not None and _is_accepted(number, number_format)
     ]
     schema = {"shape": pl.String, "start": pl.Int64, "length": pl.Int64, "sign": pl.Int8}
     placed = pl.DataFrame({"text": cleaned, "shape": shapes}).join(
         pl.DataFrame(rows, schema=schema), on="shape", how="left", maintain_order="left"
     )
     core = pl.when(pl.col("start").is_not_null()).then(pl.col("text").str.slice(pl.col("start"), pl.col("length")))
-    other = "." if form.mark == "comma" else ","
+    other = "." if number_format.mark == "comma" else ","
     core = pl.when(~core.str.contains(rf"^0\d*[{other}]")).then(core)  # no group of thousands begins with a zero
     digits = core.str.replace_all(rf"[ '’_{other}]", "").str.replace(",", ".", literal=True)
     return placed.select(digits.cast(pl.Float64, strict=False) * pl.col("sign")).to_series()
 
 
-def _is_accepted(number: _NumberShape, form: NumberFormat) -> bool:
-    contradicts = number.kind in {"point", "comma"} and number.kind != ("comma" if form.mark == "comma" else "point")
-    return not contradicts and (not number.word or number.word in form.words or currency_of(number.word) is not None)
+def _is_accepted(number: _NumberShape, number_format: NumberFormat) -> bool:
+    contradicts = number.kind in {"point", "comma"} and number.kind != (
+        "comma" if number_format.mark == "comma" else "point"
+    )
+    return not contradicts and (
+        not number.word or number.word in number_format.words or currency_of(number.word) is not None
+    )
 
 
-def _sign(number: _NumberShape, form: NumberFormat) -> int:
-    side = {"cr": form.credit_sign, "dr": -form.credit_sign}.get(number.ledger, 1)
+def _sign(number: _NumberShape, number_format: NumberFormat) -> int:
+    side = {"cr": number_format.credit_sign, "dr": -number_format.credit_sign}.get(number.side, 1)
     return number.sign * side

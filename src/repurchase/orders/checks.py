@@ -1,16 +1,17 @@
 """Whether a cleaned log is plausible and sufficient, and the completed reading decision."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-from repurchase.errors import InsufficientHistory, OrdersError, first_few
-from repurchase.orders.cleaning_report import CleaningCounts
+from repurchase.errors import InsufficientHistory, OrdersError, counted, first_few
+from repurchase.orders.amounts import MONEY_UNITS
+from repurchase.orders.cleaning_report import CleaningCounts, CustomerExample
 from repurchase.orders.dates import LATEST_ZONE
 from repurchase.orders.format_inference import ColumnFormats
-from repurchase.orders.layout import Fact, Layout, ReadingDecision
+from repurchase.orders.layout import MONEY_COLUMN_ROLES, STATUS_ROLES, Fact, Layout, ReadingDecision
 from repurchase.settings import DEFAULT_HORIZONS, Settings
 from repurchase.sources.statuses import classify_status, status_key
 
@@ -19,43 +20,40 @@ _SHOWN = 8
 
 
 def notes_on_named_statuses(
-    tally: CleaningCounts, layout: Layout, *, settings: Settings, source: str
+    counts: CleaningCounts, layout: Layout, *, settings: Settings, source: str
 ) -> tuple[str, ...]:
     """Compare the statuses that the settings name with those of a log."""
-    named = list(_named(settings))
+    named = [
+        *(("--sale-statuses", status) for status in settings.sale_statuses),
+        *(("--not-sale-statuses", status) for status in settings.not_sale_statuses),
+    ]
     if not named:
         return ()
-    if not {"status", "payment_status"} & layout.columns.keys():
+    if not layout.status_columns:
         raise OrdersError(
-            f"{source}: {_options(named)} names {_quoted(word for _, word in named)}, but no column of statuses was "
-            "found. Name it, --columns status=..., or leave the setting out."
+            f"{source}: {_options(named)} names {_quoted(status for _, status in named)}, but no column of statuses "
+            "was found. Name it, --columns status=..., or leave the setting out."
         )
-    found = {status_key(word): word for word in sorted(tally.written_statuses, reverse=True)}
-    absent = [(option, word) for option, word in named if status_key(word) not in found]
-    likely = [
-        meant for _, word in absent if (meant := _probable_status(word, found, {status_key(word) for _, word in named}))
-    ]
-    if not absent or not (likely or len(absent) == len(named)):
-        return (f"No row has the status {_quoted(word for _, word in absent)} that the settings name.",) * bool(absent)
+    found = {status_key(status): status for status in sorted(counts.written_statuses, reverse=True)}
+    absent = [(option, status) for option, status in named if status_key(status) not in found]
+    keys = {status_key(status) for _, status in named}
+    likely = [meant for _, status in absent if (meant := _probable_status(status, found, keys))]
+    if not absent:
+        return ()
+    missing = _quoted(status for _, status in absent)
+    if not likely and len(absent) < len(named):
+        return (f"No row has the status {missing} that the settings name.",)
     hint = f" Did you mean {_quoted(likely)}?" if likely else ""
-    shown = first_few((f"'{word}'" for word in sorted(found.values())), shown=_SHOWN) or "none"
+    shown = _quoted(sorted(found.values())) or "none"
     raise OrdersError(
-        f"{source}: no row has the status {_quoted(word for _, word in absent)} of {_options(absent)}.{hint} "
-        f"Statuses found: {shown}.",
+        f"{source}: no row has the status {missing} of {_options(absent)}.{hint} Statuses found: {shown}.",
         withheld=(shown, _quoted(likely)),
     )
 
 
-def _named(settings: Settings) -> Iterator[tuple[str, str]]:
-    for word in settings.sale_statuses:
-        yield "--sale-statuses", word
-    for word in settings.not_sale_statuses:
-        yield "--not-sale-statuses", word
-
-
-def _probable_status(word: str, found: dict[str, str], named: set[str]) -> str | None:
-    """The status that a word was probably meant to be: one that is not named itself and says nothing else."""
-    key, meaning = status_key(word), classify_status(word)
+def _probable_status(status: str, found: dict[str, str], named: set[str]) -> str | None:
+    """The status that was probably meant: one that is not named itself and has no other meaning."""
+    key, meaning = status_key(status), classify_status(status)
     others = [
         other
         for other, text in found.items()
@@ -72,8 +70,8 @@ def _options(named: list[tuple[str, str]]) -> str:
     return " and ".join(dict.fromkeys(option for option, _ in named))
 
 
-def _quoted(words: Iterable[str]) -> str:
-    return first_few((f"'{word}'" for word in words), shown=_SHOWN)
+def _quoted(statuses: Iterable[str]) -> str:
+    return first_few((f"'{status}'" for status in statuses), shown=_SHOWN)
 
 
 _MOST_UNKNOWN = 0.02
@@ -81,48 +79,45 @@ _LARGE_SHARE = 0.20
 _TIMES_THE_NEXT = 5
 _ENOUGH_ORDERS = 100
 _ENOUGH_CUSTOMERS = 20
-_UNITS = 10_000
 
 
 def find_implausible(
-    tally: CleaningCounts, layout: Layout, *, files: tuple[str, ...], settings: Settings, source: str
+    counts: CleaningCounts, layout: Layout, *, files: tuple[str, ...], settings: Settings, source: str
 ) -> tuple[OrdersError, ...]:
     """List what speaks against the reading of a log."""
     found = (
-        _unknown_statuses(tally, layout, source),
-        _lost_in_one_place(tally, files, source),
-        _one_large_customer(tally, settings, source),
+        _unknown_statuses(counts, layout, source),
+        _concentrated_losses(counts, files, source),
+        _one_large_customer(counts, settings, source),
     )
-    return tuple(fault for fault in found if fault is not None)
+    return tuple(problem for problem in found if problem is not None)
 
 
-def require_plausible(faults: tuple[OrdersError, ...]) -> None:
+def require_plausible(problems: tuple[OrdersError, ...]) -> None:
     """Refuse a log whose reading is not plausible."""
-    for fault in faults:
-        raise fault
+    for problem in problems:
+        raise problem
 
 
-def _unknown_statuses(tally: CleaningCounts, layout: Layout, source: str) -> OrdersError | None:
-    orders = sum(tally.not_understood.values())
-    if orders <= _MOST_UNKNOWN * tally.n_orders:
+def _unknown_statuses(counts: CleaningCounts, layout: Layout, source: str) -> OrdersError | None:
+    orders = sum(counts.not_understood.values())
+    if orders <= _MOST_UNKNOWN * counts.n_orders:
         return None
-    columns = " and ".join(
-        f"'{layout.columns[role]}'" for role in ("status", "payment_status") if role in layout.columns
-    )
+    columns = " and ".join(f"'{column}'" for column in layout.status_columns)
     shown = first_few(
-        f"'{status}' ({_orders(count)}, {tally.not_understood_money[status] / _UNITS:,.2f} in all)"
-        for status, count in tally.not_understood.most_common()
+        f"'{status}' ({counted(number, 'order')}, {counts.not_understood_money[status] / MONEY_UNITS:,.2f} in all)"
+        for status, number in counts.not_understood.most_common()
     )
     return OrdersError(
-        f"{source}: the status in {columns} does not say whether {orders:,} of {_orders(tally.n_orders)} are sales: "
-        f"{shown}. List all statuses that are sales, --sale-statuses paid,completed,..., or further ones that are not, "
-        "--not-sale-statuses ...",
+        f"{source}: the status in {columns} does not say whether {orders:,} of {counted(counts.n_orders, 'order')} are "
+        f"sales: {shown}. List all statuses that are sales, --sale-statuses paid,completed,..., or further ones that "
+        "are not, --not-sale-statuses ...",
         withheld=shown,
     )
 
 
-def _lost_in_one_place(tally: CleaningCounts, files: tuple[str, ...], source: str) -> OrdersError | None:
-    pattern = tally.losses.pattern(files)
+def _concentrated_losses(counts: CleaningCounts, files: tuple[str, ...], source: str) -> OrdersError | None:
+    pattern = counts.losses.pattern(files)
     if pattern is None:
         return None
     return OrdersError(
@@ -131,104 +126,95 @@ def _lost_in_one_place(tally: CleaningCounts, files: tuple[str, ...], source: st
     )
 
 
-def _one_large_customer(tally: CleaningCounts, settings: Settings, source: str) -> OrdersError | None:
-    if tally.n_orders < _ENOUGH_ORDERS or tally.n_customers < _ENOUGH_CUSTOMERS or not tally.largest:
+def _one_large_customer(counts: CleaningCounts, settings: Settings, source: str) -> OrdersError | None:
+    if counts.n_orders < _ENOUGH_ORDERS or counts.n_customers < _ENOUGH_CUSTOMERS or not counts.largest:
         return None
-    (orders, who), *others = tally.largest
+    (orders, customer), *others = counts.largest
     next_largest = others[0][0] if others else 0
-    if (
-        orders < _LARGE_SHARE * tally.n_orders
-        or orders < _TIMES_THE_NEXT * next_largest
-        or who in settings.real_customers
-    ):
+    is_large = orders >= _LARGE_SHARE * counts.n_orders and orders >= _TIMES_THE_NEXT * next_largest
+    if not is_large or customer in settings.real_customers:
         return None
     return OrdersError(
-        f"{source}: customer '{who}' has {orders:,} of {_orders(tally.n_orders)}, the next one only {next_largest:,}: "
-        "this id may stand for guests or for a till. Remove those rows, name another column (--columns "
-        f"customer_id=...), or, if it is a real customer, add it to repurchase.toml: real_customers = ['{who}'].",
-        withheld=who,
+        f"{source}: customer '{customer}' has {orders:,} of {counted(counts.n_orders, 'order')}, the next one only "
+        f"{next_largest:,}: this id may stand for guests or for a till. Remove those rows, name another column "
+        "(--columns customer_id=...), or, if it is a real customer, add it to repurchase.toml: real_customers = "
+        f"['{customer}'].",
+        withheld=customer,
     )
-
-
-def _orders(number: int) -> str:
-    return "1 order" if number == 1 else f"{number:,} orders"
 
 
 _KEPT_STATUSES = 50
 
 
-def complete_decision(layout: Layout, forms: ColumnFormats, tally: CleaningCounts) -> ReadingDecision:
+def complete_decision(layout: Layout, formats: ColumnFormats, counts: CleaningCounts) -> ReadingDecision:
     """Complete the decision about the columns by what all rows showed."""
     decision = layout.decision
-    for role, facts in (("order_date", _date_facts(forms)), ("money", _money_facts(layout, forms))):
+    for role, facts in (("order_date", _date_facts(formats)), ("money", _money_facts(layout, formats))):
         found = decision.role(role)
         if found is not None and facts:
             decision = decision.with_role(replace(found, evidence=(*found.evidence, *facts)))
-    known = [found for role in ("status", "payment_status") if (found := decision.role(role)) is not None]
-    for number, found in enumerate(known):
-        changed = (
-            replace(found, meaning=Fact("status_with_other"))
-            if number
-            else replace(found, evidence=(*found.evidence, *_status_facts(tally)))
-        )
-        decision = decision.with_role(changed)
+    statuses = [found for role in STATUS_ROLES if (found := decision.role(role)) is not None]
+    for found in statuses[:1]:
+        decision = decision.with_role(replace(found, evidence=(*found.evidence, *_status_facts(counts))))
+    for found in statuses[1:]:
+        decision = decision.with_role(replace(found, meaning=Fact("status_with_other")))
     order = decision.role("order_id")
     if order is not None and order.column is None and layout.grain == "lines":
         decision = decision.with_role(replace(order, meaning=Fact("no_order_id_lines")))
     return decision
 
 
-def _status_facts(tally: CleaningCounts) -> tuple[Fact, ...]:
-    counts = {
-        "status_sale": tally.statuses - tally.not_understood,
-        "status_refunded": tally.refunded_statuses,
-        "status_not_sale": tally.excluded_statuses,
-        "status_doubted": tally.not_understood,
+def _status_facts(counts: CleaningCounts) -> tuple[Fact, ...]:
+    orders = {
+        "status_sale": counts.statuses - counts.not_understood,
+        "status_refunded": counts.refunded_statuses,
+        "status_not_sale": counts.excluded_statuses,
+        "status_doubted": counts.not_understood,
     }
-    return tuple(Fact(key, {"statuses": _ranked(orders)}) for key, orders in counts.items() if orders)
+    return tuple(Fact(key, {"statuses": _ranked(number)}) for key, number in orders.items() if number)
 
 
 def _ranked(counts: Mapping[str, int]) -> list[list[str | int]]:
     return [list(item) for item in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_KEPT_STATUSES]]
 
 
-def _date_facts(forms: ColumnFormats) -> tuple[Fact, ...]:
-    facts = [Fact(forms.dates.order)] if forms.has_swappable_dates else []
-    if forms.dates_by_file:
-        count = len(forms.dates_by_file)
-        facts.append(Fact("by_file", {"count": count}))
-    return tuple(facts)
+def _date_facts(formats: ColumnFormats) -> tuple[Fact, ...]:
+    order = (Fact(formats.dates.order),) if formats.has_swappable_dates else ()
+    return (*order, *_files_fact(len(formats.dates_by_file)))
 
 
-def _money_facts(layout: Layout, forms: ColumnFormats) -> tuple[Fact, ...]:
-    roles = [role for role in ("amount", "order_total", "price") if role in layout.columns]
-    facts = [Fact("decimal_comma")] if any(forms.numbers[role].mark == "comma" for role in roles) else []
-    files = {number for role, number in forms.numbers_by_file if role in roles}
-    if files:
-        facts.append(Fact("by_file", {"count": len(files)}))
-    return tuple(facts)
+def _money_facts(layout: Layout, formats: ColumnFormats) -> tuple[Fact, ...]:
+    roles = [role for role in MONEY_COLUMN_ROLES if role in layout.columns]
+    comma = (Fact("decimal_comma"),) if any(formats.numbers[role].mark == "comma" for role in roles) else ()
+    return (*comma, *_files_fact(len({number for role, number in formats.numbers_by_file if role in roles})))
 
 
-def example_lines(tally: CleaningCounts, *, has_amounts: bool) -> list[str]:
+def _files_fact(count: int) -> tuple[Fact, ...]:
+    return (Fact("by_file", {"count": count}),) if count else ()
+
+
+def example_lines(counts: CleaningCounts, *, has_amounts: bool) -> list[str]:
     """Show the totals and a few customers, to compare with the shop's own back office."""
-    if not tally.examples:
+    if not counts.examples:
         return []
-    whole = ("All customers", tally.n_orders, tally.sales_total, min(tally.days), max(tally.days))
-    rows = [whole, *((e.customer_id, e.orders, e.money, e.first_day, e.last_day) for e in tally.examples)]
+    days = counts.days
+    whole = CustomerExample("All customers", counts.n_orders, counts.sales_total, min(days), max(days))
+    rows = (whole, *counts.examples)
+    name_width = max(len(row.customer_id) for row in rows)
     table = [
-        (f"{orders:,} {'order ' if orders == 1 else 'orders'}", *([f"{money:,.2f}"] if has_amounts else []))
-        for _, orders, money, _, _ in rows
+        (
+            row.customer_id.ljust(name_width),
+            f"{row.orders:,} {'order ' if row.orders == 1 else 'orders'}",
+            *([f"{row.money:,.2f}"] if has_amounts else []),
+            f"{row.first_day} to {row.last_day}",
+        )
+        for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    names = max(len(name) for name, *_ in rows)
     money = ", money after refunds," if has_amounts else ""
     return [
         f"Please compare with your shop's back office (orders{money} first and last day):",
-        *(
-            f"  {name:<{names}}  {'  '.join(f'{text:>{width}}' for text, width in zip(texts, widths, strict=True))}"
-            f"  {first} to {last}"
-            for (name, _, _, first, last), texts in zip(rows, table, strict=True)
-        ),
+        *("  " + "  ".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)) for texts in table),
     ]
 
 
@@ -261,13 +247,47 @@ class HistoryExtent:
 
 
 def sufficiency(extent: HistoryExtent, *, settings: Settings) -> tuple[SufficiencyRule, ...]:
-    """Hold a log against every rule."""
+    """Check a log against every rule."""
+    buyers = counted(extent.repeat_buyers, "customer") if extent.repeat_buyers else "no customer"
+    history = (extent.as_of - extent.first_day).days + 1 if extent.first_day else 0
+    ahead = max(settings.horizons) if settings.horizons else DEFAULT_HORIZONS[0]
+    needed_days = ahead if settings.horizons else _days_needed(ahead)
     return (
-        _several_days(extent.days),
-        _customers(extent.customers, settings.min_customers),
-        _repeat_buyers(extent.repeat_buyers, settings.min_repeat_buyers),
-        _history(extent, settings),
-        _amounts(extent.has_amounts),
+        SufficiencyRule(
+            name="days_with_orders",
+            found=f"orders on {counted(extent.days, 'day')}",
+            needed="orders on at least 2 days",
+            holds=extent.days >= 2,
+            advice="Send an export that covers more than one day.",
+        ),
+        SufficiencyRule(
+            name="customers",
+            found=counted(extent.customers, "customer"),
+            needed=f"at least {settings.min_customers:,}",
+            holds=extent.customers >= settings.min_customers,
+            advice="Send a longer export, or lower min_customers in repurchase.toml.",
+        ),
+        SufficiencyRule(
+            name="repeat_buyers",
+            found=f"{buyers} who bought on a second day",
+            needed=f"at least {settings.min_repeat_buyers:,}",
+            holds=extent.repeat_buyers >= settings.min_repeat_buyers,
+            advice="Repeat purchases are what is learned from: send a longer export.",
+        ),
+        SufficiencyRule(
+            name="history",
+            found=f"{counted(history, 'day')} of history",
+            needed=f"at least {needed_days:,} days to look {ahead:,} days ahead",
+            holds=history >= needed_days,
+            advice="Send a longer export, or ask for a shorter horizon (--horizon).",
+        ),
+        SufficiencyRule(
+            name="amounts",
+            found="money on the orders" if extent.has_amounts else "no money on the orders",
+            needed="money, for spending and lifetime value only",
+            holds=True,
+            advice="Purchases are predicted without it; to predict money, export a column of amounts.",
+        ),
     )
 
 
@@ -286,7 +306,7 @@ def supported_horizons(*, first_day: date, as_of: date, settings: Settings) -> t
     default horizons are cut to two thirds of the history.
     """
     history = (as_of - first_day).days + 1
-    span = f"{_counted_noun(max(history, 0), 'day')} of history ({first_day} to {as_of})"
+    span = f"{counted(max(history, 0), 'day')} of history ({first_day} to {as_of})"
     if settings.horizons is not None:
         too_long = [h for h in settings.horizons if h > history]
         if too_long:
@@ -320,9 +340,9 @@ def resolve_as_of(order_days: Iterable[date], *, as_of: date | None, today: date
     latest = last + timedelta(days=max(_QUIET_DAYS, _QUIET_PERIODS * spell))
     if as_of > latest:
         raise OrdersError(
-            f"--as-of {as_of} is {_counted_noun((as_of - last).days, 'day')} after the last order "
+            f"--as-of {as_of} is {counted((as_of - last).days, 'day')} after the last order "
             f"({last}); the longest quiet "
-            f"spell in the log is {_counted_noun(spell, 'day')}, so it was hardly observed that long. "
+            f"spell in the log is {counted(spell, 'day')}, so it was hardly observed that long. "
             f"Take a day up to {latest}, or send a newer export."
         )
     present = today or datetime.now(tz=UTC).astimezone(LATEST_ZONE).date()
@@ -337,71 +357,13 @@ def _require_no_stray_day(days: list[date]) -> None:
     if len(gaps) < _LEAST_DAYS_FOR_A_RHYTHM or gaps[-1] <= max(_QUIET_DAYS, _QUIET_PERIODS * max(gaps[:-1])):
         return
     raise OrdersError(
-        f"The last day with orders ({days[-1]}) is {_counted_noun(gaps[-1], 'day')} after the one before "
+        f"The last day with orders ({days[-1]}) is {counted(gaps[-1], 'day')} after the one before "
         f"it ({days[-2]}); the "
-        f"longest quiet spell until then is {_counted_noun(max(gaps[:-1]), 'day')}. A mistyped date would "
+        f"longest quiet spell until then is {counted(max(gaps[:-1]), 'day')}. A mistyped date would "
         "make every customer "
         f"look lost. Say which day was the last one observed: --as-of {days[-2]}, or --as-of {days[-1]} if it is right."
     )
 
 
-def _several_days(found: int) -> SufficiencyRule:
-    return SufficiencyRule(
-        name="days_with_orders",
-        found=f"orders on {_counted_noun(found, 'day')}",
-        needed="orders on at least 2 days",
-        holds=found >= 2,
-        advice="Send an export that covers more than one day.",
-    )
-
-
-def _customers(found: int, least: int) -> SufficiencyRule:
-    return SufficiencyRule(
-        name="customers",
-        found=_counted_noun(found, "customer"),
-        needed=f"at least {least:,}",
-        holds=found >= least,
-        advice="Send a longer export, or lower min_customers in repurchase.toml.",
-    )
-
-
-def _repeat_buyers(found: int, least: int) -> SufficiencyRule:
-    return SufficiencyRule(
-        name="repeat_buyers",
-        found=f"{'no customer' if found == 0 else _counted_noun(found, 'customer')} who bought on a second day",
-        needed=f"at least {least:,}",
-        holds=found >= least,
-        advice="Repeat purchases are what is learned from: send a longer export.",
-    )
-
-
-def _history(extent: HistoryExtent, settings: Settings) -> SufficiencyRule:
-    found = (extent.as_of - extent.first_day).days + 1 if extent.first_day else 0
-    asked = max(settings.horizons) if settings.horizons else None
-    least = asked if asked is not None else _days_needed(DEFAULT_HORIZONS[0])
-    ahead = asked if asked is not None else DEFAULT_HORIZONS[0]
-    return SufficiencyRule(
-        name="history",
-        found=f"{_counted_noun(found, 'day')} of history",
-        needed=f"at least {least:,} days to look {ahead:,} days ahead",
-        holds=found >= least,
-        advice="Send a longer export, or ask for a shorter horizon (--horizon).",
-    )
-
-
-def _amounts(has_money: bool) -> SufficiencyRule:
-    return SufficiencyRule(
-        name="amounts",
-        found="money on the orders" if has_money else "no money on the orders",
-        needed="money, for spending and lifetime value only",
-        holds=True,
-        advice="Purchases are predicted without it; to predict money, export a column of amounts.",
-    )
-
-
 def _days_needed(horizon_days: int) -> int:
     return -(-3 * horizon_days // 2)
-
-
-def _counted_noun(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

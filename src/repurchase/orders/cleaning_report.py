@@ -1,18 +1,19 @@
-"""Counts of a cleaning that add up over any split of the customers, and the report made of them."""
+"""What was cleaned: counts that add up over any split of the customers, and the report made of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Literal
 
 import polars as pl
 
-from repurchase.errors import OrdersError
-from repurchase.orders.amounts import exact_units
+from repurchase.errors import OrdersError, counted
+from repurchase.orders.amounts import MONEY_UNITS, exact_units
 from repurchase.orders.cleaning_rules import NETTED, REASONS, CleaningRules, counts_as_order, exact_repeats
 from repurchase.orders.ids import clean_ids, id_hash
-from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.orders.layout import FILE_COLUMN, MONEY_COLUMN_ROLES, Layout
+from repurchase.orders.mergeable import Mergeable
 
 _Treatment = Literal["set_aside", "netted"]
 """Set aside: not among the orders. Netted: among the orders, with the money taken off."""
@@ -51,8 +52,8 @@ class CleaningReport:
         named = sum(reason.rows for reason in self.reasons)
         if self.n_raw != self.n_kept + named:
             raise OrdersError(
-                f"The account of the rows does not add up: {self.n_raw:,} read, but {self.n_kept:,} kept + "
-                f"{named:,} named = {self.n_kept + named:,}."
+                f"The cleaning report does not add up: {self.n_raw:,} rows read, but {self.n_kept:,} kept + "
+                f"{named:,} with a reason = {self.n_kept + named:,}."
             )
 
     def count(self, treatment: _Treatment) -> int:
@@ -83,17 +84,13 @@ class CleaningReport:
         )
         days = f", from {self.first_day} to {self.last_day}" if self.first_day else ""
         money = f", in {self.currency}" if self.currency else ""
-        who, what = _count(self.n_customers, "customer"), _count(self.n_orders, "order")
+        who, what = counted(self.n_customers, "customer"), counted(self.n_orders, "order")
         sentences.append(f"That leaves {who} with {what}{days}{money}.")
         return [*sentences, *self.notes]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _rows(number: int) -> str:
-    return _count(number, "row")
+    return counted(number, "row")
 
 
 def _sentence(reason: Reason) -> str:
@@ -121,44 +118,40 @@ _KINDS: Mapping[str, str] = {"unreadable_date": "dates", "amount_not_a_number": 
 
 
 @dataclass(frozen=True)
-class _LossCounts:
-    """Rows and lost rows by where they stand and how they are written; adds up over any split of the rows."""
+class _LossCounts(Mergeable):
+    """Rows and lost rows by reason, dimension and group."""
 
     rows: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     lost: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, columns: Mapping[str, str | None]) -> "_LossCounts":
-        """Count judged rows."""
+        """Count rows that have their reasons."""
         found = cls()
         for reason, column in columns.items():
             if column is None or not rows[reason].any():
                 continue
             text = raw[column].cast(pl.String, strict=False).str.strip_chars()
             has_digits = text.str.contains(r"\d").fill_null(value=False)
-            at = pl.DataFrame(
-                {
-                    "lost": rows[reason] & ~rows["cancelled_order"] & ~rows["missing_customer"],
-                    "file": (
-                        raw[FILE_COLUMN] if FILE_COLUMN in raw.columns else pl.repeat(0, raw.height, eager=True)
-                    ).cast(pl.String),
-                    "month": rows["order_date"].dt.strftime("%B %Y"),
-                    "status": rows["status"],
-                    "written": _shapes(text).set(~has_digits, None),
-                    "size": text.str.replace_all(r"\D", "").str.len_chars().cast(pl.String).set(~has_digits, None),
-                }
+            written = (
+                {"size": text.str.replace_all(r"\D", "").str.len_chars().cast(pl.String)}
+                if reason == "amount_not_a_number"
+                else {"written": _shapes(text)}
             )
-            for dimension in _DIMENSIONS:
-                if (dimension == "size") != (reason == "amount_not_a_number") and dimension in {"size", "written"}:
-                    continue
-                counts = at.group_by(dimension).agg(pl.len(), pl.col("lost").sum()).drop_nulls(dimension)
-                for group, count, lost in counts.rows():
+            groups = {
+                "file": raw.get_column(FILE_COLUMN, default=pl.repeat(0, raw.height, eager=True)).cast(pl.String),
+                "month": rows["order_date"].dt.strftime("%B %Y"),
+                "status": rows["status"],
+                **{dimension: group.set(~has_digits, None) for dimension, group in written.items()},
+            }
+            lost = rows[reason] & ~rows["cancelled_order"] & ~rows["missing_customer"]
+            table = pl.DataFrame({"lost": lost, **groups})
+            for dimension in groups:
+                counts = table.group_by(dimension).agg(pl.len(), pl.col("lost").sum()).drop_nulls(dimension)
+                for group, count, n_lost in counts.rows():
                     found.rows[reason, dimension, group] += count
-                    found.lost[reason, dimension, group] += lost
+                    found.lost[reason, dimension, group] += n_lost
         return found
-
-    def __add__(self, other: "_LossCounts") -> "_LossCounts":
-        return _LossCounts(self.rows + other.rows, self.lost + other.lost)
 
     def pattern(self, files: tuple[str, ...]) -> str | None:
         """Name the part of the export that is lost, if the losses are no scattered mistakes."""
@@ -169,7 +162,7 @@ class _LossCounts:
         ]
         if not suspects:
             return None
-        lost, (reason, dimension, group) = max(suspects, key=lambda found: (found[0], found[1]))
+        lost, (reason, dimension, group) = max(suspects)
         named = files[int(group)] if dimension == "file" else group
         where = _DIMENSIONS[dimension].format(group=named)
         return f"{lost:,} {_KINDS[reason]} cannot be read: {lost / self.rows[reason, dimension, group]:.0%} {where}"
@@ -180,7 +173,6 @@ def _shapes(text: pl.Series) -> pl.Series:
     return text.str.slice(0, 40).str.replace_all(r"\d", "9").str.replace_all(r"\p{L}+", "a")
 
 
-_UNITS = 10_000
 _LARGEST = 2
 _EXAMPLES = 3
 _FEW = (2, 6)
@@ -198,9 +190,30 @@ class CustomerExample:
     last_day: date
 
 
+_Examples = tuple[CustomerExample, ...]
+
+
+def _merge_largest(one: tuple[tuple[int, str], ...], other: tuple[tuple[int, str], ...]) -> tuple[tuple[int, str], ...]:
+    return tuple(sorted({*one, *other}, reverse=True)[:_LARGEST])
+
+
+def _merge_examples(
+    one: tuple[CustomerExample, ...], other: tuple[CustomerExample, ...]
+) -> tuple[CustomerExample, ...]:
+    """Those that would have been drawn from all customers at once."""
+    examples = (*one, *other)
+    hashes = id_hash(pl.Series([example.customer_id for example in examples], dtype=pl.String)).to_list()
+    ranked = sorted(
+        (not _FEW[0] <= example.orders <= _FEW[1], number, example.customer_id, place)
+        for place, (example, number) in enumerate(zip(examples, hashes, strict=True))
+    )
+    drawn = (examples[place] for *_, place in ranked[:_EXAMPLES])
+    return tuple(sorted(drawn, key=lambda example: example.customer_id))
+
+
 @dataclass(frozen=True)
-class CleaningCounts:
-    """What came of some customers' rows."""
+class CleaningCounts(Mergeable):
+    """Counts of some customers' rows after cleaning."""
 
     n_raw: int = 0
     n_kept: int = 0
@@ -222,29 +235,27 @@ class CleaningCounts:
     not_understood_money: Counter[str] = field(default_factory=Counter)
     written_statuses: frozenset[str] = frozenset()
     losses: _LossCounts = field(default_factory=_LossCounts)
-    largest: tuple[tuple[int, str], ...] = ()
-    examples: tuple[CustomerExample, ...] = ()
+    largest: tuple[tuple[int, str], ...] = field(default=(), metadata={"merge": _merge_largest})
+    examples: tuple[CustomerExample, ...] = field(default=(), metadata={"merge": _merge_examples})
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: CleaningRules) -> "CleaningCounts":
-        """Count judged rows."""
+    def of(cls, rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rules: CleaningRules) -> "CleaningCounts":
+        """Count rows that have their reasons and treatment."""
         sales = rows.filter(pl.col("treatment") == "kept") if _any(rows, pl.col("treatment") != "kept") else rows
         kept = rows.filter(pl.col("treatment") != "set_aside") if sales.height < rows.height else rows
+        orders = _orders(rows, sales, layout)
         found = rows.select(pl.col(name).sum() for name in REASONS).row(0, named=True)
         treated = rows.filter(pl.col("reason").is_not_null()).group_by("reason", "treatment").len().rows()
-        partly = (
-            _paid_back_in_part(sales)
-            if layout.amount_rule == "order_total" or layout.refund_per
-            else pl.Series(dtype=pl.Float64)
-        )
+        has_refunds = layout.amount_rule == "order_total" or layout.refund_per
+        refunds = _paid_back_in_part(sales) if has_refunds else pl.Series(dtype=pl.Float64)
         staff = sales.filter("employee") if sales["employee"].any() else sales.head(0)
-        columns = {"unreadable_date": layout.columns["order_date"], "amount_not_a_number": _money_column(layout)}
+        money = next((layout.columns[role] for role in MONEY_COLUMN_ROLES if role in layout.columns), None)
         doubted = (
             sales.filter(pl.col("validity").is_in(["unknown", "unclear"]))
             .group_by("status")
             .agg(pl.struct("customer_id", "order_id").n_unique().alias("orders"), pl.col("amount").sum())
         )
-        lost = not ruled.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return"))
+        excluded = (pl.col("reason") == "cancelled_order") & (pl.col("validity") == "not_sale")
         return cls(
             n_raw=rows.height,
             n_kept=sales.height,
@@ -252,62 +263,36 @@ class CleaningCounts:
             treated=Counter({(reason, how): count for reason, how, count in treated}),
             days=frozenset(kept["order_date"].dt.date().unique().to_list()),
             n_customers=kept["customer_id"].hash().n_unique(),
-            n_orders=_n_orders(_orders(rows, sales, layout)),
-            sales=exact_units(kept["amount"]) if ruled.has_amounts else 0,
+            n_orders=_n_orders(orders),
+            sales=exact_units(kept["amount"]) if rules.has_amounts else 0,
             statuses=_statuses(sales),
             refunded_statuses=_statuses(rows.filter(pl.col("reason") == "refunded_in_full")),
             employee_orders=_n_orders(staff),
-            paid_back_orders=len(partly),
-            paid_back=exact_units(partly),
-            equal_rows=0 if ruled.repeats_are_faults else int(exact_repeats(raw.drop(FILE_COLUMN, strict=False)).sum()),
-            lost_returns=lost,
-            excluded_statuses=_statuses(
-                rows.filter((pl.col("reason") == "cancelled_order") & (pl.col("validity") == "not_sale"))
-            ),
+            paid_back_orders=len(refunds),
+            paid_back=exact_units(refunds),
+            equal_rows=0 if rules.repeats_are_faults else int(exact_repeats(raw.drop(FILE_COLUMN, strict=False)).sum()),
+            lost_returns=not rules.has_amounts and _any(rows, pl.col("cancellation") | pl.col("return")),
+            excluded_statuses=_statuses(rows.filter(excluded)),
             not_understood=Counter(dict(doubted.select("status", "orders").rows())),
             not_understood_money=Counter(
-                {status: exact_units(pl.Series([money])) for status, _, money in doubted.rows()}
+                {status: exact_units(pl.Series([amount])) for status, _, amount in doubted.rows()}
             ),
             written_statuses=_written_statuses(raw, layout),
-            losses=_LossCounts.of(rows, raw, columns),
-            largest=_largest_customer(sales),
-            examples=_examples(_orders(rows, sales, layout), kept),
-        )
-
-    def __add__(self, other: "CleaningCounts") -> "CleaningCounts":
-        return CleaningCounts(
-            n_raw=self.n_raw + other.n_raw,
-            n_kept=self.n_kept + other.n_kept,
-            found=self.found + other.found,
-            treated=self.treated + other.treated,
-            days=self.days | other.days,
-            n_customers=self.n_customers + other.n_customers,
-            n_orders=self.n_orders + other.n_orders,
-            sales=self.sales + other.sales,
-            statuses=self.statuses + other.statuses,
-            employee_orders=self.employee_orders + other.employee_orders,
-            paid_back_orders=self.paid_back_orders + other.paid_back_orders,
-            paid_back=self.paid_back + other.paid_back,
-            equal_rows=self.equal_rows + other.equal_rows,
-            lost_returns=self.lost_returns or other.lost_returns,
-            refunded_statuses=self.refunded_statuses + other.refunded_statuses,
-            excluded_statuses=self.excluded_statuses + other.excluded_statuses,
-            not_understood=self.not_understood + other.not_understood,
-            not_understood_money=self.not_understood_money + other.not_understood_money,
-            written_statuses=self.written_statuses | other.written_statuses,
-            losses=self.losses + other.losses,
-            largest=tuple(sorted({*self.largest, *other.largest}, reverse=True)[:_LARGEST]),
-            examples=_shown_examples((*self.examples, *other.examples)),
+            losses=_LossCounts.of(
+                rows, raw, {"unreadable_date": layout.columns["order_date"], "amount_not_a_number": money}
+            ),
+            largest=_largest_customers(sales),
+            examples=_examples(orders, kept),
         )
 
     @property
     def sales_total(self) -> float:
         """Net money."""
-        return self.sales / _UNITS
+        return self.sales / MONEY_UNITS
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Why rows are not plain sales, in the order of ``accounts.REASONS``."""
+        """Why rows are not plain sales, in the order of ``REASONS``."""
         counted: dict[str, tuple[int, _Treatment]] = {name: (rows, how) for (name, how), rows in self.treated.items()}
         named = (
             (name, *counted.get(name, (0, "netted" if name in NETTED else "set_aside")))
@@ -316,15 +301,15 @@ class CleaningCounts:
         )
         return tuple(Reason(name, rows, self.found[name], how, REASONS[name]) for name, rows, how in named)
 
-    def report(self, layout: Layout, ruled: CleaningRules, *, notes: tuple[str, ...]) -> CleaningReport:
-        """Make the account of all rows."""
+    def report(self, layout: Layout, rules: CleaningRules, *, notes: tuple[str, ...]) -> CleaningReport:
+        """Report on all rows."""
         return CleaningReport(
             n_raw=self.n_raw,
             n_kept=self.n_kept,
             reasons=self.reasons,
             notes=(*notes, *self._notes(layout)),
-            has_amounts=ruled.has_amounts,
-            currency=ruled.currency,
+            has_amounts=rules.has_amounts,
+            currency=rules.currency,
             first_day=min(self.days, default=None),
             last_day=max(self.days, default=None),
             n_customers=self.n_customers,
@@ -345,7 +330,7 @@ class CleaningCounts:
                 "equal purchases on one day cannot be told from a row written twice."
             )
         if self.paid_back_orders:
-            money = self.paid_back / _UNITS
+            money = self.paid_back / MONEY_UNITS
             notes.append(
                 f"{self.paid_back_orders:,} orders were paid back in part; {money:,.2f} in all was taken off them."
             )
@@ -384,9 +369,8 @@ def _statuses(rows: pl.DataFrame) -> Counter[str]:
 
 
 def _written_statuses(raw: pl.DataFrame, layout: Layout) -> frozenset[str]:
-    columns = [layout.columns[role] for role in ("status", "payment_status") if role in layout.columns]
-    words = (clean_ids(raw[name].unique()).drop_nulls() for name in columns)
-    return frozenset(word for column in words for word in column)
+    columns = (clean_ids(raw[name].unique()).drop_nulls() for name in layout.status_columns)
+    return frozenset(status for column in columns for status in column)
 
 
 def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:
@@ -395,12 +379,7 @@ def _paid_back_in_part(sales: pl.DataFrame) -> pl.Series:
     return totals.filter(pl.col("back") > 0)["back"]
 
 
-def _money_column(layout: Layout) -> str | None:
-    roles = ("amount", "order_total", "price")
-    return next((layout.columns[role] for role in roles if role in layout.columns), None)
-
-
-def _largest_customer(sales: pl.DataFrame) -> tuple[tuple[int, str], ...]:
+def _largest_customers(sales: pl.DataFrame) -> tuple[tuple[int, str], ...]:
     counts = sales.group_by("customer_id").agg(pl.col("order_id").n_unique().alias("orders"))
     top = counts.top_k(_LARGEST, by=["orders", "customer_id"]).select("orders", "customer_id")
     return tuple(sorted(((int(orders), str(who)) for orders, who in top.rows()), reverse=True))
@@ -426,14 +405,3 @@ def _examples(orders: pl.DataFrame, kept: pl.DataFrame) -> tuple[CustomerExample
     )
     shown = found.join(money, on="customer_id", how="left", validate="1:1").sort("customer_id")
     return tuple(CustomerExample(**row) for row in shown.rows(named=True))
-
-
-def _shown_examples(examples: Sequence[CustomerExample]) -> tuple[CustomerExample, ...]:
-    """Those that would have been drawn from all customers at once."""
-    hashes = id_hash(pl.Series([example.customer_id for example in examples], dtype=pl.String)).to_list()
-    ranks = {
-        example.customer_id: (not _FEW[0] <= example.orders <= _FEW[1], number, example.customer_id)
-        for example, number in zip(examples, hashes, strict=True)
-    }
-    drawn = sorted(examples, key=lambda example: ranks[example.customer_id])[:_EXAMPLES]
-    return tuple(sorted(drawn, key=lambda example: example.customer_id))

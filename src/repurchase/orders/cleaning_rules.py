@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.orders.amounts import MONEY_UNITS
 from repurchase.orders.layout import Layout
 from repurchase.orders.values import LogStatistics, OrderValues
 from repurchase.settings import Settings
@@ -58,7 +59,7 @@ _ORDER = ("customer_id", "order_id", "usable")
 
 @dataclass(frozen=True)
 class CleaningRules:
-    """What all rows together have settled for each of them."""
+    """What all rows together decide for each of them."""
 
     has_amounts: bool
     currency: str | None
@@ -68,12 +69,17 @@ class CleaningRules:
 
 
 def decide_rules(
-    facts: LogStatistics, layout: Layout, *, settings: Settings, source: str, today: date
+    statistics: LogStatistics, layout: Layout, *, settings: Settings, source: str, today: date
 ) -> CleaningRules:
-    """Settle what concerns every row."""
-    facts.require_usable(layout, source=source)
-    currency = _one_currency(facts.currencies, settings, source)
-    return CleaningRules(facts.has_amounts, currency, facts.repeats_are_faults(layout), today, facts.refund_rows > 0)
+    """Decide what concerns every row."""
+    statistics.require_usable(layout, source=source)
+    return CleaningRules(
+        statistics.has_amounts,
+        _one_currency(statistics.currencies, settings, source),
+        statistics.repeats_are_faults(layout),
+        today,
+        statistics.refund_rows > 0,
+    )
 
 
 def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str) -> str | None:
@@ -97,15 +103,15 @@ def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str
 
 
 def classify_rows(
-    raw: pl.DataFrame, reading: OrderValues, layout: Layout, ruled: CleaningRules, *, settings: Settings
+    raw: pl.DataFrame, values: OrderValues, layout: Layout, rules: CleaningRules, *, settings: Settings
 ) -> pl.DataFrame:
     """Give every row its reason, or none, and its money."""
-    rows = _with_line_faults(_with_separate_orders(reading.rows), raw, layout, ruled)
+    rows = _with_line_faults(_with_separate_orders(values.rows), raw, layout, rules)
     waived = {"duplicate_line"} if settings.duplicates == "keep" else set()
     early = [name for name in REASONS if name in rows.columns and name not in waived]
     usable = ~pl.any_horizontal(early)
     rows = _with_order_ids(rows.with_columns(usable.alias("usable")), layout)
-    rows = _with_later_faults(_with_amounts(rows, layout, ruled), layout, ruled.has_amounts)
+    rows = _with_later_faults(_with_amounts(rows, layout, rules), layout, rules.has_amounts)
     reason = pl.coalesce(*(pl.when(name).then(pl.lit(name)) for name in REASONS if name not in waived))
     return rows.with_columns(reason.alias("reason"))
 
@@ -124,9 +130,9 @@ def _with_separate_orders(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(own.alias("order_id")).drop("later")
 
 
-def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, ruled: CleaningRules) -> pl.DataFrame:
+def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rules: CleaningRules) -> pl.DataFrame:
     money = "net_total" if _has_totals(layout) else "amount"
-    repeats = exact_repeats(raw) if ruled.repeats_are_faults else _all_false(raw.height)
+    repeats = exact_repeats(raw) if rules.repeats_are_faults else _all_false(raw.height)
     stopped = pl.any_horizontal(
         "cancelled",
         (pl.col("validity") == "not_sale").fill_null(value=False),
@@ -136,9 +142,9 @@ def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rul
     return rows.with_columns(
         pl.col("customer_id").is_null().alias("missing_customer"),
         pl.col("order_date").is_null().alias("unreadable_date"),
-        (pl.col("order_date").dt.date() > ruled.today).fill_null(value=False).alias("future_date"),
-        (pl.col(money).is_null() & pl.lit(ruled.has_amounts)).alias("amount_not_a_number"),
-        (pl.col("currency") != pl.lit(ruled.currency, pl.String)).fill_null(value=False).alias("other_currency"),
+        (pl.col("order_date").dt.date() > rules.today).fill_null(value=False).alias("future_date"),
+        (pl.col(money).is_null() & pl.lit(rules.has_amounts)).alias("amount_not_a_number"),
+        (pl.col("currency") != pl.lit(rules.currency, pl.String)).fill_null(value=False).alias("other_currency"),
         repeats.alias("duplicate_line"),
         (pl.col("record_type") == "other").fill_null(value=False).alias("not_an_order"),
     ).rename({"stopped": "cancelled_order"})
@@ -211,10 +217,10 @@ def _with_order_ids(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     return rows.with_columns(pl.coalesce("order_id", made)).sort("row")
 
 
-def _with_amounts(rows: pl.DataFrame, layout: Layout, ruled: CleaningRules) -> pl.DataFrame:
+def _with_amounts(rows: pl.DataFrame, layout: Layout, rules: CleaningRules) -> pl.DataFrame:
     """Give every row its net money, negative where it is a return."""
     # Where refunds have rows of their own, the money is taken off by those.
-    emptied = pl.when(_is_paid_back() & ~pl.lit(ruled.refunds_have_rows)).then(0.0)
+    emptied = pl.when(_is_paid_back() & ~pl.lit(rules.refunds_have_rows)).then(0.0)
     if layout.amount_rule != "order_total" and layout.refund_per == "order":
         rows = _with_order_refunds(rows)
     if layout.amount_rule == "order_total" or layout.refund_per == "order":
@@ -266,9 +272,6 @@ def _with_later_faults(rows: pl.DataFrame, layout: Layout, has_amounts: bool) ->
     )
 
 
-_UNITS = 10_000
-
-
 def sale_dates(lines: pl.DataFrame) -> pl.Series:
     """Find, for each return, the day of the sale it reverses.
 
@@ -290,7 +293,7 @@ def sale_dates(lines: pl.DataFrame) -> pl.Series:
         "product_id",
         "order_date",
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("line"),
-        (pl.col("amount").abs() * _UNITS).round(0).alias("size"),
+        (pl.col("amount").abs() * MONEY_UNITS).round(0).alias("size"),
         pl.col("amount").sign().cast(pl.Int8).alias("step"),
     ).filter(pl.col("step") != 0)
     returned = sized.filter(pl.col("step") < 0).select(key).unique()

@@ -1,7 +1,7 @@
-"""What column names and values say: profiles of columns, and candidates ranked per role."""
+"""Profiles of columns by their names and values, and candidates ranked for each role."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
@@ -24,7 +24,7 @@ _CLOCK = r"^\s*\d{1,2}[:.]\d{2}([:.]\d{2}([.,]\d+)?)?\s*(?i:[ap]\.?\s?m\.?)?\s*$
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """A column of a sample of rows, looked at as often as needed."""
+    """What the name and the values of a column show in a sample of rows."""
 
     name: ColumnName
     values: pl.Series
@@ -37,7 +37,7 @@ class ColumnProfile:
 
     @cached_property
     def ids(self) -> pl.Series:
-        """Values with one spelling each; null for blanks and stand-ins for nothing."""
+        """Values with one spelling each; null for blanks and placeholders."""
         return clean_ids(self.values)
 
     @cached_property
@@ -175,10 +175,10 @@ class ColumnProfile:
 def _numbers(values: pl.Series) -> pl.Series:
     evidence = NumberEvidence.of(values)
     try:
-        form = evidence.decide()
-    except InputError:  # its decimal mark is open, and is asked about when the column is read
-        form = evidence.decide(decimal_mark="point")
-    return read_numbers(values, form=form)[0]
+        number_format = evidence.decide()
+    except InputError:  # its decimal mark is undecided, which is an error when the column is read
+        number_format = evidence.decide(decimal_mark="point")
+    return read_numbers(values, number_format=number_format)[0]
 
 
 def share(mask: pl.Series) -> float:
@@ -199,20 +199,21 @@ _LINES_OF_ONE_ORDER = 20
 
 @dataclass(frozen=True)
 class Candidate:
-    """A column that could have a role."""
+    """A column that could have a role; the higher its rank, the better."""
 
     profile: ColumnProfile
     rank: float
     against: Fact | None = None
 
 
-_Ranking = Callable[[ColumnProfile], tuple[float, Fact | None] | None]
+_Ranked = tuple[float, Fact | None] | None
+_Condition = Callable[[ColumnProfile], bool]
 
 
 def rank_columns(profiles: Sequence[ColumnProfile], role: str) -> list[Candidate]:
     """Rank the columns that could have a role."""
-    ranking = _RANKED_ROLES[role]
-    found = [Candidate(profile, *ranked) for profile in profiles if (ranked := ranking(profile)) is not None]
+    rank = _RANKED_ROLES[role]
+    found = [Candidate(profile, *ranked) for profile in profiles if (ranked := rank(profile)) is not None]
     return sorted(found, key=lambda candidate: (candidate.against is not None, -candidate.rank))
 
 
@@ -220,7 +221,12 @@ def _unknown(column: ColumnProfile) -> float:
     return min(4.0, column.name.unknown / 4.0)
 
 
-def _customer(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+def _rank_of_word(column: ColumnProfile, ranks: Mapping[str, float]) -> float | None:
+    """The rank of the first of these concepts that a name has."""
+    return next((rank for concept, rank in ranks.items() if column.name.has(concept)), None)
+
+
+def _customer(column: ColumnProfile) -> _Ranked:
     name = column.name
     if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal():
         return None
@@ -241,9 +247,9 @@ def _contact_rank(column: ColumnProfile) -> float | None:
 
 def _customer_rank(column: ColumnProfile) -> float | None:
     name = column.name
-    if _is_card(name):
+    if _is_loyalty_card(name):
         return 87.0
-    if name.has(*NOT_FOR["id"]) or name.has("order", "transaction", "product", "line", "invoice", "receipt"):
+    if name.has(*NOT_FOR["id"], "order", "transaction", "product", "line", "invoice", "receipt"):
         return None
     named, is_person = name.has("customer"), name.has("person")
     if named and name.has("id") and not is_person:
@@ -255,64 +261,66 @@ def _customer_rank(column: ColumnProfile) -> float | None:
     return 15.0 if is_person else 88.0 - _unknown(column)
 
 
-def _is_card(name: ColumnName) -> bool:
+def _is_loyalty_card(name: ColumnName) -> bool:
     """Whether a name is of a member's card or number of a loyalty programme, not of its points or days."""
-    other = name.has("balance", "date", "amount", "total", "status", "type")
     is_card = (name.has("loyalty") and name.has("id")) or name.concepts[:2] == ("customer", "method")
-    return is_card and not other
+    return is_card and not name.has("balance", "date", "amount", "total", "status", "type")
 
 
-def _order(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+_ORDER_WORDS = {
+    "order": 100.0,
+    "receipt": 95.0,
+    "sale": 94.0,
+    "invoice": 93.0,
+    "transaction": 92.0,
+    "basket": 88.0,
+}
+
+
+def _order(column: ColumnProfile) -> _Ranked:
     name = column.name
-    if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal() or name.has(*NOT_FOR["id"]):
+    if (column.is_flag and not name.has("id")) or column.values.dtype.is_temporal():
         return None
     if column.n_distinct < 2 and (column.n_distinct == 0 or column.n_filled > _LINES_OF_ONE_ORDER):
         return None
-    if name.has("customer", "product", "email", "phone", "employee"):
+    if name.has(*NOT_FOR["id"], "customer", "product", "email", "phone", "employee"):
         return None
-    missing = 40.0 * (1.0 - column.n_filled / max(len(column.values), 1))
-    rank = _order_word(column)
+    rank = _order_rank(column)
     if rank is None:
         return None
+    missing = 40.0 * (1.0 - column.n_filled / max(len(column.values), 1))
     rank -= 8.0 * (name.has("line", "record")) + _unknown(column) + missing
     return rank + (2.0 if name.has("id") else -12.0), None
 
 
-def _order_word(column: ColumnProfile) -> float | None:
-    name = column.name
-    words = (
-        ("order", 100.0),
-        ("receipt", 95.0),
-        ("sale", 94.0),
-        ("invoice", 93.0),
-        ("transaction", 92.0),
-        ("basket", 88.0),
-    )
-    found = next((rank for concept, rank in words if name.has(concept)), None)
-    if found is not None:
-        many = column.n_distinct >= (0.01 if found >= 93.0 and not name.has("sale") else 0.2) * column.n_filled
-        return found if name.has("id") or (many and column.person_share < 0.5) else None
+def _order_rank(column: ColumnProfile) -> float | None:
+    name, rank = column.name, _rank_of_word(column, _ORDER_WORDS)
+    if rank is not None:
+        many = column.n_distinct >= (0.01 if rank >= 93.0 and not name.has("sale") else 0.2) * column.n_filled
+        return rank if name.has("id") or (many and column.person_share < 0.5) else None
     if name.only("id") and column.n_distinct >= 0.3 * column.n_filled:
         return 55.0
     looks_numbered = share(column.ids.drop_nulls().str.contains(r"^[#A-Za-z\-]{0,8}\d+[A-Za-z\-]{0,4}$"))
     return 60.0 if name.only("person") and looks_numbered >= 0.9 else None
 
 
-def _date(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+_DATE_WORDS = {"order": 100.0, "sale": 98.0, "transaction": 95.0, "receipt": 94.0, "invoice": 90.0}
+
+
+def _date(column: ColumnProfile) -> _Ranked:
     name = column.name
     of_event = name.concepts[:2] in {("type", "date"), ("type", "time")}  # event_date, Vorgangsdatum
     unwanted = [concept for concept in NOT_FOR["date"] if not (of_event and concept == "type")]
     if name.has(*unwanted) or column.is_flag or column.n_filled == 0:
         return None
-    rank = _date_word(column)
+    rank = _date_rank(column)
     if rank is None:
         return None
-    rank -= _unknown(column) / 2.0
-    return rank, None if column.date_share >= 0.5 else Fact("not_dates")
+    return rank - _unknown(column) / 2.0, None if column.date_share >= 0.5 else Fact("not_dates")
 
 
-def _date_word(column: ColumnProfile) -> float | None:
-    name = column.name
+def _date_rank(column: ColumnProfile) -> float | None:
+    name, word = column.name, _rank_of_word(column, _DATE_WORDS)
     is_day = name.has("date", "time")
     if name.has("created"):
         return 99.0 if is_day else 97.0
@@ -320,64 +328,51 @@ def _date_word(column: ColumnProfile) -> float | None:
         return 60.0 + is_day if is_day or column.date_share >= 0.9 else None
     if name.has("processed"):
         return 70.0
-    for concept, rank in (
-        ("order", 100.0),
-        ("sale", 98.0),
-        ("transaction", 95.0),
-        ("receipt", 94.0),
-        ("invoice", 90.0),
-    ):
-        if name.has(concept):
-            return rank if is_day else (50.0 if column.date_share >= 0.9 and column.number_share < 0.5 else None)
-    if name.has("date"):
-        return 93.0
+    if word is not None and not is_day:
+        return 50.0 if column.date_share >= 0.9 and column.number_share < 0.5 else None
+    if word is not None or name.has("date"):
+        return word or 93.0
     return 55.0 if name.has("time") and column.clock_share < 0.5 else None
+
+
+_MONEY_WORDS = {
+    "subtotal": 4.0,
+    "total": 9.0,
+    "revenue": 8.0,
+    "amount": 8.0,
+    "price": 7.5,
+    "grand": 7.0,
+    "net": 7.0,
+    "sale": 6.0,
+    "paid": 5.0,
+}
+_MONEY_POINTS: tuple[Mapping[tuple[str, ...], float], ...] = (
+    {("adjusted",): 0.50, ("including",): 0.30, ("excluding",): -1.0, ("converted",): -1.5},
+    {("grand",): 0.20, ("order", "paid"): 0.10, ("base",): 0.05},
+)
 
 
 def money_rank(column: ColumnProfile) -> float | None:
     """Rank a column as the money a customer paid."""
     name = column.name
-    if name.has(*NOT_FOR["money"]) and not (name.has("tax") and name.has("including", "excluding")):
-        return None
-    if name.has("tax") and not name.has("including", "excluding"):
+    is_taxed = name.has("tax") and name.has("including", "excluding")
+    if name.has(*NOT_FOR["money"], "tax") and not is_taxed:
         return None
     if name.has("unit", "price") and not name.has("total", "order"):
         return None
-    rank = _money_word(column)
+    is_amount = name.only("amount") and name.text.strip().casefold() in {"amount", "net_amount"}
+    rank = 10.0 if is_amount else _rank_of_word(column, _MONEY_WORDS)
     if rank is None:
         return None
-    rank += (
-        0.50 * name.has("adjusted")
-        + 0.30 * name.has("including")
-        - 1.0 * name.has("excluding")
-        - 1.5 * name.has("converted")
-    )
-    rank += 0.20 * name.has("grand") + 0.10 * name.has("order", "paid") + 0.05 * name.has("base")
+    for group in _MONEY_POINTS:
+        rank += sum(points for concepts, points in group.items() if name.has(*concepts))
     after_discount = name.has("net") and name.has("sale", "revenue")  # net of discounts, where gross is before them
     rank += 1.5 * after_discount - 0.60 * (name.has("net") and not after_discount) - 0.40 * name.has("purchased")
     rank -= 2.0 * (name.concepts == ("total", "line"))  # total items may be how many; of lines it is the line total
     return rank - name.unknown / _UNKNOWN_LETTERS
 
 
-def _money_word(column: ColumnProfile) -> float | None:
-    name = column.name
-    if name.only("amount") and name.text.strip().casefold() in {"amount", "net_amount"}:
-        return 10.0
-    words = (
-        ("subtotal", 4.0),
-        ("total", 9.0),
-        ("revenue", 8.0),
-        ("amount", 8.0),
-        ("price", 7.5),
-        ("grand", 7.0),
-        ("net", 7.0),
-        ("sale", 6.0),
-        ("paid", 5.0),
-    )
-    return next((rank for concept, rank in words if name.has(concept)), None)
-
-
-def _money(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+def _money(column: ColumnProfile) -> _Ranked:
     rank = money_rank(column)
     if rank is None:
         return None
@@ -390,121 +385,88 @@ def _money(column: ColumnProfile) -> tuple[float, Fact | None] | None:
     return rank, None
 
 
-def _refund(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-    name = column.name
-    if not name.has("refund") or name.has("id", "date", "status", "type", "quantity", "tax", "shipped", "fee", "note"):
-        return None
-    if column.number_share < 0.5 or column.n_filled == 0:
-        return None
-    rank = 10.0 + name.has("total", "amount") - 2.0 * name.has("converted") - _unknown(column)
-    return rank, None if column.zero_share >= 0.3 or column.n_filled < len(column.values) else Fact(
-        "mostly_zero", {"share": 0.0}
-    )
+def _refund(column: ColumnProfile) -> _Ranked:
+    ranked = _REFUND(column)
+    is_partial = column.n_filled < len(column.values) or column.zero_share >= 0.3
+    return ranked if ranked is None or is_partial else (ranked[0], Fact("mostly_zero", {"share": 0.0}))
 
 
-def _status(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-    name = column.name
-    if (
-        name.has("shipped", "customer", "address", "product", "line", "email", "tax", "reason", "refund")
-        or column.is_flag
-        or not column.few_values
-    ):
+def _status(column: ColumnProfile) -> _Ranked:
+    name, known = column.name, column.status_share
+    unwanted = ("shipped", "customer", "address", "product", "line", "email", "tax", "reason", "refund")
+    if name.has(*unwanted) or column.is_flag or not column.few_values:
         return None
-    known = column.status_share
     if name.has("status"):
         if known == 0.0 and not (name.has("order", "paid", "financial") or name.only("status")):
             return None
         return 10.0 + 2.0 * name.has("order") + name.has("paid", "financial") + known - _unknown(column) / 4.0, None
-    by_content = known >= 0.9 and column.excludes_orders and not column.is_flag
     answers = known == 1.0 and len(column.few_values) > 1  # of a payment provider: gateway_response
     named_otherwise = name.has("type", "note") or (name.has("method") and not answers)
-    return (5.0 + known, None) if by_content and not named_otherwise else None
+    return (5.0 + known, None) if known >= 0.9 and column.excludes_orders and not named_otherwise else None
 
 
-def _record_type(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+def _record_type(column: ColumnProfile) -> _Ranked:
     name = column.name
-    if name.has("customer", "product", "address", "method", "shipped", "email", "discount") or not column.few_values:
-        return None
-    if not column.has_refund_type or column.is_flag:
+    unwanted = ("customer", "product", "address", "method", "shipped", "email", "discount")
+    if name.has(*unwanted) or not column.has_refund_type or column.is_flag:
         return None
     if name.has("type"):
         return 10.0 + column.type_share, None
-    by_content = column.type_share >= 0.98 and not name.has("status", "id", "note")
-    return (4.0, None) if by_content else None
+    return (4.0, None) if column.type_share >= 0.98 and not name.has("status", "id", "note") else None
 
 
-def _price(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+def _is_filled(column: ColumnProfile) -> bool:
+    return column.n_filled > 0
+
+
+def _is_numeric(column: ColumnProfile) -> bool:
+    return column.number_share >= 0.5
+
+
+def _is_flag(column: ColumnProfile) -> bool:
+    return column.is_flag
+
+
+def _is_price(column: ColumnProfile) -> bool:
     name = column.name
-    named = name.has("price") or (name.has("unit") and name.has("amount", "total", "net"))
+    if not name.has("price") and not name.has("amount", "total", "net"):
+        return False
     per_piece = name.concepts[:1] == ("price",) and name.has("quantity", "id")
-    if not named or (name.has(*NOT_FOR["price"]) and not per_piece) or (name.has("total") and not name.has("unit")):
-        return None
-    if column.number_share < 0.5:
-        return None
-    return 10.0 + 2.0 * name.has("line", "unit") - 3.0 * name.has("customer") - _unknown(column), None
+    is_other = name.has(*NOT_FOR["price"]) and not per_piece
+    return not is_other and (name.has("unit") or not name.has("total")) and _is_numeric(column)
 
 
-def _numeric(*, wanted: Sequence[str], unwanted: Sequence[str], base: float = 10.0) -> _Ranking:
-    def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
+def _is_product(column: ColumnProfile) -> bool:
+    repeats = column.n_distinct < column.n_filled
+    return _is_filled(column) and (column.name.has("product") or (column.name.has("id", "person") and repeats))
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Ranks columns with a wanted and no unwanted concept in their name whose values meet a condition."""
+
+    wanted: tuple[str, ...]
+    unwanted: tuple[str, ...] = ()
+    condition: _Condition = _is_filled
+    points: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+    counts_unknown: bool = True
+
+    def __call__(self, column: ColumnProfile) -> _Ranked:
         name = column.name
-        if not name.has(*wanted) or name.has(*unwanted) or column.number_share < 0.5:
+        if not name.has(*self.wanted) or name.has(*self.unwanted) or not self.condition(column):
             return None
-        return base + 2.0 * name.has("line", "unit") - _unknown(column), None
-
-    return rank
-
-
-def _text(*, wanted: Sequence[str], unwanted: Sequence[str], better: Sequence[str] = ()) -> _Ranking:
-    def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-        name = column.name
-        if not name.has(*wanted) or name.has(*unwanted) or column.n_filled == 0:
-            return None
-        return 10.0 + 2.0 * name.has(*better) - 3.0 * name.has("person") - _unknown(column), None
-
-    return rank
+        points = sum(points for concepts, points in self.points.items() if name.has(*concepts))
+        return 10.0 + points - self.counts_unknown * _unknown(column), None
 
 
-def _product(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-    name = column.name
-    named = name.has("product") or (
-        name.has("line") and name.has("id", "person") and column.n_distinct < column.n_filled
-    )
-    if not named or name.has(*NOT_FOR["product"]) or column.n_filled == 0:
-        return None
-    return 10.0 + 2.0 * name.has("id", "line") - 3.0 * name.has("person") - _unknown(column), None
-
-
-def _cancelled_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-    name = column.name
-    if not name.has("cancelled") or name.has("note", "id", "amount", "total", "status", "type", "reason", "quantity"):
-        return None
-    if column.is_flag or (column.n_filled and column.digit_share < 0.9):
-        return None
-    return 10.0 + name.has("date", "time"), None
-
-
-def _paid_at(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-    name = column.name
-    if not name.has("paid") or name.has("shipped", "status", "method", "id", "amount", "due", "type") or column.is_flag:
-        return None
-    return (10.0 - _unknown(column), None) if column.date_share >= 0.9 and column.n_filled else None
-
-
-def _flag(*concepts: str) -> _Ranking:
-    def rank(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-        return (10.0, None) if column.name.has(*concepts) and column.is_flag else None
-
-    return rank
-
-
-def _currency(column: ColumnProfile) -> tuple[float, Fact | None] | None:
-    name = column.name
-    if not name.has("currency") or name.has("converted", "amount", "total") or column.currency_share < 0.9:
-        return None
-    return 10.0 + name.has("order") - _unknown(column), None
-
-
-_RANKED_ROLES: Mapping[str, _Ranking] = {
+_LINE_OR_UNIT = {("line", "unit"): 2.0}
+_REFUND = _Rule(
+    ("refund",),
+    ("id", "date", "status", "type", "quantity", "tax", "shipped", "fee", "note"),
+    lambda column: _is_numeric(column) and _is_filled(column),
+    {("total", "amount"): 1.0, ("converted",): -2.0},
+)
+_RANKED_ROLES: Mapping[str, Callable[[ColumnProfile], _Ranked]] = {
     "customer_id": _customer,
     "order_id": _order,
     "order_date": _date,
@@ -512,21 +474,40 @@ _RANKED_ROLES: Mapping[str, _Ranking] = {
     "refunded": _refund,
     "status": _status,
     "record_type": _record_type,
-    "quantity": _numeric(
-        wanted=("quantity",),
-        unwanted=("id", "customer", "refund", "tax", "price", "amount", "discount", "cancelled", "shipped", "order"),
+    "quantity": _Rule(
+        ("quantity",),
+        ("id", "customer", "refund", "tax", "price", "amount", "discount", "cancelled", "shipped", "order"),
+        _is_numeric,
+        _LINE_OR_UNIT,
     ),
-    "price": _price,
-    "line_discount": _numeric(wanted=("discount",), unwanted=("order", "total", "id", "type")),
-    "discount": _numeric(wanted=("discount",), unwanted=("line", "id", "type", "tax")),
-    "product_id": _product,
-    "category": _text(wanted=("category",), unwanted=("customer", "id", "price", "tax")),
-    "channel": _text(wanted=("channel",), unwanted=("id", "date", "amount", "address", "customer")),
-    "currency": _currency,
-    "cancelled_at": _cancelled_at,
-    "paid_at": _paid_at,
-    "cancelled": _flag("cancelled", "test"),
-    "paid": _flag("paid", "valid"),
-    "employee": _flag("employee"),
+    "price": _Rule(("price", "unit"), (), _is_price, {**_LINE_OR_UNIT, ("customer",): -3.0}),
+    "line_discount": _Rule(("discount",), ("order", "total", "id", "type"), _is_numeric, _LINE_OR_UNIT),
+    "discount": _Rule(("discount",), ("line", "id", "type", "tax"), _is_numeric, _LINE_OR_UNIT),
+    "product_id": _Rule(
+        ("product", "line"), NOT_FOR["product"], _is_product, {("id", "line"): 2.0, ("person",): -3.0}
+    ),
+    "category": _Rule(("category",), ("customer", "id", "price", "tax"), points={("person",): -3.0}),
+    "channel": _Rule(("channel",), ("id", "date", "amount", "address", "customer"), points={("person",): -3.0}),
+    "currency": _Rule(
+        ("currency",),
+        ("converted", "amount", "total"),
+        lambda column: column.currency_share >= 0.9,
+        {("order",): 1.0},
+    ),
+    "cancelled_at": _Rule(
+        ("cancelled",),
+        ("note", "id", "amount", "total", "status", "type", "reason", "quantity"),
+        lambda column: not column.is_flag and (column.n_filled == 0 or column.digit_share >= 0.9),
+        {("date", "time"): 1.0},
+        counts_unknown=False,
+    ),
+    "paid_at": _Rule(
+        ("paid",),
+        ("shipped", "status", "method", "id", "amount", "due", "type"),
+        lambda column: not column.is_flag and _is_filled(column) and column.date_share >= 0.9,
+    ),
+    "cancelled": _Rule(("cancelled", "test"), (), _is_flag, counts_unknown=False),
+    "paid": _Rule(("paid", "valid"), (), _is_flag, counts_unknown=False),
+    "employee": _Rule(("employee",), (), _is_flag, counts_unknown=False),
 }
 """How the columns for each role are ranked."""

@@ -125,21 +125,23 @@ def read_dates(
     source: str = "orders",
     timezone: str | None = None,
     date_order: DateOrder | None = None,
-    form: DateFormat | None = None,
+    date_format: DateFormat | None = None,
 ) -> DatesRead:
     """Read a column of dates."""
     require_dates(values, source=source)
     if values.dtype.is_temporal():
         return DatesRead(_in_range(_from_timestamps(values, timezone)))
-    if form is None:
+    if date_format is None:
         evidence = DateEvidence.of(values)
-        form = evidence.decide(column=values.name, source=source, timezone=timezone, date_order=date_order)
+        date_format = evidence.decide(column=values.name, source=source, timezone=timezone, date_order=date_order)
     text = dates_as_text(values)
     distinct = text.unique().drop_nulls()
-    read, offsets = _read_distinct(distinct.alias("text"), form, timezone)
+    read, offsets = _read_distinct(distinct.alias("text"), date_format, timezone)
     pairs = pl.DataFrame({"text": distinct, "when": read})
     joined = text.to_frame("text").join(pairs, on="text", how="left", maintain_order="left")
-    return DatesRead(_in_range(joined["when"].alias(values.name)), (*form.notes, *offsets_note(offsets)), offsets)
+    return DatesRead(
+        _in_range(joined["when"].alias(values.name)), (*date_format.notes, *offsets_note(offsets)), offsets
+    )
 
 
 def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
@@ -169,14 +171,14 @@ def _from_timestamps(values: pl.Series, timezone: str | None) -> pl.Series:
     return values.cast(pl.Datetime("us"))
 
 
-def _read_distinct(texts: pl.Series, form: DateFormat, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
-    if form.counted is not None:
-        return _from_counts(tidy_texts(texts), form.counted, timezone), frozenset()
+def _read_distinct(texts: pl.Series, date_format: DateFormat, timezone: str | None) -> tuple[pl.Series, frozenset[int]]:
+    if date_format.counted is not None:
+        return _from_counts(tidy_texts(texts), date_format.counted, timezone), frozenset()
     plain = _plain_iso(texts)
     if plain is not None:
         return plain, frozenset()
     texts = tidy_texts(texts)
-    local, offset, is_known = _by_shape(texts, form, timezone)
+    local, offset, is_known = _by_shape(texts, date_format, timezone)
     local, offset = _parse_with_dateutil(texts, ~is_known, local, offset, timezone=timezone)
     if timezone:
         return _to_zone(local, offset, timezone), frozenset()
@@ -196,16 +198,17 @@ def _from_counts(texts: pl.Series, unit: str, timezone: str | None) -> pl.Series
 
 def _plain_iso(texts: pl.Series) -> pl.Series | None:
     """Read a column that is ISO throughout the quick way, as most exports are; None if any value is not."""
-    for form, length in _ISO_FORMATS.items():
-        if (texts.str.len_bytes() == length).all() and texts.head(100).str.to_datetime(
-            form, strict=False
-        ).is_not_null().all():
-            read = texts.str.to_datetime(form, strict=False, time_unit="us")
+    for pattern, length in _ISO_FORMATS.items():
+        has_length = (texts.str.len_bytes() == length).all()
+        if has_length and texts.head(100).str.to_datetime(pattern, strict=False).is_not_null().all():
+            read = texts.str.to_datetime(pattern, strict=False, time_unit="us")
             return read if read.null_count() == 0 else None
     return None
 
 
-def _by_shape(texts: pl.Series, form: DateFormat, timezone: str | None) -> tuple[pl.Series, pl.Series, pl.Series]:
+def _by_shape(
+    texts: pl.Series, date_format: DateFormat, timezone: str | None
+) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Cut the parts out of the texts: local time and minutes east, null where there are none, and known shapes."""
     shapes = shapes_of(texts)
     places = {shape: shape_of(shape) for shape in distinct_shapes(shapes)}
@@ -213,11 +216,19 @@ def _by_shape(texts: pl.Series, form: DateFormat, timezone: str | None) -> tuple
     table = pl.DataFrame(rows, schema=_SCHEMA)
     found = pl.DataFrame({"text": texts, "shape": shapes}).join(table, on="shape", how="left", maintain_order="left")
     numbers = found.with_columns(_cut(name) for name in _DIGITS)
-    parts = _with_order(numbers, form)
+    parts = _with_order(numbers, date_format)
     return _local_time(parts), parts.select(_minutes_east()).to_series(), found["readable"].is_not_null()
 
 
 _DIGITS = ("year", "month", "day", "hour", "minute", "second", "first", "second_number", "east_h", "east_m")
+_LIMITS = {
+    "year": (1900, 2300),
+    "month": (1, 12),
+    "day": (1, 31),
+    "hour": (0, 23),
+    "minute": (0, 59),
+    "second": (0, 59),
+}
 _SCHEMA: dict[str, Any] = {
     "shape": pl.String,
     **{f"{name}_{what}": pl.Int64 for name in (*_DIGITS, "fraction") for what in ("at", "length")},
@@ -253,11 +264,11 @@ def _cut(name: str) -> pl.Expr:
     return pl.when(pl.col(f"{name}_at").is_not_null()).then(digits).cast(pl.Int32, strict=False).alias(name)
 
 
-def _with_order(parts: pl.DataFrame, form: DateFormat) -> pl.DataFrame:
+def _with_order(parts: pl.DataFrame, date_format: DateFormat) -> pl.DataFrame:
     """Give the numbers that might change places their meaning."""
     first, second, last = pl.col("first"), pl.col("second_number"), pl.col("year")
-    day, month = (first, second) if form.order == "day_first" else (second, first)
-    begins_with_year = (pl.col("year_length") == 2) & first.is_not_null() & form.short_year_first
+    day, month = (first, second) if date_format.order == "day_first" else (second, first)
+    begins_with_year = (pl.col("year_length") == 2) & first.is_not_null() & date_format.short_year_first
     day, month = (
         pl.when(begins_with_year).then(last).otherwise(day),
         pl.when(begins_with_year).then(second).otherwise(month),
@@ -286,17 +297,8 @@ def _local_time(parts: pl.DataFrame) -> pl.Series:
         micros.str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64, strict=False).fill_null(0).alias("micro"),
         "readable",
     )
-    limits = (
-        ("year", 1900, 2300),
-        ("month", 1, 12),
-        ("day", 1, 31),
-        ("hour", 0, 23),
-        ("minute", 0, 59),
-        ("second", 0, 59),
-    )
-    possible = pl.all_horizontal(
-        pl.col("readable"), *(pl.col(name).is_between(low, high) for name, low, high in limits)
-    )
+    within = (pl.col(name).is_between(*limits) for name, limits in _LIMITS.items())
+    possible = pl.all_horizontal(pl.col("readable"), *within)
     start = pl.date(pl.when(possible).then("year"), pl.when(possible).then("month"), 1)
     seconds = (pl.col("hour") * 3600 + pl.col("minute") * 60 + pl.col("second")).cast(pl.Int64)
     micros_of_day = seconds * 1_000_000 + pl.col("micro")

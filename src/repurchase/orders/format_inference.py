@@ -1,19 +1,28 @@
-"""How the columns of an export write dates and numbers: decided by all rows, however they are split."""
+"""How the columns of an export write dates and numbers, decided by the evidence of all rows."""
 
+import calendar
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
-from repurchase.orders.amounts import COMMA_NOTE, NumberEvidence, NumberFormat, different_currencies
+from repurchase.orders.amounts import (
+    BULK_ROWS,
+    COMMA_NOTE,
+    STRAY_SHARE,
+    NumberEvidence,
+    NumberFormat,
+    contradict,
+    different_currencies,
+)
 from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.orders.mergeable import Mergeable, smallest_by_key
 from repurchase.settings import Settings
 from repurchase.sources.vocabulary import (
     BLANK_WORDS,
@@ -33,7 +42,7 @@ _DateUnit = Literal["days", "s", "ms", "us", "ns"]
 _NUMBER_UNITS: dict[int, _DateUnit] = {5: "days", 9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
 """What a number of so many whole digits counts."""
 
-_DATE_COMPONENTS = (
+_DATE_COMPONENTS = [
     "year",
     "month",
     "day",
@@ -45,7 +54,7 @@ _DATE_COMPONENTS = (
     "second_number",
     "east_h",
     "east_m",
-)
+]
 
 _GAP = r"[\s.,]*"
 _ORDINAL = r"(?:st|nd|rd|th|er|[.ªº°oae]|-?го)?"
@@ -98,11 +107,9 @@ def shape_of(shape: str) -> DateShape | None:
     masked, words = _masked(shape)
     if masked is None:
         return None
-    for form in _DATE_PATTERNS:
-        found = form.match(masked)
-        if found is not None:
-            return _read(found, words)
-    return None
+    matches = (pattern.match(masked) for pattern in _DATE_PATTERNS)
+    found = next((match for match in matches if match is not None), None)
+    return None if found is None else _read(found, words)
 
 
 def _read(found: "re.Match[str]", words: dict[str, Any]) -> DateShape | None:
@@ -191,10 +198,6 @@ DateOrder = Literal["day_first", "month_first"]
 
 _CLEAR_SHARE = 0.95
 """Share of the values that must be numbers that count, for a column to be read as such."""
-_STRAY_SHARE = 0.02
-"""From this share on, values that contradict the others are no slips of the pen."""
-_BULK_ROWS, _BULK_SHARE = 50, 0.005
-"""So many rows are no slips either, even if they are few among very many."""
 _RANGES = {
     "days": (25570, 73050),
     "s": (1e8, 7.26e9),
@@ -205,6 +208,7 @@ _RANGES = {
 _ISO = r"^[12]\d{3}-\d\d-\d\d(?:[T ]\d\d:\d\d|$)"
 _YEARS_OF_A_LOG = 25
 _SEVERAL = 3
+_MONTHS = dict(enumerate(calendar.month_name))
 
 
 @dataclass(frozen=True)
@@ -218,18 +222,18 @@ class DateFormat:
 
 
 @dataclass(frozen=True)
-class DateEvidence:
-    """What some rows of a column say about how it writes dates; adds up over any split of the rows."""
+class DateEvidence(Mergeable):
+    """What some rows of a column show of how it writes dates."""
 
     rows: int = 0
     counted: Mapping[_DateUnit, int] = field(default_factory=dict)
     pairs: Mapping[tuple[int, int, str, bool], int] = field(default_factory=dict)
     last_numbers: Mapping[int, int] = field(default_factory=dict)
-    examples: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict, metadata={"merge": smallest_by_key})
 
     @classmethod
     def of(cls, values: pl.Series) -> "DateEvidence":
-        """Look at some rows."""
+        """Collect the evidence of some rows."""
         require_dates(values)
         if values.dtype.is_temporal():
             return cls(len(values) - values.null_count())
@@ -239,20 +243,10 @@ class DateEvidence:
         counts = texts.drop_nulls().alias("text").value_counts(name="rows")
         counts = counts.with_columns(tidy_texts(counts["text"]).alias("text"))
         counts = counts.with_columns(shapes_of(counts["text"]).alias("shape"))
-        blank = pl.col("shape").is_not_null() & pl.col("shape").is_in(_blank_shapes(counts["shape"]))
-        counts = counts.filter(~blank)
+        blank_shapes = [shape for shape in distinct_shapes(counts["shape"]) if shape.lower() in BLANK_WORDS]
+        counts = counts.filter(~(pl.col("shape").is_not_null() & pl.col("shape").is_in(blank_shapes)))
         shapes = distinct_shapes(counts["shape"])
         return cls(int(counts["rows"].sum()), _counted(counts, shapes), *_swappable(counts, shapes))
-
-    def __add__(self, other: "DateEvidence") -> "DateEvidence":
-        both = {*self.examples, *other.examples}
-        return DateEvidence(
-            self.rows + other.rows,
-            dict(Counter(self.counted) + Counter(other.counted)),
-            dict(Counter(self.pairs) + Counter(other.pairs)),
-            dict(Counter(self.last_numbers) + Counter(other.last_numbers)),
-            {kind: min(side.examples[kind] for side in (self, other) if kind in side.examples) for kind in both},
-        )
 
     def decide(
         self,
@@ -261,28 +255,29 @@ class DateEvidence:
         source: str = "orders",
         timezone: str | None = None,
         date_order: DateOrder | None = None,
-        folder: "DateEvidence | None" = None,
+        all_files: "DateEvidence | None" = None,
     ) -> DateFormat:
-        """Decide how the column writes its dates."""
+        """Decide how the column writes its dates; evidence of all files helps where this one has none."""
         for unit, rows in self.counted.items():
             if rows >= _CLEAR_SHARE * self.rows:
                 return DateFormat(counted=unit, notes=(_counted_note(unit, timezone or "UTC"),))
         if self._begins_with_short_year:
             return DateFormat(short_year_first=True, notes=("Dates begin with a year of two digits.",))
-        if "either" not in self.examples and not any(self._votes):
+        if "either" not in self.examples and not any(self.votes):
             return DateFormat(date_order or "day_first")
-        if self._is_silent or (self._is_contradiction and date_order is not None):
-            folder = folder or self
-            return DateFormat(date_order) if date_order else self._from_folder(folder, column=column, source=source)
-        form = self._of_votes(column=column, source=source)
-        if date_order not in {None, form.order}:
-            note = f"{form.notes[0]} The setting date_order says otherwise and was not used."
-            return DateFormat(form.order, notes=(note,))
-        return form
+        if date_order and (self.is_undecided or contradict(self.votes)):
+            return DateFormat(date_order)
+        decide = partial(self._as_other_files, all_files or self) if self.is_undecided else self.voted_format
+        decided = decide(column=column, source=source)
+        if date_order not in {None, decided.order}:
+            note = f"{decided.notes[0]} The setting date_order says otherwise and was not used."
+            return DateFormat(decided.order, notes=(note,))
+        return decided
 
-    def _of_votes(self, *, column: str, source: str) -> DateFormat:
-        days, months = self._votes
-        if self._is_contradiction:
+    def voted_format(self, *, column: str, source: str) -> DateFormat:
+        """The format that rows which can be read in one way only agree on."""
+        days, months = self.votes
+        if contradict(self.votes):
             raise OrdersError(
                 f"{source}: the dates in '{column}' contradict each other: {days:,} rows are day first, such as "
                 f"'{self.examples['day']}', and {months:,} month first, such as '{self.examples['month']}'. "
@@ -293,22 +288,22 @@ class DateEvidence:
         note = f"Dates are read {order.removesuffix('_first')} first, as the column shows."
         return DateFormat(order, notes=(note,))
 
-    def _from_folder(self, folder: "DateEvidence", *, column: str, source: str) -> DateFormat:
+    def _as_other_files(self, all_files: "DateEvidence", *, column: str, source: str) -> DateFormat:
         has_points = all(mark == "." for _, _, mark, _ in self.pairs)
-        if has_points and not folder._votes[1]:  # noqa: SLF001 - of the same class
+        if has_points and not all_files.votes[1]:
             return DateFormat(notes=("Dates are read day first, as dates with points are.",))
-        if not folder._is_silent:  # noqa: SLF001
-            form = folder._of_votes(column=column, source=source)  # noqa: SLF001
-            if not self._denies(form.order):
-                return DateFormat(form.order, notes=(f"Dates are read {form.order[:-6]} first, as other files show.",))
-        pick = self.examples["either"]
-        day, month = (int(number) for number in pick.replace("/", "-").replace(".", "-").split("-")[:2])
-        rows = sum(self.pairs.values())
+        if not all_files.is_undecided:
+            order = all_files.voted_format(column=column, source=source).order
+            if not self._denies(order):
+                return DateFormat(order, notes=(f"Dates are read {order[:-6]} first, as other files show.",))
+        example = self.examples["either"]
+        day, month = (int(number) for number in re.split(r"[-/.]", example)[:2])
+        one, other = f"{day} {_MONTHS[month]}", f"{_MONTHS[day]} {month}"
         raise OrdersError(
-            f"{source}: the dates in '{column}' can be read in two ways: '{pick}' is {day} {_month_name(month)} or "
-            f"{_month_name(day)} {month}, and none of {rows:,} such dates decides. "
+            f"{source}: the dates in '{column}' can be read in two ways: '{example}' is {one} or {other}, and none of "
+            f"{sum(self.pairs.values()):,} such dates decides. "
             "Say which: --date-order day_first or --date-order month_first.",
-            withheld=(pick, f"{day} {_month_name(month)}", f"{_month_name(day)} {month}"),
+            withheld=(example, one, other),
         )
 
     def _denies(self, order: DateOrder) -> bool:
@@ -317,28 +312,23 @@ class DateEvidence:
         days, months = (firsts, seconds) if order == "day_first" else (seconds, firsts)
         return len(days) == 1 and len(months) >= _SEVERAL
 
-    @property
-    def _votes(self) -> tuple[int, int]:
-        """Rows that can only be read day first, and only month first."""
-        votes: Counter[str] = Counter()
+    def _rows_by_kind(self) -> Counter[str]:
+        kinds: Counter[str] = Counter()
         for (first, second, _, _), rows in self.pairs.items():
-            votes[_kind(first, second)] += rows
-        return votes["day"], votes["month"]
+            kinds[_kind(first, second)] += rows
+        return kinds
 
     @property
-    def _is_silent(self) -> bool:
-        """Whether nothing decides, or so few of many rows that they may be slips."""
-        votes, either = (
-            sum(self._votes),
-            sum(rows for (a, b, _, _), rows in self.pairs.items() if _kind(a, b) == "either"),
-        )
-        return not votes or (votes < _STRAY_SHARE * (votes + either) and either >= _BULK_ROWS)
+    def votes(self) -> tuple[int, int]:
+        """Rows that can only be read day first, and only month first."""
+        kinds = self._rows_by_kind()
+        return kinds["day"], kinds["month"]
 
     @property
-    def _is_contradiction(self) -> bool:
-        """Whether so many rows are read either way that neither are slips."""
-        stray, votes = min(self._votes), sum(self._votes)
-        return stray > 0 and (stray >= _STRAY_SHARE * votes or (stray >= _BULK_ROWS and stray >= _BULK_SHARE * votes))
+    def is_undecided(self) -> bool:
+        """Whether nothing decides, or so few of many rows that they may be typing errors."""
+        votes, either = sum(self.votes), self._rows_by_kind()["either"]
+        return not votes or (votes < STRAY_SHARE * (votes + either) and either >= BULK_ROWS)
 
     @property
     def _begins_with_short_year(self) -> bool:
@@ -376,10 +366,6 @@ def count_unit(shape: str) -> _DateUnit | None:
     """Tell what a number may count."""
     found = _COUNTS.match(shape)
     return _NUMBER_UNITS[len(found.group(1))] if found else None
-
-
-def _blank_shapes(shapes: pl.Series) -> list[str]:
-    return [shape for shape in distinct_shapes(shapes) if shape.lower() in BLANK_WORDS]
 
 
 def _counted(counts: pl.DataFrame, shapes: list[str]) -> dict[_DateUnit, int]:
@@ -442,14 +428,8 @@ def _counted_note(unit: str, zone: str) -> str:
     return f"Dates are {words[unit]} since 1970, read as clock time in {zone}."
 
 
-def _month_name(month: int) -> str:
-    return datetime(2024, month, 1).strftime("%B")  # noqa: DTZ001 - only its name is used
-
-
 NUMBERS = ("amount", "order_total", "adjusted_total", "refunded", "price", "quantity", "line_discount", "discount")
 """Roles whose columns hold numbers."""
-Key = TypeVar("Key")
-Evidence = TypeVar("Evidence", DateEvidence, NumberEvidence)
 _MONEY_ROLES = ("amount", "order_total", "adjusted_total", "price", "refunded")
 
 
@@ -466,66 +446,43 @@ class ColumnFormats:
 
 
 @dataclass(frozen=True)
-class FormatEvidence:
-    """What some rows say about how the columns are written; adds up over any split of the rows."""
+class FormatEvidence(Mergeable):
+    """What some rows show of how the columns are written."""
 
     dates: Mapping[int, DateEvidence] = field(default_factory=dict)
     numbers: Mapping[tuple[str, int], NumberEvidence] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: pl.DataFrame, layout: Layout) -> "FormatEvidence":
-        """Look at some rows."""
-        columns = {role: layout.columns[role] for role in NUMBERS if role in layout.columns}
+        """Collect the evidence of some rows."""
+        columns = {role: layout.columns[role] for role in NUMBERS if layout.columns.get(role) in rows.columns}
+        has_dates = layout.columns["order_date"] in rows.columns
         found = cls()
         for number, part in _by_file(rows):
-            dates = written_dates(part, layout) if layout.columns["order_date"] in part.columns else None
             found += cls(
-                {number: DateEvidence.of(dates)} if dates is not None else {},
-                {
-                    (role, number): NumberEvidence.of(part[column])
-                    for role, column in columns.items()
-                    if column in part.columns
-                },
+                {number: DateEvidence.of(written_dates(part, layout))} if has_dates else {},
+                {(role, number): NumberEvidence.of(part[column]) for role, column in columns.items()},
             )
         return found
 
-    def __add__(self, other: "FormatEvidence") -> "FormatEvidence":
-        return FormatEvidence(_summed_by_key(self.dates, other.dates), _summed_by_key(self.numbers, other.numbers))
-
     def decide(self, layout: Layout, *, settings: Settings, source: str) -> ColumnFormats:
         """Decide how to read the columns."""
-        dates = self._date_forms(layout, settings=settings, source=source)
-        common = Counter(_format_without_notes(form) for form in dates.values()).most_common(1)
-        main = (
-            next((form for form in dates.values() if _format_without_notes(form) == common[0][0]), DateFormat())
-            if common
-            else DateFormat()
-        )
-        different = {
-            number: form for number, form in dates.items() if _format_without_notes(form) != _format_without_notes(main)
-        }
+        dates = self._date_formats(layout, settings=settings, source=source)
+        usual = Counter(_without_notes(found) for found in dates.values()).most_common(1)
+        main = next((found for found in dates.values() if _without_notes(found) == usual[0][0]), DateFormat())
+        different = {number: found for number, found in dates.items() if _without_notes(found) != _without_notes(main)}
         self._require_one_currency(layout, source)
-        numbers, by_file = self._number_forms(layout, settings=settings, source=source)
-        commas = (
-            f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, form in numbers.items() if form.mark == "comma"
-        )
-        said = Counter(note for form in dates.values() for note in form.notes)
+        numbers, by_file = self._number_formats(layout, settings=settings, source=source)
         notes = [
-            note if files == len(dates) else f"{note.removesuffix('.')} ({files} of {len(dates)} files)."
-            for note, files in said.items()
+            *_notes_by_files([found.notes for found in dates.values()]),
+            *(f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, found in numbers.items() if found.mark == "comma"),
+            *_difference_note(len(different), len(dates), "dates"),
+            *_difference_note(len({number for _, number in by_file}), len(dates), "numbers"),
         ]
-        notes += commas
-        if different:
-            notes.append(
-                f"{len(different)} of {len(dates)} files write their dates differently; each is read as it shows."
-            )
-        if by_file:
-            files = len({number for _, number in by_file})
-            notes.append(f"{files} of {len(dates)} files write their numbers differently; each is read as it shows.")
         swappable = any(evidence.pairs for evidence in self.dates.values())
         return ColumnFormats(main, numbers, tuple(dict.fromkeys(notes)), different, by_file, swappable)
 
-    def _date_forms(self, layout: Layout, *, settings: Settings, source: str) -> dict[int, DateFormat]:
+    def _date_formats(self, layout: Layout, *, settings: Settings, source: str) -> dict[int, DateFormat]:
         together = sum(self.dates.values(), DateEvidence())
         return {
             number: evidence.decide(
@@ -533,16 +490,18 @@ class FormatEvidence:
                 source=source,
                 timezone=settings.timezone,
                 date_order=settings.date_order,
-                folder=together if len(self.dates) > 1 else None,
+                all_files=together,
             )
             for number, evidence in sorted(self.dates.items())
         }
 
+    def _evidence_of(self, *roles: str) -> NumberEvidence:
+        return sum((evidence for (role, _), evidence in self.numbers.items() if role in roles), NumberEvidence())
+
     def _require_one_currency(self, layout: Layout, source: str) -> None:
-        """Refuse amounts with the signs of several currencies; a column of currencies is looked at later."""
+        """Refuse amounts with the signs of several currencies; a column of currencies is checked later."""
         for role in _MONEY_ROLES if "currency" not in layout.columns else ():
-            of_role = [evidence for (known, _), evidence in self.numbers.items() if known == role]
-            found = sum(of_role, NumberEvidence()).currencies
+            found = self._evidence_of(role).currencies
             different = different_currencies(found)
             if different:
                 shown = first_few(f"{currency} ({found[currency]:,} rows)" for currency in different)
@@ -553,35 +512,48 @@ class FormatEvidence:
                     withheld=shown,
                 )
 
-    def _number_forms(
+    def _number_formats(
         self, layout: Layout, *, settings: Settings, source: str
     ) -> tuple[dict[str, NumberFormat], dict[tuple[str, int], NumberFormat]]:
-        forms = {role: NumberFormat() for role in NUMBERS if role in layout.columns}  # typed columns need no evidence
+        formats = {role: NumberFormat() for role in NUMBERS if role in layout.columns}  # typed columns have no evidence
         by_file: dict[tuple[str, int], NumberFormat] = {}
         for role in dict.fromkeys(role for role, _ in self.numbers):
-            found = {number: evidence for (known, number), evidence in self.numbers.items() if known == role}
             # Columns of money of one export share their decimal mark, as do its files.
-            alike = _MONEY_ROLES if role in _MONEY_ROLES else (role,)
-            together = sum(
-                (evidence for (known, _), evidence in self.numbers.items() if known in alike), NumberEvidence()
-            )
+            together = self._evidence_of(*(_MONEY_ROLES if role in _MONEY_ROLES else (role,)))
             decided = {
                 number: evidence.decide(
                     column=layout.columns[role],
                     source=source,
-                    folder=together,
+                    all_files=together,
                     decimal_mark=settings.decimal_mark,
                     counts=role == "quantity",
                 )
-                for number, evidence in sorted(found.items())
+                for (known, number), evidence in sorted(self.numbers.items(), key=lambda item: item[0])
+                if known == role
             }
-            forms[role] = Counter(decided.values()).most_common(1)[0][0]
-            by_file |= {(role, number): form for number, form in decided.items() if form != forms[role]}
-        return forms, by_file
+            formats[role] = Counter(decided.values()).most_common(1)[0][0]
+            by_file |= {(role, number): found for number, found in decided.items() if found != formats[role]}
+        return formats, by_file
+
+
+def _notes_by_files(notes_of_files: list[tuple[str, ...]]) -> list[str]:
+    """Notes of all files as they are, others with the number of their files."""
+    files = Counter(note for notes in notes_of_files for note in notes)
+    count = len(notes_of_files)
+    return [
+        note if number == count else f"{note.removesuffix('.')} ({number} of {count} files)."
+        for note, number in files.items()
+    ]
+
+
+def _difference_note(different: int, files: int, kind: str) -> list[str]:
+    if not different:
+        return []
+    return [f"{different} of {files} files write their {kind} differently; each is read as it shows."]
 
 
 def untyped_columns(schema: Mapping[str, pl.DataType], layout: Layout) -> list[str]:
-    """Name the columns of text that a survey must see; without any, nothing is left to decide."""
+    """Name the columns of text whose format must be decided."""
     when = layout.columns["order_date"]
     clock = [layout.columns["order_time"]] if "order_time" in layout.columns else []
     numbers = [layout.columns[role] for role in NUMBERS if role in layout.columns]
@@ -607,12 +579,5 @@ def _by_file(rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
     return [(int(str(number)), part) for (number,), part in parts.items()]
 
 
-def _summed_by_key(one: Mapping[Key, Evidence], other: Mapping[Key, Evidence]) -> dict[Key, Evidence]:
-    both = dict(one)
-    for key, evidence in other.items():
-        both[key] = both[key] + evidence if key in both else evidence
-    return both
-
-
-def _format_without_notes(form: DateFormat) -> tuple[object, ...]:
-    return form.order, form.counted, form.short_year_first
+def _without_notes(date_format: DateFormat) -> DateFormat:
+    return replace(date_format, notes=())

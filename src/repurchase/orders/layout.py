@@ -167,6 +167,9 @@ def _formatted_value(value: Any) -> str:
 FILE_COLUMN = "_file"
 """Beside the columns of an export that has several files: the number of the file a row stands in."""
 
+STATUS_ROLES = ("status", "payment_status")
+MONEY_COLUMN_ROLES = ("amount", "order_total", "price")
+"""Roles of the column that money is read from."""
 AmountRule = Literal["amount", "order_total", "quantity_price", "none"]
 
 
@@ -187,6 +190,11 @@ class Layout:
     aliases: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     decision: ReadingDecision = field(default_factory=ReadingDecision)
+
+    @property
+    def status_columns(self) -> list[str]:
+        """Columns of statuses."""
+        return [self.columns[role] for role in STATUS_ROLES if role in self.columns]
 
     @property
     def first_line_only(self) -> bool:

@@ -1,4 +1,4 @@
-"""The values of an export under our names, and what was found in all rows."""
+"""The values of an export under our names, and the statistics of all rows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from repurchase.orders.amounts import read_numbers
 from repurchase.orders.dates import DatesRead, offsets_note, read_dates
 from repurchase.orders.format_inference import NUMBERS, ColumnFormats, written_dates
 from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
-from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.orders.layout import FILE_COLUMN, STATUS_ROLES, Layout
+from repurchase.orders.mergeable import Mergeable
 from repurchase.settings import Settings
 from repurchase.sources.statuses import FALSE_WORDS, TRUE_WORDS, classify_status, classify_types, is_void
 from repurchase.sources.vocabulary import BLANK_WORDS, fold, parse_name
@@ -20,27 +21,27 @@ _MAX_EXAMPLES = 5
 _MONEY_ROLES_BY_RULE = {"amount": ("amount",), "order_total": ("order_total",), "quantity_price": ("quantity", "price")}
 
 
+def _merge_examples(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*one, *other)))[: _MAX_EXAMPLES + 1]
+
+
 @dataclass(frozen=True)
-class UnreadableValues:
+class UnreadableValues(Mergeable):
     """Values of a column that could not be read."""
 
     rows: int = 0
     unread: int = 0
-    examples: tuple[str, ...] = ()
+    examples: tuple[str, ...] = field(default=(), metadata={"merge": _merge_examples})
 
     @classmethod
     def of(cls, written: pl.Series, read: pl.Series) -> "UnreadableValues":
         """Compare a column as written with what was read."""
         if read.null_count() == 0:
             return cls(rows=len(read))
-        says = _is_filled(written)
-        lost = written.filter(says & read.is_null())
+        is_filled = _is_filled(written)
+        lost = written.filter(is_filled & read.is_null())
         first = lost.unique(maintain_order=True).head(_MAX_EXAMPLES + 1)
-        return cls(int(says.sum()), len(lost), tuple(f"'{str(value)[:40]}'" for value in first))
-
-    def __add__(self, other: "UnreadableValues") -> "UnreadableValues":
-        examples = tuple(dict.fromkeys((*self.examples, *other.examples)))[: _MAX_EXAMPLES + 1]
-        return UnreadableValues(self.rows + other.rows, self.unread + other.unread, examples)
+        return cls(int(is_filled.sum()), len(lost), tuple(f"'{str(value)[:40]}'" for value in first))
 
     @property
     def shown(self) -> str:
@@ -49,15 +50,15 @@ class UnreadableValues:
 
 
 def _is_filled(values: pl.Series) -> pl.Series:
-    """Tell values that say something from blanks and the usual stand-ins for nothing."""
+    """Tell values from blanks and placeholders for missing ones."""
     if values.dtype != pl.String:
         return values.is_not_null()
     return (~values.str.strip_chars().str.to_lowercase().is_in(BLANK_WORDS)).fill_null(value=False)
 
 
 @dataclass(frozen=True)
-class LogStatistics:
-    """What must be known of all rows."""
+class LogStatistics(Mergeable):
+    """What must be known of all rows before any of them is cleaned."""
 
     n_rows: int = 0
     n_named: int = 0
@@ -71,25 +72,6 @@ class LogStatistics:
     refund_rows: int = 0
     damaged_ids: int = 0
 
-    def __add__(self, other: "LogStatistics") -> "LogStatistics":
-        roles = {**self.numbers, **other.numbers}
-        return LogStatistics(
-            n_rows=self.n_rows + other.n_rows,
-            n_named=self.n_named + other.n_named,
-            n_dated=self.n_dated + other.n_dated,
-            n_priced=self.n_priced + other.n_priced,
-            dates=self.dates + other.dates,
-            numbers={
-                role: self.numbers.get(role, UnreadableValues()) + other.numbers.get(role, UnreadableValues())
-                for role in roles
-            },
-            has_times=self.has_times or other.has_times,
-            currencies=self.currencies + other.currencies,
-            offsets=self.offsets | other.offsets,
-            refund_rows=self.refund_rows + other.refund_rows,
-            damaged_ids=self.damaged_ids + other.damaged_ids,
-        )
-
     @property
     def has_amounts(self) -> bool:
         """Whether there is money at all."""
@@ -102,7 +84,7 @@ class LogStatistics:
         return "order_id" in layout.columns or self.has_times
 
     def notes(self, layout: Layout) -> tuple[str, ...]:
-        """Say in words what these facts decide."""
+        """Say what these statistics decide."""
         empty = not self.has_amounts and layout.amount_rule != "none"
         no_money = ("The column of money is empty: purchases are predicted, money is not.",) if empty else ()
         return (*offsets_note(self.offsets), *no_money)
@@ -110,43 +92,39 @@ class LogStatistics:
     def require_usable(self, layout: Layout, *, source: str) -> None:
         """Refuse a log most of which cannot be read."""
         for role in _MONEY_ROLES_BY_RULE.get(layout.amount_rule, ()):
-            self._require_numbers(role, layout, source)
+            found = self.numbers.get(role, UnreadableValues())
+            if found.unread * 2 > found.rows:
+                raise OrdersError(
+                    f"{source}: {found.unread:,} of {found.rows:,} values in the {role} column "
+                    f"'{layout.columns[role]}' are not numbers: {found.shown}. Name the right column: "
+                    f"--columns {role}=...",
+                    withheld=found.shown,
+                )
+        customers, undated = layout.columns["customer_id"], self.n_rows - self.n_dated
         if not self.n_named:
             raise OrdersError(
-                f"{source}: all {self.n_rows:,} rows lack a customer in column '{layout.columns['customer_id']}'. "
+                f"{source}: all {self.n_rows:,} rows lack a customer in column '{customers}'. "
                 "Name the column that tells customers apart: --columns customer_id=..."
             )
         if self.damaged_ids:
             raise OrdersError(
-                f"{source}: {self.damaged_ids:,} customer ids in column '{layout.columns['customer_id']}' were damaged "
+                f"{source}: {self.damaged_ids:,} customer ids in column '{customers}' were damaged "
                 "by a spreadsheet (such as 7.12E+12): different customers became one. Export the orders again without "
                 "opening them in a spreadsheet, or name another column: --columns customer_id=..."
             )
-        undated = self.n_rows - self.n_dated
         if undated * 2 > self.n_rows:
-            shown = self.dates.shown or "all of them are empty"
             raise OrdersError(
                 f"{source}: {undated:,} of {self.n_rows:,} dates in column '{layout.columns['order_date']}' cannot be "
-                f"read: {shown}. Expected dates such as 2024-01-31, 31.12.2024 or 12/31/2024. "
-                "Name the right column: --columns order_date=...",
+                f"read: {self.dates.shown or 'all of them are empty'}. Expected dates such as 2024-01-31, 31.12.2024 "
+                "or 12/31/2024. Name the right column: --columns order_date=...",
                 withheld=self.dates.shown,
             )
 
-    def _require_numbers(self, role: str, layout: Layout, source: str) -> None:
-        found = self.numbers.get(role, UnreadableValues())
-        if found.unread * 2 > found.rows:
-            raise OrdersError(
-                f"{source}: {found.unread:,} of {found.rows:,} values in the {role} column '{layout.columns[role]}' "
-                f"are not numbers: {found.shown}. Name the right column: --columns {role}=...",
-                withheld=found.shown,
-            )
 
-
-_IDS = ("order_id", "product_id", "category", "channel")
+_ID_ROLES = ("order_id", "product_id", "category", "channel")
 _TEXT_OF_THE_ORDER = ("customer_id", "order_date", "status", "validity", "record_type", "currency")
 _FLAGS_OF_THE_ORDER = ("cancelled", "employee")
-_STATUS_ROLES = ("status", "payment_status")
-_SEVERITY = ("sale", "unclear", "unknown", "refunded", "not_sale")
+_SEVERITY = {"sale": 0, "unclear": 1, "unknown": 2, "refunded": 3, "not_sale": 4}
 _MICROSECONDS_A_DAY = 86_400_000_000
 
 
@@ -158,22 +136,23 @@ class OrderValues:
     statistics: LogStatistics
 
 
-def read_values(rows: pl.DataFrame, layout: Layout, forms: ColumnFormats, *, settings: Settings) -> OrderValues:
+def read_values(rows: pl.DataFrame, layout: Layout, formats: ColumnFormats, *, settings: Settings) -> OrderValues:
     """Read every column that has a role."""
-    dates = _dates(rows, layout, forms, settings)
-    numbers, unread = _numbers(rows, layout, forms)
+    columns = _Columns(rows, layout)
+    dates = _read_dates(rows, layout, formats, settings)
+    numbers = {role: _read_numbers(columns, role, formats) for role in NUMBERS}
     values = pl.DataFrame(
         {
             "row": pl.int_range(rows.height, dtype=pl.UInt32, eager=True),
             "customer_id": read_customers(rows, layout),
-            **{role: _ids(rows, layout, role) for role in _IDS},
+            **{role: columns.ids(role) for role in _ID_ROLES},
             "order_date": dates.values,
             **numbers,
-            **_statuses(rows, layout, settings),
-            "record_type": _record_types(rows, layout),
-            "currency": _ids(rows, layout, "currency").str.to_uppercase(),
-            "cancelled": _cancelled(rows, layout),
-            "employee": _says(rows, layout, "employee", TRUE_WORDS),
+            **_statuses(columns, settings),
+            "record_type": _record_types(columns),
+            "currency": columns.ids("currency").str.to_uppercase(),
+            "cancelled": _cancelled(columns),
+            "employee": columns.says("employee", TRUE_WORDS),
         }
     )
     if layout.continued:
@@ -188,117 +167,125 @@ def read_values(rows: pl.DataFrame, layout: Layout, forms: ColumnFormats, *, set
         unlisted = (pl.col("validity") == "refunded") & ~pl.col("is_refund")
         values = values.with_columns(pl.when(unlisted).then(pl.lit("not_sale")).otherwise("validity").alias("validity"))
     if layout.header_column is None:  # a refund under the number of its sale is apart from it
-        copy = _by_day(values) if layout.numbers_recur else pl.lit(1, pl.Int64)
+        copy = _number_by_day(values) if layout.numbers_recur else pl.lit(1, pl.Int64)
         values = values.with_columns(pl.when("is_refund").then(0).otherwise(copy).cast(pl.Int64).alias("copy"))
     priced = _with_money(values, layout)
-    return OrderValues(priced, _log_statistics(priced, rows, layout, dates, unread))
+    unread = {
+        role: UnreadableValues.of(column, numbers[role])
+        for role in NUMBERS
+        if (column := columns.get(role)) is not None
+    }
+    return OrderValues(priced, _log_statistics(priced, columns, dates, unread))
 
 
 def _log_statistics(
-    values: pl.DataFrame, rows: pl.DataFrame, layout: Layout, dates: DatesRead, unread: dict[str, UnreadableValues]
+    values: pl.DataFrame, columns: "_Columns", dates: DatesRead, unread: dict[str, UnreadableValues]
 ) -> LogStatistics:
-    when = values["order_date"]
+    when, layout = values["order_date"], columns.layout
     money = values["amount" if layout.amount_rule in {"amount", "quantity_price"} else "net_total"]
-    currencies = values["currency"].drop_nulls().value_counts()
-    written = written_dates(rows, layout)
-    unread_dates = UnreadableValues.of(written, dates.values)
     return LogStatistics(
         n_rows=values.height,
         n_named=values.height - values["customer_id"].null_count(),
         n_dated=values.height - when.null_count(),
         n_priced=values.height - money.null_count(),
-        dates=unread_dates,
+        dates=UnreadableValues.of(written_dates(columns.rows, layout), dates.values),
         numbers=unread,
         has_times=bool((when.to_physical() % _MICROSECONDS_A_DAY != 0).any()),
-        currencies=Counter(dict(currencies.rows())),
+        currencies=Counter(dict(values["currency"].drop_nulls().value_counts().rows())),
         offsets=dates.offsets,
         refund_rows=int(values["is_refund"].sum()),
-        damaged_ids=int(damaged_ids(_ids(rows, layout, "customer_id")).sum()),
+        damaged_ids=int(damaged_ids(columns.ids("customer_id")).sum()),
     )
 
 
-def _column(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series | None:
-    name = layout.columns.get(role)
-    return rows[name] if name is not None else None
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of some rows by their roles."""
 
+    rows: pl.DataFrame
+    layout: Layout
 
-def _empty(rows: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
-    return pl.Series([None], dtype=dtype).new_from_index(0, rows.height)
+    def get(self, role: str) -> pl.Series | None:
+        name = self.layout.columns.get(role)
+        return self.rows[name] if name is not None else None
 
+    def empty(self, dtype: pl.DataType) -> pl.Series:
+        return pl.Series([None], dtype=dtype).new_from_index(0, self.rows.height)
 
-def _ids(rows: pl.DataFrame, layout: Layout, role: str) -> pl.Series:
-    column = _column(rows, layout, role)
-    return clean_ids(column) if column is not None else _empty(rows, pl.String())
+    def none(self) -> pl.Series:
+        return pl.Series([False]).new_from_index(0, self.rows.height)
+
+    def ids(self, role: str) -> pl.Series:
+        column = self.get(role)
+        return clean_ids(column) if column is not None else self.empty(pl.String())
+
+    def customers(self, role: str) -> pl.Series:
+        ids = self.ids(role)
+        return ids.set(placeholder_ids(ids).fill_null(value=False), None)
+
+    def says(self, role: str, words: frozenset[str]) -> pl.Series:
+        """Whether a row has one of some words."""
+        column = self.get(role)
+        if column is None:
+            return self.none()
+        text = column.cast(pl.String)
+        matching = [word for word in text.unique().drop_nulls() if fold(word.strip()) in words]
+        return text.is_in(matching).fill_null(value=False)
 
 
 def read_customers(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     """Read the customer of each row."""
-    customers = _without_placeholders(_ids(rows, layout, "customer_id"))
+    columns = _Columns(rows, layout)
+    customers = columns.customers("customer_id")
     if "customer_fallback" not in layout.columns or not customers.null_count():
         return customers
-    others = _without_placeholders(_ids(rows, layout, "customer_fallback"))
+    others = columns.customers("customer_fallback")
     known = others.replace(list(layout.aliases), list(layout.aliases.values())) if layout.aliases else others
     return customers.zip_with(customers.is_not_null(), known)
 
 
-def _without_placeholders(ids: pl.Series) -> pl.Series:
-    return ids.set(placeholder_ids(ids).fill_null(value=False), None)
-
-
-def _dates(rows: pl.DataFrame, layout: Layout, forms: ColumnFormats, settings: Settings) -> DatesRead:
+def _read_dates(rows: pl.DataFrame, layout: Layout, formats: ColumnFormats, settings: Settings) -> DatesRead:
     written = written_dates(rows, layout)
-    if not forms.dates_by_file or FILE_COLUMN not in rows.columns:
-        return read_dates(written, timezone=settings.timezone, form=forms.dates)
-    values, offsets = _empty(rows, pl.Datetime("us")), frozenset[int]()
+    if not formats.dates_by_file or FILE_COLUMN not in rows.columns:
+        return read_dates(written, timezone=settings.timezone, date_format=formats.dates)
+    values, offsets = pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, rows.height), frozenset[int]()
     for number in rows[FILE_COLUMN].unique():
         inside = rows[FILE_COLUMN] == number
-        form = forms.dates_by_file.get(int(number), forms.dates)
-        read = read_dates(written.set(~inside, None), timezone=settings.timezone, form=form)
+        date_format = formats.dates_by_file.get(int(number), formats.dates)
+        read = read_dates(written.set(~inside, None), timezone=settings.timezone, date_format=date_format)
         values, offsets = read.values.zip_with(inside, values), offsets | read.offsets
     return DatesRead(values, (), offsets)
 
 
-def _numbers(
-    rows: pl.DataFrame, layout: Layout, forms: ColumnFormats
-) -> tuple[dict[str, pl.Series], dict[str, UnreadableValues]]:
-    found: dict[str, pl.Series] = {}
-    unread: dict[str, UnreadableValues] = {}
-    for role in NUMBERS:
-        column = _column(rows, layout, role)
-        if column is None:
-            found[role] = _empty(rows, pl.Float64())
-            continue
-        found[role] = _numbers_of(column, rows, role, forms)
-        unread[role] = UnreadableValues.of(column, found[role])
-    return found, unread
-
-
-def _numbers_of(column: pl.Series, rows: pl.DataFrame, role: str, forms: ColumnFormats) -> pl.Series:
-    values = read_numbers(column, form=forms.numbers[role])[0]
+def _read_numbers(columns: _Columns, role: str, formats: ColumnFormats) -> pl.Series:
+    column, rows = columns.get(role), columns.rows
+    if column is None:
+        return columns.empty(pl.Float64())
+    values = read_numbers(column, number_format=formats.numbers[role])[0]
     if FILE_COLUMN not in rows.columns:
         return values
-    for (known, number), form in forms.numbers_by_file.items():
+    for (known, number), number_format in formats.numbers_by_file.items():
         inside = rows[FILE_COLUMN] == number
         if known == role and inside.any():
-            values = read_numbers(column.set(~inside, None), form=form)[0].zip_with(inside, values)
+            read = read_numbers(column.set(~inside, None), number_format=number_format)[0]
+            values = read.zip_with(inside, values)
     return values
 
 
-def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[str, pl.Series]:
+def _statuses(columns: _Columns, settings: Settings) -> dict[str, pl.Series]:
     """The status of each row and its class; of two columns, the one that speaks against a sale decides."""
-    status, validity = _empty(rows, pl.String()), _empty(rows, pl.String())
-    for role in _STATUS_ROLES:
-        column = _column(rows, layout, role)
+    status, validity = columns.empty(pl.String()), columns.empty(pl.String())
+    for role in STATUS_ROLES:
+        column = columns.get(role)
         if column is None:
             continue
-        text = clean_ids(column)
-        is_payment = parse_name(column.name).has("paid", "financial")
+        text, is_payment = clean_ids(column), parse_name(column.name).has("paid", "financial")
         classes = {
             word: classify_status(
                 word,
                 sale=settings.sale_statuses,
                 not_sale=settings.not_sale_statuses,
-                shop=layout.shop_statuses,
+                shop=columns.layout.shop_statuses,
                 payment=is_payment,
             )
             for word in text.unique().drop_nulls()
@@ -306,49 +293,48 @@ def _statuses(rows: pl.DataFrame, layout: Layout, settings: Settings) -> dict[st
         known = text.replace_strict(classes, default=None, return_dtype=pl.String)
         worse = (_severity(known) > _severity(validity)).fill_null(value=False)
         status, validity = text.zip_with(worse, status), known.zip_with(worse, validity)
-    return {"status": status, "validity": _by_payment_day(validity, rows, layout)}
+    return {"status": status, "validity": _by_payment_day(validity, columns)}
 
 
-def _by_payment_day(validity: pl.Series, rows: pl.DataFrame, layout: Layout) -> pl.Series:
+def _by_payment_day(validity: pl.Series, columns: _Columns) -> pl.Series:
     """Decide by the day of payment what no status decides."""
-    column = _column(rows, layout, "paid_at")
+    column = columns.get("paid_at")
     if column is None:
         return validity
-    has_status = any(role in layout.columns for role in _STATUS_ROLES)
-    open_statuses = ["unclear", "unknown"]
-    undecided = pl.col("validity").is_in(open_statuses) if has_status else pl.lit(value=True)
+    has_status = any(role in columns.layout.columns for role in STATUS_ROLES)
+    undecided = pl.col("validity").is_in(["unclear", "unknown"]) if has_status else pl.lit(value=True)
     paid = pl.when("paid").then(pl.lit("sale")).otherwise(pl.lit("not_sale"))
-    beside = pl.DataFrame({"validity": validity, "paid": _has_day(column)})
-    return beside.select(pl.when(undecided).then(paid).otherwise("validity")).to_series()
+    both = pl.DataFrame({"validity": validity, "paid": _has_day(column)})
+    return both.select(pl.when(undecided).then(paid).otherwise("validity")).to_series()
 
 
 def _severity(validity: pl.Series) -> pl.Series:
-    ranks = {name: rank for rank, name in enumerate(_SEVERITY)}
-    return validity.replace_strict(ranks, default=-1, return_dtype=pl.Int8)
+    return validity.replace_strict(_SEVERITY, default=-1, return_dtype=pl.Int8)
 
 
-def _record_types(rows: pl.DataFrame, layout: Layout) -> pl.Series:
-    text = _ids(rows, layout, "record_type")
+def _record_types(columns: _Columns) -> pl.Series:
+    text = columns.ids("record_type")
     types = text.unique().drop_nulls().sort()
     kinds = {kind: "void" if is_void(kind) else meaning for kind, meaning in classify_types(types).items()}
     return text.replace_strict(kinds, default=None, return_dtype=pl.String)
 
 
-def _says(rows: pl.DataFrame, layout: Layout, role: str, words: frozenset[str]) -> pl.Series:
-    column = _column(rows, layout, role)
-    if column is None:
-        return _empty(rows, pl.Boolean()).fill_null(value=False)
-    text = column.cast(pl.String)
-    matching = [word for word in text.unique().drop_nulls() if fold(word.strip()) in words]
-    return text.is_in(matching).fill_null(value=False)
-
-
-def _cancelled(rows: pl.DataFrame, layout: Layout) -> pl.Series:
-    column = _column(rows, layout, "cancelled_at")
-    dated = _empty(rows, pl.Boolean()).fill_null(value=False)
+def _cancelled(columns: _Columns) -> pl.Series:
+    column, paid = columns.get("cancelled_at"), columns.get("paid_at")
+    dated = columns.none()
     if column is not None:
-        dated = _has_day(column) & ~_filled_by_default(column, rows, layout)
-    return dated | _says(rows, layout, "cancelled", TRUE_WORDS) | _says(rows, layout, "paid", FALSE_WORDS)
+        dated = _has_day(column)
+        if paid is not None:  # a day of cancellation that only repeats the moment of an order that was paid
+            placed = columns.rows[columns.layout.columns["order_date"]]
+            dated &= ~((column == placed) & _has_day(paid)).fill_null(value=False)
+    return dated | columns.says("cancelled", TRUE_WORDS) | columns.says("paid", FALSE_WORDS)
+
+
+def _has_day(column: pl.Series) -> pl.Series:
+    """Whether a value can be a day; blanks, dashes and 0000-00-00 cannot."""
+    if column.dtype != pl.String:
+        return column.is_not_null()
+    return column.str.contains(r"[1-9]|^\s*(?i:true|yes|ja|oui|si)\s*$").fill_null(value=False)
 
 
 def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
@@ -360,32 +346,13 @@ def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _has_day(column: pl.Series) -> pl.Series:
-    """Whether a value can be a day; blanks, dashes and 0000-00-00 cannot."""
-    if column.dtype != pl.String:
-        return column.is_not_null()
-    return column.str.contains(r"[1-9]|^\s*(?i:true|yes|ja|oui|si)\s*$").fill_null(value=False)
-
-
-def _filled_by_default(column: pl.Series, rows: pl.DataFrame, layout: Layout) -> pl.Series:
-    """Whether the day of cancellation only repeats the moment of the order, which was paid."""
-    paid = _column(rows, layout, "paid_at")
-    if paid is None:
-        return _empty(rows, pl.Boolean()).fill_null(value=False)
-    placed = rows[layout.columns["order_date"]]
-    return ((column == placed) & _has_day(paid)).fill_null(value=False)
-
-
 def _negated(values: pl.DataFrame) -> pl.DataFrame:
     """Turn the money of refund records negative, however they are written."""
-    if not (values["record_type"] == "refund").any():
-        return values
     is_refund = (pl.col("record_type") == "refund").fill_null(value=False)
-    money = ("amount", "order_total", "price")
     return values.with_columns(
-        pl.when(is_refund & (pl.lit(name) != "price")).then(-pl.col(name).abs()).otherwise(name).alias(name)
-        for name in money
-    ).with_columns(pl.when(is_refund).then(-pl.col("quantity").abs()).otherwise("quantity").alias("quantity"))
+        pl.when(is_refund).then(-pl.col(name).abs()).otherwise(name).alias(name)
+        for name in ("amount", "order_total", "quantity")
+    )
 
 
 def _with_copies(values: pl.DataFrame, header: pl.Series) -> pl.DataFrame:
@@ -395,7 +362,7 @@ def _with_copies(values: pl.DataFrame, header: pl.Series) -> pl.DataFrame:
     return begins.with_columns(copy.alias("copy")).drop("begins")
 
 
-def _by_day(values: pl.DataFrame) -> pl.Series:
+def _number_by_day(values: pl.DataFrame) -> pl.Series:
     """Number the orders of one number and customer: a sale on another day begins another; what comes back does not."""
     order = ["customer_id", "order_id"]
     backwards = pl.any_horizontal((pl.col(name) < 0) for name in ("amount", "order_total", "quantity"))
