@@ -1,4 +1,4 @@
-"""Which column of an export has which role: detected, or asked of the user."""
+"""Which column of an export has which role: named by the user, or detected by its name and values."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -9,28 +9,28 @@ from repurchase.errors import LayoutError, first_few
 from repurchase.orders.cleaning_rules import exact_repeats
 from repurchase.orders.column_profiles import Candidate, ColumnProfile, profile_columns, rank_columns, share
 from repurchase.orders.ids import placeholder_ids
-from repurchase.orders.layout import FILE_COLUMN, Fact, KnownExport, Layout, ReadingDecision, RoleDecision, known_export
+from repurchase.orders.layout import (
+    FILE_COLUMN,
+    STATUS_ROLES,
+    Fact,
+    KnownExport,
+    Layout,
+    ReadingDecision,
+    RoleDecision,
+    known_export,
+)
 from repurchase.orders.money_columns import MoneyColumnDetector, MoneyInterpretation
 from repurchase.orders.money_evidence import MoneyEvidence, MoneyRows, grain_evidence
 from repurchase.sources.statuses import StatusClass, classify_status, classify_types
 from repurchase.sources.vocabulary import ROLES, column_key, parse_name
 
 _SHOWN_COLUMNS = 12
-_ROLES_TO_NAME = {"customer_id": "the customer", "order_date": "the date of the order", "amount": "the amount"}
-"""Roles that are asked about, and what they are called."""
+_ROLE_NAMES = {"customer_id": "the customer", "order_date": "the date of the order", "amount": "the amount"}
+"""Roles of which two columns that fit equally well are an error, and what they are called."""
 _HINTS: Mapping[str, tuple[str, ...]] = {
     "customer_id": ("customer", "email", "person", "phone"),
     "order_date": ("date", "time", "created"),
 }
-
-
-def _unclear_role(role: str, candidates: Sequence[str], source: str) -> str:
-    """Ask which of several columns has a role."""
-    choices = " or ".join(f"--columns {role}={column}" for column in candidates[:3])
-    return (
-        f"{source}: {len(candidates)} columns could be {_ROLES_TO_NAME[role]} ({role}) equally well: "
-        f"{first_few(candidates)}. Say which: {choices}"
-    )
 
 
 def _missing_roles(missing: Sequence[str], roles: Mapping[str, str], columns: Sequence[str], source: str) -> str:
@@ -65,26 +65,27 @@ def _named_column(role: str, name: str, columns: Sequence[str], source: str) -> 
     raise LayoutError(f"{source}: --columns {role}={name} names a column that is not there. {hint}")
 
 
-_FEWEST_ORDERS = 50
+_MIN_ORDERS = 50
 _ONE_EACH = 0.99
-_FEWER, _FEWEST = 0.9, 0.05
+_FEWER_CUSTOMERS = (0.05, 0.9)
 _FILLED = 0.95
-_PLACEHOLDERS = 0.002
+_MAX_PLACEHOLDERS = 0.002
 
 
 def _prefer_repeat_customers(best: Candidate, others: Sequence[Candidate], orders: ColumnProfile | None) -> Candidate:
     """Replace a column that has a new customer for every order, as some marketplaces write it."""
-    if orders is None or orders.n_distinct < _FEWEST_ORDERS:
+    if orders is None or orders.n_distinct < _MIN_ORDERS:
         return best
     customers = best.profile.n_distinct
     if customers < _ONE_EACH * orders.n_distinct:
         return best
+    least, most = (factor * customers for factor in _FEWER_CUSTOMERS)
     for other in others:
         profile = other.profile
         if profile is best.profile or not profile.name.has("id", "email") or profile.name.has("person"):
             continue
         is_filled = profile.n_filled >= _FILLED * best.profile.n_filled
-        if is_filled and _FEWEST * customers <= profile.n_distinct <= _FEWER * customers:
+        if is_filled and least <= profile.n_distinct <= most:
             pairs = pl.DataFrame({"one": best.profile.ids, "other": profile.ids}).drop_nulls().unique()
             if pairs["one"].n_unique() == pairs.height:
                 return other
@@ -101,7 +102,7 @@ def _adds_customers(profile: ColumnProfile, other: ColumnProfile) -> bool:
 def _email_preference(profile: ColumnProfile, email: ColumnProfile) -> Fact | None:
     """Say why e-mail addresses are the better customer ids, if they are."""
     value, rows = _placeholder_share(profile)
-    if rows > _PLACEHOLDERS * profile.n_filled and email.n_filled >= profile.n_filled - rows:
+    if rows > _MAX_PLACEHOLDERS * profile.n_filled and email.n_filled >= profile.n_filled - rows:
         return Fact("placeholder", {"value": value, "rows": rows, "total": profile.n_filled})
     if profile.n_filled < 0.95 * email.n_filled:
         return Fact("mostly_empty", {"share": profile.n_filled / max(len(profile.values), 1)})
@@ -118,21 +119,24 @@ def _placeholder_share(profile: ColumnProfile) -> tuple[str, int]:
     return str(marked.value_counts(sort=True).row(0)[0]), len(marked)
 
 
-_FEWEST_SHARED = 5
-_SHARED = 0.2
+_MIN_SHARED = 5
+_MIN_SHARED_SHARE = 0.2
 
 
-def _name_order_blocks(orders: pl.Series, files: pl.Series | None) -> pl.Series:
+def _joined(*columns: pl.Series) -> pl.Series:
+    return pl.select(pl.concat_str(columns, separator="\0")).to_series()
+
+
+def _order_blocks(orders: pl.Series, files: pl.Series | None) -> pl.Series:
     """Number the runs of consecutive rows with one order number: a number used twice is two orders."""
-    file = files if files is not None else pl.lit("")
-    return pl.select(pl.concat_str(orders, orders.rle_id(), file, separator="\0")).to_series()
+    return _joined(orders, orders.rle_id().cast(pl.String), *([files] if files is not None else []))
 
 
 def _shared_numbers(orders: pl.Series, customers: pl.Series) -> float | None:
-    """Say whether order numbers begin anew, each year or in each shop."""
+    """Find the share of order numbers with several customers, as where they begin anew each year or in each shop."""
     known = pl.DataFrame({"order": orders, "customer": customers}).drop_nulls()
     several = known.group_by("order").agg(pl.col("customer").n_unique())["customer"] > 1
-    return None if several.sum() < _FEWEST_SHARED or share(several) < _SHARED else share(several)
+    return None if several.sum() < _MIN_SHARED or share(several) < _MIN_SHARED_SHARE else share(several)
 
 
 _CONCERNS = (
@@ -160,6 +164,11 @@ def _concern(profile: ColumnProfile) -> str | None:
 
 _REQUIRED = ("customer_id", "order_date")
 _ON_EVERY_ORDER = ("order_date", "customer_id")  # in this order: a guest's order has a date, but no customer
+_PLAIN_ROLES = {
+    **dict.fromkeys(("cancelled_at", "cancelled", "paid", "paid_at", "currency"), True),
+    **dict.fromkeys(("product_id", "quantity", "category", "channel", "discount", "employee"), False),
+}
+"""Roles that the best ranked column has, and whether the reading decision shows them."""
 _SAME = 0.99
 _RANK_TOLERANCE = 0.05
 _CONTINUED = 0.05
@@ -181,8 +190,8 @@ class _LayoutDetection:
         self.named = {role: _named_column(role, name, list(self.profiles), source) for role, name in named.items()}
         self.roles: dict[str, str] = {}
         self.decisions: list[RoleDecision] = []
-        self.export: KnownExport | None = known_export(list(self.profiles))
-        self.notes: list[str] = [*(self.export.notes if self.export else ())]
+        self.export = known_export(list(self.profiles)) or KnownExport("orders with named columns", ())
+        self.notes: list[str] = [*self.export.notes]
 
     def layout(self) -> Layout:
         self._date()
@@ -193,8 +202,7 @@ class _LayoutDetection:
         header = self.roles["order_id"] if continued else self._header(orders, _ON_EVERY_ORDER)
         header = header or self._header_of_few(orders)
         self._plain_role("record_type")
-        customers = self.profiles[self.roles["customer_id"]].ids
-        shared = _shared_numbers(orders, customers) if not continued and header is None else None
+        shared = None if continued or header else _shared_numbers(orders, self._ids("customer_id"))
         if shared is not None:
             self.notes.append(
                 f"{shared:.0%} of the order numbers are of several customers: an order is a number, a customer and a "
@@ -202,14 +210,12 @@ class _LayoutDetection:
             )
         money = self._money(orders, first_line_only=continued or header is not None, by_day=shared is not None)
         self._statuses()
-        header = header or self._header(orders, ("order_total", "status", "payment_status"))
-        for role in ("cancelled_at", "cancelled", "paid", "paid_at", "currency"):
-            self._plain_role(role)
-        for role in ("product_id", "quantity", "category", "channel", "discount", "employee"):
-            self._plain_role(role, shown=False)
+        header = header or self._header(orders, ("order_total", *STATUS_ROLES))
+        for role, shown in _PLAIN_ROLES.items():
+            self._plain_role(role, shown=shown)
         in_lines = money.rule in {"order_total", "quantity_price"} or "product_id" in self.roles
         return Layout(
-            name=self.export.name if self.export else "orders with named columns",
+            name=self.export.name,
             columns={role: self.roles[role] for role in (*ROLES, "customer_fallback") if role in self.roles},
             grain="lines" if in_lines else "orders",
             amount_rule=money.rule,
@@ -217,7 +223,7 @@ class _LayoutDetection:
             header_column=header,
             continued=continued,
             numbers_recur=shared is not None,
-            cancellation_prefix=self.export.cancellation_prefix if self.export else None,
+            cancellation_prefix=self.export.cancellation_prefix,
             shop_statuses=self._shop_statuses(),
             notes=tuple(self.notes),
             decision=ReadingDecision(tuple(self.decisions), _unused_columns(self._free(), self.decisions)),
@@ -227,40 +233,49 @@ class _LayoutDetection:
         taken = {*self.roles.values(), *self.named.values()}
         return [profile for name, profile in self.profiles.items() if name not in taken]
 
-    def _take(self, role: str, column: str, decision: RoleDecision | None = None) -> None:
-        self.roles[role] = column
-        if decision is not None:
-            self.decisions.append(decision)
+    def _ids(self, role: str) -> pl.Series:
+        return self.profiles[self.roles[role]].ids
 
-    def _by_rank(self, role: str, candidates: Sequence[Candidate]) -> Candidate | None:
+    def _status_profiles(self) -> list[ColumnProfile]:
+        return [self.profiles[self.roles[role]] for role in STATUS_ROLES if role in self.roles]
+
+    def _find(self, role: str) -> tuple[str | None, Fact, list[Candidate]]:
+        """Find the column of a role: the named one, or the best of the candidates."""
+        candidates = rank_columns(self._free(), role)
+        if role in self.named:
+            return self.named[role], Fact("named"), candidates
+        best = self._best(role, candidates)
+        return best.profile.text if best else None, Fact("by_name"), candidates
+
+    def _best(self, role: str, candidates: Sequence[Candidate]) -> Candidate | None:
         fitting = [candidate for candidate in candidates if candidate.against is None] or list(candidates)
         if not fitting:
             return None
         best = fitting[0]
-        rivals = [other for other in fitting[1:] if best.rank - other.rank < _RANK_TOLERANCE]
-        different = [other for other in rivals if not _is_equivalent(best.profile, other.profile)]
-        if different and role in _ROLES_TO_NAME:
+        rivals = (other for other in fitting[1:] if best.rank - other.rank < _RANK_TOLERANCE)
+        different = [other.profile.text for other in rivals if not _is_equivalent(best.profile, other.profile)]
+        if different and role in _ROLE_NAMES:
+            columns = [best.profile.text, *different]
+            choices = " or ".join(f"--columns {role}={column}" for column in columns[:3])
             raise LayoutError(
-                _unclear_role(role, [best.profile.text, *(other.profile.text for other in different)], self.source)
+                f"{self.source}: {len(columns)} columns could be {_ROLE_NAMES[role]} ({role}) equally well: "
+                f"{first_few(columns)}. Say which: {choices}"
             )
         return best
 
     def _date(self) -> None:
-        named = self.named.get("order_date")
-        candidates = rank_columns(self._free(), "order_date")
-        best = None if named else self._by_rank("order_date", candidates)
-        evidence = Fact("named") if named else Fact("by_name")
-        column = named or (best.profile.text if best else None)
+        column, evidence, candidates = self._find("order_date")
         if column is None and (column := self._only_dates()) is not None:
             evidence = Fact("only_dates")
         if column is None:
             return
+        self.roles["order_date"] = column
         clock = self.named.get("order_time") or self._clock(self.profiles[column])
         meaning = Fact("dates_and_times", {"column": clock}) if clock else Fact("dates")
         rejected = _rejected(candidates, column)
-        self._take("order_date", column, RoleDecision("order_date", column, meaning, (evidence,), rejected))
+        self.decisions.append(RoleDecision("order_date", column, meaning, (evidence,), rejected))
         if clock:
-            self._take("order_time", clock)
+            self.roles["order_time"] = clock
 
     def _only_dates(self) -> str | None:
         dates = [
@@ -273,49 +288,50 @@ class _LayoutDetection:
     def _clock(self, date: ColumnProfile) -> str | None:
         if date.values.dtype.is_temporal() and date.values.dtype != pl.Date:
             return None
-        if date.ids.drop_nulls().head(200).str.contains(r"\d[:.]\d{2}([:. ]|$)|\d{9}").any() and _has_times(date):
+        first = date.ids.drop_nulls().head(200)
+        may_have_times = first.str.contains(r"\d[:.]\d{2}([:. ]|$)|\d{9}").any()
+        if may_have_times and share(first.str.contains(r"\d[:.]\d{2}")) > 0.5:
             return None
-        clocks = [p.text for p in self._free() if p.name.has("time", "date") and p.clock_share >= 0.9]
-        return clocks[0] if clocks else None
+        others = (profile for profile in self._free() if profile.name.has("time", "date"))
+        return next((profile.text for profile in others if profile.clock_share >= 0.9), None)
 
     def _order(self) -> None:
-        named = self.named.get("order_id")
-        candidates = rank_columns(self._free(), "order_id")
-        best = None if named else self._by_rank("order_id", candidates)
-        column = named or (best.profile.text if best else None)
+        column, evidence, _ = self._find("order_id")
         if column is None:
             self.decisions.append(RoleDecision("order_id", None, Fact("no_order_id")))
             return
-        evidence = Fact("named") if named else Fact("by_name")
-        self._take("order_id", column, RoleDecision("order_id", column, Fact("order_id"), (evidence,)))
+        self.roles["order_id"] = column
+        self.decisions.append(RoleDecision("order_id", column, Fact("order_id"), (evidence,)))
 
     def _customer(self) -> None:
         candidates = rank_columns(self._free(), "customer_id")
         emails = [c for c in candidates if c.profile.name.has("email") and c.profile.email_share >= 0.5]
         email = max(emails, key=lambda candidate: (candidate.profile.n_filled, candidate.rank), default=None)
-        if email is not None:
-            candidates = [candidate for candidate in candidates if candidate is email or candidate not in emails]
+        candidates = [candidate for candidate in candidates if candidate is email or candidate not in emails]
         named = self.named.get("customer_id")
         if named is not None:
             self._take_customer(self.profiles[named], email, Fact("named"), ())
             return
-        best = self._by_rank("customer_id", candidates)
+        best = self._best("customer_id", candidates)
         if best is None:
             return
-        orders = self.profiles[self.roles["order_id"]] if "order_id" in self.roles else None
-        first, best = best, _prefer_repeat_customers(best, candidates, orders)
-        if best is not first:
-            self.notes.append(
-                f"'{first.profile.text}' has a new customer for every order, '{best.profile.text}' has customers who "
-                f"came back. If the first is right: --columns customer_id={first.profile.text}"
-            )
-        against = _email_preference(best.profile, email.profile) if email and email is not best else None
+        best = self._with_repeat_customers(best, candidates)
         rejected = _rejected(candidates, best.profile.text, only=("person",))
-        if email is not None and against is not None:
+        fallback = email if email is not best else None
+        if fallback is not None and (against := _email_preference(best.profile, fallback.profile)) is not None:
             rejected = ((best.profile.text, against),)
-            self._take_customer(email.profile, best, Fact("by_name"), rejected)
-        else:
-            self._take_customer(best.profile, email if email is not best else None, Fact("by_name"), rejected)
+            best, fallback = fallback, best
+        self._take_customer(best.profile, fallback, Fact("by_name"), rejected)
+
+    def _with_repeat_customers(self, best: Candidate, candidates: Sequence[Candidate]) -> Candidate:
+        orders = self.profiles[self.roles["order_id"]] if "order_id" in self.roles else None
+        better = _prefer_repeat_customers(best, candidates, orders)
+        if better is not best:
+            self.notes.append(
+                f"'{best.profile.text}' has a new customer for every order, '{better.profile.text}' has customers who "
+                f"came back. If the first is right: --columns customer_id={best.profile.text}"
+            )
+        return better
 
     def _take_customer(
         self,
@@ -324,27 +340,23 @@ class _LayoutDetection:
         evidence: Fact,
         rejected: tuple[tuple[str, Fact], ...],
     ) -> None:
-        kind = "customer_id"
-        if profile.name.has("email"):
-            kind = "customer_email"
-        elif profile.name.has("phone"):
-            kind = "customer_phone"
-        elif profile.person_share >= 0.5:
-            kind = "customer_name"
+        kind = next((kind for kind in ("email", "phone") if profile.name.has(kind)), "id")
+        if kind == "id" and profile.person_share >= 0.5:
+            kind = "name"
         facts = [evidence]
         if fallback is not None and _adds_customers(profile, fallback.profile):
             facts.append(Fact("fallback", {"column": fallback.profile.text}))
-            self._take("customer_fallback", fallback.profile.text)
-        decision = RoleDecision("customer_id", profile.text, Fact(kind), tuple(facts), rejected)
-        self._take("customer_id", profile.text)
-        self.decisions.insert(0, decision)
+            self.roles["customer_fallback"] = fallback.profile.text
+        self.roles["customer_id"] = profile.text
+        meaning = Fact(f"customer_{kind}")
+        self.decisions.insert(0, RoleDecision("customer_id", profile.text, meaning, tuple(facts), rejected))
 
     def _require(self) -> None:
         missing = [role for role in _REQUIRED if role not in self.roles]
         if missing:
             raise LayoutError(_missing_roles(missing, self.roles, list(self.profiles), self.source))
         for role in _REQUIRED:
-            twins = [other for other in _ROLES_TO_NAME if other != role and self.named.get(other) == self.roles[role]]
+            twins = [other for other in _ROLE_NAMES if other != role and self.named.get(other) == self.roles[role]]
             if twins:
                 raise LayoutError(
                     f"{self.source}: column '{self.roles[role]}' cannot be both {role} and {twins[0]}. "
@@ -353,15 +365,12 @@ class _LayoutDetection:
 
     def _orders(self) -> tuple[pl.Series, bool]:
         """The order of each row, and whether rows without any order field belong to the order above them."""
-        column = self.roles.get("order_id")
-        if column is None:
-            return pl.Series([None], dtype=pl.String).new_from_index(
-                0, len(next(iter(self.profiles.values())).values)
-            ), False
-        orders = self.profiles[column].ids
+        if "order_id" not in self.roles:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, self.rows.height), False
+        orders = self._ids("order_id")
         blank = orders.is_null()
-        if blank.sum() > 0 and blank.mean() >= _CONTINUED and not blank[0]:  # type: ignore[operator]
-            others = [self.profiles[self.roles[role]].filled for role in ("customer_id", "order_date")]
+        if blank.any() and share(blank) >= _CONTINUED and not blank[0]:
+            others = [self.profiles[self.roles[role]].filled for role in _REQUIRED]
             if not any((blank & filled).any() for filled in others):
                 return orders.forward_fill(), True
         return orders, False
@@ -369,33 +378,27 @@ class _LayoutDetection:
     def _header(self, orders: pl.Series, roles: Sequence[str]) -> str | None:
         """The first column of these roles that is filled on the first line of an order only."""
         columns = [self.roles[role] for role in roles if role in self.roles]
-        blocks = _name_order_blocks(orders, self.files)
+        blocks = _order_blocks(orders, self.files)
         grains = ((name, grain_evidence(self.profiles[name].ids, blocks).grain) for name in columns)
         return next((name for name, grain in grains if grain == "first_line"), None)
 
     def _header_of_few(self, orders: pl.Series) -> str | None:
         """The column of dates, where the few orders with lines lack both customer and date on their later ones."""
-        columns = [self.profiles[self.roles[role]].ids for role in _REQUIRED]
-        blocks = _name_order_blocks(orders, self.files)
-        alike = all(grain_evidence(column, blocks, enough=1).grain == "first_line" for column in columns)
-        return self.roles["order_date"] if alike else None
+        blocks = _order_blocks(orders, self.files)
+        grains = (grain_evidence(self._ids(role), blocks, enough=1).grain for role in _REQUIRED)
+        return self.roles["order_date"] if all(grain == "first_line" for grain in grains) else None
 
     def _money(self, orders: pl.Series, *, first_line_only: bool, by_day: bool) -> MoneyInterpretation:
-        customers = self.profiles[self.roles["customer_id"]].ids
+        customers = self._ids("customer_id")
         if by_day:
-            days = self.profiles[self.roles["order_date"]].ids.fill_null("")
-            orders = pl.select(pl.concat_str(orders, days, separator="\0")).to_series()
-        apart = (
-            _name_order_blocks(orders, self.files)
-            if first_line_only
-            else pl.select(pl.concat_str(orders, customers.fill_null(""), separator="\0")).to_series()
-        )
-        if not first_line_only:  # a row written twice does not say that all lines of its order are alike
-            apart = apart.set(exact_repeats(self.rows), None)
+            orders = _joined(orders, self._ids("order_date").fill_null(""))
+        if first_line_only:
+            apart = _order_blocks(orders, self.files)
+        else:  # a row written twice does not say that all lines of its order are alike
+            apart = _joined(orders, customers.fill_null("")).set(exact_repeats(self.rows), None)
         kinds = self.profiles[self.roles["record_type"]] if "record_type" in self.roles else None
         rows = MoneyRows(apart, customers, _sales(kinds, len(apart)), first_line_only)
-        reader = MoneyColumnDetector(MoneyEvidence(self.profiles, self.named, self._free(), rows), self.source)
-        money = reader.read()
+        money = MoneyColumnDetector(MoneyEvidence(self.profiles, self.named, self._free(), rows), self.source).read()
         self.roles.update(money.columns)
         self.decisions.extend(money.decisions)
         if money.rule == "none":
@@ -406,57 +409,51 @@ class _LayoutDetection:
         return money
 
     def _statuses(self) -> None:
-        for role in ("status", "payment_status"):
-            if column := self.named.get(role):
-                self._take(role, column, RoleDecision(role, column, Fact("status"), (Fact("named"),)))
-        wanted = [role for role in ("status", "payment_status") if role not in self.named]
-        found = [
-            candidate for candidate in rank_columns(self._free(), "status") if self._tells_apart(candidate.profile)
-        ]
-        for role, candidate in zip(wanted, found, strict=False):
-            column = candidate.profile.text
-            evidence = Fact("by_name") if candidate.profile.name.has("status") else Fact("by_content")
-            self._take(role, column, RoleDecision(role, column, Fact("status"), (evidence,)))
+        for role in STATUS_ROLES:
+            if role in self.named:
+                self._take_status(role, self.named[role], Fact("named"))
+        open_roles = [role for role in STATUS_ROLES if role not in self.named]
+        candidates = [candidate.profile for candidate in rank_columns(self._free(), "status")]
+        distinguishing = [profile for profile in candidates if self._distinguishes_orders(profile)]
+        for role, profile in zip(open_roles, distinguishing, strict=False):
+            self._take_status(role, profile.text, Fact("by_name" if profile.name.has("status") else "by_content"))
 
-    def _tells_apart(self, column: ColumnProfile) -> bool:
-        """Whether statuses tell orders apart; one word for all, of which nothing is known, does not."""
-        words = column.few_values
-        known = [classify_status(word, shop=self._shop_statuses()) not in {"unclear", "unknown"} for word in words]
-        return len(words) != 1 or any(known)
+    def _take_status(self, role: str, column: str, evidence: Fact) -> None:
+        self.roles[role] = column
+        self.decisions.append(RoleDecision(role, column, Fact("status"), (evidence,)))
+
+    def _understood_statuses(self, profile: ColumnProfile) -> list[bool]:
+        shop = self._shop_statuses()
+        return [classify_status(status, shop=shop) not in {"unclear", "unknown"} for status in profile.few_values]
+
+    def _distinguishes_orders(self, profile: ColumnProfile) -> bool:
+        """Whether statuses tell orders apart; one status of all, of which nothing is known, does not."""
+        understood = self._understood_statuses(profile)
+        return len(understood) != 1 or any(understood)
 
     def _plain_role(self, role: str, *, shown: bool = True) -> None:
-        if role in self.roles or (role == "paid_at" and not self._paid_at_tells()):
+        if role in self.roles or (role == "paid_at" and not self._needs_day_of_payment()):
             return
-        named = self.named.get(role)
-        if named is None:
-            best = self._by_rank(role, rank_columns(self._free(), role))
-            if best is None:
-                return
-            named = best.profile.text
-        evidence = Fact("named") if role in self.named else Fact("by_name")
-        facts = (evidence, *_types(self.profiles[named])) if role == "record_type" else (evidence,)
-        decision = RoleDecision(role, named, _meaning(role, self.profiles[named]), facts) if shown else None
-        self._take(role, named, decision)
+        column, evidence, _ = self._find(role)
+        if column is None:
+            return
+        self.roles[role] = column
+        if shown:
+            profile = self.profiles[column]
+            facts = (evidence, *(_types(profile) if role == "record_type" else ()))
+            self.decisions.append(RoleDecision(role, column, _meaning(role, profile), facts))
 
-    def _paid_at_tells(self) -> bool:
+    def _needs_day_of_payment(self) -> bool:
         """Whether the day of payment is needed to know which orders count: no status says it clearly."""
-        if "paid_at" in self.named:
-            return True
-        columns = [self.profiles[self.roles[role]] for role in ("status", "payment_status") if role in self.roles]
-        shop = self._shop_statuses()
-        unclear = any(
-            classify_status(value, shop=shop) in {"unclear", "unknown"}
-            for found in columns
-            for value in found.few_values
-        )
-        return unclear or not columns
+        statuses = self._status_profiles()
+        understood = all(all(self._understood_statuses(profile)) for profile in statuses)
+        return "paid_at" in self.named or not statuses or not understood
 
     def _shop_statuses(self) -> dict[str, StatusClass]:
         """What single statuses mean in this export; an order whose *financial* status is pending was placed."""
-        statuses = dict(self.export.statuses) if self.export else {}
-        columns = [self.roles[role] for role in ("status", "payment_status") if role in self.roles]
-        placed: dict[str, StatusClass] = {"pending": "unclear"}
-        return {**statuses, **placed} if any(parse_name(name).has("financial") for name in columns) else statuses
+        is_financial = any(profile.name.has("financial") for profile in self._status_profiles())
+        placed: dict[str, StatusClass] = {"pending": "unclear"} if is_financial else {}
+        return {**self.export.statuses, **placed}
 
 
 def _sales(kinds: ColumnProfile | None, height: int) -> pl.Series:
@@ -479,10 +476,6 @@ def _types(profile: ColumnProfile) -> tuple[Fact, ...]:
     for value, kind in classify_types(profile.few_values).items():
         kinds["type_sale" if kind == "unknown" else f"type_{kind}"].append(value)
     return tuple(Fact(key, {"types": [[value, None] for value in values]}) for key, values in kinds.items() if values)
-
-
-def _has_times(date: ColumnProfile) -> bool:
-    return share(date.ids.drop_nulls().head(200).str.contains(r"\d[:.]\d{2}")) > 0.5
 
 
 def _is_equivalent(one: ColumnProfile, other: ColumnProfile) -> bool:

@@ -459,7 +459,7 @@ class _Rule:
         return 10.0 + points - self.counts_unknown * _unknown(column), None
 
 
-_LINE_OR_UNIT = {("line", "unit"): 2.0}
+_LINE_OR_UNIT: Mapping[tuple[str, ...], float] = {("line", "unit"): 2.0}
 _REFUND = _Rule(
     ("refund",),
     ("id", "date", "status", "type", "quantity", "tax", "shipped", "fee", "note"),
@@ -483,9 +483,7 @@ _RANKED_ROLES: Mapping[str, Callable[[ColumnProfile], _Ranked]] = {
     "price": _Rule(("price", "unit"), (), _is_price, {**_LINE_OR_UNIT, ("customer",): -3.0}),
     "line_discount": _Rule(("discount",), ("order", "total", "id", "type"), _is_numeric, _LINE_OR_UNIT),
     "discount": _Rule(("discount",), ("line", "id", "type", "tax"), _is_numeric, _LINE_OR_UNIT),
-    "product_id": _Rule(
-        ("product", "line"), NOT_FOR["product"], _is_product, {("id", "line"): 2.0, ("person",): -3.0}
-    ),
+    "product_id": _Rule(("product", "line"), NOT_FOR["product"], _is_product, {("id", "line"): 2.0, ("person",): -3.0}),
     "category": _Rule(("category",), ("customer", "id", "price", "tax"), points={("person",): -3.0}),
     "channel": _Rule(("channel",), ("id", "date", "amount", "address", "customer"), points={("person",): -3.0}),
     "currency": _Rule(
