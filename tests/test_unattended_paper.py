@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import repurchase.cli.app
-from repurchase.cli import commands, process
+from repurchase.cli import app, orders, process
 from repurchase.cli.logs import FIELDS
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "unattended.md").read_text(encoding="utf-8")
@@ -46,9 +46,9 @@ def test_every_exit_code_is_explained() -> None:
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, flags=re.MULTILINE)}
     assert told == {
         0,
-        commands.EXIT_DEFECT,
-        commands.EXIT_FAULT,
-        commands.EXIT_DRIFTED,
+        app.EXIT_DEFECT,
+        app.EXIT_FAULT,
+        orders.EXIT_DRIFTED,
         process.INTERRUPTED,
         process.TERMINATED,
     }

@@ -17,7 +17,7 @@ def test_without_a_command_help_is_shown(repurchase):
     outcome = repurchase()
 
     assert outcome.code == 2
-    assert "Commands:" in outcome.out
+    assert "─ Commands ─" in outcome.out
 
 
 def test_an_interruption_is_said_in_a_line(repurchase, monkeypatch, tmp_path):
@@ -69,7 +69,7 @@ def test_a_defect_keeps_its_traceback(repurchase, monkeypatch, tmp_path):
 
     assert outcome.code == 1
     assert outcome.err.startswith("Traceback")
-    assert "ZeroDivisionError: postgresql://ann:…@db/shop\nrepurchase: a defect of this program" in outcome.err
+    assert "ZeroDivisionError: postgresql://ann:…@db/shop\nrepurchase: this is a defect of the program" in outcome.err
 
 
 def test_findings_are_printed_before_the_reason_why_it_is_not_enough(repurchase, tmp_path):

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 WORDS = {
-    signal.SIGINT: "repurchase: interrupted; no half-written output was left.",
-    signal.SIGTERM: "repurchase: ended by SIGTERM; no half-written output was left.",
+    signal.SIGINT: "repurchase: interrupted; no partial output was left.",
+    signal.SIGTERM: "repurchase: terminated by SIGTERM; no partial output was left.",
 }
 BOTH = tuple(WORDS)
 MOMENTS = {

@@ -56,7 +56,7 @@ def test_a_panic_of_native_code_is_a_defect_in_order(shop, home, tmp_path, log_f
 
     assert outcome.code == 1, outcome.err
     if log_format == "text":
-        assert "PanicException: c000017\nrepurchase: a defect of this program" in outcome.err
+        assert "PanicException: c000017\nrepurchase: this is a defect of the program" in outcome.err
         return
     lines = [json.loads(line) for line in outcome.err.splitlines()]
     assert [line["event"] for line in lines[-3:]] == ["error", "noise", "end"]

@@ -187,7 +187,7 @@ def test_forget_takes_a_customer_out_and_the_campaign_can_still_be_measured(
         (("--horizon", 90), "look 30 days ahead"),
         (("--segment", "nobody"), "not in these scores"),
         (("--day", "2024-01-01"), "a campaign goes out after that"),
-        (("--day", "June"), "--day must be a day"),
+        (("--day", "June"), "is not a day such as 2024-12-31"),
         (("--day", "9999-12-31"), "there are no 30 days after it"),
         (("--name", " "), "--name is empty"),
         (("--power", 1), "--power must be"),

@@ -313,7 +313,7 @@ def test_how_to_read_orders_is_of_no_use_without_them(
         "report", scores, option, "customer_id=Kunde", "--home", tmp_path, "--out", tmp_path / "page.html"
     )
     assert code
-    assert words == f"{option} says how to read orders, and none were given. Give --orders, or leave it out."
+    assert words == f"{option} requires --orders. Add --orders, or leave {option} out."
     assert not (tmp_path / "page.html").exists()
 
 

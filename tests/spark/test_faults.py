@@ -51,8 +51,8 @@ def test_a_master_that_is_not_there(java_and_spark: None, repurchase: Callable[.
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--engine", "flink"), "--engine must be local or spark"),
-        (("--master", "local[2]"), "are for --engine spark"),
+        (("--engine", "flink"), "'flink' is not one of"),
+        (("--master", "local[2]"), "require --engine spark"),
         (("--engine", "spark", "--dry-run"), "--dry-run"),
         (("--engine", "spark", "--spark-conf", "memory=4g"), "'memory=4g' is not of the form spark.name=value"),
     ],

@@ -1,312 +1,191 @@
-"""The commands about orders, scores, lists and reports: parse, call, print.
+"""The command line: all commands, and the exit code of what they did.
 
-Exit codes: 0 done; 1 a defect, with its traceback; 2 the caller's input is at fault, in one line; 3 done, but the data
-has drifted, where that was asked for; 130 interrupted; 143 ended by SIGTERM.
+Exit codes: 0 done; 1 a defect, with its traceback; 2 invalid input, in one line; 3 done, but the data has drifted, with
+``--fail-on-drift`` only; 130 interrupted; 143 terminated by SIGTERM.
 """
 
+import logging
 import os
 import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from errno import ENAMETOOLONG
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from repurchase import __version__
 from repurchase.cli.campaigns import campaign_app, economics_app
-from repurchase.cli.commands import (
-    EXIT_DRIFTED,
-    CommandGroup,
-    EngineName,
-    Home,
-    Master,
-    OrderOptions,
-    SparkConf,
-    open_engine,
-    parse_columns,
-    print_lines,
-    progress_display,
-    run_commands,
-    with_order_options,
+from repurchase.cli.logs import (
+    json_lines,
+    log_defect,
+    log_end,
+    log_fault,
+    log_native_output,
+    requested_log_format,
+    requested_log_values,
+    text_lines,
 )
 from repurchase.cli.models import models_app
-from repurchase.errors import InputError
+from repurchase.cli.options import CommandGroup, EngineOptions, Home, OrderOptions, option
+from repurchase.cli.orders import check, orders_app, score, train
+from repurchase.cli.outputs import outputs_app, report
+from repurchase.cli.process import INTERRUPTED, guarded_streams, interruptible, interruption_message, print_lines
+from repurchase.errors import InputError, RepurchaseError
+from repurchase.storage.redaction import register_secrets
+
+logger = logging.getLogger("repurchase")
+
+EXIT_DEFECT, EXIT_FAULT = 1, 2
+FILE_UMASK = 0o027
+"""Files are created with mode 0640, folders with 0750."""
 
 app = CommandGroup(
     name="repurchase",
     help="From an order export to scored customers: who will buy again, who is about to leave, what each is worth.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    epilog="Start with `repurchase check orders.csv`, or try `repurchase demo`.",
 )
 
 
-app.add_typer(models_app, name="models")
-app.add_typer(campaign_app, name="campaign")
-app.add_typer(economics_app)
-
-Pseudonyms = Annotated[
-    bool | None,
-    typer.Option(
-        "--pseudonyms/--no-pseudonyms", help="Write customer ids as keyed hashes; REPURCHASE_ID_KEY is the key."
-    ),
-]
-Horizons = Annotated[list[int] | None, typer.Option(help="Days ahead; may be given more than once.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything up to writing, and write nothing.")]
-
-
 def main() -> None:
-    """Run the command line and turn what went wrong into an exit code."""
-    sys.exit(run_commands(app))
+    """Run the command line, and exit."""
+    sys.exit(run_commands())
 
 
 @app.callback(invoke_without_command=True)
 def _global_options(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+    context: typer.Context, version: Annotated[bool, option("Show the version and exit.", "--version")] = False
 ) -> None:
     if version:
-        typer.echo(f"repurchase {__version__}")
+        print_lines([f"repurchase {__version__}"])
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        context.get_help()  # which prints
         raise InputError("no command was given. Choose one of those above.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 @app.command()
 def demo(home: Home = Path()) -> None:
-    """Do the main job on the CDNOW orders that ship inside lifetimes."""
+    """Check, train, score and report on the CDNOW example orders."""
     from repurchase.jobs.order_intake import cdnow_orders
 
-    orders = str(cdnow_orders())
-    check(orders, home=home, currency="USD")
-    train(orders, home=home, currency="USD")
+    orders = OrderOptions(orders=str(cdnow_orders()), home=home, currency="USD")
+    check(orders)
+    train(orders, EngineOptions())
     out = home / "outputs" / "scores.parquet"
-    score(orders, out=str(out), home=home)
-    report(out, out=home / "outputs" / "report.html", home=home, orders=orders)
-    typer.echo(f"Models: {home / 'models'}. Runs: {home / 'mlruns'} (make mlflow). Open the report in a browser.")
+    score(replace(orders, currency=None), EngineOptions(), out=str(out))
+    report(out, out=home / "outputs" / "report.html", home=home, orders=orders.orders)
+    print_lines([f"Models: {home / 'models'}. Runs: {home / 'mlruns'} (make mlflow). Open the report in a browser."])
 
 
-@app.command()
-@with_order_options
-def check(told: OrderOptions, *, horizon: Horizons = None) -> None:
-    """Check an export. Says which layout was found, what cleaning will do, and whether it is enough; writes nothing."""
-    from repurchase.jobs.order_intake import check_orders, workspace
-    from repurchase.orders.checks import example_lines, require_plausible, require_sufficient
-
-    with workspace() as folder:
-        settings = told.settings(horizons=_horizons(horizon))
-        checked = check_orders(told.source, settings=settings, folder=folder, as_of=told.as_of)
-    intake = checked.intake
-    print_lines(intake.cleaning.decision.lines())
-    print_lines(["", *example_lines(intake.cleaning.counts, has_amounts=intake.report.has_amounts)])
-    typer.echo("")
-    print_lines(intake.report.words())
-    typer.echo(f"Last day observed: {intake.as_of}.")
-    for rule in checked.rules:
-        typer.echo(f"{'enough ' if rule.holds else 'MISSING'}  {rule.found} (needed: {rule.needed})")
-        if not rule.holds:
-            typer.echo(f"         {rule.advice}")
-    if checked.horizons:
-        typer.echo(f"Days ahead that this history supports: {', '.join(map(str, checked.horizons))}.")
-    require_plausible(intake.cleaning.problems)
-    require_sufficient(checked.rules)
+for family in (orders_app, outputs_app, economics_app):
+    app.add_typer(family)
+app.add_typer(campaign_app, name="campaign")
+app.add_typer(models_app, name="models")
 
 
-@app.command()
-@with_order_options
-def train(
-    told: OrderOptions,
-    *,
-    horizon: Horizons = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Fits side by side; default one per core.")] = None,
-    engine: EngineName = "local",
-    master: Master = None,
-    spark_conf: SparkConf = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Train a model and judge it on later orders. It is kept, and promoted if it beats the champion and the rules."""
-    settings = told.settings(horizons=_horizons(horizon), random_state=seed, jobs=jobs)
-    if dry_run:
-        from repurchase.jobs.train import dry_run_train
-
-        with open_engine(engine, master, spark_conf, dry_run=True), progress_display() as steps:
-            print_lines(dry_run_train(told.source, settings=settings, as_of=told.as_of, steps=steps))
-        return
-    from repurchase.jobs.train import train as run
-
-    with open_engine(engine, master, spark_conf) as cluster, progress_display() as steps:
-        trained = run(told.source, settings=settings, as_of=told.as_of, steps=steps, cluster=cluster)
-    print_lines(trained.summary)
+def run_commands() -> int:
+    """Run what the command line asks for; every failure becomes one line and an exit code."""
+    arguments = sys.argv[1:]
+    as_json, begin = requested_log_format(arguments) == "json", time.perf_counter()
+    register_secrets(arguments, os.environ)
+    with (
+        _restricted_permissions(),
+        guarded_streams(lines_only=as_json) as streams,
+        json_lines() if as_json else text_lines(),
+    ):
+        with interruptible() as signals:
+            code = _exit_code_of(signals, as_json=as_json)
+        if streams.lost:
+            logger.warning("Standard output could not be written (%s); the job itself is not affected.", streams.lost)
+        if as_json:
+            log_native_output(streams.native_output_lines(), values=requested_log_values(arguments))
+            log_end(arguments[0], exit_code=code, begun=begin)
+    return code
 
 
-@app.command()
-@with_order_options
-def score(
-    told: OrderOptions,
-    *,
-    out: Annotated[
-        str,
-        typer.Option(
-            help="Where the scores go: a .parquet or .csv file, or postgresql://user@host/database/schema.table."
-        ),
-    ],
-    customers: Annotated[Path | None, typer.Option(help="Score only this list (CSV or Parquet).")] = None,
-    model: Annotated[str, typer.Option(help="A version number, champion or latest.")] = "champion",
-    pseudonyms: Pseudonyms = None,
-    jobs: Annotated[int | None, typer.Option(help="Threads; default one per core.")] = None,
-    engine: EngineName = "local",
-    master: Master = None,
-    spark_conf: SparkConf = None,
-    dry_run: DryRun = False,
-    fail_on_drift: Annotated[
-        bool, typer.Option("--fail-on-drift", help="Deliver, but exit with 3 if the orders have drifted.")
-    ] = False,
-) -> None:
-    """Score customers with a kept model."""
-    settings = told.settings(pseudonyms=pseudonyms, jobs=jobs)
-    asked: dict[str, Any] = {"out": out, "settings": settings, "as_of": told.as_of, "customers": customers}
-    if dry_run:
-        from repurchase.jobs.score import dry_run_score
-
-        with open_engine(engine, master, spark_conf, dry_run=True), progress_display() as steps:
-            print_lines(dry_run_score(told.source, **asked, model=model, steps=steps))
-        return
-    from repurchase.jobs.score import score as run
-    from repurchase.jobs.score import score_lines
-
-    with open_engine(engine, master, spark_conf) as cluster, progress_display() as steps:
-        scored = run(told.source, **asked, model=model, steps=steps, cluster=cluster)
-    print_lines(score_lines(scored))
-    if fail_on_drift and scored.run["drift"]["drifted"]:
-        raise typer.Exit(EXIT_DRIFTED)
+@contextmanager
+def _restricted_permissions() -> Iterator[None]:
+    before = os.umask(FILE_UMASK)
+    os.umask(before | FILE_UMASK)  # a stricter umask stays
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
-@app.command()
-@with_order_options
-def monitor(
-    told: OrderOptions,
-    scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote on an earlier day.")],
-    *,
-    max_age_days: Annotated[int, typer.Option(min=1, help="Age above which a model is to be trained again.")] = 180,
-    fail_on_drift: Annotated[
-        bool, typer.Option("--fail-on-drift", help="Exit with 3 if it says to train again.")
-    ] = False,
-) -> None:
-    """Say what came of earlier scores. Holds them against the orders since, and says whether to train again."""
-    from repurchase.jobs.monitor import monitor as run
-    from repurchase.report.run_sections import monitoring_lines
-
-    settings = told.settings()
-    with progress_display() as steps:
-        seen = run(scores, told.source, settings=settings, as_of=told.as_of, max_age_days=max_age_days, steps=steps)
-    print_lines([*monitoring_lines(seen.record), f"Record: {seen.path}"])
-    if fail_on_drift and seen.record["advice"]["retrain"]:
-        raise typer.Exit(EXIT_DRIFTED)
+def _exit_code_of(signals: list[int], *, as_json: bool) -> int:
+    try:
+        _require_no_empty_argument(sys.argv[1:])
+        code = int(app(prog_name="repurchase", standalone_mode=False) or 0)
+        if code != INTERRUPTED:  # which Typer makes of a KeyboardInterrupt
+            return code
+        raise KeyboardInterrupt
+    except BaseException as fault:  # noqa: BLE001 - the outermost boundary; panics of native code are no Exception
+        if signals or isinstance(fault, typer.Abort | KeyboardInterrupt):  # a library may have replaced the exception
+            code = signals[0] if signals else INTERRUPTED
+            return _report_fault(interruption_message(code), code, as_json=as_json)
+        message = fault if isinstance(fault, RepurchaseError) else _os_message(fault) or _usage_message(fault)
+        if message is None:
+            return _report_defect(fault, as_json=as_json)
+        return _report_fault(message, EXIT_FAULT, as_json=as_json)
 
 
-@app.command()
-def report(
-    scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote.")],
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("report.html"),
-    locale: Annotated[str, typer.Option(metavar="en|nb|nl|ru", help="The page's language.")] = "en",
-    campaigns: Annotated[
-        Path | None, typer.Option(help="Folder with campaign files; default the one of the scores.")
-    ] = None,
-    *,
-    home: Home = Path(),
-    orders: Annotated[
-        str | None,
-        typer.Option(help="The orders the scores were made from: every purchase is drawn, and products told."),
-    ] = None,
-    columns: Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,...")] = None,
-    query: Annotated[str | None, typer.Option(help="Of a database: one SELECT or WITH that gives the orders.")] = None,
-    table: Annotated[str | None, typer.Option(help="Of a database: the table of orders, schema.table.")] = None,
-) -> None:
-    """Make the page to open first. Repeat business, segments, whom to reach, campaigns, and how good all this is."""
-    from repurchase.jobs.report import report as run
-    from repurchase.settings import Settings
-    from repurchase.sources.locations import parse_orders_source
-
-    told = {"--columns": columns, "--query": query, "--table": table}
-    if orders is None and (alone := [option for option, value in told.items() if value is not None]):
-        raise InputError(f"{alone[0]} says how to read orders, and none were given. Give --orders, or leave it out.")
-    source = parse_orders_source(orders, query=query, table=table) if orders is not None else None
-    settings = Settings.load(home, columns=parse_columns(columns)) if orders is not None else Settings(home=home)
-    made = run(scores, out, settings=settings, locale=locale, campaigns=campaigns, orders=source)
-    typer.echo(f"Report: {made}")
+def _require_no_empty_argument(arguments: list[str]) -> None:
+    """Refuse what a shell makes of an unset variable: as a path it would mean the current folder."""
+    for index, word in enumerate(arguments):
+        name, is_given, value = word.partition("=") if word.startswith("--") else ("", True, word)
+        if is_given and not value.strip():
+            after = name or " ".join(arguments[max(index - 1, 0) : index]) or "repurchase"
+            raise InputError(f"the argument after {after} is empty. Give a value, or leave it out.")
 
 
-@app.command("lists")
-def make_lists(
-    scores: Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote.")],
-    *,
-    out: Annotated[Path, typer.Option(help="Folder for the lists; earlier lists there are replaced.")],
-    home: Home = Path(),
-    contacts: Annotated[Path | None, typer.Option(help="Names, addresses and consent (CSV or Parquet).")] = None,
-    budget: Annotated[float | None, typer.Option(help="Money for all contacts.")] = None,
-    cost_per_contact: Annotated[float | None, typer.Option(help="What one contact costs.")] = None,
-    length: Annotated[int | None, typer.Option(help="Customers to reach at most.")] = None,
-    locale: Annotated[str | None, typer.Option(metavar="en|nb|nl|ru", help="Whose spreadsheets read them.")] = None,
-    mail_tool: Annotated[
-        str | None, typer.Option(metavar="plain|klaviyo|mailchimp", help="Whose column names they have.")
-    ] = None,
-    bought_within_hours: Annotated[int | None, typer.Option(help="Leave alone who just bought (default 24).")] = None,
-    contacted: Annotated[Path | None, typer.Option(help="Who was contacted: ids, and days if known.")] = None,
-    contacted_within_days: Annotated[
-        int | None, typer.Option(help="Leave alone who was contacted so lately (default 14).")
-    ] = None,
-    since: Annotated[Path | None, typer.Option(help="Earlier scores by the same model: who is newly at risk?")] = None,
-    orders: Annotated[str | None, typer.Option(help="Orders that name products: who is due for a refill?")] = None,
-    columns: Annotated[str | None, typer.Option(help="Which column is which: customer_id=Kunde,...")] = None,
-) -> None:
-    """Make lists of whom to reach. With why, what to do, by which channel, when, and at what cost at most."""
-    from repurchase.jobs.lists import ListOptions, list_lines, write_lists
-    from repurchase.marketing.lists import ListLimit, list_settings
-    from repurchase.settings import Settings
-
-    settings = Settings.load(home, columns=parse_columns(columns))
-    rules = list_settings(
-        settings.lists,
-        locale=locale,
-        mail_tool=mail_tool,
-        bought_within_hours=bought_within_hours,
-        contacted_within_days=contacted_within_days,
-    )
-    limit = ListLimit(budget=budget, cost_per_contact=cost_per_contact, length=length)
-    asked = ListOptions(contacts=contacts, contacted=contacted, since=since, limit=limit, orders=orders)
-    made = write_lists(scores, out=out, asked=asked, rules=rules, settings=settings)
-    print_lines(list_lines(made.record, made.out))
-
-
-@app.command()
-def forget(
-    customers: Annotated[
-        list[str] | None, typer.Argument(help="Ids as in the orders, or e-mail addresses in lists.")
-    ] = None,
-    *,
-    home: Home = Path(),
-    from_file: Annotated[Path | None, typer.Option(help="A list of ids (CSV or Parquet).")] = None,
-    columns: Annotated[str | None, typer.Option(help="The list's column of ids: customer_id=Kunde.")] = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Erase customers from what was written. Scores, set-aside rows, lists and pages under --home; orders stay."""
-    from repurchase.jobs.forget import forget_customers as run
-    from repurchase.settings import Settings
-
-    print_lines(
-        run(
-            customers or [],
-            settings=Settings.load(home, columns=parse_columns(columns)),
-            from_file=from_file,
-            dry_run=dry_run,
+def _os_message(fault: BaseException) -> str | None:
+    """Explain an error of the operating system that the command line caused."""
+    if not isinstance(fault, OSError):
+        return None
+    if fault.errno == ENAMETOOLONG:
+        return (
+            f"{fault.filename}: the name is longer than the file system allows (about 255 bytes). Choose a shorter one."
         )
-    )
+    if "--install-completion" in sys.argv:
+        return (
+            f"{fault.filename}: {fault.strerror}. Print the script with `repurchase --show-completion`, and load it in "
+            "your shell's start file."
+        )
+    return None
 
 
-def _horizons(horizons: list[int] | None) -> tuple[int, ...] | None:
-    return tuple(horizons) if horizons else None
+def _usage_message(fault: BaseException) -> str | None:
+    """Explain a usage error."""
+    format_message = getattr(fault, "format_message", None)
+    if format_message is None:
+        return None
+    command = getattr(getattr(fault, "ctx", None), "command_path", "repurchase")
+    message = format_message().replace("Value error, ", "").rstrip(". ")
+    return f"{message}{'' if message.endswith('?') else '.'} See `{command} --help`."
+
+
+def _report_fault(fault: RepurchaseError | str, code: int, *, as_json: bool) -> int:
+    if as_json:
+        log_fault(fault, exit_code=code, values=requested_log_values(sys.argv[1:]))
+    else:
+        sys.stderr.write(f"repurchase: {' '.join(str(fault).split())}\n")
+    return code
+
+
+def _report_defect(fault: BaseException, *, as_json: bool) -> int:
+    if as_json:
+        log_defect(fault, values=requested_log_values(sys.argv[1:]))
+    else:
+        traceback.print_exception(fault)
+        sys.stderr.write("repurchase: this is a defect of the program; please report it with the lines above.\n")
+    return EXIT_DEFECT
 
 
 if __name__ == "__main__":

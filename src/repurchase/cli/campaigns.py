@@ -1,57 +1,85 @@
-"""`repurchase campaign plan|measure` and `repurchase economics`: parse, call, print."""
+"""Commands about campaigns and money: campaign plan, campaign measure, economics."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from repurchase.cli.options import (
+    ADVANCED,
+    INPUT,
+    MODEL,
+    CommandGroup,
+    Home,
+    IdColumn,
+    OrderOptions,
+    ScoresFile,
+    argument,
+    day_option,
+    option,
+)
+from repurchase.cli.process import print_lines
 
-from repurchase.cli.commands import CommandGroup, Home, OrderOptions, parse_columns, parse_day, with_order_options
-
-campaign_app = CommandGroup(help="Campaigns: plan one, measure what it brought.")
+campaign_app = CommandGroup(help="Plan a campaign with a control group, and measure its effect.")
 economics_app = CommandGroup()
 
-Scores = Annotated[Path, typer.Argument(help="Scores that `repurchase score` wrote.")]
-Horizon = Annotated[int | None, typer.Option(help="Days in which purchases count: one of the scores'.")]
-Margin = Annotated[float | None, typer.Option(help="Share of sales left after the goods are paid, such as 0.3.")]
-OfferCost = Annotated[float, typer.Option(help="Money per customer reached who buys: discount, gift, postage.")]
+ContactCost = Annotated[float, option("Cost per customer contacted.")]
+Horizon = Annotated[
+    int | None, option("Days in which purchases count; one of the horizons of the scores.", panel=MODEL)
+]
+Margin = Annotated[float | None, option("Contribution margin as a share of sales, such as 0.3.")]
+OfferCost = Annotated[float, option("Cost per contacted customer who buys: discount, gift, postage.")]
 
 
 @campaign_app.command("plan")
 def plan_campaign(
-    scores: Scores,
-    out: Annotated[Path, typer.Option(help="The campaign file, .json, or a folder for it.")],
+    scores: ScoresFile,
     *,
-    home: Home = Path(),
-    name: Annotated[str | None, typer.Option(help="The campaign's name; it decides the lot.")] = None,
-    day: Annotated[str | None, typer.Option(help="Day it goes out, YYYY-MM-DD; default the scores' day.")] = None,
-    list_file: Annotated[Path | None, typer.Option("--list", help="Choose among these (CSV or Parquet).")] = None,
-    segment: Annotated[list[str] | None, typer.Option(help="Choose in this segment; may be given often.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Money there is for contacts and offers.")] = None,
-    cost_per_contact: Annotated[float, typer.Option(help="Money per customer reached.")] = 0.0,
+    out: Annotated[Path, option("Campaign file (.json), or a folder for it.")],
+    effect: Annotated[
+        float | None, option("Uplift to detect, in percentage points: 2 if 2 more in 100 should buy.")
+    ] = None,
+    budget: Annotated[float | None, option("Budget for contacts and offers.")] = None,
+    cost_per_contact: ContactCost = 0.0,
     offer_cost: OfferCost = 0.0,
     margin: Margin = None,
+    home: Home = Path(),
+    list_file: Annotated[
+        Path | None, option("Choose among these customers (CSV or Parquet).", "--list", panel=INPUT)
+    ] = None,
+    segment: Annotated[
+        list[str] | None, option("Choose among customers of this segment; repeatable.", panel=INPUT)
+    ] = None,
+    past: Annotated[
+        list[Path] | None, option("A measured campaign (*.measured.json) to learn from; repeatable.", panel=INPUT)
+    ] = None,
+    columns: IdColumn = None,
+    name: Annotated[
+        str | None, option("Name of the campaign; the random assignment depends on it.", panel=ADVANCED)
+    ] = None,
+    day: Annotated[date | None, day_option("First day of the campaign; default the day of the scores.")] = None,
     horizon: Horizon = None,
-    effect: Annotated[
-        float | None, typer.Option(help="Uplift to be seen, in points: 2 if 2 more in a hundred should buy.")
+    uplift: Annotated[
+        float | None, option("Assumed uplift, in percentage points; default --effect.", panel=MODEL)
     ] = None,
-    uplift: Annotated[float | None, typer.Option(help="Uplift assumed, in points; default --effect.")] = None,
-    past: Annotated[list[Path] | None, typer.Option(help="A measured campaign, *.measured.json; often.")] = None,
-    power: Annotated[float, typer.Option(help="Probability of seeing that effect.")] = 0.8,
-    alpha: Annotated[float, typer.Option(help="Probability of a false alarm.")] = 0.05,
+    power: Annotated[float, option("Probability of detecting the effect.", panel=MODEL)] = 0.8,
+    alpha: Annotated[float, option("Probability of a false positive.", panel=MODEL)] = 0.05,
     control_share: Annotated[
-        float | None, typer.Option(help="Share held out; default as few as the effect needs. 0: cannot be measured.")
+        float | None,
+        option("Share in the control group; default the least that detects the effect; 0 for none.", panel=MODEL),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the lot.")] = 0,
-    columns: Annotated[str | None, typer.Option(help="The list's column of ids: customer_id=Kunde.")] = None,
+    seed: Annotated[int, option("Seed of the random assignment.", panel=ADVANCED)] = 0,
 ) -> None:
-    """Choose whom to reach, hold out a control group by lot, and say what to expect."""
+    """Choose whom to contact, and randomly assign a control group.
+
+    Says what the campaign should bring, and which effect it can detect.
+    """
     from repurchase.jobs.campaign_planning import CampaignOptions, planned_lines, prepare_campaign
     from repurchase.marketing.economics import CampaignTerms
     from repurchase.settings import Settings
 
-    asked = CampaignOptions(
+    options = CampaignOptions(
         name=name,
-        day=parse_day(day, option="--day"),
+        day=day,
         list_file=list_file,
         segments=segment or (),
         horizon_days=horizon,
@@ -64,50 +92,54 @@ def plan_campaign(
         seed=seed,
     )
     terms = CampaignTerms(cost_per_contact=cost_per_contact, offer_cost=offer_cost, budget=budget)
-    settings = Settings.load(home, columns=parse_columns(columns))
-    made = prepare_campaign(scores, out, settings=settings, asked=asked, margin=margin, terms=terms)
-    _print_lines(planned_lines(made.record, made.path))
+    settings = Settings.load(home, columns=columns)
+    plan = prepare_campaign(scores, out, settings=settings, asked=options, margin=margin, terms=terms)
+    print_lines(planned_lines(plan.record, plan.path))
 
 
 @campaign_app.command("measure")
-@with_order_options
 def measure_campaign(
-    told: OrderOptions,
-    campaign: Annotated[Path, typer.Argument(help="The campaign file, or its folder.")],
+    campaign: Annotated[Path, argument("Campaign file, or its folder.", "CAMPAIGN")],
+    orders: OrderOptions,
     *,
-    from_day: Annotated[
-        str | None, typer.Option("--from", help="Day it went out, YYYY-MM-DD, if not as planned.")
-    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="*.measured.json, or a folder for it; default beside the campaign.")
+        Path | None, option("Result file (*.measured.json), or a folder for it; default next to the campaign.")
     ] = None,
+    from_day: Annotated[date | None, day_option("First day of the campaign, if not as planned.", "--from")] = None,
 ) -> None:
-    """Say what a campaign brought, against those held out, and whether that can be told."""
+    """Measure the effect of a campaign against its control group.
+
+    Uplift, sales, profit and return on spend with confidence intervals, or that the data does not show an effect.
+    """
     from repurchase.jobs.campaign_measurement import measured_lines, run_measurement
 
-    begun = parse_day(from_day, option="--from")
-    made = run_measurement(campaign, told.source, settings=told.settings(), from_day=begun, as_of=told.as_of, out=out)
-    _print_lines(measured_lines(made.record, made.path))
+    settings = orders.settings()
+    result = run_measurement(campaign, orders.source, settings=settings, from_day=from_day, as_of=orders.as_of, out=out)
+    print_lines(measured_lines(result.record, result.path))
 
 
 @economics_app.command()
 def economics(
-    scores: Scores,
+    scores: ScoresFile,
     *,
-    out: Annotated[Path | None, typer.Option(help="A .json file; a table (CSV) and a picture lie beside it.")] = None,
+    out: Annotated[Path | None, option("JSON file; a table (CSV) and a chart are written next to it.")] = None,
     margin: Margin = None,
-    contact_cost: Annotated[float, typer.Option(help="Money per customer reached.")] = 0.0,
+    contact_cost: ContactCost = 0.0,
     offer_cost: OfferCost = 0.0,
-    new_customer_cost: Annotated[float | None, typer.Option(help="Money that winning a new customer costs.")] = None,
-    reach: Annotated[int | None, typer.Option(help="Customers to reach; default as many as pay.")] = None,
-    uplift: Annotated[float, typer.Option(help="Assumed: by how many points those reached buy more often.")] = 1.0,
+    new_customer_cost: Annotated[float | None, option("Cost of acquiring a new customer.")] = None,
+    reach: Annotated[int | None, option("Customers to contact; default as many as pay.", panel=MODEL)] = None,
+    uplift: Annotated[
+        float, option("Assumed increase of purchases among contacted customers, in percentage points.", panel=MODEL)
+    ] = 1.0,
     horizon: Horizon = None,
 ) -> None:
-    """Say what keeping customers is worth here. A point of retention, and reaching the best, with ranges."""
-    from repurchase.jobs.economics import calculate_economics as run
-    from repurchase.jobs.economics import economics_lines
+    """Estimate what retention is worth to this shop.
 
-    made = run(
+    The value of one percentage point of retention and of contacting the best customers, with ranges.
+    """
+    from repurchase.jobs.economics import calculate_economics, economics_lines
+
+    result = calculate_economics(
         scores,
         out=out,
         margin=margin,
@@ -118,9 +150,4 @@ def economics(
         uplift_points=uplift,
         horizon_days=horizon,
     )
-    _print_lines(economics_lines(made))
-
-
-def _print_lines(lines: list[str]) -> None:
-    for line in lines:
-        typer.echo(line)
+    print_lines(economics_lines(result))

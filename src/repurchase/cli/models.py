@@ -1,49 +1,46 @@
-"""`repurchase models`: list, show, promote, roll back, export."""
+"""Commands about the model registry: models list, show, promote, rollback, export, relocate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from repurchase.cli.commands import CommandGroup, Home, print_lines
+from repurchase.cli.options import CommandGroup, Home, argument, option
+from repurchase.cli.process import print_lines
 
 if TYPE_CHECKING:
     from repurchase.registry.champion import VersionRow
 
+models_app = CommandGroup(help="List, show, promote, roll back and export trained models.")
 
-models_app = CommandGroup(help="Kept models: list, show, promote, roll back, export.")
-
-
-Version = Annotated[str, typer.Argument(help="A version number, champion, previous, challenger or latest.")]
+Version = Annotated[str, argument("Version number, champion, previous, challenger or latest.", "VERSION")]
 
 
 @models_app.command("list")
 def list_models(home: Home = Path()) -> None:
-    """List the kept versions."""
+    """List all versions."""
     from repurchase.registry.champion import list_versions
 
     listing = list_versions(home)
-    print_lines([*(version_line(row) for row in listing.rows), *listing.notes])
+    print_lines([*map(version_line, listing.rows), *listing.notes])
 
 
 @models_app.command()
 def show(version: Version = "champion", home: Home = Path()) -> None:
-    """Show a version's card."""
-    from repurchase.registry.champion import show_version as run
+    """Show the card of a version."""
+    from repurchase.registry.champion import show_version
 
-    typer.echo(run(home, version).card)
+    print_lines([show_version(home, version).card])
 
 
 @models_app.command()
 def promote(
     version: Version,
     home: Home = Path(),
-    force: Annotated[bool, typer.Option(help="Although the gate refused it.")] = False,
+    force: Annotated[bool, option("Promote even if the version does not beat the champion and the rules.", "--force")] = False,
 ) -> None:
     """Make a version the champion."""
     from repurchase.registry.champion import promote as run
 
-    typer.echo(f"Version {run(home, version, force=force)} is the champion.")
+    print_lines([f"Version {run(home, version, force=force)} is the champion."])
 
 
 @models_app.command()
@@ -51,36 +48,37 @@ def rollback(home: Home = Path()) -> None:
     """Make the previous champion the champion again."""
     from repurchase.registry.champion import rollback as run
 
-    typer.echo(f"Version {run(home)} is the champion again.")
+    print_lines([f"Version {run(home)} is the champion again."])
 
 
 @models_app.command()
-def export(
-    version: Version,
-    out: Annotated[Path, typer.Option(help="Where the joblib file goes.")],
-    home: Home = Path(),
-) -> None:
-    """Write a version as a joblib file for notebooks. Load such a file only if you trust where it comes from."""
-    from repurchase.registry.champion import export_version as run
+def export(version: Version, out: Annotated[Path, option("The joblib file to write.")], home: Home = Path()) -> None:
+    """Write a version as a joblib file for notebooks.
 
-    typer.echo(f"Model: {run(home, version, out)}")
+    Like any pickle, load such a file only if you trust its origin.
+    """
+    from repurchase.registry.champion import export_version
+
+    print_lines([f"Model: {export_version(home, version, out)}"])
 
 
 @models_app.command()
 def relocate(home: Home = Path()) -> None:
-    """Mend the paths in mlruns/ after the home folder was copied."""
+    """Correct the paths in mlruns/ after the home folder was moved or copied."""
     from repurchase.registry.store import relocate as run
 
     before = run(home)
-    typer.echo("Nothing to mend." if before is None else f"mlruns/ was at {before}; its paths are mended.")
+    print_lines(
+        ["The paths are already correct." if before is None else f"mlruns/ was at {before}; its paths are corrected."]
+    )
 
 
 def version_line(row: "VersionRow") -> str:
-    """Show a kept version."""
+    """Describe a version in one line."""
     if row.fault:
         return f"{row.version:>4}  unusable: {row.fault}"
     judged = ""
     if row.log_loss is not None and row.best_rule_log_loss is not None:
-        against = f"log loss {row.log_loss:.4f}, best rule {row.best_rule_log_loss:.4f}"
-        judged = f"  grade {row.grade} at {row.horizon_days} days ({against})"
+        comparison = f"log loss {row.log_loss:.4f}, best rule {row.best_rule_log_loss:.4f}"
+        judged = f"  grade {row.grade} at {row.horizon_days} days ({comparison})"
     return f"{row.version:>4}  as of {row.as_of}{judged}  {', '.join(row.aliases)}".rstrip()

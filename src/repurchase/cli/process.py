@@ -1,4 +1,4 @@
-"""Signals and standard streams of the process; imports nothing that takes long."""
+"""Signals, standard streams and progress display of the process; imports nothing that takes long."""
 
 import errno
 import io
@@ -6,63 +6,67 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FrameType
-from typing import IO, Any
+from types import FrameType, TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from repurchase.cli.logs import requested_log_format
 from repurchase.storage.atomic_files import restore_handlers, set_handlers
 from repurchase.storage.redaction import escape_control_characters, redact
 
+if TYPE_CHECKING:
+    from repurchase.jobs.order_intake import Steps
+
 INTERRUPTED, TERMINATED = 130, 143
-_SIGNAL_MESSAGES = {INTERRUPTED: "interrupted", TERMINATED: "ended by SIGTERM"}
+_SIGNAL_MESSAGES = {INTERRUPTED: "interrupted", TERMINATED: "terminated by SIGTERM"}
 
 
 class Interruption(KeyboardInterrupt):
-    """A signal: what is held is let go."""
+    """A signal asks the process to stop."""
 
 
 def interruption_message(code: int) -> str:
-    """Say how a job was ended."""
-    return f"{_SIGNAL_MESSAGES[code]}; no half-written output was left."
+    """Describe a signal."""
+    return f"{_SIGNAL_MESSAGES[code]}; no partial output was left."
 
 
 def exit_on_signals() -> None:
-    """Let a signal end the process where nothing was begun, such as while it imports; an ignored one stays ignored."""
+    """End the process on a signal while nothing needs cleaning up, such as during imports; ignored signals stay so."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         code = 128 + number
         with suppress(OSError):
             os.write(2, f"{_exit_line(code)}\n".encode())
-        os._exit(code)  # an exception may be swallowed, or garbled, by what is being imported
+        os._exit(code)  # an exception may be swallowed by the module that is being imported
 
     set_handlers(end)
 
 
 def _exit_line(code: int) -> str:
-    words = interruption_message(code)
+    message = interruption_message(code)
     if requested_log_format(sys.argv[1:]) != "json":
-        return f"repurchase: {words}"
+        return f"repurchase: {message}"
     when = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
     line = {"time": when, "level": "error", "event": "error", "exit_code": code, "error": "Interrupted"}
-    return json.dumps({**line, "message": words, "logger": "repurchase"})
+    return json.dumps({**line, "message": message, "logger": "repurchase"})
 
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Let signals raise `Ended` within."""
-    came: list[int] = []
+    """Let signals raise `Interruption`; the exit codes of those received are in the list."""
+    received: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
-        came.append(128 + number)
+        received.append(128 + number)
         raise Interruption
 
     before = set_handlers(end)
     try:
-        yield came
+        yield received
     finally:
         restore_handlers(before)
 
@@ -71,9 +75,9 @@ STANDARD_STREAMS = (0, 1, 2)
 
 
 def open_closed_streams() -> None:
-    """Give a process that was started without standard input, output or error the null device in their place.
+    """Open the null device for each standard stream that is closed.
 
-    Otherwise the next file it opens takes their number, and receives what others print.
+    Otherwise the next file that is opened takes its number, and receives what is printed.
     """
     for number in STANDARD_STREAMS:
         try:
@@ -83,49 +87,49 @@ def open_closed_streams() -> None:
 
 
 class RedactingStream(io.TextIOBase):
-    """A text stream that redacts what is written to it and swallows its own faults.
+    """A text stream that redacts what is written to it and hides its own errors.
 
-    A pipe whose reader has gone and a full disk under a log are faults of reporting: they neither end a job nor change
-    its exit code. From the first one on, what is written is discarded.
+    A closed pipe or a full disk under a log neither stops a job nor changes its exit code. After the first error, what
+    is written is discarded.
     """
 
     encoding, errors = "utf-8", "backslashreplace"
 
     def __init__(self, stream: IO[str] | None, *, plain: bool = True) -> None:
-        self._stream, self._plain = stream, plain
+        self._stream, self.plain = stream, plain
         self.fault: OSError | None = None
         if isinstance(stream, io.TextIOWrapper):
             with suppress(OSError, ValueError):
                 stream.reconfigure(errors=self.errors)
 
     def write(self, text: str) -> int:
-        """Write a text."""
+        """Write a text without secrets."""
         if not isinstance(text, str):
             raise TypeError(f"text was expected, got {type(text).__name__}")
         shown = redact(text)
-        self.write_as_is(escape_control_characters(shown) if self._plain else shown)
+        self.write_as_is(escape_control_characters(shown) if self.plain else shown)
         return len(text)
 
     def write_as_is(self, text: str) -> None:
-        """Write a text that is redacted already, such as a line of JSON."""
+        """Write a text that is already redacted, such as a line of JSON."""
         if self._stream is not None:
             with self._own_faults():
                 self._stream.write(text)
 
     def flush(self) -> None:
-        """Send what is held back."""
+        """Flush the stream."""
         if self._stream is not None:
             with self._own_faults():
                 self._stream.flush()
 
     def isatty(self) -> bool:
-        """Find out whether someone watches."""
+        """Whether the stream is a terminal."""
         with suppress(OSError, ValueError):
             return self._stream is not None and self._stream.isatty()
         return False
 
     def fileno(self) -> int:
-        """Name the file below."""
+        """File descriptor of the stream."""
         if self._stream is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._stream.fileno()
@@ -139,7 +143,7 @@ class RedactingStream(io.TextIOBase):
             self._discard()
 
     def _discard(self) -> None:
-        # What is still held back by the stream would fail again when the interpreter ends, and decide its exit code.
+        # Buffered text would fail again when the interpreter ends, and decide its exit code.
         stream, self._stream = self._stream, None
         with suppress(OSError, ValueError, AttributeError):
             number = stream.fileno()  # type: ignore[union-attr]
@@ -158,13 +162,13 @@ class GuardedStreams:
 
     @property
     def lost(self) -> str | None:
-        """Why standard output is not whole; None if it is, or if its reader went away."""
+        """Why standard output is incomplete; None if it is complete, or if its reader closed the pipe."""
         self.out.flush()
         fault = self.out.fault
         return None if fault is None or fault.errno == errno.EPIPE else str(fault.strerror or fault)
 
     def native_output_lines(self) -> list[str]:
-        """Read what native code printed."""
+        """Lines printed by native code."""
         if self.noise is None:
             return []
         self.noise.seek(0)
@@ -173,7 +177,7 @@ class GuardedStreams:
 
 @contextmanager
 def guarded_streams(*, lines_only: bool) -> Iterator[GuardedStreams]:
-    """Put an `Outlet` in the place of standard output and error."""
+    """Replace standard output and error with redacting streams."""
     before = sys.stdout, sys.stderr
     with ExitStack() as held:
         stream, noise = held.enter_context(_captured_stderr(before[1])) if lines_only else (before[1], None)
@@ -193,7 +197,7 @@ def _restore_streams(before: tuple[Any, Any]) -> None:
 
 @contextmanager
 def _captured_stderr(stream: Any) -> Iterator[tuple[Any, IO[bytes] | None]]:
-    """Let file number 2 lead to a file without a name, and give the way to where it led."""
+    """Redirect file descriptor 2 to a temporary file, and yield a stream to its former target."""
     try:
         is_ours = stream.fileno() == STANDARD_STREAMS[-1]
         noise = tempfile.TemporaryFile() if is_ours else None  # noqa: SIM115 - closed below
@@ -204,11 +208,84 @@ def _captured_stderr(stream: Any) -> Iterator[tuple[Any, IO[bytes] | None]]:
         return
     stream.flush()
     kept = os.dup(STANDARD_STREAMS[-1])
-    with noise, open(kept, "w", encoding="utf-8", buffering=1) as way:  # noqa: PTH123 - a number
+    with noise, open(kept, "w", encoding="utf-8", buffering=1) as target:  # noqa: PTH123 - a number
         os.dup2(noise.fileno(), STANDARD_STREAMS[-1])
         try:
-            yield way, noise
+            yield target, noise
         finally:
             with suppress(OSError, ValueError):
-                way.flush()
+                target.flush()
             os.dup2(kept, STANDARD_STREAMS[-1])
+
+
+@contextmanager
+def styled_output() -> Iterator[None]:
+    """Let terminal styles pass to standard output, for text without data."""
+    stream = sys.stdout
+    if not isinstance(stream, RedactingStream):
+        yield
+        return
+    stream.plain = False
+    try:
+        yield
+    finally:
+        stream.plain = True
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class TerminalSteps:
+    """Progress on a terminal: one line per step, with a bar where its length is known."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.timings_seconds: dict[str, float] = {}
+        self._bars = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            console=Console(file=cast("IO[str]", RedactingStream(sys.__stderr__, plain=False))),
+        )
+        self._task = self._bars.add_task("", visible=False)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, int]]:
+        """Show a step while it runs."""
+        begin = time.perf_counter()
+        self._task = self._bars.add_task(name, total=None)
+        yield {}
+        self._bars.update(self._task, total=1, completed=1)
+        self.timings_seconds[name] = round(time.perf_counter() - begin, 3)
+
+    def progress(self, done: int, total: int) -> None:
+        """Show the progress of the current step."""
+        self._bars.update(self._task, total=total, completed=done)
+
+
+@contextmanager
+def progress_display() -> "Iterator[Steps]":
+    """Show steps on a terminal, or log them."""
+    if sys.stderr.isatty() and requested_log_format(sys.argv[1:]) == "text":
+        with TerminalSteps() as steps:
+            yield steps
+    else:
+        from repurchase.jobs.order_intake import LogSteps
+
+        yield LogSteps()

@@ -1,0 +1,264 @@
+"""Options that commands share, each defined once: an annotated type, or a field of an options class."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.models import ArgumentInfo, OptionInfo
+
+from repurchase.cli.process import styled_output
+from repurchase.errors import InputError
+from repurchase.i18n.catalogues import LOCALES
+
+if TYPE_CHECKING:
+    from repurchase.settings import Settings
+    from repurchase.sources.locations import DatabaseSource
+    from repurchase.spark.cluster import Cluster
+
+Run = TypeVar("Run", bound=Callable[..., None])
+
+INPUT, OUTPUT, MODEL, ENGINE, ADVANCED = "Input", "Output", "Model", "Engine", "Advanced"
+PANELS = (None, INPUT, OUTPUT, MODEL, ENGINE, ADVANCED)
+"""Groups of options in help texts, in the order in which they are shown; None is shown first."""
+
+
+def option(help_text: str, *names: str, panel: str | None = None, **settings: Any) -> Any:
+    """Describe an option."""
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
+
+
+def argument(help_text: str, name: str) -> Any:
+    """Describe an argument."""
+    return typer.Argument(help=help_text, metavar=name)
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Split ``one,two words,three``."""
+    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read ``name=column,name=column``."""
+    parts = [part.partition("=") for part in text.split(",")]
+    wrong = [name for name, sign, column in parts if not (sign and name.strip() and column.strip())]
+    if wrong:
+        raise InputError(f"--columns: '{wrong[0]}' is not of the form name=column, such as customer_id=Kunde.")
+    return {name.strip(): column.strip() for name, _, column in parts}
+
+
+def parse_day(text: str) -> date:
+    """Read a calendar day."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a calendar day has no zone
+    except ValueError as fault:
+        raise typer.BadParameter(f"'{text}' is not a day such as 2024-12-31") from fault
+
+
+def day_option(help_text: str, *names: str, panel: str | None = None) -> Any:
+    """Describe an option that takes a day."""
+    return option(help_text, *names, panel=panel, parser=parse_day, metavar="YYYY-MM-DD")
+
+
+def _complete_locale(start: str) -> Iterable[tuple[str, str]]:
+    return [(code, name) for code, name in LOCALES.items() if code.startswith(start)]
+
+
+def locale_option(help_text: str, *, panel: str | None = None) -> Any:
+    """Describe an option that takes the code of a language."""
+    return option(help_text, panel=panel, metavar="|".join(LOCALES), autocompletion=_complete_locale)
+
+
+ScoresFile = Annotated[Path, argument("Scores written by `repurchase score`.", "SCORES")]
+Home = Annotated[Path, option("Folder with models/, mlruns/, outputs/ and repurchase.toml.")]
+Columns = Annotated[
+    dict[str, str] | None,
+    option("Columns of the orders: customer_id=Kunde,order_date=Dato,...", parser=parse_columns, metavar="NAME=COLUMN"),
+]
+IdColumn = Annotated[
+    dict[str, str] | None,
+    option("Column of the list that holds the ids: customer_id=Kunde.", "--columns", panel=INPUT, parser=parse_columns),
+]
+Query = Annotated[str | None, option("Database: one SELECT or WITH statement that returns the orders.", panel=INPUT)]
+Table = Annotated[str | None, option("Database: table of the orders, written as in SQL (schema.table).", panel=INPUT)]
+Horizons = Annotated[list[int] | None, option("Prediction window; repeatable.", panel=MODEL, metavar="DAYS")]
+DryRun = Annotated[bool, option("Run every step except writing.", "--dry-run")]
+Jobs = Annotated[int | None, option("Parallel workers; default one per core.", panel=ENGINE)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderOptions:
+    """Options of all commands that read orders."""
+
+    orders: Annotated[
+        str,
+        argument(
+            "CSV, Parquet or spreadsheet: a file, a folder, a quoted glob or a URL; or a database address.", "ORDERS"
+        ),
+    ]
+    columns: Columns = None
+    as_of: Annotated[date | None, day_option("Last observed day; default the day of the last order.")] = None
+    home: Home = Path()
+    timezone: Annotated[str | None, option("Time zone of calendar days, such as Europe/Oslo.", panel=INPUT)] = None
+    currency: Annotated[str | None, option("Currency of the amounts, such as NOK.", panel=INPUT)] = None
+    date_order: Annotated[
+        Literal["day_first", "month_first"] | None,
+        option("How to read 03/04/2024 where the column does not decide.", panel=INPUT),
+    ] = None
+    decimal_mark: Annotated[
+        Literal["point", "comma"] | None,
+        option("How to read 1.234 where the column does not decide.", panel=INPUT),
+    ] = None
+    sale_statuses: Annotated[
+        str | None, option("Order statuses that are sales, and no others: paid,sent,...", panel=INPUT)
+    ] = None
+    not_sale_statuses: Annotated[str | None, option("Further order statuses that are not sales.", panel=INPUT)] = None
+    table: Table = None
+    query: Query = None
+    on_bad_file: Annotated[
+        Literal["fail", "set-aside"] | None,
+        option("Damaged files and CSV lines: stop (default), or leave them out and report them.", panel=INPUT),
+    ] = None
+    memory_gb: Annotated[
+        float | None, option("Approximate memory limit in GB (default 4); larger logs are partitioned.", panel=ENGINE)
+    ] = None
+    partitions: Annotated[
+        int | None, option("Number of customer partitions; default derived from --memory-gb.", panel=ENGINE)
+    ] = None
+    retry_seconds: Annotated[
+        int | None, option("How long to retry a database that is unavailable (default 60).", panel=ADVANCED)
+    ] = None
+
+    @property
+    def source(self) -> "str | DatabaseSource":
+        """Where the orders are."""
+        from repurchase.sources.locations import parse_orders_source
+
+        return parse_orders_source(self.orders, query=self.query, table=self.table)
+
+    def settings(self, *, horizons: list[int] | None = None, **more: Any) -> "Settings":
+        """Load the home folder's settings, overridden by options."""
+        from repurchase.settings import Settings
+
+        return Settings.load(
+            self.home,
+            columns=self.columns,
+            timezone=self.timezone,
+            currency=self.currency,
+            date_order=self.date_order,
+            decimal_mark=self.decimal_mark,
+            sale_statuses=split_names(self.sale_statuses),
+            not_sale_statuses=split_names(self.not_sale_statuses),
+            on_bad_file=self.on_bad_file and self.on_bad_file.replace("-", "_"),
+            memory_gb=self.memory_gb,
+            partitions=self.partitions,
+            retry_seconds=self.retry_seconds,
+            horizons=tuple(horizons) if horizons else None,
+            **more,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Options of commands that can run on a Spark cluster."""
+
+    engine: Annotated[Literal["local", "spark"], option("Run on this machine or on Spark.", panel=ENGINE)] = "local"
+    master: Annotated[
+        str | None, option("Spark master, such as spark://host:7077, yarn or k8s://host.", panel=ENGINE)
+    ] = None
+    spark_conf: Annotated[
+        list[str] | None, option("Spark setting; repeatable.", panel=ENGINE, metavar="SPARK.NAME=VALUE")
+    ] = None
+    dry_run: DryRun = False
+
+    @contextmanager
+    def open(self) -> Iterator["Cluster | None"]:
+        """Start the engine; None is this process."""
+        if self.engine == "local":
+            if self.master or self.spark_conf:
+                raise InputError("--master and --spark-conf require --engine spark. Add it, or leave them out.")
+            yield None
+            return
+        if self.dry_run:
+            raise InputError("--dry-run works with --engine local only. Leave --engine spark out.")
+        from repurchase.jobs.order_intake import workspace
+        from repurchase.spark.cluster import open_cluster
+        from repurchase.spark.session import parse_spark_settings
+
+        spark_settings = parse_spark_settings(self.spark_conf or [])
+        with workspace() as folder, open_cluster(self.master, spark_settings, folder) as cluster:
+            yield cluster
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOptions:
+    """Options of all commands; the command line is searched for them before it is parsed, to log usage errors too."""
+
+    log_format: Annotated[Literal["text", "json"], option("Format of log lines on standard error.", panel=ADVANCED)] = (
+        "text"
+    )
+    log_values: Annotated[
+        bool, option("Allow JSON log lines to quote values of rows (personal data).", "--log-values", panel=ADVANCED)
+    ] = False
+
+
+class _Command(TyperCommand):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with styled_output():
+            super().format_help(ctx, formatter)
+
+
+class _Group(TyperGroup):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with styled_output():
+            super().format_help(ctx, formatter)
+
+
+class CommandGroup(typer.Typer):
+    """Commands whose parameters may be options classes, and which all have `LogOptions`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=_Group, rich_markup_mode="rich", pretty_exceptions_enable=False, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Run], Run]:
+        """Register a function as a command."""
+        register = super().command(name, cls=_Command, **settings)
+
+        def add(run: Run) -> Run:
+            register(_expand_options(run))
+            return run
+
+        return add
+
+
+def _expand_options(run: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter that is an options class by one parameter per field, and add the log options."""
+    declared = inspect.signature(run).parameters
+    classes: dict[str, Any] = {
+        name: parameter.annotation for name, parameter in declared.items() if is_dataclass(parameter.annotation)
+    }
+    expanded = {name: parameter for name, parameter in declared.items() if name not in classes}
+    for options in (*classes.values(), LogOptions):
+        expanded |= inspect.signature(options).parameters
+
+    @wraps(run)
+    def command(**values: Any) -> None:
+        objects = {name: cls(**{one.name: values[one.name] for one in fields(cls)}) for name, cls in classes.items()}
+        run(**{name: objects[name] if name in objects else values[name] for name in declared})
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in expanded.values()]
+    vars(command)["__signature__"] = inspect.Signature(sorted(parameters, key=_help_order))
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _help_order(parameter: inspect.Parameter) -> int:
+    """Arguments first, then options by panel."""
+    (info,) = (one for one in get_args(parameter.annotation) if isinstance(one, ArgumentInfo | OptionInfo))
+    return -1 if isinstance(info, ArgumentInfo) else PANELS.index(info.rich_help_panel)

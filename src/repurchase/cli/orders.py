@@ -1,0 +1,154 @@
+"""Commands that read orders: check, train, score, monitor."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repurchase.cli.options import (
+    MODEL,
+    OUTPUT,
+    CommandGroup,
+    EngineOptions,
+    Horizons,
+    Jobs,
+    OrderOptions,
+    ScoresFile,
+    option,
+)
+from repurchase.cli.process import print_lines, progress_display
+
+EXIT_DRIFTED = 3
+
+orders_app = CommandGroup()
+
+
+@orders_app.command()
+def check(orders: OrderOptions, *, horizon: Horizons = None) -> None:
+    """Check an order export without writing anything.
+
+    Shows how columns are interpreted, which rows cleaning would set aside, and whether the history is long enough.
+    """
+    from repurchase.jobs.order_intake import check_orders, workspace
+    from repurchase.orders.checks import example_lines, require_plausible, require_sufficient
+
+    with workspace() as folder:
+        settings = orders.settings(horizons=horizon)
+        checked = check_orders(orders.source, settings=settings, folder=folder, as_of=orders.as_of)
+    intake = checked.intake
+    print_lines(intake.cleaning.decision.lines())
+    print_lines(["", *example_lines(intake.cleaning.counts, has_amounts=intake.report.has_amounts), ""])
+    print_lines(intake.report.words())
+    print_lines([f"Last observed day: {intake.as_of}."])
+    for rule in checked.rules:
+        print_lines([f"{'enough ' if rule.holds else 'MISSING'}  {rule.found} (needed: {rule.needed})"])
+        print_lines([] if rule.holds else [f"         {rule.advice}"])
+    if checked.horizons:
+        print_lines([f"Horizons that this history supports, in days: {', '.join(map(str, checked.horizons))}."])
+    require_plausible(intake.cleaning.problems)
+    require_sufficient(checked.rules)
+
+
+@orders_app.command()
+def train(
+    orders: OrderOptions,
+    engine: EngineOptions,
+    *,
+    horizon: Horizons = None,
+    seed: Annotated[int | None, option("Random seed.", panel=MODEL)] = None,
+    jobs: Jobs = None,
+) -> None:
+    """Train a model and grade it on later orders.
+
+    Every model is kept. It becomes the champion if it beats the current champion and two simple rules.
+    """
+    from repurchase.jobs.train import dry_run_train
+    from repurchase.jobs.train import train as run
+
+    request: dict[str, Any] = {
+        "settings": orders.settings(horizons=horizon, random_state=seed, jobs=jobs),
+        "as_of": orders.as_of,
+    }
+    with engine.open() as cluster, progress_display() as steps:
+        if engine.dry_run:
+            print_lines(dry_run_train(orders.source, **request, steps=steps))
+            return
+        trained = run(orders.source, **request, steps=steps, cluster=cluster)
+    print_lines(trained.summary)
+
+
+@orders_app.command()
+def score(
+    orders: OrderOptions,
+    engine: EngineOptions,
+    *,
+    out: Annotated[str, option("Output: a .parquet or .csv file, or postgresql://host/database/schema.table.")],
+    customers: Annotated[Path | None, option("Score only the customers of this list (CSV or Parquet).")] = None,
+    model: Annotated[str, option("Version number, champion or latest.", panel=MODEL)] = "champion",
+    pseudonyms: Annotated[
+        bool | None,
+        option(
+            "Write customer ids as keyed hashes; the key is read from REPURCHASE_ID_KEY.",
+            "--pseudonyms/--no-pseudonyms",
+            panel=OUTPUT,
+        ),
+    ] = None,
+    fail_on_drift: Annotated[
+        bool,
+        option(
+            "Exit with 3 if the orders have drifted; scores are written all the same.", "--fail-on-drift", panel=OUTPUT
+        ),
+    ] = False,
+    jobs: Jobs = None,
+) -> None:
+    """Score customers with a trained model.
+
+    Writes one row per customer: repurchase probability, churn risk, lifetime value, segment and reasons.
+    """
+    from repurchase.jobs.score import dry_run_score, score_lines
+    from repurchase.jobs.score import score as run
+
+    request: dict[str, Any] = {
+        "out": out,
+        "settings": orders.settings(pseudonyms=pseudonyms, jobs=jobs),
+        "as_of": orders.as_of,
+        "customers": customers,
+        "model": model,
+    }
+    with engine.open() as cluster, progress_display() as steps:
+        if engine.dry_run:
+            print_lines(dry_run_score(orders.source, **request, steps=steps))
+            return
+        scored = run(orders.source, **request, steps=steps, cluster=cluster)
+    print_lines(score_lines(scored))
+    if fail_on_drift and scored.run["drift"]["drifted"]:
+        raise typer.Exit(EXIT_DRIFTED)
+
+
+@orders_app.command()
+def monitor(
+    scores: ScoresFile,
+    orders: OrderOptions,
+    *,
+    max_age_days: Annotated[
+        int, option("Model age, in days, above which training again is recommended.", panel=MODEL, min=1)
+    ] = 180,
+    fail_on_drift: Annotated[
+        bool, option("Exit with 3 if training again is recommended.", "--fail-on-drift", panel=OUTPUT)
+    ] = False,
+) -> None:
+    """Compare earlier scores with later orders.
+
+    Says whether the predictions were right, and whether to train again.
+    """
+    from repurchase.jobs.monitor import monitor as run
+    from repurchase.report.run_sections import monitoring_lines
+
+    settings = orders.settings()
+    with progress_display() as steps:
+        result = run(
+            scores, orders.source, settings=settings, as_of=orders.as_of, max_age_days=max_age_days, steps=steps
+        )
+    print_lines([*monitoring_lines(result.record), f"Record: {result.path}"])
+    if fail_on_drift and result.record["advice"]["retrain"]:
+        raise typer.Exit(EXIT_DRIFTED)

@@ -1,0 +1,134 @@
+"""Commands about what is made from scores: report, lists, forget."""
+
+from pathlib import Path
+from typing import Annotated
+
+from repurchase.cli.options import (
+    INPUT,
+    OUTPUT,
+    Columns,
+    CommandGroup,
+    DryRun,
+    Home,
+    IdColumn,
+    Query,
+    ScoresFile,
+    Table,
+    argument,
+    locale_option,
+    option,
+)
+from repurchase.cli.process import print_lines
+from repurchase.errors import InputError
+
+outputs_app = CommandGroup()
+
+
+@outputs_app.command()
+def report(
+    scores: ScoresFile,
+    *,
+    out: Annotated[Path, option("The HTML page to write.")] = Path("report.html"),
+    locale: Annotated[str, locale_option("Language of the page.")] = "en",
+    orders: Annotated[str | None, option("The scored orders; adds every purchase of a customer, and products.")] = None,
+    home: Home = Path(),
+    campaigns: Annotated[
+        Path | None, option("Folder with campaign files; default the folder of the scores.", panel=INPUT)
+    ] = None,
+    columns: Columns = None,
+    query: Query = None,
+    table: Table = None,
+) -> None:
+    """Write the report: one HTML page that opens offline.
+
+    Repeat business, segments, customers to contact, campaigns, and how reliable the predictions are.
+    """
+    from repurchase.jobs.report import report as run
+    from repurchase.settings import Settings
+    from repurchase.sources.locations import parse_orders_source
+
+    settings, source = Settings(home=home), None
+    if orders is not None:
+        settings = Settings.load(home, columns=columns)
+        source = parse_orders_source(orders, query=query, table=table)
+    else:
+        options = {"--columns": columns, "--query": query, "--table": table}
+        for name in (name for name, value in options.items() if value is not None):
+            raise InputError(f"{name} requires --orders. Add --orders, or leave {name} out.")
+    page = run(scores, out, settings=settings, locale=locale, campaigns=campaigns, orders=source)
+    print_lines([f"Report: {page}"])
+
+
+@outputs_app.command("lists")
+def make_lists(
+    scores: ScoresFile,
+    *,
+    out: Annotated[Path, option("Folder for the lists; earlier lists in it are replaced.")],
+    contacts: Annotated[Path | None, option("Names, addresses and consent by customer id (CSV or Parquet).")] = None,
+    budget: Annotated[float | None, option("Total budget; requires --cost-per-contact.")] = None,
+    cost_per_contact: Annotated[float | None, option("Cost of one contact.")] = None,
+    length: Annotated[int | None, option("Maximum number of customers.")] = None,
+    home: Home = Path(),
+    contacted: Annotated[
+        Path | None, option("Customers contacted recently: ids, with days if known.", panel=INPUT)
+    ] = None,
+    contacted_within_days: Annotated[
+        int | None, option("Leave out customers contacted within this many days (default 14).", panel=INPUT)
+    ] = None,
+    bought_within_hours: Annotated[
+        int | None, option("Leave out customers who bought within this many hours (default 24).", panel=INPUT)
+    ] = None,
+    since: Annotated[
+        Path | None, option("Earlier scores of the same model; marks customers newly at risk.", panel=INPUT)
+    ] = None,
+    orders: Annotated[
+        str | None, option("Orders that name products; adds customers due for a refill.", panel=INPUT)
+    ] = None,
+    columns: Columns = None,
+    locale: Annotated[str | None, locale_option("Language and number format of the lists.", panel=OUTPUT)] = None,
+    mail_tool: Annotated[
+        str | None, option("Mail tool whose column names are used.", panel=OUTPUT, metavar="plain|klaviyo|mailchimp")
+    ] = None,
+) -> None:
+    """Write lists of customers to contact, one CSV per segment.
+
+    Each row says why, what to do, by which channel, when, and how much a contact may cost.
+    """
+    from repurchase.jobs.lists import ListOptions, list_lines, write_lists
+    from repurchase.marketing.lists import ListLimit, list_settings
+    from repurchase.settings import Settings
+
+    settings = Settings.load(home, columns=columns)
+    rules = list_settings(
+        settings.lists,
+        locale=locale,
+        mail_tool=mail_tool,
+        bought_within_hours=bought_within_hours,
+        contacted_within_days=contacted_within_days,
+    )
+    limit = ListLimit(budget=budget, cost_per_contact=cost_per_contact, length=length)
+    options = ListOptions(contacts=contacts, contacted=contacted, since=since, limit=limit, orders=orders)
+    written = write_lists(scores, out=out, asked=options, rules=rules, settings=settings)
+    print_lines(list_lines(written.record, written.out))
+
+
+@outputs_app.command()
+def forget(
+    customers: Annotated[
+        list[str] | None, argument("Customer ids as in the orders, or e-mail addresses as in the lists.", "CUSTOMERS")
+    ] = None,
+    *,
+    from_file: Annotated[Path | None, option("List of ids to erase (CSV or Parquet).")] = None,
+    dry_run: DryRun = False,
+    home: Home = Path(),
+    columns: IdColumn = None,
+) -> None:
+    """Erase customers from all outputs.
+
+    Removes them from scores, set-aside rows, lists and pages in the home folder. The orders themselves are not changed.
+    """
+    from repurchase.jobs.forget import forget_customers
+    from repurchase.settings import Settings
+
+    settings = Settings.load(home, columns=columns)
+    print_lines(forget_customers(customers or [], settings=settings, from_file=from_file, dry_run=dry_run))
