@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 $(STAMP): requirements-dev.lock pyproject.toml
-	@echo "Making $(VENV) from requirements-dev.lock (a few minutes, once) ..."
+	@echo "Creating $(VENV) from requirements-dev.lock (a few minutes, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -19,7 +19,7 @@ ORDERS ?=
 OUT ?= $(HOME_DIR)/outputs/scores.parquet
 ARGS ?=
 
-# One word for the shell, whatever is in it; ~/ at its beginning is the user's folder. ARGS alone is cut into words.
+# Quoted as one shell word, whatever it contains; a leading ~/ is the user's home folder. Only ARGS is split into words.
 at_start := @start@
 quoted = '$(subst ','\'',$(subst $(at_start),,$(subst $(at_start)~/,$(HOME)/,$(at_start)$(1))))'
 home = $(call quoted,$(HOME_DIR))
@@ -29,22 +29,22 @@ out = $(call quoted,$(OUT))
 .PHONY: help
 help: ## list the targets
 	@echo "make TARGET [ORDERS=orders.csv] [HOME_DIR=folder] [OUT=scores.parquet] [ARGS=\"--columns amount=Total\"]"
-	@echo "ORDERS is one file, folder, glob or address; options go into ARGS (check, train, score, report, monitor)."
+	@echo "ORDERS is one file, folder, glob or URL; options go into ARGS (check, train, score, report, monitor)."
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
-install: $(STAMP) ## make .venv with the locked dependencies
+install: $(STAMP) ## create .venv with the locked dependencies
 
 .PHONY: demo
-demo: $(STAMP) ## the main job on the CDNOW orders that ship inside lifetimes
+demo: $(STAMP) ## check, train, score and report on the CDNOW example orders
 	@$(BIN)/repurchase demo --home $(home)
 
 .PHONY: check
-check: $(STAMP) orders-given ## what an export holds, and whether it is enough; writes nothing
+check: $(STAMP) orders-given ## show how ORDERS is read, and whether it is enough; writes nothing
 	@$(BIN)/repurchase check $(orders) --home $(home) $(ARGS)
 
 .PHONY: train
-train: $(STAMP) orders-given ## train on ORDERS, judge, keep, promote what is better
+train: $(STAMP) orders-given ## train and grade a model on ORDERS; promote it if it is better
 	@$(BIN)/repurchase train $(orders) --home $(home) $(ARGS)
 
 .PHONY: score
@@ -52,20 +52,20 @@ score: $(STAMP) orders-given ## score the customers of ORDERS into OUT
 	@$(BIN)/repurchase score $(orders) --home $(home) --out $(out) $(ARGS)
 
 .PHONY: report
-report: $(STAMP) ## make outputs/report.html from OUT; with ORDERS, every purchase and product too
+report: $(STAMP) ## write outputs/report.html from OUT; with ORDERS also purchases and products
 	@$(BIN)/repurchase report $(out) --home $(home) $(if $(ORDERS),--orders $(orders)) --out $(home)/outputs/report.html $(ARGS)
 
 .PHONY: monitor
-monitor: $(STAMP) orders-given ## what came of the scores in OUT, by the ORDERS as they are now
+monitor: $(STAMP) orders-given ## compare the scores in OUT with the later ORDERS
 	@$(BIN)/repurchase monitor $(out) $(orders) --home $(home) $(ARGS)
 
 .PHONY: mlflow
-mlflow: $(STAMP) ## open the MLflow pages of the runs on http://127.0.0.1:5000
+mlflow: $(STAMP) ## serve the MLflow pages of the runs on http://127.0.0.1:5000
 	@home="$$(cd $(home) && pwd)" && MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 		$(BIN)/mlflow server --host 127.0.0.1 --workers 1 --backend-store-uri "sqlite:///$$home/mlruns/mlflow.db"
 
 .PHONY: notebooks
-notebooks: $(STAMP) ## run the notebooks as they are
+notebooks: $(STAMP) ## run the notebooks as tests
 	@$(BIN)/python -m pytest --quiet --nbmake --nbmake-timeout=600 notebooks
 
 .PHONY: test
@@ -87,40 +87,50 @@ types: $(STAMP) ## check types
 	@$(BIN)/mypy
 
 .PHONY: audit
-audit: $(STAMP) ## look for known vulnerabilities in the locked dependencies, where their database can be reached
+audit: $(STAMP) ## check the locked dependencies for known vulnerabilities (needs a network)
 	@.ci/audit $(VENV)
 
+.PHONY: docs
+docs: $(STAMP) ## build the documentation site in site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: release-check
+release-check: $(STAMP) ## build the package, check its metadata, print the changelog's section; TAG=v1.2.3 checks the tag
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+	@$(BIN)/python .ci/release-check $(TAG)
+
 .PHONY: bench-accuracy
-bench-accuracy: $(STAMP) ## accuracy beside the peers, on CDNOW and on the real logs where they lie beside the checkout
+bench-accuracy: $(STAMP) ## accuracy compared with other models, on CDNOW and on the real logs in ../shared/data
 	@$(BIN)/python -m benchmarks.accuracy
 
 .PHONY: bench-speed
-bench-speed: $(STAMP) ## time and memory beside lifetimes, on generated orders of 100,000 and 1,000,000 customers
+bench-speed: $(STAMP) ## time and memory compared with lifetimes, on generated orders of 100,000 and 1,000,000 customers
 	@$(BIN)/python -m benchmarks.speed
 
 .PHONY: bench-start
-bench-start: $(STAMP) ## how long --help and a score of CDNOW take
+bench-start: $(STAMP) ## start-up time of the command line
 	@$(BIN)/python -m benchmarks.start
 
 .PHONY: bench-reading
-bench-reading: $(STAMP) ## how many random exports are read right, refused, or read wrong
+bench-reading: $(STAMP) ## how many random exports are read correctly, refused, or misread
 	@$(BIN)/python -m benchmarks.reading
 
 .PHONY: lock
-lock: $(STAMP) ## resolve the dependencies anew, with hashes
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra sql --extra spark --generate-hashes --universal --python-version 3.11 \
+lock: $(STAMP) ## resolve the dependencies again, with hashes
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --extra sql --extra spark --generate-hashes --universal --python-version 3.11 \
 		--no-annotate --no-header --quiet -o requirements-dev.lock
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
 		--no-annotate --no-header --quiet --constraint requirements-dev.lock -o requirements.lock
 
 .PHONY: clean
 clean: ## remove caches and outputs; models and runs stay
-	@rm -rf outputs build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf outputs build dist site htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 .PHONY: orders-given
 orders-given:
-	@test -n $(orders) || { echo "Say which orders: make $(MAKECMDGOALS) ORDERS=orders.csv"; exit 2; }
+	@test -n $(orders) || { echo "ORDERS is missing: make $(MAKECMDGOALS) ORDERS=orders.csv"; exit 2; }
 	@case $(orders) in *" --"*) test -e $(orders) || { \
-		echo "ORDERS is one word; options go into ARGS: make $(MAKECMDGOALS) ORDERS=shop.sqlite ARGS=\"--table orders\""; \
+		echo "ORDERS takes no options; they go into ARGS: make $(MAKECMDGOALS) ORDERS=shop.sqlite ARGS=\"--table orders\""; \
 		exit 2; };; esac

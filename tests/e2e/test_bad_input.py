@@ -293,7 +293,7 @@ MISUSED: dict[str, tuple[Arrange, str]] = {
         lambda desk: ["check", desk.orders, "--fast"],
         r"No such option: --fast.*`repurchase check --help`",
     ),
-    "missing_argument": (lambda _: ["train"], r"Missing argument 'orders'"),
+    "missing_argument": (lambda _: ["train"], r"Missing argument 'ORDERS'"),
     "missing_output": (lambda desk: ["score", desk.orders, "--home", desk.home], r"Missing option '--out'"),
     "option_without_value": (lambda desk: ["score", desk.orders, "--out"], r"--out.*argument"),
 }

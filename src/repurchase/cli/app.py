@@ -126,6 +126,10 @@ def _exit_code_of(signals: list[int], *, as_json: bool) -> int:
         if code != INTERRUPTED:  # which Typer makes of a KeyboardInterrupt
             return code
         raise KeyboardInterrupt
+    except SystemExit as end:
+        if not _is_completion():
+            return _report_defect(end, as_json=as_json)
+        return int(end.code or 0)
     except BaseException as fault:  # noqa: BLE001 - the outermost boundary; panics of native code are no Exception
         if signals or isinstance(fault, typer.Abort | KeyboardInterrupt):  # a library may have replaced the exception
             code = signals[0] if signals else INTERRUPTED
@@ -134,6 +138,11 @@ def _exit_code_of(signals: list[int], *, as_json: bool) -> int:
         if message is None:
             return _report_defect(fault, as_json=as_json)
         return _report_fault(message, EXIT_FAULT, as_json=as_json)
+
+
+def _is_completion() -> bool:
+    """Whether the shell asks for completion, which Typer answers with `SystemExit`."""
+    return "_REPURCHASE_COMPLETE" in os.environ or bool({"--install-completion", "--show-completion"} & {*sys.argv})
 
 
 def _require_no_empty_argument(arguments: list[str]) -> None:
