@@ -1,4 +1,4 @@
-"""The house rules that no linter holds: who imports whom, what is documented, and that the papers tell the truth."""
+"""The rules that no linter checks: who imports whom, what is documented, and that the documentation is true."""
 
 import ast
 import json
@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "repurchase"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAPERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", *DOCS)
 
 LAYERS = (
     "errors",
@@ -51,6 +52,7 @@ LAYERS = (
 )
 """A package may import those before it."""
 HEAVY = {
+    "babel",
     "duckdb",
     "jinja2",
     "joblib",
@@ -61,6 +63,8 @@ HEAVY = {
     "polars",
     "psycopg",
     "pyarrow",
+    "pydantic",
+    "rich",
     "scipy",
     "sklearn",
 }
@@ -77,7 +81,7 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def paper(name: str) -> str:
+def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
@@ -194,10 +198,10 @@ def documented_parameters(text: str) -> set[str]:
 
 
 def undocumented(node: Definition) -> list[str]:
-    told = sections(ast.get_docstring(node) or "")
-    missing = sorted(set(parameters(node)) - documented_parameters(told.get("Parameters", "")))
+    described = sections(ast.get_docstring(node) or "")
+    missing = sorted(set(parameters(node)) - documented_parameters(described.get("Parameters", "")))
     returns = isinstance(node, ast.FunctionDef) and node.returns is not None and ast.unparse(node.returns) != "None"
-    if returns and not {"Returns", "Yields"} & set(told):
+    if returns and not {"Returns", "Yields"} & set(described):
         missing.append("what it returns")
     return missing if ast.get_docstring(node) else ["docstring"]
 
@@ -219,7 +223,7 @@ def test_every_module_has_a_docstring() -> None:
     assert [name_of(path) for path in MODULES if not ast.get_docstring(tree_of(path))] == []
 
 
-# The command line and its papers
+# The command line and its documentation
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -240,18 +244,51 @@ def test_every_command_and_option_has_help() -> None:
     assert [(name, one.name) for name, one in options if not one.help] == []
 
 
-def test_readme_names_commands_and_options_that_exist() -> None:
-    known = {option for command in COMMANDS.values() for one in command.params for option in one.opts}
-    blocks = "\n".join(re.findall(r"```(?:bash|sh|console)\n(.*?)```", paper("README.md"), flags=re.DOTALL))
-    named = re.findall(r"^\s*\$?\s*repurchase ((?:models |campaign )?[a-z]+)", blocks, flags=re.MULTILINE)
-    assert set(named) >= {"check", "train", "score", "report"}
-    assert set(named) <= set(COMMANDS)
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", paper("README.md"))) <= known | {"--help"}
+def shell_calls(text: str) -> Iterator[tuple[str, set[str]]]:
+    """Every command that is shown in a block for a shell, with its options."""
+    for block in re.findall(r"```(?:bash|sh|console|cron)\n(.*?)```", text, flags=re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            for name, rest in re.findall(r"\brepurchase ((?:models |campaign )?[a-z]+)\b([^#|;]*)", line):
+                yield name, set(re.findall(r"(?<!\S)--[a-z][a-z-]+", rest))
 
 
-def test_papers_name_make_targets_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*## ", paper("Makefile"), flags=re.MULTILINE))
-    named = {target for name in PAPERS for target in re.findall(r"`?make ([a-z-]+)", code_of(paper(name)))}
+def options_of(command: Any) -> set[str]:
+    return {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands_shown_exist_and_take_their_options(name: str) -> None:
+    calls = list(shell_calls(page(name)))
+    assert [command for command, _ in calls if command not in COMMANDS] == []
+    assert [
+        (command, options - options_of(COMMANDS[command]))
+        for command, options in calls
+        if options - options_of(COMMANDS[command])
+    ] == []
+
+
+def test_the_readme_shows_the_main_commands() -> None:
+    assert {name for name, _ in shell_calls(page("README.md"))} >= {
+        "check",
+        "train",
+        "score",
+        "report",
+        "lists",
+        "monitor",
+    }
+    assert len(page("README.md").splitlines()) < 150
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "CHANGELOG.md"])
+def test_options_named_exist(name: str) -> None:
+    known = {option for command in COMMANDS.values() for option in options_of(command)}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page(name)))
+    assert named <= known | {"--help", "--version", "--install-completion", "--show-completion", "--now"}
+
+
+def test_make_targets_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", page("Makefile"), flags=re.MULTILINE))
+    named = {target for name in PAGES for target in re.findall(r"`?make ([a-z-]+)", code_of(page(name)))}
     assert {"demo", "test"} <= named
     assert named <= targets
 
@@ -263,18 +300,18 @@ def code_of(text: str) -> str:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run make with a program that shows its words, each on a line."""
+    """Run make with a program that prints its arguments, each on a line."""
     program = tmp_path / "repurchase"
     program.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     program.chmod(0o755)
     (tmp_path / "stamp").touch()
-    told = {"BIN": tmp_path, "STAMP": tmp_path / "stamp"}
+    variables = {"BIN": tmp_path, "STAMP": tmp_path / "stamp"}
     plain = {name: value for name, value in os.environ.items() if name not in {"ORDERS", "OUT", "ARGS", "HOME_DIR"}}
 
     def make(target: str, **further: object) -> "subprocess.CompletedProcess[str]":
-        words = [f"{name}={value}" for name, value in (told | further).items()]
-        asked = ["make", "--no-print-directory", target, *words]
-        return subprocess.run(asked, cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
+        assignments = [f"{name}={value}" for name, value in (variables | further).items()]
+        command = ["make", "--no-print-directory", target, *assignments]
+        return subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
 
     return make
 
@@ -286,10 +323,10 @@ def made(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
 def test_make_hands_on_orders_as_one_word(
     made: Callable[..., "subprocess.CompletedProcess[str]"], target: str, orders: str
 ) -> None:
-    told = made(target, ORDERS=orders, HOME_DIR="my shop", ARGS="--columns 'amount=Total paid'")
+    outcome = made(target, ORDERS=orders, HOME_DIR="my shop", ARGS="--columns 'amount=Total paid'")
 
-    assert told.returncode == 0, told.stderr
-    words = told.stdout.splitlines()
+    assert outcome.returncode == 0, outcome.stderr
+    words = outcome.stdout.splitlines()
     assert orders in words
     assert words[words.index("--home") + 1] == "my shop"
     assert words[-2:] == ["--columns", "amount=Total paid"]
@@ -299,62 +336,78 @@ def test_make_knows_the_folder_of_the_user_and_refuses_options_among_orders(
     made: Callable[..., "subprocess.CompletedProcess[str]"],
 ) -> None:
     assert made("check", ORDERS="~/my orders.csv").stdout.splitlines()[1] == f"{os.environ['HOME']}/my orders.csv"
-    told = made("train", ORDERS="shop.sqlite --table orders")
-    assert told.returncode == 2
-    assert 'options go into ARGS: make train ORDERS=shop.sqlite ARGS="--table orders"' in told.stdout
-    assert "Say which orders" in made("train").stdout
+    outcome = made("train", ORDERS="shop.sqlite --table orders")
+    assert outcome.returncode == 2
+    assert 'they go into ARGS: make train ORDERS=shop.sqlite ARGS="--table orders"' in outcome.stdout
+    assert "ORDERS is missing" in made("train").stdout
 
 
-def test_every_make_target_says_what_it_does() -> None:
-    phony = set(re.findall(r"^\.PHONY: (\S+)", paper("Makefile"), flags=re.MULTILINE))
-    said = set(re.findall(r"^([a-z-]+):.*## ", paper("Makefile"), flags=re.MULTILINE))
-    assert phony - said <= {"orders-given"}
+def test_every_make_target_has_help() -> None:
+    phony = set(re.findall(r"^\.PHONY: (\S+)", page("Makefile"), flags=re.MULTILINE))
+    described = set(re.findall(r"^([a-z-]+):.*## ", page("Makefile"), flags=re.MULTILINE))
+    assert phony - described <= {"orders-given"}
 
 
-def test_readme_explains_every_column_of_the_scores() -> None:
-    text = code_of(paper("README.md"))
+def test_every_column_of_the_scores_is_explained() -> None:
+    text = code_of(page("docs/reference/scores.md"))
     unexplained = [name for name in scores_table([90]).names if f"`{name.replace('90d', '{h}d')}`" not in text]
     assert unexplained == []
 
 
 def test_every_setting_is_described() -> None:
-    described = f"{repurchase.settings.__doc__}\n{paper('README.md')}"
-    names = [item.name for item in fields(repurchase.settings.Settings)]
-    assert [name for name in names if not re.search(rf"\b{name}\b", described)] == []
+    described = page("docs/reference/settings.md")
+    names = [item.name for item in fields(repurchase.settings.Settings) if item.name != "home"]
+    assert [name for name in names if not re.search(rf"^(?:\[{name}\]|{name} = )", described, re.MULTILINE)] == [
+        "lists"
+    ]
+    assert "`[lists]`" in described
 
 
-@pytest.mark.parametrize("name", PAPERS)
+def generated_pages() -> set[Path]:
+    """Pages of the site that are made when it is built."""
+    names = re.findall(r'^    "([a-z/]+\.md)": ', page("docs/hooks.py"), flags=re.MULTILINE)
+    return {ROOT / "docs" / name for name in (*names, "reference/cli.md")}
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_inside_the_repository_lead_somewhere(name: str) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", paper(name))
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page(name)) if "://" not in link]
+    targets = {link: ((ROOT / name).parent / link).resolve() for link in links}
+    assert [link for link, path in targets.items() if not path.exists() and path not in generated_pages()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(re.findall(r": ([a-z/_]+\.md)|- ([a-z/_]+\.md)", page("mkdocs.yml")))
+    listed = {f"docs/{one or other}" for one, other in named}
+    assert [name for name in DOCS if name not in listed and not name.startswith("docs/decisions/")] == []
 
 
 # Dependencies, versions, notebooks
 
 
 def requirement_names() -> list[str]:
-    project = tomllib.loads(paper("pyproject.toml"))["project"]
+    project = tomllib.loads(page("pyproject.toml"))["project"]
     needed = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     return [re.split(r"[<>=!~\[; ]", requirement, maxsplit=1)[0].lower() for requirement in needed]
 
 
 def test_every_dependency_has_a_reason() -> None:
-    contributing = paper("CONTRIBUTING.md")
+    contributing = page("CONTRIBUTING.md")
     names = requirement_names()
     assert [name for name in names if not re.search(rf"(?<![\w-]){name}(?![\w-])", contributing, re.IGNORECASE)] == []
 
 
 def test_every_dependency_is_locked_with_hashes() -> None:
-    entries = re.split(r"^(?=\S)", paper("requirements-dev.lock"), flags=re.MULTILINE)
+    entries = re.split(r"^(?=\S)", page("requirements-dev.lock"), flags=re.MULTILINE)
     locked = {entry.split("==")[0]: entry.count("--hash=sha256:") for entry in entries if "==" in entry}
     assert [name for name in requirement_names() if not locked.get(name)] == []
     assert [name for name, hashes in locked.items() if not hashes] == []
 
 
 def test_one_version_everywhere() -> None:
-    version = tomllib.loads(paper("pyproject.toml"))["project"]["version"]
+    version = tomllib.loads(page("pyproject.toml"))["project"]["version"]
     assert repurchase.__version__ == version
-    assert f"## [{version}]" in paper("CHANGELOG.md")
+    assert f"## [{version}]" in page("CHANGELOG.md")
 
 
 def test_there_are_three_notebooks() -> None:

@@ -203,7 +203,10 @@ MISUSED: dict[str, tuple[Arrange, str]] = {
         lambda desk: ["train", desk.orders, "--home", desk.home, "--as-of", "2025-06-01"],
         r"after the last order",
     ),
-    "as_of_not_a_day": (lambda desk: desk.score("--as-of", "2023-02-30"), r"Invalid value for .--as-of.: .2023-02-30. is not a day"),
+    "as_of_not_a_day": (
+        lambda desk: desk.score("--as-of", "2023-02-30"),
+        r"Invalid value for .--as-of.: .2023-02-30. is not a day",
+    ),
     "as_of_too_early_to_learn": (
         lambda desk: ["train", desk.orders, "--home", desk.home, "--as-of", "2023-01-05"],
         r"Not enough orders",
@@ -221,7 +224,10 @@ MISUSED: dict[str, tuple[Arrange, str]] = {
         lambda desk: ["check", desk.orders, "--timezone", "Mars/Olympus"],
         r"'timezone'.*Mars/Olympus",
     ),
-    "unknown_date_order": (lambda desk: ["check", desk.orders, "--date-order", "sideways"], r"'sideways' is not one of 'day_first', 'month_first'"),
+    "unknown_date_order": (
+        lambda desk: ["check", desk.orders, "--date-order", "sideways"],
+        r"'sideways' is not one of 'day_first', 'month_first'",
+    ),
     "unknown_model_version": (lambda desk: desk.score("--model", "17"), r"no model version '17'.*There: 2, 1"),
     "unknown_alias": (lambda desk: desk.score("--model", "best"), r"no model version 'best'"),
     "output_with_unknown_ending": (

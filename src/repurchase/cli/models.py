@@ -35,7 +35,9 @@ def show(version: Version = "champion", home: Home = Path()) -> None:
 def promote(
     version: Version,
     home: Home = Path(),
-    force: Annotated[bool, option("Promote even if the version does not beat the champion and the rules.", "--force")] = False,
+    force: Annotated[
+        bool, option("Promote even if the version does not beat the champion and the rules.", "--force")
+    ] = False,
 ) -> None:
     """Make a version the champion."""
     from repurchase.registry.champion import promote as run

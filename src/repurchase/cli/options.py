@@ -1,7 +1,7 @@
 """Options that commands share, each defined once: an annotated type, or a field of an options class."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
@@ -66,8 +66,8 @@ def day_option(help_text: str, *names: str, panel: str | None = None) -> Any:
     return option(help_text, *names, panel=panel, parser=parse_day, metavar="YYYY-MM-DD")
 
 
-def _complete_locale(start: str) -> Iterable[tuple[str, str]]:
-    return [(code, name) for code, name in LOCALES.items() if code.startswith(start)]
+def _complete_locale(start: str) -> list[str]:
+    return [code for code in LOCALES if code.startswith(start)]
 
 
 def locale_option(help_text: str, *, panel: str | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""docs/unattended.md: its commands exist, its examples are what they say they are, and its codes are the code's."""
+"""docs/guides/nightly.md: its options exist, its log lines have real fields, its exit codes are complete."""
 
 import json
 import re
@@ -14,7 +14,7 @@ import repurchase.cli.app
 from repurchase.cli import app, orders, process
 from repurchase.cli.logs import FIELDS
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "unattended.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guides" / "nightly.md").read_text(encoding="utf-8")
 GROUP: Any = typer.main.get_command(repurchase.cli.app.app)
 
 
@@ -36,15 +36,15 @@ def calls(line: str) -> list[tuple[str, str]]:
     return re.findall(r"(?:repurchase|\{SHOP\}) ([a-z]+) ([^;|]*)", line)
 
 
-def test_the_lines_shown_have_the_fields_that_are_told() -> None:
+def test_the_log_lines_shown_have_the_fields_that_are_described() -> None:
     lines = [json.loads(line) for block in blocks("json") for line in block.splitlines()]
     assert [line["event"] for line in lines] == ["step", "error"]
     assert {name for line in lines for name in line} <= {"time", "level", "event", "message", "logger", *FIELDS}
 
 
 def test_every_exit_code_is_explained() -> None:
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, flags=re.MULTILINE)}
-    assert told == {
+    explained = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, flags=re.MULTILINE)}
+    assert explained == {
         0,
         app.EXIT_DEFECT,
         app.EXIT_FAULT,
