@@ -12,8 +12,8 @@ from repurchase.registry import champion
 from repurchase.registry.bundle import save_bundle
 from repurchase.registry.champion import (
     GateVerdict,
+    alias_mismatches,
     apply_gate_verdict,
-    list_versions,
     promote,
     read_version_states,
     resolve_version,
@@ -137,7 +137,7 @@ def test_resolving_and_loading_need_no_mlflow(plain: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from repurchase.registry.champion import resolve_version\n"
         "from repurchase.registry.champion import list_versions\n"
-        "folder = resolve_version(Path(sys.argv[1])); list_versions(Path(sys.argv[1]), compare=False)\n"
+        "folder = resolve_version(Path(sys.argv[1])); list_versions(Path(sys.argv[1]))\n"
         "heavy = {'mlflow', 'sklearn', 'scipy', 'lifetimes', 'sqlalchemy'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
         "from repurchase.registry.scoring import load_scorer\n"
@@ -165,14 +165,14 @@ def test_mlflow_has_the_same_aliases_and_knows_why(store: Store, make_training) 
     promote(store.home, "3", force=True)
     assert sorted(store.client.get_registered_model(MODEL).aliases) == ["champion", "previous"]
     assert store.client.get_model_version(MODEL, "3").tags["promoted"] == "by force"
-    assert list_versions(store.home).notes == ()
+    assert alias_mismatches(store.home) == []
 
     store.client.set_registered_model_alias(MODEL, "champion", "2")
-    (note,) = list_versions(store.home).notes
+    (note,) = alias_mismatches(store.home)
     assert "champion is 3 in models/aliases.json, which scoring follows, and 2 in MLflow" in note
     assert "repurchase models promote 3" in note
     promote(store.home, "3")
-    assert list_versions(store.home).notes == ()
+    assert alias_mismatches(store.home) == []
 
 
 def test_a_version_that_mlflow_lost_still_goes_back_into_service(
@@ -205,7 +205,7 @@ def test_when_mlflow_fails_scoring_goes_on_as_before(
     (store.home / "mlruns" / "mlflow.db").write_bytes(b"broken beyond repair")
     with pytest.raises(DeliveryError, match="not readable as an MLflow database"):
         rollback(store.home)
-    (note,) = list_versions(store.home).notes
+    (note,) = alias_mismatches(store.home)
     assert note.startswith("MLflow could not be asked. ")
     assert resolve_version(store.home).name == "2"
 

@@ -12,8 +12,8 @@ from repurchase.registry import store as reachability
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.champion import (
     GateVerdict,
+    alias_mismatches,
     apply_gate_verdict,
-    list_versions,
     promote,
     read_version_states,
     resolve_version,
@@ -107,7 +107,7 @@ def test_a_trained_model_is_kept_used_and_registered_later(
         path for path in (store.home / "mlruns" / "artifacts").rglob("bundle") if load_bundle(path).version == "2"
     ]
     assert [{path.name: path.read_bytes() for path in bundle.iterdir()} for bundle in carried] == [ours]
-    assert list_versions(store.home).notes == ()
+    assert alias_mismatches(store.home) == []
     assert log_training(store, make_training()) == "4"
 
 
@@ -137,7 +137,7 @@ def test_where_another_home_took_the_number_the_bundle_is_found_by_its_digest(
 
     assert mlflow_versions(store)["1"] == "2"
     assert str(store.client.get_model_version_by_alias(MODEL, "champion").version) == "2"
-    assert list_versions(store.home).notes == ()
+    assert alias_mismatches(store.home) == []
 
 
 def test_a_store_that_breaks_in_the_middle_leaves_the_model_in_use(
@@ -156,7 +156,7 @@ def test_a_store_that_breaks_in_the_middle_leaves_the_model_in_use(
     assert resolve_version(store.home).name == version
     try_log_pending(store)
     assert list(mlflow_versions(store)) == version_numbers(store.home)
-    assert list_versions(store.home).notes == ()
+    assert alias_mismatches(store.home) == []
 
 
 def test_a_full_disk_is_still_a_fault(

@@ -7,8 +7,15 @@ import polars as pl
 import pytest
 
 from repurchase.errors import BundleError, DeliveryError
-from repurchase.registry.bundle import save_bundle
-from repurchase.registry.champion import GateVerdict, apply_gate_verdict, export_version, list_versions, show_version
+from repurchase.registry.bundle import load_bundle, save_bundle
+from repurchase.registry.champion import (
+    GateVerdict,
+    alias_mismatches,
+    apply_gate_verdict,
+    export_version,
+    list_versions,
+    resolve_version,
+)
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def models(tmp_path: Path, state: Any, make_evaluation) -> Path:
 
 
 def test_a_row_says_when_how_good_and_what_for(models: Path) -> None:
-    newest, oldest = list_versions(models, compare=False).rows
+    newest, oldest = list_versions(models)
     assert (newest.version, newest.aliases, newest.as_of, newest.grade) == ("2", ("champion",), "1998-06-30", "B")
     assert (newest.horizon_days, newest.log_loss, newest.best_rule_log_loss) == (90, 0.31, 0.33)
     assert newest.gate == "Passed: 6 % better."
@@ -34,26 +41,23 @@ def test_a_row_says_when_how_good_and_what_for(models: Path) -> None:
 
 
 def test_a_home_without_mlflow_is_not_given_one(models: Path) -> None:
-    assert list_versions(models).notes == ("There is no MLflow store in this home folder; scoring does not need one.",)
+    assert alias_mismatches(models) == ["There is no MLflow store in this home folder; scoring does not need one."]
     assert not (models / "mlruns").exists()
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "evaluation.json"])
 def test_a_damaged_version_is_listed_with_its_fault(models: Path, name: str) -> None:
     (models / "models" / "1" / name).write_bytes(b"{")
-    newest, oldest = list_versions(models, compare=False).rows
+    newest, oldest = list_versions(models)
     assert newest.fault is None
     assert name in (oldest.fault or "")
 
 
 def test_show_checks_the_bundle(models: Path) -> None:
-    shown = show_version(models)
-    assert (shown.version, shown.aliases, shown.card) == ("2", ("champion",), "# Version 2\n")
-    assert shown.gate == "Passed: 6 % better."
-    assert shown.manifest["as_of"] == "1998-06-30"
+    assert load_bundle(resolve_version(models)).card == "# Version 2\n"
     (models / "models" / "2" / "card.md").write_text("# Another\n")
     with pytest.raises(BundleError, match=r"card\.md: changed"):
-        show_version(models)
+        load_bundle(resolve_version(models))
 
 
 def test_an_export_predicts_the_same_in_a_new_process(fitted: Any, shop: Any, tmp_path: Path) -> None:

@@ -17,18 +17,18 @@ Version = Annotated[str, argument("Version number, champion, previous, challenge
 @models_app.command("list")
 def list_models(home: Home = Path()) -> None:
     """List all versions."""
-    from repurchase.registry.champion import list_versions
+    from repurchase.registry.champion import alias_mismatches, list_versions
 
-    listing = list_versions(home)
-    print_lines([*map(version_line, listing.rows), *listing.notes])
+    print_lines([*map(version_line, list_versions(home)), *alias_mismatches(home)])
 
 
 @models_app.command()
 def show(version: Version = "champion", home: Home = Path()) -> None:
     """Show the card of a version."""
-    from repurchase.registry.champion import show_version
+    from repurchase.registry.bundle import load_bundle
+    from repurchase.registry.champion import resolve_version
 
-    print_lines([show_version(home, version).card])
+    print_lines([load_bundle(resolve_version(home, version)).card])
 
 
 @models_app.command()

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from repurchase.errors import BundleError, DeliveryError, InputError, PromotionRefused, first_few
 from repurchase.registry.bundle import load_bundle, read_manifest
 from repurchase.storage.atomic_files import locked_folder, write_file
 from repurchase.storage.delivery import EXPORTED_MODEL_OUTPUT, require_outside_registry, require_replaceable
 from repurchase.storage.json_files import json_bytes, read_json
+from repurchase.validation import FLAG, TEXT, first_fault
 
 if TYPE_CHECKING:
     from repurchase.registry.store import Store
@@ -130,6 +131,9 @@ def _share(own: float, other: float) -> str:
     return f"{shown} {'better' if gain > 0 else 'worse'}"
 
 
+# Aliases, by which scoring finds its model
+
+
 _logger = logging.getLogger("repurchase")
 
 ALIASES = ("previous", "champion", "challenger")
@@ -137,88 +141,91 @@ ALIASES = ("previous", "champion", "challenger")
 
 _ALIASES_FILE = "aliases.json"
 _ALIASES_SCHEMA = 1
+_VERDICT = {"passed": FLAG, "words": TEXT}
+_ALIASES_RECORD = {"aliases": {"*": TEXT}, "verdicts": {"*": _VERDICT}}
 
 
 @dataclass(frozen=True)
 class _VersionStates:
-    """What ``models/aliases.json`` says."""
+    """The aliases and the gate's verdicts in ``models/aliases.json``."""
 
-    aliases: dict[str, str] = field(default_factory=dict)
-    verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def of(self, version: str) -> tuple[str, ...]:
-        """Aliases of a version."""
+    def aliases_of(self, version: str) -> tuple[str, ...]:
         order = ("champion", "challenger", "previous")
         return tuple(alias for alias in order if self.aliases.get(alias) == version)
 
+    def gate_text(self, version: str) -> str | None:
+        return self.verdicts.get(version, {}).get("words")
 
-def resolve_version(home: Path, wanted: str = "champion") -> Path:
-    """Find a version's bundle, from ``models/`` alone."""
-    models, there = home / "models", version_numbers(home)
-    if not there and not wanted.isdecimal():
-        raise BundleError(f"{models}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first.")
-    version = there[-1] if wanted == "latest" else read_version_states(home).aliases.get(wanted, wanted)
-    if wanted == version == "champion":
-        raise BundleError(
-            f"{models}: no champion yet; {_version_list_text(there)} did not pass the gate. See why with "
-            "`repurchase models list`; take one all the same with `repurchase models promote VERSION --force`."
-        )
-    if version not in there:
-        raise BundleError(f"{models}: no model version '{wanted}'. {_known_versions_text(there)}")
-    return models / version
-
-
-def version_numbers(home: Path) -> list[str]:
-    """Versions in ``models/``."""
-    models = home / "models"
-    if not models.is_dir():
-        return []
-    return sorted((path.name for path in models.iterdir() if path.name.isdecimal() and path.is_dir()), key=int)
-
-
-def _version_list_text(there: list[str]) -> str:
-    return f"version {there[0]}" if len(there) == 1 else f"versions {first_few(there)}"
-
-
-def _known_versions_text(there: list[str]) -> str:
-    if not there:
-        return "No model was trained yet: run `repurchase train ORDERS` first."
-    return f"There: {first_few(there[::-1])}, besides champion, challenger, previous and latest."
+    def with_champion(self, version: str) -> Self:
+        before = self.aliases.get("champion")
+        kept = {alias: held for alias, held in self.aliases.items() if alias != "challenger" or held != version}
+        if before is not None and before != version:
+            kept["previous"] = before
+        return replace(self, aliases={**kept, "champion": version})
 
 
 def read_version_states(home: Path) -> _VersionStates:
     """Read ``models/aliases.json``."""
     path = home / "models" / _ALIASES_FILE
     try:
-        return _parse_version_states(read_json(path))
+        record = read_json(path)
     except FileNotFoundError:
         return _VersionStates()
-    except (OSError, ValueError, TypeError, KeyError) as fault:
+    except (OSError, ValueError) as fault:
+        raise BundleError(f"{path}: not readable ({fault!r}). {_ALIASES_HINT}") from fault
+    if fault := first_fault(record, _ALIASES_RECORD):
+        raise BundleError(f"{path}: not readable ('{fault.path}' {fault}) {_ALIASES_HINT}")
+    return _VersionStates(record["aliases"], record["verdicts"])
+
+
+_ALIASES_HINT = "Remove it and run `repurchase models promote VERSION`."
+
+
+def version_numbers(home: Path) -> list[str]:
+    """List the versions in ``models/``."""
+    models = home / "models"
+    if not models.is_dir():
+        return []
+    return sorted((path.name for path in models.iterdir() if path.name.isdecimal() and path.is_dir()), key=int)
+
+
+def resolve_version(home: Path, wanted: str = "champion") -> Path:
+    """Find a version's bundle, from ``models/`` alone."""
+    models, known = home / "models", version_numbers(home)
+    if not known and not wanted.isdecimal():
+        raise BundleError(f"{models}: no {wanted} yet, no model was trained. Run `repurchase train ORDERS` first.")
+    version = known[-1] if wanted == "latest" else read_version_states(home).aliases.get(wanted, wanted)
+    if wanted == version == "champion":
+        versions = f"version {known[0]}" if len(known) == 1 else f"versions {first_few(known)}"
         raise BundleError(
-            f"{path}: not readable ({fault!r}). Remove it and run `repurchase models promote VERSION`."
-        ) from fault
-
-
-def _parse_version_states(content: Mapping[str, Any]) -> _VersionStates:
-    aliases, verdicts = dict(content["aliases"]), dict(content["verdicts"])
-    if not all(isinstance(held, str) for held in aliases.values()):
-        raise TypeError("an alias of something else than a version")
-    if not all(isinstance(one, dict) and {"passed", "words"} <= one.keys() for one in verdicts.values()):
-        raise TypeError("a verdict without its words")
-    return _VersionStates(aliases, verdicts)
+            f"{models}: no champion yet; {versions} did not pass the gate. See why with `repurchase models list`; take "
+            "one all the same with `repurchase models promote VERSION --force`."
+        )
+    if version not in known:
+        hint = (
+            f"There: {first_few(known[::-1])}, besides champion, challenger, previous and latest."
+            if known
+            else "No model was trained yet: run `repurchase train ORDERS` first."
+        )
+        raise BundleError(f"{models}: no model version '{wanted}'. {hint}")
+    return models / version
 
 
 def apply_gate_verdict(home: Path, version: str, verdict: GateVerdict) -> GateVerdict:
     """Let the gate's verdict on a new version take effect: champion, or challenger."""
     load_bundle(resolve_version(home, version))
-    tags = _gate_tags(verdict.to_dict())
+    record = verdict.to_dict()
     with locked_folder(home / "models"):
-        before = read_version_states(home)
-        judged = replace(before, verdicts={**before.verdicts, version: verdict.to_dict()})
-        aliases = (
-            _with_champion(judged.aliases, version) if verdict.passed else {**judged.aliases, "challenger": version}
-        )
-        _publish_aliases(home, replace(judged, aliases=aliases), {version: tags}, allow_mlflow_failure=True)
+        states = read_version_states(home)
+        judged = replace(states, verdicts={**states.verdicts, version: record})
+        if verdict.passed:
+            after = judged.with_champion(version)
+        else:
+            after = replace(judged, aliases={**judged.aliases, "challenger": version})
+        _publish_aliases(home, after, {version: _gate_tags(record)}, allow_mlflow_failure=True)
     return verdict
 
 
@@ -228,45 +235,32 @@ def promote(home: Path, version: str, *, force: bool = False) -> str:
     number = folder.name
     load_bundle(folder)
     with locked_folder(home / "models"):
-        before = read_version_states(home)
-        verdict = before.verdicts.get(number, {"passed": False, "words": "The gate has not judged it."})
-        if not force and not verdict["passed"] and before.aliases.get("champion") != number:
+        states = read_version_states(home)
+        verdict = states.verdicts.get(number, {"passed": False, "words": "The gate has not judged it."})
+        if not force and not verdict["passed"] and states.aliases.get("champion") != number:
             raise PromotionRefused(
                 f"Version {number} stays what it is. {verdict['words']} "
                 "Promote it all the same with --force, or train on newer orders."
             )
         tags = {"promoted_at": _now(), **({} if verdict["passed"] else {"promoted": "by force"})}
-        _publish_aliases(home, replace(before, aliases=_with_champion(before.aliases, number)), {number: tags})
+        _publish_aliases(home, states.with_champion(number), {number: tags})
     return number
 
 
 def rollback(home: Path) -> str:
     """Swap champion and previous."""
-    _require_previous(read_version_states(home), home)
-    load_bundle(resolve_version(home, "previous"))
-    with locked_folder(home / "models"):
-        before = read_version_states(home)
-        champion, previous = before.aliases["champion"], before.aliases["previous"]
-        aliases = {**before.aliases, "champion": previous, "previous": champion}
-        tags = {champion: {"rolled_back_at": _now()}, previous: {"promoted_at": _now()}}
-        _publish_aliases(home, replace(before, aliases=aliases), tags)
-    return previous
-
-
-def _require_previous(standings: _VersionStates, home: Path) -> None:
-    if not {"champion", "previous"} <= standings.aliases.keys():
+    if not {"champion", "previous"} <= read_version_states(home).aliases.keys():
         raise PromotionRefused(
             f"{home / 'models'}: no previous champion to go back to. See `repurchase models list`; "
             "`repurchase models promote VERSION` takes any other version."
         )
-
-
-def _with_champion(aliases: Mapping[str, str], version: str) -> dict[str, str]:
-    before = aliases.get("champion")
-    crowned = {alias: held for alias, held in aliases.items() if alias != "challenger" or held != version}
-    if before is not None and before != version:
-        crowned["previous"] = before
-    return {**crowned, "champion": version}
+    load_bundle(resolve_version(home, "previous"))
+    with locked_folder(home / "models"):
+        states = read_version_states(home)
+        champion, previous = states.aliases["champion"], states.aliases["previous"]
+        tags = {champion: {"rolled_back_at": _now()}, previous: {"promoted_at": _now()}}
+        _publish_aliases(home, states.with_champion(previous), tags)
+    return previous
 
 
 def _now() -> str:
@@ -274,12 +268,10 @@ def _now() -> str:
 
 
 def _publish_aliases(
-    home: Path, standings: _VersionStates, tags: Mapping[str, Mapping[str, str]], *, allow_mlflow_failure: bool = False
+    home: Path, states: _VersionStates, tags: Mapping[str, Mapping[str, str]], *, allow_mlflow_failure: bool = False
 ) -> None:
-    """Change the aliases in MLflow, then those that scoring follows; where MLflow is away, it learns of it later."""
-    content = json_bytes(
-        {"schema": _ALIASES_SCHEMA, "aliases": standings.aliases, "verdicts": standings.verdicts}, name=_ALIASES_FILE
-    )
+    """Change the aliases in MLflow, then those that scoring follows; a store that is away gets them later."""
+    content = json_bytes({"schema": _ALIASES_SCHEMA, **vars(states)}, name=_ALIASES_FILE)
     from repurchase.registry.retry_queue import write_entry
     from repurchase.registry.store import StoreUnreachable, mlflow_faults, open_existing
 
@@ -289,7 +281,7 @@ def _publish_aliases(
             _logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
         else:
             with mlflow_faults(store.uri, "No alias was changed for scoring."):
-                _set_mlflow_aliases(store, standings.aliases, tags)
+                _set_mlflow_aliases(store, states.aliases, tags)
     except DeliveryError as fault:
         if not allow_mlflow_failure and not isinstance(fault, StoreUnreachable):
             raise
@@ -304,16 +296,16 @@ def _publish_aliases(
 
 
 def republish_aliases(store: "Store", changes: Iterable[Mapping[str, Mapping[str, str]]]) -> None:
-    """Let MLflow learn verdicts and aliases as ``models/aliases.json`` has them."""
+    """Set verdicts and aliases in MLflow as ``models/aliases.json`` has them."""
     from repurchase.registry.store import mlflow_faults
 
-    standings = read_version_states(store.home)
-    tags = {version: _gate_tags(verdict) for version, verdict in standings.verdicts.items()}
+    states = read_version_states(store.home)
+    tags = {version: _gate_tags(verdict) for version, verdict in states.verdicts.items()}
     for change in changes:
         for version, pairs in change.items():
             tags[version] = {**tags.get(version, {}), **pairs}
     with mlflow_faults(store.uri, "Aliases wait to be set."):
-        _set_mlflow_aliases(store, standings.aliases, tags)
+        _set_mlflow_aliases(store, states.aliases, tags)
 
 
 def _gate_tags(verdict: Mapping[str, Any]) -> dict[str, str]:
@@ -339,103 +331,76 @@ def _set_mlflow_aliases(store: "Store", aliases: Mapping[str, str], tags: Mappin
             store.client.delete_registered_model_alias(MODEL, alias)
 
 
+# Lists and exports
+
+
 @dataclass(frozen=True)
 class VersionRow:
     """One version in a list."""
 
     version: str
     aliases: tuple[str, ...]
+    gate: str | None
     as_of: str | None = None
     created_at: str | None = None
     grade: str = "-"
     horizon_days: int | None = None
     log_loss: float | None = None
     best_rule_log_loss: float | None = None
-    gate: str | None = None
     fault: str | None = None
 
 
-@dataclass(frozen=True)
-class _VersionList:
-    """Versions, and where ``models/`` and MLflow disagree."""
-
-    rows: tuple[VersionRow, ...]
-    notes: tuple[str, ...]
+def list_versions(home: Path) -> list[VersionRow]:
+    """List the versions in ``models/``, the newest first."""
+    states = read_version_states(home)
+    return [_version_row(home / "models" / version, states) for version in reversed(version_numbers(home))]
 
 
-@dataclass(frozen=True)
-class _VersionDetails:
-    """What is known of one version."""
-
-    version: str
-    aliases: tuple[str, ...]
-    manifest: dict[str, Any]
-    card: str
-    gate: str | None
-
-
-def list_versions(home: Path, *, compare: bool = True) -> _VersionList:
-    """List the versions in ``models/``."""
-    standings = read_version_states(home)
-    rows = tuple(_version_row(home, version, standings) for version in reversed(version_numbers(home)))
-    return _VersionList(rows, _alias_mismatches(home, standings) if compare and rows else ())
-
-
-def _version_row(home: Path, version: str, standings: _VersionStates) -> VersionRow:
-    folder = home / "models" / version
-    gate = standings.verdicts.get(version, {}).get("words")
+def _version_row(folder: Path, states: _VersionStates) -> VersionRow:
+    row = VersionRow(folder.name, states.aliases_of(folder.name), states.gate_text(folder.name))
     try:
         manifest = read_manifest(folder)
-        judged = _read_evaluation(folder)
+        about = {name: manifest[name] for name in ("as_of", "created_at", "grade") if name in manifest}
+        return replace(row, **about, **_read_losses(folder / "evaluation.json"))
     except BundleError as fault:
-        return VersionRow(version, standings.of(version), gate=gate, fault=str(fault))
-    return VersionRow(
-        version,
-        standings.of(version),
-        as_of=manifest.get("as_of"),
-        created_at=manifest.get("created_at"),
-        grade=manifest.get("grade", "-"),
-        gate=gate,
-        **judged,
-    )
+        return replace(row, fault=str(fault))
 
 
-def _read_evaluation(folder: Path) -> dict[str, Any]:
-    path = folder / "evaluation.json"
+def _read_losses(path: Path) -> dict[str, Any]:
+    """Read the log losses at the primary horizon of an evaluation."""
     try:
-        return _version_metrics(read_json(path))
+        evaluation = read_json(path)
+        for horizon in evaluation.get("horizons", []):
+            if horizon.get("horizon_days") == evaluation.get("primary_horizon_days") and horizon.get("model"):
+                rules = [figures.get("log_loss") for figures in (horizon.get("rules") or {}).values()]
+                return {
+                    "horizon_days": horizon["horizon_days"],
+                    "log_loss": horizon["model"].get("log_loss"),
+                    "best_rule_log_loss": min((loss for loss in rules if loss is not None), default=None),
+                }
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as fault:
         raise BundleError(f"{path}: not readable ({fault}). Fetch the bundle again, or train again.") from fault
-
-
-def _version_metrics(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    days = evaluation.get("primary_horizon_days")
-    for horizon in evaluation.get("horizons", []):
-        if horizon.get("horizon_days") == days and horizon.get("model"):
-            rules = [figures.get("log_loss") for figures in (horizon.get("rules") or {}).values()]
-            return {
-                "horizon_days": days,
-                "log_loss": horizon["model"].get("log_loss"),
-                "best_rule_log_loss": min((loss for loss in rules if loss is not None), default=None),
-            }
     return {}
 
 
-def _alias_mismatches(home: Path, standings: _VersionStates) -> tuple[str, ...]:
+def alias_mismatches(home: Path) -> list[str]:
+    """Say where ``models/`` and MLflow disagree about an alias."""
+    if not version_numbers(home):
+        return []
+    ours = read_version_states(home).aliases
     try:
         theirs = _mlflow_aliases(home)
     except DeliveryError as fault:
-        return (f"MLflow could not be asked. {fault}",)
+        return [f"MLflow could not be asked. {fault}"]
     if theirs is None:
-        return ("There is no MLflow store in this home folder; scoring does not need one.",)
-    champion = standings.aliases.get("champion")
-    return tuple(
-        f"{alias} is {standings.aliases.get(alias, 'nobody')} in models/aliases.json, which scoring follows, and "
-        f"{theirs.get(alias, 'nobody')} in MLflow. Make both say the same with `repurchase models promote "
-        f"{champion or 'VERSION'}`."
+        return ["There is no MLflow store in this home folder; scoring does not need one."]
+    return [
+        f"{alias} is {ours.get(alias, 'nobody')} in models/aliases.json, which scoring follows, and "
+        f"{theirs.get(alias, 'nobody')} in MLflow. Make both the same with `repurchase models promote "
+        f"{ours.get('champion', 'VERSION')}`."
         for alias in ALIASES
-        if standings.aliases.get(alias) != theirs.get(alias)
-    )
+        if ours.get(alias) != theirs.get(alias)
+    ]
 
 
 def _mlflow_aliases(home: Path) -> dict[str, str] | None:
@@ -445,25 +410,16 @@ def _mlflow_aliases(home: Path) -> dict[str, str] | None:
     if store is None:
         return None
     with mlflow_faults(store.uri, "models/ is not affected."):
-        ours = {theirs: number for number, theirs in mlflow_versions(store).items()}
+        numbers = {theirs: number for number, theirs in mlflow_versions(store).items()}
         found = store.client.search_registered_models(f"name = '{MODEL}'")
         aliases = {alias: str(version) for model in found for alias, version in model.aliases.items()}
-        return {alias: ours.get(version, version) for alias, version in aliases.items()}
-
-
-def show_version(home: Path, version: str = "champion") -> _VersionDetails:
-    """Say what is known of a version, after checking its bundle."""
-    loaded = load_bundle(resolve_version(home, version))
-    number = loaded.folder.name
-    standings = read_version_states(home)
-    gate = standings.verdicts.get(number, {}).get("words")
-    return _VersionDetails(number, standings.of(number), loaded.manifest, loaded.card, gate)
+        return {alias: numbers.get(version, version) for alias, version in aliases.items()}
 
 
 def export_version(home: Path, version: str, out: Path) -> Path:
     """Write a version's model as a joblib file, for notebooks.
 
-    Reading it (``joblib.load``) runs what is in it, unlike a bundle: only read files whose way you know.
+    Reading it (``joblib.load``) runs code from it, unlike a bundle: only read files whose origin you know.
     """
     require_outside_registry(out, home=home)
     require_replaceable({out: EXPORTED_MODEL_OUTPUT})
