@@ -176,8 +176,9 @@ def read_version_states(home: Path) -> _VersionStates:
         return _VersionStates()
     except (OSError, ValueError) as fault:
         raise BundleError(f"{path}: not readable ({fault!r}). {_ALIASES_HINT}") from fault
-    if fault := first_fault(record, _ALIASES_RECORD):
-        raise BundleError(f"{path}: not readable ('{fault.path}' {fault}) {_ALIASES_HINT}")
+    invalid = first_fault(record, _ALIASES_RECORD)
+    if invalid:
+        raise BundleError(f"{path}: not readable ('{invalid.path}' {invalid}) {_ALIASES_HINT}")
     return _VersionStates(record["aliases"], record["verdicts"])
 
 

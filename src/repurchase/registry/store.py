@@ -41,37 +41,36 @@ class StoreUnreachable(DeliveryError):  # noqa: N818 - says what is wrong
 
 
 def require_reachable(uri: str, *, seconds: float | None = None) -> None:
-    """Ask a tracking server for a sign of life."""
-    parts = urlsplit(uri)
-    kind = parts.scheme.partition("+")[0].lower()
+    """Refuse a tracking server that does not answer in time."""
+    address = urlsplit(uri)
+    scheme = address.scheme.partition("+")[0].lower()
     limit = PROBE_SECONDS if seconds is None else seconds
-    if kind in ("http", "https"):
-        why = _call_with_timeout(limit, lambda: _probe_http(parts, limit))
-    elif kind in _PORTS and parts.hostname:
-        why = _call_with_timeout(limit, lambda: _probe_tcp(parts, _PORTS[kind], limit))
+    if scheme in ("http", "https"):
+        why = _call_with_timeout(limit, lambda: _probe_http(address, limit))
+    elif scheme in _PORTS and address.hostname:
+        why = _call_with_timeout(limit, lambda: _probe_tcp(address, _PORTS[scheme], limit))
     else:
         return
     if why is not None:
         raise StoreUnreachable(
-            f"MLflow at {redact(uri)} does not answer ({why}). Start the server, or set MLFLOW_TRACKING_URI to "
-            "another one."
+            f"MLflow at {redact(uri)} does not answer ({why}). Start the server, or set {_URI} to another one."
         )
 
 
-def _call_with_timeout(seconds: float, ask: Callable[[], str | None]) -> str | None:
-    """Ask in a thread of its own: finding an address may take long, and cannot be ended."""
-    answers: list[str | None] = []
-    asking = threading.Thread(target=lambda: answers.append(ask()), name="store-probe", daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return answers[0] if answers else f"nothing came within {seconds:g} s"
+def _call_with_timeout(seconds: float, probe: Callable[[], str | None]) -> str | None:
+    """Probe in a thread of its own: resolving a host name may take long, and cannot be ended."""
+    results: list[str | None] = []
+    thread = threading.Thread(target=lambda: results.append(probe()), name="store-probe", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return results[0] if results else f"nothing came within {seconds:g} s"
 
 
-def _probe_http(parts: SplitResult, seconds: float) -> str | None:
-    place = parts.netloc.rpartition("@")[2]
-    address = urlunsplit((parts.scheme, place, f"{parts.path.rstrip('/')}/health", "", ""))
+def _probe_http(address: SplitResult, seconds: float) -> str | None:
+    host = address.netloc.rpartition("@")[2]
+    health = urlunsplit((address.scheme, host, f"{address.path.rstrip('/')}/health", "", ""))
     try:
-        with urlopen(address, timeout=seconds):  # noqa: S310 - http or https
+        with urlopen(health, timeout=seconds):  # noqa: S310 - http or https
             return None
     except HTTPError as fault:
         return f"{fault.code} {fault.reason}" if fault.code in _GATEWAY_ERROR_CODES else None
@@ -82,9 +81,9 @@ def _probe_http(parts: SplitResult, seconds: float) -> str | None:
         return _fault_text(fault)
 
 
-def _probe_tcp(parts: SplitResult, port: int, seconds: float) -> str | None:
+def _probe_tcp(address: SplitResult, port: int, seconds: float) -> str | None:
     try:
-        socket.create_connection((str(parts.hostname), parts.port or port), timeout=seconds).close()
+        socket.create_connection((str(address.hostname), address.port or port), timeout=seconds).close()
     except (OSError, ValueError) as fault:
         return _fault_text(fault)
     return None
@@ -109,7 +108,7 @@ _UPDATES = (
 
 
 def _update_moved_store(database: Path, *, experiment: str, force: bool = False) -> Path | None:
-    """Mend a database whose folder is no longer where its paths say."""
+    """Correct the stored paths of a database whose folder was moved."""
     root = database.parent
     old = _stored_root(database, experiment)
     if old is None or old == root:
@@ -117,7 +116,7 @@ def _update_moved_store(database: Path, *, experiment: str, force: bool = False)
     if not force and any((old / name).exists() for name in (database.name, "artifacts")):
         raise DeliveryError(
             f"{root} is a copy of {old}, and its paths still point there: new runs would land in the original. "
-            "Make the copy stand on its own with `repurchase models relocate`."
+            "Make the copy independent with `repurchase models relocate`."
         )
     changed = rewrite_stored_paths(database, old=old, new=root)
     _logger.warning("%s was moved from %s; %d stored paths now say so.", root, old, changed)
@@ -197,7 +196,7 @@ def store_uri(home: Path) -> str:
 def open_store(home: Path) -> Store:
     """Open the tracking store of a home folder, and make it on first use.
 
-    A folder that was moved is mended on the way; see ``relocation``.
+    Stored paths of a folder that was moved are corrected on the way.
     """
     home = home.resolve()
     uri = store_uri(home)
@@ -241,7 +240,7 @@ def mlflow_versions(store: Store) -> dict[str, str]:
 
 
 def relocate(home: Path) -> Path | None:
-    """Make a moved or copied ``mlruns/`` stand on its own."""
+    """Make a moved or copied ``mlruns/`` independent of the original."""
     database = database_of(store_uri(home))
     if database is None or not database.is_file():
         raise DeliveryError(f"{home / 'mlruns'}: no {_DATABASE} there to relocate. Give its folder with --home.")
@@ -303,13 +302,13 @@ def mlflow_faults(uri: str, outcome: str) -> Iterator[None]:
         first = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise DeliveryError(
             f"MLflow at {redact(uri)} failed: {redact(first).rstrip('.')}. {outcome} "
-            f"Mend the store, or set {_URI} to another one."
+            f"Repair the store, or set {_URI} to another one."
         ) from fault
 
 
 @contextmanager
 def active_store(uri: str) -> Iterator[None]:
-    """Make a store the one that MLflow takes when it is not told."""
+    """Make a store MLflow's current one."""
     before = os.environ.get(_URI)
     os.environ[_URI] = uri
     try:
@@ -323,7 +322,7 @@ def active_store(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _only_warnings() -> Iterator[None]:
-    """Keep the migrations' log lines of a store's first creation to themselves."""
+    """Silence the log lines of the migrations when a store is first created."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [each.level for each in loggers]
     for each in loggers:

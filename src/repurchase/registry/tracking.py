@@ -8,7 +8,7 @@ import sys
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import repurchase
 from repurchase.errors import BundleError, DeliveryError, RepurchaseError
 from repurchase.registry.bundle import MANIFEST_DIGEST_KEY, TrainingRun, load_bundle, save_bundle
-from repurchase.registry.champion import republish_aliases
+from repurchase.registry.champion import republish_aliases, version_numbers
 from repurchase.registry.retry_queue import (
     RunEntry,
     columns_param,
@@ -299,11 +299,12 @@ _MAX_DATASET_DIGEST_LENGTH = 36
 
 @dataclass(frozen=True)
 class _ReservedVersion:
-    """Where a model will be in MLflow."""
+    """Where a model will be in MLflow, and where its files are made ready."""
 
     run_id: str
     model_id: str
     version: str
+    staging: Path
 
 
 def log_training(store: Store, training: TrainingRun) -> str:
@@ -313,20 +314,16 @@ def log_training(store: Store, training: TrainingRun) -> str:
     """
     models = store.home / "models"
     _register_pending(store)
-    with locked_folder(models):
-        with mlflow_faults(store.uri, "No version was added to models/."), ExitStack() as undo:
-            remove_partial_siblings(models)
-            _clean_up_incomplete_versions(store, models)
-            place = _begin_run(store, training, undo, taken=max(map(int, _local_version_numbers(models)), default=0))
-            staging = partial_sibling_path(models / place.version)
-            undo.callback(shutil.rmtree, staging, ignore_errors=True)
-            bundle = _save_training_bundle(training, place.version, staging / "bundle")
-            _log_model_files(store, training, place, bundle, staging)
-            bundle.rename(models / place.version)
-            sync_folder(models)
-            undo.pop_all()
-        shutil.rmtree(staging, ignore_errors=True)
-        _mark_complete(store, place)
+    with (
+        locked_folder(models),
+        _reserved_version(
+            store, training, taken=_last_version(store.home), outcome="No version was added to models/."
+        ) as place,
+    ):
+        bundle = _save_training_bundle(training, place.version, place.staging / "bundle")
+        _log_model_files(store, training, place, bundle)
+        bundle.rename(models / place.version)
+        sync_folder(models)
     _logger.info("Version %s of model %s is in %s and in MLflow.", place.version, MODEL, models / place.version)
     try_log_pending(store)
     return place.version
@@ -352,7 +349,7 @@ def _save_locally(home: Path, training: TrainingRun) -> tuple[str, Path]:
     models = home / "models"
     with locked_folder(models):
         remove_partial_siblings(models)
-        version = str(1 + max(map(int, _local_version_numbers(models)), default=0))
+        version = str(1 + _last_version(home))
         # The record comes first: one without a bundle is dropped, a bundle without one would never be registered.
         entry = {"version": version, "training": _to_record(training)}
         path, _ = write_entry(home, "registration", version, entry)
@@ -385,37 +382,42 @@ def _register_saved_version(store: Store, version: str, record: Mapping[str, Any
     pictures = {name: b64decode(picture) for name, picture in record["pictures"].items()}
     known = {**record, "as_of": date.fromisoformat(record["as_of"]), "horizons": tuple(record["horizons"])}
     training = TrainingRun(**{**known, "pictures": pictures}, state=loaded.state, evaluation=loaded.evaluation)
-    with locked_folder(models), mlflow_faults(store.uri, "It waits to be registered."), ExitStack() as undo:
-        _clean_up_incomplete_versions(store, models)
-        place = _begin_run(store, training, undo, taken=int(version) - 1)
-        staging = partial_sibling_path(models / version)
-        undo.callback(shutil.rmtree, staging, ignore_errors=True)
-        bundle = Path(shutil.copytree(models / version, staging / "bundle"))
-        _log_model_files(store, training, place, bundle, staging, card=loaded.card)
+    with (
+        locked_folder(models),
+        _reserved_version(store, training, taken=int(version) - 1, outcome="It waits to be registered.") as place,
+    ):
+        bundle = Path(shutil.copytree(models / version, place.staging / "bundle"))
+        _log_model_files(store, training, place, bundle)
         if place.version != version:
             digest = str(loaded.manifest[MANIFEST_DIGEST_KEY])
             store.client.set_model_version_tag(MODEL, place.version, BUNDLE, digest)
-        undo.pop_all()
-        shutil.rmtree(staging, ignore_errors=True)
-        _mark_complete(store, place)
     _logger.info("Version %s is in MLflow now, as version %s of model %s.", version, place.version, MODEL)
 
 
-def _local_version_numbers(models: Path) -> list[str]:
-    return [path.name for path in models.iterdir() if path.name.isdecimal()]
+def _last_version(home: Path) -> int:
+    return max(map(int, version_numbers(home)), default=0)
 
 
-def _begin_run(store: Store, training: TrainingRun, undo: ExitStack, *, taken: int) -> _ReservedVersion:
-    """Begin a run and take a version, both of which ``undo`` takes back."""
-    run_id = _start_run(store, training)
-    undo.callback(store.client.set_terminated, run_id, "FAILED")
-    place = _reserve_version(store, run_id, taken=taken)
-    undo.callback(store.client.delete_model_version, MODEL, place.version)
-    return place
+@contextmanager
+def _reserved_version(store: Store, training: TrainingRun, *, taken: int, outcome: str) -> Iterator[_ReservedVersion]:
+    """Begin a run and reserve a version; a fault takes both back. Call it with models/ locked."""
+    models = store.home / "models"
+    with mlflow_faults(store.uri, outcome), ExitStack() as undo:
+        remove_partial_siblings(models)
+        _clean_up_incomplete_versions(store, models)
+        run_id = _start_run(store, training)
+        undo.callback(store.client.set_terminated, run_id, "FAILED")
+        place = _reserve_version(store, run_id, taken=taken)
+        undo.callback(store.client.delete_model_version, MODEL, place.version)
+        undo.callback(shutil.rmtree, place.staging, ignore_errors=True)
+        yield place
+        undo.pop_all()
+    shutil.rmtree(place.staging, ignore_errors=True)
+    _mark_complete(store, place)
 
 
 def _mark_complete(store: Store, place: _ReservedVersion) -> None:
-    """Say that a version is whole; it is there already, so a fault is a warning."""
+    """Mark a version as complete; it is there already, so a fault is a warning."""
     try:
         with mlflow_faults(store.uri, "The version itself is whole."):
             store.client.set_model_version_tag(MODEL, place.version, _COMPLETE_TAG, "true")
@@ -462,7 +464,8 @@ def _reserve_version(store: Store, run_id: str, *, taken: int) -> _ReservedVersi
                 tags={_COMPLETE_TAG: "false"},
             )
         if int(entry.version) > taken:
-            return _ReservedVersion(run_id, model.model_id, str(entry.version))
+            staging = partial_sibling_path(store.home / "models" / str(entry.version))
+            return _ReservedVersion(run_id, model.model_id, str(entry.version), staging)
         store.client.delete_model_version(MODEL, str(entry.version))
 
 
@@ -489,24 +492,16 @@ def _save_training_bundle(training: TrainingRun, version: str, folder: Path) -> 
     )
 
 
-def _log_model_files(
-    store: Store,
-    training: TrainingRun,
-    place: _ReservedVersion,
-    bundle: Path,
-    staging: Path,
-    *,
-    card: str | None = None,
-) -> None:
-    card = training.card(place.version) if card is None else card
+def _log_model_files(store: Store, training: TrainingRun, place: _ReservedVersion, bundle: Path) -> None:
     metadata = {"model_version": place.version, "as_of": training.as_of.isoformat()}
-    carrier = write_pyfunc_model(
-        bundle, staging / "carrier", run_id=place.run_id, model_id=place.model_id, metadata=metadata
+    model_folder = write_pyfunc_model(
+        bundle, place.staging / "pyfunc", run_id=place.run_id, model_id=place.model_id, metadata=metadata
     )
-    store.client.log_model_artifacts(place.model_id, str(carrier))
+    store.client.log_model_artifacts(place.model_id, str(model_folder))
     store.client.finalize_logged_model(place.model_id, "READY")
     _log_results(store, training, place)
-    store.client.log_artifacts(place.run_id, str(_write_run_files(training, card, staging / "run")))
+    card = (bundle / "card.md").read_text(encoding="utf-8")
+    store.client.log_artifacts(place.run_id, str(_write_run_files(training, card, place.staging / "run")))
     store.client.update_model_version(MODEL, place.version, description=card)
 
 

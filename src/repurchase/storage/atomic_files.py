@@ -384,7 +384,7 @@ def locked_folder(folder: Path, *, wait_seconds: float | None = None) -> Iterato
                 f"{folder} is in use by another run ({fault}). Wait for it to end, then try again."
             ) from fault
         raise DeliveryError(
-            f"{folder} cannot be written ({fault}). Choose another --home or mend its rights."
+            f"{folder} cannot be written ({fault}). Choose another --home or correct its permissions."
         ) from fault
     with closing(holder):
         yield
