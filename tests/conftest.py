@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 
 from repurchase.cli.app import main
+from repurchase.features.ledger import build_ledger
+from repurchase.models.snapshots import Snapshot, Snapshots
 from repurchase.registry.store import open_store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -142,3 +144,16 @@ def simulate(
 def simulate_orders() -> Callable[..., pl.DataFrame]:
     """A function that makes clean orders with known parameters (see ``simulate``)."""
     return simulate
+
+
+@pytest.fixture(scope="session")
+def shop_snapshots(simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
+    """900 customers over 800 days from 2023-06-01, observed to the end."""
+    orders = simulate_orders(customers=900, days=800, arrival_days=500, start=date(2023, 6, 1), seed=21)
+    return Snapshots(build_ledger(orders, observed_until=date(2025, 8, 8)), horizons=(60,))
+
+
+@pytest.fixture(scope="session")
+def shop_snapshot(shop_snapshots: Snapshots) -> Snapshot:
+    """Its customers on 2025-01-31."""
+    return shop_snapshots.at(date(2025, 1, 31))

@@ -126,7 +126,7 @@ def test_thresholds_are_learned() -> None:
     assert learned.usual_gap_days == 15.0
     assert learned.second_purchase_median_days == pytest.approx(50.5)
     assert learned.worth_value == pytest.approx(1.8)
-    assert 1.25 <= learned.late_from <= 2.6
+    assert learned.late_from == pytest.approx(1.32)
     old = {name: value for name, value in learned.to_dict().items() if name not in {"late_from", "loyal_purchases"}}
     assert SegmentThresholds.from_dict(old).loyal_purchases == 3
 

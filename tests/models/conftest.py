@@ -13,22 +13,7 @@ from repurchase.models.btyd.model import Family
 from repurchase.models.model import RepurchaseModel
 from repurchase.models.snapshots import Snapshot, Snapshots
 
-SHOP_DAY = date(2025, 1, 31)
-
 Floats = npt.NDArray[np.float64]
-
-
-@pytest.fixture(scope="session")
-def shop_snapshots(simulate_orders: Callable[..., pl.DataFrame]) -> Snapshots:
-    """900 customers over 800 days from 2023-06-01, observed to the end."""
-    orders = simulate_orders(customers=900, days=800, arrival_days=500, start=date(2023, 6, 1), seed=21)
-    return Snapshots(build_ledger(orders, observed_until=date(2025, 8, 8)), horizons=(60,))
-
-
-@pytest.fixture(scope="session")
-def shop_snapshot(shop_snapshots: Snapshots) -> Snapshot:
-    """Its customers on 2025-01-31."""
-    return shop_snapshots.at(SHOP_DAY)
 
 
 def simulate(

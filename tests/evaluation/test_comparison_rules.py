@@ -46,9 +46,13 @@ class TestRule:
         assert (np.diff(p[order]) >= 0).all()
         assert p[order[-1]] > p[order[0]] + 0.1
 
-    def test_is_never_certain(self, shop_snapshots: Snapshots, shop_snapshot: Snapshot, bought: np.ndarray, name: str) -> None:
+    def test_is_never_certain(
+        self, shop_snapshots: Snapshots, shop_snapshot: Snapshot, bought: np.ndarray, name: str
+    ) -> None:
         for outcome in (bought, np.ones_like(bought), np.zeros_like(bought)):
-            p = fit_rule(name, [shop_snapshot], [outcome], horizon_days=90).p_purchase(shop_snapshots.at(shop_snapshot.as_of))
+            p = fit_rule(name, [shop_snapshot], [outcome], horizon_days=90).p_purchase(
+                shop_snapshots.at(shop_snapshot.as_of)
+            )
             assert ((p > 0) & (p < 1)).all()
 
     def test_is_plain_numbers(self, shop_snapshot: Snapshot, bought: np.ndarray, name: str) -> None:
