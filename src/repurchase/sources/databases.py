@@ -169,7 +169,7 @@ def with_server(
         once,
         seconds=seconds,
         faults=(driver.Error,),
-        may_pass=_is_transient,
+        is_transient=_is_transient,
         refuse=refused,
         shown=server.shown,
     )
@@ -394,7 +394,7 @@ def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Pa
         lambda: _spool_batches(source, open_rows(path, source.select, settings), spool),
         seconds=settings.retry_seconds,
         faults=(driver.Error,),
-        may_pass=_is_held_by_another,
+        is_transient=_is_held_by_another,
         refuse=refused,
         shown=str(path),
     )

@@ -9,29 +9,36 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
+
+import pyarrow as pa
 
 from repurchase.errors import OrdersError, first_few
 
-_TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm", ".xls", ".ods")
-_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_SPREADSHEET_MEMBERS = {"[content_types].xml", "mimetype", "xl/workbook.xml", "content.xml", "index/document.iwa"}
-_ARCHIVE_FAULTS = (
-    EOFError,
-    zlib.error,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-)
+_PARQUET = (".parquet", ".pq")
+_PLAIN_TEXT = (".csv", ".tsv", ".txt", ".tab")
+_TEXT = tuple(text + packed for text in _PLAIN_TEXT for packed in ("", ".gz", ".bz2", ".xz", ".zst"))
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+_TABLE_ENDINGS = (*_PARQUET, *_TEXT, *_SPREADSHEETS, ".zip")
+_UNREADABLE = (".numbers", ".xlsb", ".7z", ".rar", ".tar", ".tgz", ".tar.gz", *_SPREADSHEETS, ".zip")
+SPARK_TABLES = (*_PARQUET, ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _EXPLANATIONS = ("readme", "read me", "license", "licence", "liesmich", "lisezmoi", "leeme", "lesmeg", "lasmig")
+_HIDDEN = (".", "_", "~$")
+_PARQUET_MARK = b"PAR1"
+_ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
+_SPREADSHEET_MEMBERS = {"[content_types].xml", "mimetype", "xl/workbook.xml", "content.xml", "index/document.iwa"}
+_COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda path: pa.CompressedInputStream(str(path), "zstd"),
+}
+_ARCHIVE_FAULTS = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _PRIVATE = 0o700
 _CHUNK_BYTES = 1 << 22
 MOST_UNPACKED = 1 << 32
@@ -42,16 +49,34 @@ _MOST_RATIO = 200
 
 def is_compressed(path: Path) -> bool:
     """Say whether a file is compressed, by its first bytes."""
-    return _compression(path) is not None
+    return _first_bytes(path).startswith(tuple(_COMPRESSED))
+
+
+def is_parquet(path: Path) -> bool:
+    """Say whether a file is Parquet, by its first bytes or by its name."""
+    return _first_bytes(path).startswith(_PARQUET_MARK) or path.suffix.lower() in _PARQUET
 
 
 def is_zip(path: Path) -> bool:
     """Say whether a file is a zip archive and no spreadsheet."""
-    with path.open("rb") as file:
-        if file.read(4) not in _ZIP or not zipfile.is_zipfile(file):
-            return False
+    if not _first_bytes(path).startswith(_ZIP_MARKS) or not zipfile.is_zipfile(path):
+        return False
     with zipfile.ZipFile(path) as archive:
         return not _SPREADSHEET_MEMBERS & {name.lower() for name in archive.namelist()}
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(6)
+
+
+def cannot_keep(shown: str, folder: Path, fault: Exception) -> OrdersError:
+    """The error where what was read finds no place on disk."""
+    reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault).splitlines()[0]
+    return OrdersError(
+        f"{shown}: cannot be kept in {folder} while it is read ({reason}). "
+        "Free space there, or set TMPDIR to a folder with more."
+    )
 
 
 def decompressed_bytes(
@@ -69,12 +94,8 @@ def decompressed_bytes(
                         "the file; if they are, raise memory_gb or unpack it yourself."
                     )
                 yield chunk
-    except _ARCHIVE_FAULTS as fault:
-        raise OrdersError(
-            f"{shown}: the compressed file is damaged or ends too early ({fault}). Export it again."
-        ) from fault
-    except OSError as fault:
-        if fault.errno is not None:
+    except (*_ARCHIVE_FAULTS, OSError) as fault:
+        if isinstance(fault, OSError) and fault.errno is not None:
             raise
         raise OrdersError(
             f"{shown}: the compressed file is damaged or ends too early ({fault}). Export it again."
@@ -85,12 +106,14 @@ def tables_in_zip(path: Path, *, shown: str) -> list[str]:
     """Name the tables in an archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [
-                entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden_member(entry.filename)
-            ]
+            entries = [one for one in archive.infolist() if not one.is_dir() and not is_hidden(one.filename)]
     except _ARCHIVE_FAULTS as fault:
         raise OrdersError(f"{shown}: the archive is damaged ({fault}). Export it again.") from fault
-    tables = [entry for entry in entries if entry.filename.lower().removesuffix(".gz").endswith(_TABLE_SUFFIXES)]
+    tables = [
+        entry
+        for entry in entries
+        if entry.filename.lower().removesuffix(".gz").endswith((*_PLAIN_TEXT, *_PARQUET, *_SPREADSHEETS))
+    ]
     tables = [entry for entry in tables if not _is_explanation(entry.filename)] or tables
     if len(entries) == 1 and not entries[0].filename.lower().endswith(".zip"):
         tables = entries
@@ -120,10 +143,7 @@ def unpack_member(path: Path, member: str, target: Path, *, shown: str, most_byt
                 _refuse_bomb(n_bytes, packed, shown, most_bytes)
                 file.write(chunk)
     except OSError as fault:
-        raise OrdersError(
-            f"{shown}: cannot be unpacked in {target} ({fault.strerror or fault}). "
-            "Free space there, or set TMPDIR to a folder with more."
-        ) from fault
+        raise cannot_keep(shown, target, fault) from fault
     return copy
 
 
@@ -160,44 +180,23 @@ def _is_explanation(name: str) -> bool:
     return stem.startswith(_EXPLANATIONS) and stem.endswith((".txt", ".md"))
 
 
-def _compression(path: Path) -> str | None:
-    with path.open("rb") as file:
-        head = file.read(6)
-    return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
-
-
 def _opened(path: Path, member: str | None) -> BinaryIO:
     if member is not None:
         return _opened_member(path, member)
-    match _compression(path):
-        case "gzip":
-            return cast("BinaryIO", gzip.open(path, "rb"))
-        case "bz2":
-            return cast("BinaryIO", bz2.open(path, "rb"))
-        case "xz":
-            return cast("BinaryIO", lzma.open(path, "rb"))
-        case "zstd":
-            import pyarrow as pa
-
-            return cast("BinaryIO", pa.CompressedInputStream(str(path), "zstd"))
-        case _:
-            return path.open("rb")
+    head = _first_bytes(path)
+    opener = next((opener for mark, opener in _COMPRESSED.items() if head.startswith(mark)), None)
+    return path.open("rb") if opener is None else cast("BinaryIO", opener(path))
 
 
 def _opened_member(path: Path, member: str) -> BinaryIO:
-    archive = zipfile.ZipFile(path)
-    try:
-        file = archive.open(member)
-    finally:
-        archive.close()  # the member keeps the file open
+    with zipfile.ZipFile(path) as archive:
+        file = archive.open(member)  # keeps the archive's file open
     return cast("BinaryIO", gzip.open(file, "rb") if member.lower().endswith(".gz") else file)
 
 
-def _is_hidden_member(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file in an archive or a store, or a folder above it, is not meant to be read."""
     return any(part.startswith((".", "_")) for part in name.replace("\\", "/").split("/"))
-
-
-_HIDDEN = (".", "_", "~$")
 
 
 def _require_name(path: str | Path) -> None:
@@ -209,26 +208,10 @@ def _require_name(path: str | Path) -> None:
         raise OrdersError(f"{shown}: the name is not UTF-8. Rename it and try again.") from fault
 
 
-def _files_below(folder: Path, *, endings: tuple[str, ...]) -> tuple[list[Path], list[str]]:
-    """Name the files of a folder and those below it."""
-    walk = _FileCollector(endings)
-    walk.add_folder(folder)
-    return walk.finished()
-
-
-def _files_matching(pattern: Path, *, fixed: int, endings: tuple[str, ...]) -> tuple[list[Path], list[str]]:
-    """Name the files that match a pattern, and those in folders that match."""
-    walk = _FileCollector(endings)
-    for match in _Pattern(endings).expanded(Path(*pattern.parts[:fixed]), pattern.parts[fixed:]):
-        walk.add(match)
-    return walk.finished()
-
-
 class _FileCollector:
     """Collects files, each once, real ones before links to them."""
 
-    def __init__(self, endings: tuple[str, ...]) -> None:
-        self._endings = endings
+    def __init__(self) -> None:
         self._files: list[Path] = []
         self._linked_files: list[Path] = []
         self._linked_folders: list[Path] = []
@@ -237,7 +220,7 @@ class _FileCollector:
 
     def add(self, path: Path) -> None:
         _require_name(path)
-        mode = _path_mode(path, self._endings)
+        mode = _path_mode(path)
         if mode is None or not stat.S_ISDIR(mode):
             is_link = path.is_symlink() and mode is not None
             (self._linked_files if is_link else self._files).append(path)
@@ -269,51 +252,43 @@ class _FileCollector:
         return first == path
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    """What is needed to expand a pattern."""
-
-    endings: tuple[str, ...]
-
-    def expanded(self, folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
-        """What matches the parts of a pattern below a folder; ``above`` are folders that ``**`` came through."""
-        if not parts:
-            yield folder
-            return
-        first, rest = parts[0], parts[1:]
-        if first == "**":
-            yield from self._at_any_depth(folder, parts, above)
-        elif any(sign in first for sign in "*?["):
-            matches = [path for path in self._listed(folder) if fnmatchcase(path.name, first)]
-            for path in self._folders(matches) if rest else matches:
-                yield from self.expanded(path, rest)
-        elif os.path.lexists(folder / first):
-            yield from self.expanded(folder / first, rest)
-
-    def _at_any_depth(self, folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _matches(folder: Path, pattern: Sequence[str], above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+    """What matches the parts of a pattern below a folder; ``above`` are folders that ``**`` came through."""
+    if not pattern:
+        yield folder
+        return
+    first, rest = pattern[0], pattern[1:]
+    if first == "**":
         found = folder.stat()
-        if (found.st_dev, found.st_ino) in above:
-            return
-        yield from self.expanded(folder, parts[1:])
-        for path in self._folders(self._listed(folder)):
-            yield from self.expanded(path, parts, (*above, (found.st_dev, found.st_ino)))
-
-    def _listed(self, folder: Path) -> list[Path]:
-        return _listed(folder) if os.path.lexists(folder) else []
-
-    def _folders(self, paths: Iterable[Path]) -> Iterator[Path]:
-        for path in sorted(paths, key=Path.is_symlink):
-            mode = _path_mode(path, self.endings)
-            if mode is not None and stat.S_ISDIR(mode):
-                yield path
+        if (found.st_dev, found.st_ino) not in above:
+            yield from _matches(folder, rest)
+            for path in _folders(_listed(folder)):
+                yield from _matches(path, pattern, (*above, (found.st_dev, found.st_ino)))
+    elif _is_pattern(first):
+        matching = [path for path in _listed(folder) if fnmatchcase(path.name, first)]
+        for path in _folders(matching) if rest else matching:
+            yield from _matches(path, rest)
+    elif os.path.lexists(folder / first):
+        yield from _matches(folder / first, rest)
 
 
-def _path_mode(path: Path, endings: tuple[str, ...]) -> int | None:
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _folders(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in sorted(paths, key=Path.is_symlink):
+        mode = _path_mode(path)
+        if mode is not None and stat.S_ISDIR(mode):
+            yield path
+
+
+def _path_mode(path: Path) -> int | None:
     """What a path leads to; nothing where it has a table's name and cannot be followed."""
     try:
         return path.stat().st_mode
     except OSError as fault:
-        if path.name.lower().endswith(endings):
+        if path.name.lower().endswith(_TABLE_ENDINGS):
             return None
         what = "a link that leads nowhere" if path.is_symlink() else "cannot be read"
         raise OrdersError(
@@ -336,18 +311,6 @@ def _unlisted(folder: Path, fault: OSError) -> str:
     )
 
 
-_PARQUET = (".parquet", ".pq")
-_TEXT = tuple(
-    text + packed for text in (".csv", ".tsv", ".txt", ".tab") for packed in ("", ".gz", ".bz2", ".xz", ".zst")
-)
-_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".zip")
-_UNREADABLE = (".numbers", ".xlsb", ".7z", ".rar", ".tar", ".tgz", ".tar.gz", *_SPREADSHEETS)
-_TABLE_ENDINGS = _PARQUET + _TEXT + _SPREADSHEETS
-SPARK_TABLES = (*_PARQUET, ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-_PARQUET_MARK = b"PAR1"
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-
-
 def find_files(source: str) -> tuple[list[Path], list[str]]:
     """Name the files of an order log."""
     _require_name(source)
@@ -355,12 +318,16 @@ def find_files(source: str) -> tuple[list[Path], list[str]]:
     mode = _file_mode(path)
     if mode is not None:
         return _in_folder(path) if stat.S_ISDIR(mode) else ([path], [])
-    if any(sign in source for sign in "*?["):
-        matches, notes = _files_matching(path, fixed=len(Path(*pattern_root(source)).parts), endings=_TABLE_ENDINGS)
-        if matches:
-            return matches, notes
+    if not _is_pattern(source):
+        raise OrdersError(f"{source}: no such file or folder.{nearest_names(path)}")
+    n_fixed = len(Path(*pattern_root(source)).parts)
+    root, files = Path(*path.parts[:n_fixed]), _FileCollector()
+    for match in _matches(root, path.parts[n_fixed:]) if os.path.lexists(root) else ():
+        files.add(match)
+    found, notes = files.finished()
+    if not found:
         raise OrdersError(f"{source}: no file matches. Check the pattern, and put it in quotation marks.")
-    raise OrdersError(f"{source}: no such file or folder.{nearest_names(path)}")
+    return found, notes
 
 
 def _file_mode(path: Path) -> int | None:
@@ -374,13 +341,6 @@ def _file_mode(path: Path) -> int | None:
         return None
     except OSError as fault:
         raise OrdersError(f"{path}: cannot be read ({fault.strerror}). Check the path.") from fault
-
-
-def is_parquet(path: Path) -> bool:
-    """Say whether a file is Parquet, by its first bytes or by its name."""
-    with path.open("rb") as file:
-        mark = file.read(4)
-    return mark == _PARQUET_MARK or path.suffix.lower() in _PARQUET
 
 
 def nearest_names(path: Path) -> str:
@@ -405,8 +365,7 @@ def partition_columns(paths: Sequence[str], *, root: str) -> list[dict[str, str 
 def pattern_root(pattern: str) -> list[str]:
     """Name the folders of a pattern above its first sign."""
     parts = pattern.rstrip("/").split("/")
-    signs = (at for at, part in enumerate(parts) if any(sign in part for sign in "*?["))
-    return parts[: next(signs, len(parts))]
+    return parts[: next((at for at, part in enumerate(parts) if _is_pattern(part)), len(parts))]
 
 
 def _pairs(folders: Sequence[str]) -> dict[str, str | None]:
@@ -415,7 +374,9 @@ def _pairs(folders: Sequence[str]) -> dict[str, str | None]:
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    entries, notes = _files_below(folder, endings=_TABLE_ENDINGS)
+    files = _FileCollector()
+    files.add_folder(folder)
+    entries, notes = files.finished()
     names = {entry: entry.relative_to(folder).as_posix() for entry in entries}
     readable, left_out = readable_files([*names.values()], where=str(folder))
     wanted = set(readable)
@@ -428,20 +389,16 @@ def readable_files(
     """Tell the files of a folder that can hold orders from others, by their names."""
     tables = [name for name in names if name.lower().endswith(endings)]
     readable = [name for name in tables if not _is_explanation(name)] or tables
-    sheets = [_last(name) for name in names if name.lower().endswith(_UNREADABLE) and name not in set(readable)]
-    others = [_last(name) for name in names if name not in set(readable)]
+    others = [name.rpartition("/")[2] for name in names if name not in set(readable)]
+    unreadable = [name for name in others if name.lower().endswith(_UNREADABLE)]
     if not readable:
         raise OrdersError(
             f"{where}: no CSV or Parquet file in this folder. Found: {first_few(others) if others else 'nothing'}. "
             "Save the orders as CSV or Parquet."
         )
-    if sheets:
+    if unreadable:
         raise OrdersError(
-            f"{where}: {len(sheets)} of {len(names)} files cannot be read as orders: {first_few(sheets)}. "
+            f"{where}: {len(unreadable)} of {len(names)} files cannot be read as orders: {first_few(unreadable)}. "
             "Save them as CSV or Parquet, or move them away."
         )
     return readable, [f"Left out, as neither CSV nor Parquet: {first_few(others)}."] if others else []
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]

@@ -10,13 +10,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http.client import HTTPException
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote
 
 from repurchase.errors import InputError, OrdersError, RepurchaseError
-from repurchase.sources.folders import pattern_root, readable_files
+from repurchase.sources.folders import cannot_keep, is_hidden, pattern_root, readable_files
 from repurchase.storage.redaction import redact
 
 if TYPE_CHECKING:
@@ -181,12 +182,8 @@ def require_one_select(query: str) -> str:
 
 
 def _is_balanced(text: str) -> bool:
-    depth = 0
-    for sign in re.findall(r"[()]", text):
-        depth += 1 if sign == "(" else -1
-        if depth < 0:
-            return False
-    return depth == 0
+    depths = [*accumulate(1 if sign == "(" else -1 for sign in re.findall(r"[()]", text))]
+    return not depths or (depths[-1] == 0 and min(depths) >= 0)
 
 
 _logger = logging.getLogger("repurchase")
@@ -200,7 +197,7 @@ def retry(
     *,
     seconds: float,
     faults: tuple[type[Exception], ...],
-    may_pass: Callable[[Exception], bool],
+    is_transient: Callable[[Exception], bool],
     refuse: Callable[[Exception, str], RepurchaseError],
     shown: str,
 ) -> Result:
@@ -212,7 +209,7 @@ def retry(
         try:
             return action()
         except faults as fault:
-            if not may_pass(fault):
+            if not is_transient(fault):
                 raise refuse(fault, "") from fault
             now = time.monotonic()
             until = now + seconds if until is None else until
@@ -250,11 +247,16 @@ class _RemoteFile:
 
 
 class _StoreError(Exception):
-    """What went wrong, in words without credentials."""
+    """What went wrong in a store, in words without credentials."""
 
-    def __init__(self, words: str, *, may_pass: bool) -> None:
+    def __init__(self, fault: Exception) -> None:
+        words = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        for name in _SECRET_NAMES:
+            words = words.replace(os.environ.get(name) or "\0", "…")
+        words = _SIGNED.sub(r"\1…", words)
         super().__init__(words)
-        self.may_pass = may_pass
+        is_missing = isinstance(fault, FileNotFoundError | PermissionError)
+        self.is_transient = not is_missing and not _PERMANENT_FAULTS.search(words)
 
 
 def is_remote(text: str) -> bool:
@@ -297,7 +299,7 @@ def fetch_file(file: _RemoteFile, target: Path, *, seconds: int) -> Path:
         with closing(stored):
             got = _copied(stored, copy, shown=file.shown)
         if size is not None and got != size:
-            raise _StoreError(f"it ended after {got:,} of {size:,} bytes", may_pass=True)
+            raise OSError(f"it ended after {got:,} of {size:,} bytes")
         return copy
 
     return _with_retry(once, shown=file.shown, seconds=seconds)
@@ -314,7 +316,7 @@ def _list_once(shown: str, scheme: str) -> tuple[list[_RemoteFile], list[str]]:
             return [_RemoteFile(shown, shown, found.path, found.size)], []
     entries = store.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
     sizes = {entry.path: entry.size for entry in entries if entry.type == FileType.File and entry.size}
-    names = sorted(name for name in sizes if not _is_hidden(name.removeprefix(f"{base}/")))
+    names = sorted(name for name in sizes if not is_hidden(name.removeprefix(f"{base}/")))
     if not names:
         raise OrdersError(f"{shown}: no such file or folder. Check the address.")
     notes: list[str] = []
@@ -359,10 +361,6 @@ def _fits(parts: list[str], pattern: list[str]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in name.split("/"))
-
-
 def _open_remote(file: _RemoteFile) -> tuple[IO[bytes], int | None]:
     if file.path:
         store, _ = _store(file.shown, file.shown.partition("://")[0])
@@ -378,22 +376,15 @@ def _copied(stored: IO[bytes], target: Path, *, shown: str) -> int:
         target.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
         copy = target.open("wb")
     except OSError as fault:
-        raise _unkept(shown, target, fault) from fault
+        raise cannot_keep(shown, target.parent, fault) from fault
     with copy:
         while chunk := stored.read(_CHUNK_BYTES):
             got += len(chunk)
             try:
                 copy.write(chunk)
             except OSError as fault:
-                raise _unkept(shown, target, fault) from fault
+                raise cannot_keep(shown, target.parent, fault) from fault
     return got
-
-
-def _unkept(shown: str, target: Path, fault: OSError) -> OrdersError:
-    return OrdersError(
-        f"{shown}: cannot be kept in {target.parent} while it is read ({fault.strerror or fault}). "
-        "Free space there, or set TMPDIR to a folder with more."
-    )
 
 
 def _with_retry(action: Callable[[], Result], *, shown: str, seconds: int) -> Result:
@@ -403,27 +394,15 @@ def _with_retry(action: Callable[[], Result], *, shown: str, seconds: int) -> Re
         except (OSError, HTTPException) as fault:
             if isinstance(fault, HTTPError):
                 fault.close()
-            words = _redacted_message(fault)
-            raise _StoreError(words, may_pass=_is_transient(fault, words)) from None
+            raise _StoreError(fault) from None
 
     return retry(
         once,
         seconds=seconds,
         faults=(_StoreError,),
-        may_pass=lambda fault: isinstance(fault, _StoreError) and fault.may_pass,
+        is_transient=lambda fault: isinstance(fault, _StoreError) and fault.is_transient,
         refuse=lambda fault, tries: OrdersError(
             f"{shown}: cannot be read ({str(fault).rstrip('.')}){tries}. Check the address and the credentials."
         ),
         shown=shown,
     )
-
-
-def _is_transient(fault: Exception, words: str) -> bool:
-    return not isinstance(fault, FileNotFoundError | PermissionError) and not _PERMANENT_FAULTS.search(words)
-
-
-def _redacted_message(fault: Exception) -> str:
-    words = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
-    for name in _SECRET_NAMES:
-        words = words.replace(os.environ.get(name) or "\0", "…")
-    return _SIGNED.sub(r"\1…", words)

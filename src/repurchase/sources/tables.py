@@ -12,7 +12,7 @@ import polars as pl
 
 from repurchase.errors import OrdersError, first_few
 from repurchase.sources.encodings import UTF_8, Encoding
-from repurchase.sources.folders import MOST_UNPACKED
+from repurchase.sources.folders import MOST_UNPACKED, cannot_keep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,7 +204,7 @@ class Spool:
         try:
             folder.mkdir(parents=True, mode=_PRIVATE)
         except OSError as fault:
-            raise self._full(fault) from fault
+            raise cannot_keep(self._shown, self._folder, fault) from fault
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows in, after those before."""
@@ -227,15 +227,8 @@ class Spool:
         try:
             rows.write_parquet(path, compression="lz4", statistics=False)
         except (pl.exceptions.PolarsError, OSError) as fault:
-            raise self._full(fault) from fault
+            raise cannot_keep(self._shown, self._folder, fault) from fault
         self._files.append((FileStamp.of(path, shown=self._shown), rows.height))
-
-    def _full(self, fault: Exception) -> OrdersError:
-        words = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault).splitlines()[0]
-        return OrdersError(
-            f"{self._shown}: cannot be kept in {self._folder} while it is read ({words}). "
-            "Free space there, or set TMPDIR to a folder with more."
-        )
 
 
 def rebatched(frames: Iterator[pl.DataFrame], *, n_rows: int) -> Iterator[pl.DataFrame]:
