@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from repurchase.settings import Settings
-from repurchase.sources.databases import spool_database
+from repurchase.sources.databases import open_database
 from repurchase.sources.locations import DatabaseSource, Server, parse_orders_source, parse_server
 
 PASSWORD = "geheim@42/ø"
@@ -147,8 +147,8 @@ class Answer:
 def read_all(source: DatabaseSource, *, settings: Settings) -> Answer:
     """Read a database and gather the rows."""
     with tempfile.TemporaryDirectory() as folder:
-        read = spool_database(source, settings=settings, spool=Path(folder) / "rows")
-        rows = pl.concat(read.part.batches(tuple(read.part.schema), n_rows=1000))
+        read = open_database(source, settings=settings, spool=Path(folder) / "rows")
+        rows = pl.concat(read.table.batches(tuple(read.table.schema), n_rows=1000))
     return Answer(rows, read.sha256, read.notes)
 
 

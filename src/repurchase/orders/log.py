@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,18 +18,14 @@ from repurchase.orders.column_profiles import profile_columns, rank_columns
 from repurchase.orders.ids import clean_ids, placeholder_ids, pseudonymise, pseudonymise_rows
 from repurchase.orders.layout import FILE_COLUMN, Layout
 from repurchase.settings import Settings
-from repurchase.sources.databases import spool_database
+from repurchase.sources.databases import open_database
 from repurchase.sources.encodings import agreed_encodings
-from repurchase.sources.files import open_file
-from repurchase.sources.folders import find_files, nearest_names, partition_columns
+from repurchase.sources.files import LocatedFiles, locate_files, open_file
+from repurchase.sources.folders import nearest_names, partition_columns
 from repurchase.sources.locations import (
     DatabaseSource,
-    fetch_file,
     is_database,
-    is_remote,
-    list_remote_files,
     parse_orders_source,
-    redacted_address,
 )
 from repurchase.sources.tables import LongLines, OpenedFile, SourceTable, rebatched
 
@@ -56,9 +52,9 @@ class _FileFault:
 
 @dataclass(frozen=True)
 class _OpenedTable:
-    """One part of a log, as opened."""
+    """One file, table or query of a log, as opened."""
 
-    part: SourceTable
+    table: SourceTable
     file: FileRead
     folders: Mapping[str, str | None]
 
@@ -73,7 +69,7 @@ class OrderLog:
     digest: str
     notes: tuple[str, ...]
     schema: Mapping[str, pl.DataType]
-    parts: tuple[_OpenedTable, ...]
+    tables: tuple[_OpenedTable, ...]
     bad_files: tuple[_FileFault, ...] = ()
     n_bad_lines: int = 0
     pseudonymize: Callable[[pl.DataFrame], pl.DataFrame] | None = None
@@ -81,7 +77,7 @@ class OrderLog:
     @property
     def n_rows(self) -> int:
         """Rows in all files together."""
-        return sum(found.part.n_rows for found in self.parts)
+        return sum(found.table.n_rows for found in self.tables)
 
     def read(self) -> pl.DataFrame:
         """Read everything at once."""
@@ -93,15 +89,15 @@ class OrderLog:
         yield from rebatched(self._frames(wanted, n_rows=n_rows), n_rows=n_rows)
 
     def _frames(self, wanted: Sequence[str], *, n_rows: int) -> Iterator[pl.DataFrame]:
-        for number, found in enumerate(self.parts):
-            stored = [name for name in wanted if name in found.part.schema]
-            carried = stored or [next(iter(found.part.schema))]
+        for number, found in enumerate(self.tables):
+            stored = [name for name in wanted if name in found.table.schema]
+            carried = stored or [next(iter(found.table.schema))]
             told = [pl.lit(found.folders[name], dtype=pl.String).alias(name) for name in wanted if name not in stored]
             cast = [
-                pl.col(name).cast(self.schema[name]) for name in stored if found.part.schema[name] != self.schema[name]
+                pl.col(name).cast(self.schema[name]) for name in stored if found.table.schema[name] != self.schema[name]
             ]
-            numbered = [pl.lit(number, dtype=pl.UInt32).alias(FILE_COLUMN)] if len(self.parts) > 1 else []
-            for rows in found.part.batches(carried, n_rows=n_rows):
+            numbered = [pl.lit(number, dtype=pl.UInt32).alias(FILE_COLUMN)] if len(self.tables) > 1 else []
+            for rows in found.table.batches(carried, n_rows=n_rows):
                 seen = rows.with_columns(*cast, *told).select(*wanted, *numbered)
                 yield self.pseudonymize(seen) if self.pseudonymize else seen
 
@@ -113,15 +109,15 @@ def log_digest(files: Sequence[FileRead]) -> str:
 
 def _table_with_usual_columns(opened: Sequence[_OpenedTable]) -> _OpenedTable:
     """Find the part whose columns most parts have."""
-    kinds = Counter(frozenset(found.part.schema) for found in opened)
+    kinds = Counter(frozenset(found.table.schema) for found in opened)
     most = max(kinds.values())
-    return next(found for found in opened if kinds[frozenset(found.part.schema)] == most)
+    return next(found for found in opened if kinds[frozenset(found.table.schema)] == most)
 
 
 def _differing_columns(found: _OpenedTable, model: _OpenedTable) -> str:
     """Say how a part's columns differ from another's."""
-    missing = [name for name in model.part.schema if name not in found.part.schema]
-    extra = [name for name in found.part.schema if name not in model.part.schema]
+    missing = [name for name in model.table.schema if name not in found.table.schema]
+    extra = [name for name in found.table.schema if name not in model.table.schema]
     if not missing and not extra:
         return ""
     lacks = f"lacks {first_few(missing)}" if missing else ""
@@ -140,8 +136,8 @@ def _common_schema(opened: Sequence[_OpenedTable], *, several_advice: str) -> di
                 f"or give them one at a time.{several_advice}"
             )
     return {
-        name: kind if all(found.part.schema[name] == kind for found in opened) and not _is_coded(kind) else pl.String()
-        for name, kind in first.part.schema.items()
+        name: kind if all(found.table.schema[name] == kind for found in opened) and not _is_coded(kind) else pl.String()
+        for name, kind in first.table.schema.items()
     }
 
 
@@ -307,8 +303,6 @@ def open_orders(source: str | Path | DatabaseSource, *, settings: Settings, spoo
         source = parse_orders_source(str(source))
     if isinstance(source, DatabaseSource):
         return _open_database(source, settings, folder)
-    if is_remote(str(source)):
-        return _open_stored(str(source), settings, folder)
     return _open_files(str(source), settings, folder)
 
 
@@ -329,22 +323,9 @@ def _own_spool() -> Iterator[Path]:
 
 
 def _open_files(source: str, settings: Settings, folder: Path) -> OrderLog:
-    paths, left_out = find_files(source)
-    shown = [str(path) for path in paths]
-    opened = _open_all(paths, shown, root=source, folder=folder, settings=settings)
-    return _build_log(source, opened, settings, [*left_out, *opened.notes])
-
-
-def _open_stored(source: str, settings: Settings, folder: Path) -> OrderLog:
-    stored, left_out = list_remote_files(source, seconds=settings.retry_seconds)
-    shown = [file.shown for file in stored]
-    paths = (
-        fetch_file(file, folder / "fetched" / f"{number:05d}", seconds=settings.retry_seconds)
-        for number, file in enumerate(stored)
-    )
-    root = redacted_address(source)
-    opened = _open_all(paths, shown, root=root, folder=folder, settings=settings)
-    return _build_log(root, opened, settings, [*left_out, *opened.notes])
+    located = locate_files(source, seconds=settings.retry_seconds, spool=folder / "fetched")
+    opened = _open_all(located, folder=folder, settings=settings)
+    return _build_log(located.root, opened, settings, [*located.notes, *opened.notes])
 
 
 @dataclass
@@ -357,12 +338,10 @@ class _OpenedTables:
     n_bad_lines: int = 0
 
 
-def _open_all(
-    paths: Iterable[Path], shown: Sequence[str], *, root: str, folder: Path, settings: Settings
-) -> _OpenedTables:
+def _open_all(located: LocatedFiles, *, folder: Path, settings: Settings) -> _OpenedTables:
     opened = _OpenedTables([], [], [])
     set_aside = settings.on_bad_file == "set_aside"
-    folders = partition_columns(shown, root=root)
+    folders = partition_columns(located.names, root=located.root)
     files: dict[int, tuple[Path, OpenedFile]] = {}
     open_one = partial(
         open_file,
@@ -370,18 +349,18 @@ def _open_all(
         columns=tuple(settings.columns.values()),
         most_bytes=int(settings.memory_gb * 1e9),
     )
-    for number, (path, name) in enumerate(zip(paths, shown, strict=True)):
+    for number, (path, name) in enumerate(zip(located.paths, located.names, strict=True)):
         try:
             files[number] = path, open_one(path, shown=name, spool=folder / f"{number:05d}")
         except (OrdersError, LayoutError) as fault:
-            if len(shown) == 1:
+            if len(located.names) == 1:
                 raise
             if not set_aside:
                 raise _with_advice(fault) from fault
             opened.faults.append(_FileFault(name, _fault_reason(fault, name)))
     known = agreed_encodings([file.encoding for _, file in files.values()])
     for number, (path, found) in files.items():
-        name, file = shown[number], found
+        name, file = located.names[number], found
         if file.encoding.others and known:
             file = open_one(path, shown=name, spool=folder / f"{number:05d}", encodings=known)
         opened.found.append(_OpenedTable(file.table, FileRead(name, file.table.n_rows, file.sha256), folders[number]))
@@ -389,8 +368,9 @@ def _open_all(
         opened.n_bad_lines += file.long_lines.count
     if not opened.found:
         first = opened.faults[0]
-        words = f"{root}: none of the {len(shown)} files can be read. The first, {first.path}: {first.why}"
-        raise OrdersError(words, withheld=first.why)  # why may quote the file's rows
+        n_files = len(located.names)
+        message = f"{located.root}: none of the {n_files} files can be read. The first, {first.path}: {first.why}"
+        raise OrdersError(message, withheld=first.why)  # why may quote the file's rows
     if set_aside:
         _leave_out_differing(opened)
     return opened
@@ -425,7 +405,7 @@ def _build_log(source: str, opened: _OpenedTables, settings: Settings, notes: Se
 
 def _interpreted(log: OrderLog, settings: Settings) -> OrderLog:
     """Decide the layout of a log that was opened."""
-    by_folder = {name: pl.String() for name in log.parts[0].folders if name not in log.schema}
+    by_folder = {name: pl.String() for name in log.tables[0].folders if name not in log.schema}
     # Folders' names are columns only where the files' own do not do: a row that two days' exports share stays one row.
     try:
         return _with_layout(log, settings)
@@ -470,11 +450,10 @@ def _listed(faults: Sequence[_FileFault]) -> str:
 
 
 def _open_database(source: DatabaseSource, settings: Settings, folder: Path) -> OrderLog:
-    read = spool_database(source, settings=settings, spool=folder)
-    part = read.part
-    queried = FileRead(path=source.shown, rows=part.n_rows, sha256=read.sha256, query=source.select)
-    parts = (_OpenedTable(part, queried, {}),)
-    log = OrderLog(str(source), _UNREAD, (queried,), log_digest((queried,)), read.notes, part.schema, parts)
+    read = open_database(source, settings=settings, spool=folder)
+    queried = FileRead(path=source.shown, rows=read.table.n_rows, sha256=read.sha256, query=source.select)
+    tables = (_OpenedTable(read.table, queried, {}),)
+    log = OrderLog(str(source), _UNREAD, (queried,), log_digest((queried,)), read.notes, read.table.schema, tables)
     return _interpreted(log, settings)
 
 

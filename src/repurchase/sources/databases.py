@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from os import dup
 from pathlib import Path
 from types import ModuleType, NoneType
@@ -23,7 +23,7 @@ import polars.selectors as cs
 from repurchase.errors import InputError, OrdersError, RepurchaseError, first_few
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource, Server, retry
-from repurchase.sources.tables import ParquetTable, Spool
+from repurchase.sources.tables import OpenedFile, Spool
 
 if TYPE_CHECKING:
     import psycopg
@@ -51,8 +51,8 @@ class _RowDigest:
 
     def hexdigest(self, names: Sequence[str]) -> str:
         """Digest what was added."""
-        said = [str(self._count), *(str(half) for half in self._sums), *names]
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()
+        lines = [str(self._count), *(str(half) for half in self._sums), *names]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _row_lines(rows: pl.DataFrame) -> list[bytes]:
@@ -101,7 +101,7 @@ class ConnectionMonitor:
         self._connection, self._server, self._silence = connection, server, silence_seconds
         self._last_answer = time.monotonic()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._monitor, name="database-watch", daemon=True)
+        self._thread = threading.Thread(target=self._monitor, name="database-monitor", daemon=True)
 
     def beat(self) -> None:
         """Note a sign of life."""
@@ -154,8 +154,8 @@ def with_server(
     def once() -> Result:
         silence = min(float(SILENCE_SECONDS), max(1.0, seconds))
         with _connect(server, seconds=min(_CONNECT_SECONDS, max(2, int(seconds)))) as connection:
-            with ConnectionMonitor(connection, server, silence_seconds=silence) as watch:
-                done = work(connection, watch)
+            with ConnectionMonitor(connection, server, silence_seconds=silence) as monitor:
+                done = work(connection, monitor)
                 connection.commit()
             return done
 
@@ -233,13 +233,13 @@ def _require_one_statement(connection: "Connection", select: str) -> None:
         raise _load_driver("psycopg").errors.error_from_result(parsed)
 
 
-def stream_query(connection: "Connection", select: str, watch: ConnectionMonitor) -> Iterator[bytes]:
+def stream_query(connection: "Connection", select: str, monitor: ConnectionMonitor) -> Iterator[bytes]:
     """Stream a query's rows as PostgreSQL's text format has them."""
     held: list[bytes] = []
     size = 0
     with _copying(connection, select) as blocks:
         for block in blocks:
-            watch.beat()
+            monitor.beat()
             held.append(bytes(block))
             size += len(block)
             if size >= CHUNK_BYTES:
@@ -271,49 +271,40 @@ _DUCKDB_NATIVE_TYPES = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "
 _ZONED_BY_DUCKDB = "TIMESTAMP WITH TIME ZONE"
 
 
-@dataclass(frozen=True)
-class _DatabaseRead:
-    """What a database gave."""
-
-    part: ParquetTable
-    sha256: str
-    notes: tuple[str, ...]
-
-
 _Batch = tuple[pl.DataFrame, list[bytes]]
 """Rows, and each of them as it goes into the digest."""
 
 
-def spool_database(source: DatabaseSource, *, settings: Settings, spool: Path) -> _DatabaseRead:
+def open_database(source: DatabaseSource, *, settings: Settings, spool: Path) -> OpenedFile:
     """Read orders from a database into a spool; nothing in the database is changed."""
     if isinstance(source.database, Server):
 
-        def work(connection: "Connection", watch: ConnectionMonitor) -> _DatabaseRead:
-            kept = _spool_batches(source, _from_postgresql(connection, watch, source.select, settings), spool)
+        def work(connection: "Connection", monitor: ConnectionMonitor) -> OpenedFile:
+            kept = _spool_batches(source, _from_postgresql(connection, monitor, source.select, settings), spool)
             connection.rollback()
             return kept
 
         read = with_server(source.database, work, seconds=settings.retry_seconds, refuse=OrdersError)
     else:
         read = _read_file(source, source.database, settings, spool)
-    kinds = read.part.schema.values()
+    kinds = read.table.schema.values()
     zones = sorted({str(kind.time_zone) for kind in kinds if isinstance(kind, pl.Datetime) and kind.time_zone})
     if zones and settings.timezone is None:
         note = f"Times with a zone are counted in {zones[0]}, the database's own; --timezone names another."
-        return _DatabaseRead(read.part, read.sha256, (note,))
+        return replace(read, notes=(note,))
     return read
 
 
-def _spool_batches(source: DatabaseSource, batches: Iterator[_Batch], folder: Path) -> _DatabaseRead:
+def _spool_batches(source: DatabaseSource, batches: Iterator[_Batch], folder: Path) -> OpenedFile:
     digest = _RowDigest()
     spool = Spool(folder, shown=str(source))
     for rows, lines in batches:
         digest.add(lines)
         spool.add(rows)
-    part = spool.table()
-    if part.n_rows == 0:
-        raise OrdersError(f"{source}: no rows. Found the columns {first_few(part.schema, shown=12)}.")
-    return _DatabaseRead(part, digest.hexdigest(list(part.schema)), ())
+    table = spool.table()
+    if table.n_rows == 0:
+        raise OrdersError(f"{source}: no rows. Found the columns {first_few(table.schema, shown=12)}.")
+    return OpenedFile(table, sha256=digest.hexdigest(list(table.schema)))
 
 
 def _refuse_repeated(names: list[str], source: str) -> None:
@@ -326,7 +317,7 @@ def _refuse_repeated(names: list[str], source: str) -> None:
 
 
 def _from_postgresql(
-    connection: "Connection", watch: ConnectionMonitor, select: str, settings: Settings
+    connection: "Connection", monitor: ConnectionMonitor, select: str, settings: Settings
 ) -> Iterator[_Batch]:
     execute_statement(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     execute_statement(connection, "SET LOCAL datestyle = 'ISO'")
@@ -340,7 +331,7 @@ def _from_postgresql(
     columns = _query_columns(connection, select)
     _refuse_repeated([name for name, _ in columns], "The query")
     yield _typed(b"", columns, zone), []
-    for content in stream_query(connection, select, watch):
+    for content in stream_query(connection, select, monitor):
         yield _typed(content, columns, zone), content.split(b"\n")[:-1]
 
 
@@ -380,7 +371,7 @@ def _column(text: pl.Expr, kind: int, zone: str) -> pl.Expr:
 # Files
 
 
-def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Path) -> _DatabaseRead:
+def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Path) -> OpenedFile:
     kind = _kind_of(path)
     driver = sqlite3 if kind == "SQLite" else _load_driver("duckdb")
     open_rows = _from_sqlite if kind == "SQLite" else _from_duckdb
@@ -454,8 +445,8 @@ def _from_duckdb(path: Path, select: str, settings: Settings) -> Iterator[_Batch
         _require_one_select(driver, f"DESCRIBE {select}", path)
         described = connection.execute(f"DESCRIBE {select}").fetchall()
         _refuse_repeated([name for name, *_ in described], str(path))
-        wanted = ", ".join(_kept_or_text(name, kind) for name, kind, *_ in described)
-        reader = connection.sql(f"SELECT {wanted} FROM (\n{select}\n)").to_arrow_reader(_BATCH_ROWS)  # noqa: S608 - one query
+        columns = ", ".join(_kept_or_text(name, kind) for name, kind, *_ in described)
+        reader = connection.sql(f"SELECT {columns} FROM (\n{select}\n)").to_arrow_reader(_BATCH_ROWS)  # noqa: S608 - one query
         yield _plain(reader.schema.empty_table()), []
         for batch in reader:
             yield _digested(_plain(batch))

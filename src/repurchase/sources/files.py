@@ -1,21 +1,42 @@
-"""Any one file of an order log opened by what it is: Parquet, a spreadsheet, an archive, or text."""
+"""The files of an order log, and each opened by what it is: Parquet, a spreadsheet, an archive, or text."""
 
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
 from repurchase.sources.delimited_text import open_text
-from repurchase.sources.folders import MOST_UNPACKED, is_parquet, is_zip, tables_in_zip, unpack_member
+from repurchase.sources.folders import MOST_UNPACKED, find_files, is_parquet, is_zip, tables_in_zip, unpack_member
+from repurchase.sources.locations import fetch_file, is_remote, list_remote_files, redacted_address
 from repurchase.sources.spreadsheets import is_spreadsheet, open_spreadsheet
 from repurchase.sources.tables import FileOptions, JoinedTables, LongLines, OpenedFile, open_parquet
 from repurchase.storage.json_files import sha256_of
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _UNSTREAMED = (".parquet", ".pq", ".xlsx", ".xlsm", ".xls", ".ods")
+
+
+@dataclass(frozen=True)
+class LocatedFiles:
+    """The files of an order log: their names as shown, and their paths, which fetch those of a store one by one."""
+
+    root: str
+    names: tuple[str, ...]
+    paths: Iterable[Path]
+    notes: tuple[str, ...]
+
+
+def locate_files(source: str, *, seconds: int, spool: Path) -> LocatedFiles:
+    """Find the files of an order log, here, in an object store or on a web server."""
+    if not is_remote(source):
+        paths, notes = find_files(source)
+        return LocatedFiles(source, tuple(map(str, paths)), paths, tuple(notes))
+    stored, notes = list_remote_files(source, seconds=seconds)
+    fetched = (fetch_file(file, spool / f"{number:05d}", seconds=seconds) for number, file in enumerate(stored))
+    return LocatedFiles(redacted_address(source), tuple(file.shown for file in stored), fetched, tuple(notes))
 
 
 def open_file(
