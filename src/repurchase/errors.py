@@ -1,17 +1,17 @@
-"""Exceptions that repurchase raises on purpose.
+"""Exceptions that repurchase raises.
 
 The tree::
 
     RepurchaseError
     ├── InputError (ValueError)      the caller's input is at fault: one line, exit code 2
-    │   ├── LayoutError              the columns of an export cannot be told apart
+    │   ├── LayoutError              the columns of an export are not recognised
     │   ├── OrdersError              the rows cannot be used as orders
-    │   ├── InsufficientHistory      too few customers or too short a history for what is asked
+    │   ├── InsufficientHistory      too few customers or too short a history
     │   └── LeakageError             outcomes that lie after the day that may be known
     ├── FitError                     an estimator found no usable parameters, and no fallback applies
     ├── BundleError                  a saved model is missing, damaged or not ours
     ├── PromotionRefused             the gate: the new model does not beat the champion and the rules
-    └── DeliveryError                results cannot be written where they were asked for
+    └── DeliveryError                results cannot be written to the requested place
 
 A message says what was found, what was expected, how many, the first few, and what to do.
 
@@ -31,7 +31,7 @@ class RepurchaseError(Exception):
 
     Parameters
     ----------
-    words : str
+    message : str
         What was found, what was expected, how many, the first few, and what to do.
     withheld : str or iterable of str
         The parts of it that quote rows of customers: shown to whoever runs the command, kept out of log files.
@@ -39,22 +39,22 @@ class RepurchaseError(Exception):
 
     withheld: str | tuple[str, ...]
 
-    def __init__(self, words: str = "", *, withheld: str | Iterable[str] = "") -> None:
-        super().__init__(words)
+    def __init__(self, message: str = "", *, withheld: str | Iterable[str] = "") -> None:
+        super().__init__(message)
         self.withheld = withheld if isinstance(withheld, str) else tuple(withheld)
 
     @property
-    def log_words(self) -> str:
+    def log_message(self) -> str:
         """The message without what is withheld, here or by the error that caused it."""
-        words = str(self)
+        message = str(self)
         fault: BaseException | None = self
         while fault is not None:
             if isinstance(fault, RepurchaseError):
                 parts = (fault.withheld,) if isinstance(fault.withheld, str) else fault.withheld
                 for part in sorted(filter(None, parts), key=len, reverse=True):
-                    words = words.replace(part, "…")
+                    message = message.replace(part, "…")
             fault = fault.__cause__
-        return words
+        return message
 
 
 class InputError(RepurchaseError, ValueError):
@@ -62,7 +62,7 @@ class InputError(RepurchaseError, ValueError):
 
 
 class LayoutError(InputError):
-    """The columns of an export cannot be told apart."""
+    """The columns of an export are not recognised."""
 
 
 class OrdersError(InputError):
@@ -70,7 +70,7 @@ class OrdersError(InputError):
 
 
 class InsufficientHistory(InputError):  # noqa: N818 - the name says what is wrong, as in pandas' EmptyDataError
-    """Too few customers, or too short a history, for what is asked."""
+    """Too few customers, or too short a history, for the request."""
 
 
 class LeakageError(InputError):
@@ -90,7 +90,7 @@ class PromotionRefused(RepurchaseError):  # noqa: N818 - a refusal is an answer,
 
 
 class DeliveryError(RepurchaseError):
-    """Results cannot be written where they were asked for."""
+    """Results cannot be written to the requested place."""
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,6 +1,6 @@
 """Table contracts: grain, key, columns, types, units.
 
-What the functions of this project share is said here once. A *day* is a calendar day in the configured zone;
+Terms used throughout: a *day* is a calendar day in the configured zone;
 *money* is net, in the orders' own currency; a *horizon* of h days after ``as_of`` is the days in
 (``as_of``, ``as_of`` + h].
 """
@@ -232,7 +232,7 @@ def scores_table(horizons: Iterable[int]) -> Table:
     Returns
     -------
     Table
-        One row per customer asked for, key ``customer_id``.
+        One row per requested customer, key ``customer_id``.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def scores_table(horizons: Iterable[int]) -> Table:
     per_horizon = tuple(column for h in horizons for column in horizon_columns(h))
     return Table(
         name="scores",
-        grain="one row per customer asked for",
+        grain="one row per requested customer",
         key=("customer_id",),
         columns=(
             Column("customer_id", pl.String(), "who"),
@@ -263,7 +263,7 @@ def scores_table(horizons: Iterable[int]) -> Table:
                 nullable=True,
             ),
             Column("next_order_date_high", pl.Date(), "high end of that range", nullable=True),
-            Column("next_order_note", pl.String(), "why there is no such day, where there is none", nullable=True),
+            Column("next_order_note", pl.String(), "why there is no such day", nullable=True),
             Column("segment", pl.String(), "what kind of customer this is now", nullable=True),
             Column("risk_band", pl.String(), "high, medium or low churn risk", nullable=True),
             _money("value_at_risk", "churn risk times `clv`; ranks whom to reach, is no loss to book"),

@@ -4,9 +4,9 @@
 
     timezone = "Europe/Oslo"        # calendar days in this zone; without it, days as written in the export
     currency = "NOK"
-    date_order = "day_first"        # or "month_first": what 03/04/2024 means, where the column cannot tell
-    decimal_mark = "comma"          # or "point": what 1.234 means, where the column cannot tell
-    sale_statuses = ["paid", "sent"]  # statuses of orders that count; without it, as their words say
+    date_order = "day_first"        # or "month_first": what 03/04/2024 means, where the column is ambiguous
+    decimal_mark = "comma"          # or "point": what 1.234 means, where the column is ambiguous
+    sale_statuses = ["paid", "sent"]  # statuses of orders that count; without it, inferred from their names
     real_customers = ["B2B-1"]      # customers who do hold most of the orders
     not_sale_statuses = ["on hold"]  # further statuses of orders that do not count
     duplicates = "set_aside"        # or "keep": rows equal in every column
@@ -18,8 +18,8 @@
     random_state = 0
     jobs = 2                        # side by side: fits, and blocks of customers that are scored
     memory_gb = 4.0                 # a larger log is worked through in partitions of customers
-    partitions = 12                 # how many; without it, as many as memory_gb asks for
-    retry_seconds = 60              # how long a database that has gone away is tried again
+    partitions = 12                 # how many; without it, as many as memory_gb requires
+    retry_seconds = 60              # how long a lost database connection is retried
     tracking_seconds = 30           # how long a finished scoring run may take to log itself to MLflow; 0: not at all
     pseudonyms = false              # true: customer ids in outputs as keyed hashes
     spark_sample = 200000           # customers that boosting learns from, where training runs on Spark
@@ -34,7 +34,7 @@
     min_repeat_buyers = 30
 
     [lists]                         # see marketing.list_rules
-    margin = 0.30                   # of a sale, after the goods
+    margin = 0.30                   # of a sale, after the cost of goods
     effect = 0.05                   # of the value at risk, what one contact is assumed to keep
     locale = "nb"
     mail_tool = "klaviyo"
@@ -73,7 +73,7 @@ MAX_SETTINGS_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a run is asked to do; frozen, so no step can change it for the next.
+    """The options of a run; frozen, so no step can change them for the next.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def _is_horizon_list(value: Any) -> bool:
 
 _HORIZON = integer(1, 3650, "1 to 3650 days")
 _AT_LEAST_ONE = integer(1, expected="1 or more")
-_WORDS = Check(_is_word_list, "a list of words such as ['paid', 'sent']")
+_STATUSES = Check(_is_word_list, "a list of words such as ['paid', 'sent']")
 _CHECKS: Mapping[str, Check] = {
     "home": Check(lambda value: isinstance(value, Path), "a folder"),
     "columns": Check(
@@ -240,9 +240,9 @@ _CHECKS: Mapping[str, Check] = {
     ),
     "timezone": Check(_is_zone, "an IANA time zone such as Europe/Oslo"),
     "currency": Check(lambda value: isinstance(value, str), "a name such as NOK"),
-    "sale_statuses": _WORDS,
-    "not_sale_statuses": _WORDS,
-    "real_customers": _WORDS,
+    "sale_statuses": _STATUSES,
+    "not_sale_statuses": _STATUSES,
+    "real_customers": _STATUSES,
     "horizons": Check(_is_horizon_list, "a list of 1 to 3650 days each, such as [30, 90]"),
     "clv_horizon_days": _HORIZON,
     "discount_rate": Check(lambda value: is_number(value) and 0 <= value < 1, "a yearly rate from 0 up to 1"),
@@ -258,13 +258,13 @@ _CHECKS: Mapping[str, Check] = {
     "lists": TABLE,
     "spark_sample": _AT_LEAST_ONE,
 }
-"""Of each setting that is not one of a few words."""
+"""For each setting whose type is not a `Literal`."""
 
 
 def _check_of(item: "Field[Any]") -> Check:
     annotations = (item.type, *get_args(item.type))
-    words = [word for one in annotations if get_origin(one) is Literal for word in get_args(one)]
-    return one_of(*words) if words else _CHECKS[item.name]
+    choices = [value for one in annotations if get_origin(one) is Literal for value in get_args(one)]
+    return one_of(*choices) if choices else _CHECKS[item.name]
 
 
 def _read_settings_file(path: Path) -> dict[str, Any]:

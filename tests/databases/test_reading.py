@@ -264,4 +264,4 @@ class TestRefusals:
         with pytest.raises(OrdersError, match="c000017") as refused:
             shop.read(query="select 'c000017'::int as n")
 
-        assert "c000017" not in refused.value.log_words
+        assert "c000017" not in refused.value.log_message

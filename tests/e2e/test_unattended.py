@@ -211,7 +211,7 @@ class TestDryRun:
 
     @pytest.mark.parametrize(
         ("out", "words"),
-        [("s.xlsx", "the ending must be"), ("there", "that is a folder"), ("file/s.csv", "no right to write")],
+        [("s.xlsx", "the extension must be"), ("there", "that is a folder"), ("file/s.csv", "no right to write")],
     )
     def test_what_would_fail_fails(self, repurchase, trained, tmp_path, out, words):
         (tmp_path / "there.csv").mkdir()

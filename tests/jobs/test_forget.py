@@ -138,7 +138,7 @@ def test_a_name_that_nobody_has_is_a_refusal_that_log_lines_do_not_repeat(tmp_pa
         forgotten(tmp_path, "someone@typo.no")
 
     assert "\n" not in str(refusal.value)
-    assert "typo" not in refusal.value.log_words
+    assert "typo" not in refusal.value.log_message
 
 
 def test_those_who_are_found_are_erased_and_the_others_named(tmp_path):

@@ -123,7 +123,7 @@ class TestOneLargeCustomer:
             return
         with pytest.raises(OrdersError, match=f"customer 'till7' has {orders} of 400 orders") as fault:
             taken_in(path)
-        assert "till7" not in fault.value.log_words
+        assert "till7" not in fault.value.log_message
 
     def test_may_be_named_as_real(self, tmp_path: Path, taken_in: Take) -> None:
         path = written(tmp_path / "log", log(customer_id=self.shared(150)))

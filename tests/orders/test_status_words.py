@@ -190,7 +190,7 @@ class TestNamedStatuses:
         assert f"no row has the status 'procesing' of {option}." in str(refused.value)
         assert "Statuses found: 'completed', 'paid later', 'processing', 'unpaid'." in str(refused.value)
         assert "\n" not in str(refused.value)
-        assert "paid later" not in refused.value.log_words
+        assert "paid later" not in refused.value.log_message
 
     def test_of_which_none_occurs_are_refused(self, log: Path, taken_in: Take) -> None:
         with pytest.raises(OrdersError, match=r"no row has the status 'sent', 'zzz' of --sale-statuses and --not-sale"):

@@ -206,7 +206,7 @@ def test_when_mlflow_fails_scoring_goes_on_as_before(
     with pytest.raises(DeliveryError, match="not readable as an MLflow database"):
         rollback(store.home)
     (note,) = alias_mismatches(store.home)
-    assert note.startswith("MLflow could not be asked. ")
+    assert note.startswith("MLflow could not be read. ")
     assert resolve_version(store.home).name == "2"
 
 

@@ -46,7 +46,7 @@ class TestPublishing:
 
         with staged_delivery(out) as delivery:
             delivery.staged(out).write_text("table")
-            delivery.staged(delivery.beside(".run.json")).write_text("{}")
+            delivery.staged(delivery.sibling(".run.json")).write_text("{}")
             assert not out.exists()
             delivery.publish()
 
@@ -179,7 +179,7 @@ class TestRequireWritable:
 def deliver_three(out: Path) -> None:
     with staged_delivery(out) as made:
         for suffix in (".parquet", ".run.json", ".quarantine.parquet"):
-            made.staged(made.beside(suffix)).write_text("new")
+            made.staged(made.sibling(suffix)).write_text("new")
         made.publish()
 
 

@@ -142,7 +142,7 @@ def _logging_to(handler: logging.Handler) -> Iterator[None]:
 
 def log_fault(fault: RepurchaseError | str, *, exit_code: int, values: bool = False) -> None:
     """Log why a command stops."""
-    words = fault if isinstance(fault, str) else str(fault) if values else fault.log_words
+    words = fault if isinstance(fault, str) else str(fault) if values else fault.log_message
     kind = "Interrupted" if exit_code == 130 else "Usage" if isinstance(fault, str) else type(fault).__name__
     logger.error("%s", words, extra={"event": "error", "error": kind, "exit_code": exit_code})
 

@@ -49,12 +49,12 @@ class Campaign(NamedTuple):
 
 def stage_campaign(delivery: Delivery, record: dict[str, Any], customers: pl.DataFrame) -> dict[str, Any]:
     """Make a campaign's files ready."""
-    place = delivery.beside(CUSTOMERS_SUFFIX)
+    place = delivery.sibling(CUSTOMERS_SUFFIX)
     customers.write_parquet(delivery.staged(place), metadata=parquet_metadata(_CUSTOMERS_METADATA))
     record["customers"] = {"path": place.name, "rows": customers.height, "sha256": sha256_of(delivery.staged(place))}
     record["lists"] = {}
     for arm in (TREATMENT, CONTROL):
-        place = delivery.beside(f".{arm}.csv")
+        place = delivery.sibling(f".{arm}.csv")
         mine = customers.filter(pl.col("arm") == arm).select(
             *(escape_formula(pl.col(name)).alias(name) for name in ("customer_id", "segment")),
             pl.col("p", "spend", "uplift").round(4),

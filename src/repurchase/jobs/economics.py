@@ -201,9 +201,9 @@ def _write_outputs(out: Path, record: dict[str, Any], curve: ReachCurve) -> None
         )
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         delivery.staged(out).write_text(text + "\n", encoding="utf-8")
-        pl.DataFrame(record["rows"]).write_csv(delivery.staged(delivery.beside(".csv")), include_bom=True)
-        delivery.staged(delivery.beside(".svg")).write_text(_standalone_svg(to_svg(picture)), encoding="utf-8")
-        delivery.staged(delivery.beside(".png")).write_bytes(to_png(picture))
+        pl.DataFrame(record["rows"]).write_csv(delivery.staged(delivery.sibling(".csv")), include_bom=True)
+        delivery.staged(delivery.sibling(".svg")).write_text(_standalone_svg(to_svg(picture)), encoding="utf-8")
+        delivery.staged(delivery.sibling(".png")).write_bytes(to_png(picture))
         delivery.publish()
 
 

@@ -368,5 +368,5 @@ def clear_interrupted_write(leftover: Path, out: Path | None) -> None:
         remove_path(leftover)
         return
     with exclusive_lock(out):
-        clear_leftovers(out, parts=True)
+        clear_leftovers(out, keep_partitions=False)
         remove_path(leftover)

@@ -346,9 +346,9 @@ def score(
                 _write_table(delivery, table, batch, run, seconds=settings.retry_seconds)
             else:
                 _stage_record(delivery, run, _stage_scores(delivery, scores))
-            delivery.publish(removed=[] if set_aside else [delivery.beside(QUARANTINE_SUFFIX)])
+            delivery.publish(removed=[] if set_aside else [delivery.sibling(QUARANTINE_SUFFIX)])
     track_scoring(settings.home, run, seconds=settings.tracking_seconds)
-    return _ScoringResult(table.shown if table else place, delivery.beside(".run.json"), run)
+    return _ScoringResult(table.shown if table else place, delivery.sibling(".run.json"), run)
 
 
 def _count_purchases(intake: Intake) -> PurchaseCounts:
@@ -377,7 +377,11 @@ def _score_locally(plan: _ScoringPlan, intake: Intake, delivery: Delivery, steps
     def predict(ledger: Ledger) -> pl.DataFrame:
         return model.predict_ledger(ledger, intake.as_of, n_jobs=jobs)
 
-    folder = open_partition_store(delivery.parts, _resume_key(plan, intake)) if len(intake.ledgers) > 1 else None
+    folder = (
+        open_partition_store(delivery.finished_partitions, _resume_key(plan, intake))
+        if len(intake.ledgers) > 1
+        else None
+    )
     return score_partitions(intake.ledgers, predict, folder, on_progress=steps.progress)
 
 
@@ -417,7 +421,7 @@ def _resume_key(plan: _ScoringPlan, intake: Intake) -> dict[str, Any]:
 
 def _find_last_run(delivery: Delivery, plan: _ScoringPlan) -> LastRun | None:
     try:
-        run = json.loads(delivery.beside(".run.json").read_text(encoding="utf-8"))
+        run = json.loads(delivery.sibling(".run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return find_last_run(delivery.out, run, pseudonyms=plan.pseudonymizer.mark if plan.pseudonymizer else None)
@@ -433,14 +437,14 @@ def _stage_scores(delivery: Delivery, scores: PartitionedScores) -> dict[str, An
 
 
 def _stage_set_aside(delivery: Delivery, intake: Intake) -> dict[str, Any]:
-    quarantine = delivery.beside(QUARANTINE_SUFFIX)
+    quarantine = delivery.sibling(QUARANTINE_SUFFIX)
     intake.set_aside.sink_parquet(delivery.staged(quarantine), metadata=parquet_metadata("quarantine"))
     return _file_record(delivery.staged(quarantine), quarantine, intake.report.count("set_aside"))
 
 
 def _stage_record(delivery: Delivery, run: dict[str, Any], scores: dict[str, Any]) -> None:
     run["outputs"]["scores"] = scores
-    delivery.staged(delivery.beside(".run.json")).write_text(
+    delivery.staged(delivery.sibling(".run.json")).write_text(
         json.dumps(with_digest(run), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 

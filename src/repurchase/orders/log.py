@@ -429,7 +429,7 @@ def _with_advice(fault: InputError) -> InputError:
 
 
 def _fault_reason(fault: InputError, shown: str) -> str:
-    return fault.log_words.removeprefix(f"{shown}: ")
+    return fault.log_message.removeprefix(f"{shown}: ")
 
 
 def _long_lines_note(long_lines: LongLines, path: Path) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ class LoadedBundle:
 
     @property
     def version(self) -> str:
-        """The model's version, as the manifest says."""
+        """The model's version according to the manifest."""
         return str(self.manifest.get(_VERSION, "unregistered"))
 
 
@@ -198,9 +198,9 @@ def _manifest_digest(manifest: Mapping[str, Any]) -> str:
 
 
 def load_bundle(folder: Path) -> LoadedBundle:
-    """Read a bundle, and refuse it if anything about it is not as it was written.
+    """Read a bundle; refuse it if any file differs from what was written.
 
-    Each file is read once, its digest is compared, and what was compared is what is used.
+    Each file is read once, and the bytes whose digest was compared are the ones used.
     """
     manifest = read_manifest(folder)
     files = _verified_files(folder, manifest)
@@ -219,7 +219,7 @@ def load_bundle(folder: Path) -> LoadedBundle:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what a bundle says about itself, without reading the bundle."""
+    """Read a bundle's manifest, without its other files."""
     path = folder / _MANIFEST
     if not path.exists():
         raise BundleError(f"{folder}: no model bundle there (no {_MANIFEST}). See `repurchase models list`.")
@@ -248,11 +248,11 @@ def _other_schema_message(schema: int, manifest: Mapping[str, Any]) -> str:
 
 def _verified_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     listed: dict[str, str] = manifest["files"]
-    there = {path.name for path in folder.iterdir()} - {_MANIFEST}
-    missing = sorted((set(listed) | set(_REQUIRED_FILES)) - there)
+    found = {path.name for path in folder.iterdir()} - {_MANIFEST}
+    missing = sorted((set(listed) | set(_REQUIRED_FILES)) - found)
     if missing:
         raise BundleError(f"{folder}: {len(missing)} files are missing: {first_few(missing)}. Fetch the bundle again.")
-    unlisted = sorted(there - set(listed))
+    unlisted = sorted(found - set(listed))
     if unlisted:
         raise BundleError(
             f"{folder}: {len(unlisted)} files that the manifest does not list: {first_few(unlisted)}. "
@@ -365,13 +365,13 @@ CLEANING_SETTINGS = ("columns", "timezone", "currency", "date_order", "duplicate
 
 
 def cleaning_settings(settings: Settings) -> dict[str, Any]:
-    """Take from the settings what decides how orders are cleaned."""
+    """Select the settings that decide how orders are cleaned."""
     return {name: getattr(settings, name) for name in CLEANING_SETTINGS} | {"columns": dict(settings.columns)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """What a training run leaves behind."""
+    """The results of a training run."""
 
     state: Mapping[str, Any]
     as_of: date
@@ -385,7 +385,7 @@ class TrainingRun:
     profile: Mapping[str, Any] | None = None
 
     def manifest(self, version: str) -> dict[str, Any]:
-        """Say what the bundle's manifest should know."""
+        """Build the training's part of the bundle's manifest."""
         return {
             "model_version": version,
             "as_of": self.as_of.isoformat(),

@@ -34,14 +34,14 @@ _REFUSED_GRADES = ("D", "-")
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the gate says."""
+    """The gate's decision on a candidate."""
 
     passed: bool
     words: str
     numbers: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the verdict down."""
+        """Convert to JSON values."""
         return {"passed": self.passed, "words": self.words, "numbers": self.numbers}
 
 
@@ -271,7 +271,7 @@ def _now() -> str:
 def _publish_aliases(
     home: Path, states: _VersionStates, tags: Mapping[str, Mapping[str, str]], *, allow_mlflow_failure: bool = False
 ) -> None:
-    """Change the aliases in MLflow, then those that scoring follows; a store that is away gets them later."""
+    """Change the aliases in MLflow, then those that scoring follows; a store that cannot be reached gets them later."""
     content = json_bytes({"schema": _ALIASES_SCHEMA, **vars(states)}, name=_ALIASES_FILE)
     from repurchase.registry.retry_queue import write_entry
     from repurchase.registry.store import StoreUnreachable, mlflow_faults, open_existing
@@ -279,7 +279,7 @@ def _publish_aliases(
     try:
         store = open_existing(home)
         if store is None:
-            _logger.warning("There is no MLflow store beside %s; only models/ was changed.", home / "models")
+            _logger.warning("There is no MLflow store next to %s; only models/ was changed.", home / "models")
         else:
             with mlflow_faults(store.uri, "No alias was changed for scoring."):
                 _set_mlflow_aliases(store, states.aliases, tags)
@@ -392,7 +392,7 @@ def alias_mismatches(home: Path) -> list[str]:
     try:
         theirs = _mlflow_aliases(home)
     except DeliveryError as fault:
-        return [f"MLflow could not be asked. {fault}"]
+        return [f"MLflow could not be read. {fault}"]
     if theirs is None:
         return ["There is no MLflow store in this home folder; scoring does not need one."]
     return [

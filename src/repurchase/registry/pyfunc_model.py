@@ -1,6 +1,6 @@
-"""MLflow model code, copied beside each bundle and run when MLflow loads it.
+"""MLflow model code, copied next to each bundle and run when MLflow loads it.
 
-MLflow copies this file beside the bundle and runs it when the model is loaded (models from code, no pickle). It only
+MLflow copies this file next to the bundle and runs it when the model is loaded (models from code, no pickle). It only
 calls the installed package, so that a version is scored by the code that `repurchase score` uses.
 """
 

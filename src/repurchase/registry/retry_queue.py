@@ -37,7 +37,7 @@ LOCK_WAIT_SECONDS = 10.0
 
 
 def write_entry(home: Path, kind: EntryKind, key: str, content: Mapping[str, Any]) -> tuple[Path, str]:
-    """Write an entry where it can be; also say why it could not be written among the runs."""
+    """Write an entry to the first folder that can be written; also return why an earlier one could not."""
     why = ""
     for folder in _QUEUE_FOLDERS:
         path = home / folder / _ENTRY_FILES[kind].format(key)

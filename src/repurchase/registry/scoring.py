@@ -64,7 +64,7 @@ _CLEAN_ORDERS_MARKER = "sale_date"
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model and how its orders were cleaned."""
+    """A model, with the settings by which orders are cleaned for it."""
 
     model: "RepurchaseModel"
     settings: Settings
@@ -80,7 +80,7 @@ class Scorer:
 
 
 def load_scorer(folder: Path) -> Scorer:
-    """Read a bundle and put its model together."""
+    """Load the model of a bundle."""
     loaded = load_bundle(folder)
     from repurchase.models.model import RepurchaseModel
 

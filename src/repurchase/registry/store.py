@@ -36,7 +36,7 @@ _GATEWAY_ERROR_CODES = (502, 503, 504)
 """What a proxy answers for a server that does not."""
 
 
-class StoreUnreachable(DeliveryError):  # noqa: N818 - says what is wrong
+class StoreUnreachable(DeliveryError):  # noqa: N818 - the name says what is wrong
     """The tracking server does not answer."""
 
 
@@ -63,7 +63,7 @@ def _call_with_timeout(seconds: float, probe: Callable[[], str | None]) -> str |
     thread = threading.Thread(target=lambda: results.append(probe()), name="store-probe", daemon=True)
     thread.start()
     thread.join(seconds)
-    return results[0] if results else f"nothing came within {seconds:g} s"
+    return results[0] if results else f"no answer within {seconds:g} s"
 
 
 def _probe_http(address: SplitResult, seconds: float) -> str | None:
@@ -119,7 +119,7 @@ def _update_moved_store(database: Path, *, experiment: str, force: bool = False)
             "Make the copy independent with `repurchase models relocate`."
         )
     changed = rewrite_stored_paths(database, old=old, new=root)
-    _logger.warning("%s was moved from %s; %d stored paths now say so.", root, old, changed)
+    _logger.warning("%s was moved from %s; %d stored paths were updated.", root, old, changed)
     return old
 
 
@@ -172,7 +172,7 @@ BUNDLE = "bundle_sha256"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # no call home
     "MLFLOW_UV_AUTO_DETECT": "false",  # no copy of a stranger's uv.lock among a model's files
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that goes away meanwhile is not waited for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # do not wait minutes for a server that stops answering
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 """What MLflow takes from the environment, where nobody has set it."""
@@ -189,7 +189,7 @@ class Store:
 
 
 def store_uri(home: Path) -> str:
-    """Where MLflow keeps the runs of a home folder."""
+    """Return the address of the store of a home folder."""
     return os.environ.get(_URI) or f"sqlite:///{pathname2url(str(home.resolve() / 'mlruns' / _DATABASE))}"
 
 
@@ -223,12 +223,12 @@ def open_existing(home: Path) -> Store | None:
 
 
 def experiment_of(store: Store, name: str) -> str:
-    """Find an experiment beside the trainings' own, and make it on first use."""
+    """Find an experiment other than that of trainings, and make it on first use."""
     return store.experiment_id if name == EXPERIMENT else _experiment(store.client, database_of(store.uri), name)
 
 
 def mlflow_versions(store: Store) -> dict[str, str]:
-    """Versions of ``models/`` that MLflow knows."""
+    """Map the versions of ``models/`` that MLflow knows to their numbers there."""
     found = store.client.search_model_versions(f"name = '{MODEL}'")
     numbers = {str(entry.version): str(entry.version) for entry in found if BUNDLE not in entry.tags}
     elsewhere = {entry.tags[BUNDLE]: str(entry.version) for entry in found if BUNDLE in entry.tags}
@@ -249,14 +249,14 @@ def relocate(home: Path) -> Path | None:
 
 
 def database_of(uri: str) -> Path | None:
-    """Tell a SQLite store from a server."""
+    """Return the file of a SQLite store, or None for a server."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///"))).resolve()
 
 
 def _create(database: Path) -> None:
-    """Make an empty store beside its place and move it there, so that a killed creation leaves nothing."""
+    """Make an empty store next to its place and move it there, so that a killed creation leaves nothing."""
     partial = partial_sibling_path(database)
     with _only_warnings():
         _client(f"sqlite:///{pathname2url(str(partial))}").search_experiments()
@@ -292,7 +292,7 @@ def _experiment(client: "MlflowClient", database: Path | None, name: str) -> str
 
 @contextmanager
 def mlflow_faults(uri: str, outcome: str) -> Iterator[None]:
-    """Turn MLflow's own faults into one line."""
+    """Turn MLflow's own errors into a `DeliveryError` of one line."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -60,7 +60,7 @@ _HORIZON_METRICS = ("n_cutoffs", "log_loss_gain", "explained")
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any], *, model_id: str | None = None) -> list["Metric"]:
-    """Take every figure of an evaluation to where MLflow shows and compares it.
+    """Convert every figure of an evaluation to a metric that MLflow shows and compares.
 
     ``log_loss_90d`` is the model's mean over the cut-offs, ``past_rate/log_loss_90d`` a rule's or a part's, and
     ``backtest/model/log_loss_90d`` has one step per cut-off, timed by the cut-off's day.
@@ -100,7 +100,7 @@ _MONITORED_METRICS = ("log_loss", "auc", "ece", "chance_ece", "excess_ece", "bas
 
 
 def monitoring_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Take from a record of monitoring what can be drawn."""
+    """Select the figures of a monitoring record that MLflow plots."""
     for row in record["horizons"]:
         if row["passed"]:
             figures = {name: row["model"].get(name) for name in _MONITORED_METRICS}
@@ -247,7 +247,7 @@ _TIMEOUT_EXIT_CODE = 75
 
 def _log_pending_main(arguments: list[str]) -> int:
     home, seconds = Path(arguments[0]), float(arguments[1])
-    # Who started this may be gone: a store that never answers must not keep a process for ever.
+    # The parent process may have ended: a store that never answers must not keep this one for ever.
     timeout = threading.Timer(max(seconds, _MIN_LOG_SECONDS), os._exit, (_TIMEOUT_EXIT_CODE,))
     timeout.daemon = True
     timeout.start()
@@ -350,7 +350,7 @@ def _save_locally(home: Path, training: TrainingRun) -> tuple[str, Path]:
     with locked_folder(models):
         remove_partial_siblings(models)
         version = str(1 + _last_version(home))
-        # The record comes first: one without a bundle is dropped, a bundle without one would never be registered.
+        # The entry is written first: one without a bundle is dropped, a bundle without one would never be registered.
         entry = {"version": version, "training": _to_record(training)}
         path, _ = write_entry(home, "registration", version, entry)
         staging = partial_sibling_path(models / version)
@@ -376,7 +376,7 @@ def _to_record(training: TrainingRun) -> dict[str, Any]:
 
 
 def _register_saved_version(store: Store, version: str, record: Mapping[str, Any]) -> None:
-    """Log the training of a version that was kept while MLflow was away, and register its bundle."""
+    """Log the training of a version that was saved while MLflow could not be reached, and register its bundle."""
     models = store.home / "models"
     loaded = load_bundle(models / version)
     pictures = {name: b64decode(picture) for name, picture in record["pictures"].items()}

@@ -25,7 +25,7 @@ _MAX_ATTEMPTS = 10
 
 @contextmanager
 def exclusive_lock(out: Path) -> Iterator[None]:
-    """Hold the lock of an output: hidden files beside it, which are removed at the end."""
+    """Hold the lock of an output: hidden files next to it, which are removed at the end."""
     lock, note = out.with_name(f".{out.name}.lock"), out.with_name(f".{out.name}.holder")
     try:
         with closing(_open_lock_file(lock)):
@@ -34,7 +34,9 @@ def exclusive_lock(out: Path) -> Iterator[None]:
                 yield
             finally:
                 for path in (note, lock):
-                    with suppress(OSError):  # the folder may be gone, or closed to us: the fault itself says so
+                    with suppress(
+                        OSError
+                    ):  # the folder was removed or made read-only: the error that is raised reports it
                         path.unlink()
     except sqlite3.Error as fault:
         if "locked" not in str(fault):
@@ -46,8 +48,8 @@ def exclusive_lock(out: Path) -> Iterator[None]:
 
 
 def _open_lock_file(lock: Path, *, wait_seconds: float = 0.0) -> sqlite3.Connection:
-    """Lock a file."""
-    # Who ends removes the file. Whoever had opened it just before then holds a lock that nobody else will meet.
+    """Open a file and lock it; the lock ends with the process that holds it."""
+    # The holder removes the file at its end. A process that opened it just before would hold a lock nobody else sees.
     for _ in range(_MAX_ATTEMPTS):
         _touch(lock)
         opened = lock.stat().st_ino
@@ -64,7 +66,7 @@ def _open_lock_file(lock: Path, *, wait_seconds: float = 0.0) -> sqlite3.Connect
 
 
 def _touch(lock: Path) -> None:
-    """Make the lock's file; a link in its place is no lock of ours, and is not followed."""
+    """Create the lock file; a link in its place is not followed."""
     if lock.is_symlink():
         lock.unlink()
     if not lock.exists():
@@ -72,7 +74,7 @@ def _touch(lock: Path) -> None:
 
 
 def _write_note(note: Path) -> None:
-    """Say who holds the lock; whatever lies there is replaced, not written through."""
+    """Record who holds the lock; an existing file or link is replaced, not followed."""
     with suppress(OSError):
         note.unlink()
     with note.open("x") as file:
@@ -89,12 +91,12 @@ def _holder(note: Path) -> str:
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_Handler = Callable[[int, FrameType | None], object]
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Let signals wait until a few files are moved or removed, so that a second Ctrl-C leaves no less in order."""
+    """Delay signals while files are moved or removed, so that a second Ctrl-C leaves nothing half done."""
     held: list[int] = []
     before = set_handlers(lambda number, _frame: held.append(number), only_callable=True)
     try:
@@ -105,7 +107,9 @@ def deferred_signals() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def set_handlers(handler: _Handler, *, only_callable: bool = False) -> dict[int, _Handler]:
+def set_handlers(
+    handler: Callable[[int, FrameType | None], object], *, only_callable: bool = False
+) -> dict[int, _Handler]:
     """Handle SIGINT and SIGTERM; an ignored one stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -114,13 +118,13 @@ def set_handlers(handler: _Handler, *, only_callable: bool = False) -> dict[int,
     for number, handled in found.items():
         if handled is signal.SIG_IGN or (only_callable and not callable(handled)):
             continue
-        before[number] = handled  # type: ignore[assignment]
+        before[number] = handled
         signal.signal(number, handler)
     return before
 
 
 def restore_handlers(before: dict[int, _Handler]) -> None:
-    """Put handlers back."""
+    """Restore the earlier handlers."""
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -131,12 +135,12 @@ _CANNOT_EXCHANGE = {ENOSYS, EINVAL, EOPNOTSUPP, EPERM}
 
 
 def real_path(path: Path) -> Path:
-    """Follow links: a link stays, and what it leads to is replaced."""
+    """Follow links: a link stays, and its target is replaced."""
     return path.resolve(strict=path.exists()) if path.is_symlink() else path
 
 
 def partial_prefix(path: Path) -> str:
-    """Name what is made ready for a path."""
+    """Return the prefix of the names of temporary siblings of a path."""
     return f".{path.name}.partial-"
 
 
@@ -157,7 +161,7 @@ def sync_to_disk(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, so that files outlive a loss of power under them.
 
-    Nothing happens where the system or the file system cannot: the names are given, and a refusal would deny that.
+    Errors are ignored: the files have their names already, and not every file system can do this.
     """
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
@@ -190,7 +194,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def _mode_of(path: Path) -> int:
-    """Permissions of the file that is there, or of a new one."""
+    """Return the permissions of the existing file, or those of a new one."""
     return path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
 
 
@@ -204,7 +208,7 @@ def _umask() -> int:
 
 
 def publish_files(staging: Path, files: Mapping[Path, Path], *, removed: Iterable[Path] = ()) -> None:
-    """Give staged files their names, the last one last; all of them, or none."""
+    """Rename staged files to their targets, in order; all of them, or none."""
     removed = [path for path in removed if path.exists()]
     for path in (*files.values(), *removed):
         if path.is_dir():
@@ -235,7 +239,7 @@ def publish_files(staging: Path, files: Mapping[Path, Path], *, removed: Iterabl
 
 
 def _journal_entry(staging: Path, target: Path, staged: Path | None) -> dict[str, object]:
-    """Note what a name will be and was, and keep what was."""
+    """Record what a name will be and was, and keep the earlier file."""
     before: str | None = None
     real = real_path(target)
     if real.exists():
@@ -251,7 +255,7 @@ def _journal_entry(staging: Path, target: Path, staged: Path | None) -> dict[str
 
 
 def _inode_of(path: Path) -> list[int] | None:
-    """Tell a file from others; it keeps this when it is renamed."""
+    """Identify a file; renaming does not change this."""
     try:
         found = path.stat()
     except OSError:
@@ -260,7 +264,7 @@ def _inode_of(path: Path) -> list[int] | None:
 
 
 def _roll_back_files(staging: Path) -> None:
-    """Put back what lay under the names of a publication that was not finished."""
+    """Restore the earlier files of a publication that was not finished."""
     try:
         entries = read_json(staging / _JOURNAL)
         places = [(real_path(staging.parent / Path(one["name"]).name), one["new"], one["before"]) for one in entries]
@@ -312,7 +316,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def _replaced_in_two_steps(staging: Path, out: Path) -> None:
-    """Move the earlier folder aside; `clear_partial` puts it back if the process is killed between the steps."""
+    """Move the earlier folder aside first; after a kill, `recover_interrupted_publication` puts it back."""
     aside = Path(tempfile.mkdtemp(prefix=partial_prefix(out), dir=out.parent))
     out.rename(aside / _PREVIOUS)
     try:
@@ -341,7 +345,7 @@ def recover_interrupted_publication(out: Path) -> None:
 
 
 def partial_sibling_path(path: Path) -> Path:
-    """Name a place beside a path where it can be made ready."""
+    """Name a temporary sibling of a path in which it can be prepared."""
     return path.with_name(f"{partial_prefix(path)}{secrets.token_hex(4)}")
 
 

@@ -68,7 +68,7 @@ def _is_recognised(path: Path, kind: OutputKind) -> bool:
     except InputError:
         raise
     except (OSError, ValueError, RecursionError, zlib.error, pl.exceptions.PolarsError):
-        return not os.path.lexists(path)  # gone in the meantime
+        return not os.path.lexists(path)  # removed in the meantime
 
 
 def require_outside_registry(path: Path, *, home: Path | None = None) -> None:
@@ -136,7 +136,7 @@ def json_output(name: str, command: str) -> OutputKind:
 
 
 def parquet_metadata(kind: str) -> dict[str, str]:
-    """Mark a Parquet file as ours."""
+    """Return the metadata by which a Parquet file is recognised."""
     return {_PARQUET_KEY: kind}
 
 
@@ -162,7 +162,7 @@ def read_csv_header(path: Path) -> list[str]:
 
 
 def is_report_page(path: Path) -> bool:
-    """Tell whether a file is a report of ours."""
+    """Tell whether this program wrote a file as a report."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
     return any(sign in head for sign in _PAGE_MARKERS)
@@ -181,44 +181,44 @@ EXPORTED_MODEL_OUTPUT = OutputKind("an exported model", _is_exported)
 
 
 FORMATS = (".parquet", ".csv")
-_STAGING_PARTS = "parts"
-_SYSTEM = re.compile(r"([^:]+?)\s*\(os error \d+\)")
+_PARTITIONS = "parts"
+_SYSTEM_MESSAGE = re.compile(r"([^:]+?)\s*\(os error \d+\)")
 _ABANDONED_AFTER_SECONDS = 7 * 24 * 3600.0
-"""How long the parts of an interrupted run wait to be resumed, where each night has a name of its own."""
+"""How long the partitions of an interrupted run wait to be resumed, where each night's output has its own name."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A place to make files ready, and the names they get in the end."""
+    """Files that are prepared in a staging folder, and the names they get in the end."""
 
     out: Path
     staging: Path
     work: Path
-    elsewhere: dict[Path, Path] = field(default_factory=dict)
+    linked_staging: dict[Path, Path] = field(default_factory=dict)
 
     @property
-    def parts(self) -> Path:
-        """What an interrupted run leaves to the next."""
-        return self.work / _STAGING_PARTS
+    def finished_partitions(self) -> Path:
+        """The folder of partitions from which the next run resumes."""
+        return self.work / _PARTITIONS
 
-    def beside(self, suffix: str) -> Path:
+    def sibling(self, suffix: str) -> Path:
         """Name a file that belongs to the main one."""
         return self.out.with_name(self.out.stem + suffix)
 
     def staged(self, target: Path) -> Path:
-        """Say where a file is made ready."""
+        """Return the path at which a file is prepared."""
         folder = real_path(target).parent
         if not target.is_symlink() or folder.resolve() == self.out.parent.resolve():
             return self.staging / target.name
-        if folder not in self.elsewhere:
+        if folder not in self.linked_staging:
             recover_interrupted_publication(real_path(target))
             made = tempfile.mkdtemp(prefix=partial_prefix(real_path(target)), dir=folder)
-            self.elsewhere[folder] = Path(made)
-        return self.elsewhere[folder] / target.name
+            self.linked_staging[folder] = Path(made)
+        return self.linked_staging[folder] / target.name
 
     def publish(self, *, removed: Iterable[Path] = ()) -> None:
-        """Give every staged file its name, the main one last: who sees it, sees all."""
-        folders = (self.staging, *self.elsewhere.values())
+        """Give every staged file its name, the main one last: once it is visible, all are."""
+        folders = (self.staging, *self.linked_staging.values())
         made = [path for folder in folders for path in folder.iterdir() if path.is_file()]
         ordered = sorted(made, key=lambda path: (path.name == self.out.name, path.name))
         publish_files(self.staging, {path: self.out.parent / path.name for path in ordered}, removed=removed)
@@ -233,7 +233,7 @@ def staged_delivery(
     formats: tuple[str, ...] = FORMATS,
     kinds: dict[Path, OutputKind] | None = None,
 ) -> Iterator[Delivery]:
-    """Hold a place for one job's files until they are published."""
+    """Prepare the files of one job until they are published."""
     require_file_name(out, formats=formats)
     with _create_folders(out.parent), _refusals_as_delivery_errors(out), ExitStack() as held:
         with deferred_signals():
@@ -249,7 +249,7 @@ def staged_delivery(
 
 @contextmanager
 def staged_folder_delivery(out: Path, *, kind: OutputKind) -> Iterator[Path]:
-    """Make a folder ready and put it in its place at the end, in one step."""
+    """Prepare a folder and put it in its place at the end, in one step."""
     place = real_path(out)
     require_replaceable({out: kind})
     with _create_folders(place.parent), _refusals_as_delivery_errors(out), exclusive_lock(place):
@@ -265,15 +265,15 @@ def staged_folder_delivery(out: Path, *, kind: OutputKind) -> Iterator[Path]:
 
 
 def require_file_name(out: Path, *, formats: tuple[str, ...] = FORMATS) -> None:
-    """Refuse a name that no file of ours can have."""
+    """Refuse a name with another extension, or of a folder."""
     if out.suffix not in formats:
-        raise InputError(f"--out {out}: the ending must be {' or '.join(formats)}. Got '{out.suffix}' instead.")
+        raise InputError(f"--out {out}: the extension must be {' or '.join(formats)}. Got '{out.suffix}' instead.")
     if out.is_dir():
         raise DeliveryError(f"--out {out}: that is a folder; name a file in it, such as {out / 'scores.parquet'}.")
 
 
 def require_writable(folder: Path) -> None:
-    """Find out whether a folder can be written, or made, before long work is done for it."""
+    """Refuse a folder that cannot be written or made, before long work is done for it."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryDirectory(prefix=".repurchase-", dir=nearest):
@@ -285,23 +285,23 @@ def require_writable(folder: Path) -> None:
 
 
 def work_folder(out: Path) -> Path:
-    """Name the folder for what does not fit into memory."""
+    """Name the folder for data that does not fit into memory."""
     return out.with_name(f".{out.name}.work")
 
 
-def clear_leftovers(out: Path, *, parts: bool = False) -> None:
-    """Remove what a killed run left; finished parts stay for the next run."""
+def clear_leftovers(out: Path, *, keep_partitions: bool = True) -> None:
+    """Remove what a killed run left; finished partitions stay for the next run."""
     recover_interrupted_publication(out)
     work = work_folder(out)
-    if parts:
-        _discard(work)
-    else:
+    if keep_partitions:
         _clear_work(work)
+    else:
+        _discard(work)
 
 
 def _clear_work(work: Path) -> None:
-    """Leave only parts, and those only if any was finished; links that somebody put there go."""
-    finished = work / _STAGING_PARTS
+    """Keep only finished partitions; links in their place are removed."""
+    finished = work / _PARTITIONS
     if work.is_symlink() or finished.is_symlink() or not any(finished.glob("*.parquet")):
         _discard(work)
         return
@@ -311,17 +311,17 @@ def _clear_work(work: Path) -> None:
 
 
 def _discard(path: Path) -> None:
-    """Remove without a word; what cannot go is met again by whoever writes there."""
+    """Remove, ignoring errors; the next write there reports what could not be removed."""
     with suppress(OSError):
         remove_path(path)
     shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove parts of other outputs' runs that nobody came back for: they hold customers, and fill the disk."""
+    """Remove partitions of other outputs' abandoned runs: they hold customers, and fill the disk."""
     for work in folder.glob(".*.work"):
         out = work.with_name(work.name.removeprefix(".").removesuffix(".work"))
-        is_ours = out.suffix in {*FORMATS, ".postgresql"} and (work / _STAGING_PARTS).is_dir() and not work.is_symlink()
+        is_ours = out.suffix in {*FORMATS, ".postgresql"} and (work / _PARTITIONS).is_dir() and not work.is_symlink()
         if is_ours and time.time() - _last_changed(work) > _ABANDONED_AFTER_SECONDS:
             with suppress(DeliveryError, OSError), exclusive_lock(out):
                 shutil.rmtree(work, ignore_errors=True)
@@ -337,10 +337,10 @@ def _last_changed(work: Path) -> float:
 def _close_delivery(
     delivery: Delivery, _kind: type[BaseException] | None, fault: BaseException | None, _trace: TracebackType | None
 ) -> None:
-    is_over = fault is None or _refusal_reason(fault) is not None  # a full disk is given back all of it
+    is_over = fault is None or _refusal_reason(fault) is not None  # a full disk gets all its space back
     with deferred_signals():
         is_published = not delivery.staging.exists()
-        for folder in (delivery.staging, *delivery.elsewhere.values()):
+        for folder in (delivery.staging, *delivery.linked_staging.values()):
             shutil.rmtree(folder, ignore_errors=True)
         if is_over or is_published:
             _discard(delivery.work)
@@ -356,26 +356,25 @@ def _refusals_as_delivery_errors(out: Path) -> Iterator[None]:
         why = _refusal_reason(fault)
         if why is None:
             raise
-        gone = isinstance(fault, FileNotFoundError) and not out.parent.exists()
-        where = f", the folder {out.parent} is gone" if gone else ""
+        is_folder_missing = isinstance(fault, FileNotFoundError) and not out.parent.exists()
+        where = f", the folder {out.parent} is gone" if is_folder_missing else ""
         raise DeliveryError(
             f"{out} cannot be written: {why}{where}. Nothing was changed. Correct that or choose another --out."
         ) from fault
 
 
 def _refusal_reason(fault: BaseException) -> str | None:
-    """Say why the system refused, if that is what the fault is; Polars hides some refusals in errors of its own."""
+    """Return the operating system's reason, also from within Polars' own errors; None for other faults."""
     if isinstance(fault, RepurchaseError):
         return None
-    words = _SYSTEM.search(str(fault)) if isinstance(fault, Exception) else None
-    if isinstance(fault, OSError):
-        return fault.strerror or (words[1].strip() if words else str(fault))
-    return words[1].strip() if words else None
+    found = _SYSTEM_MESSAGE.search(str(fault)) if isinstance(fault, Exception) else None
+    message = found[1].strip() if found else None
+    return fault.strerror or message or str(fault) if isinstance(fault, OSError) else message
 
 
 @contextmanager
 def _create_folders(folder: Path) -> Iterator[None]:
-    """Make missing folders, and remove them again if nothing came to lie in them."""
+    """Make missing folders, and remove them again if they stay empty."""
     made: list[Path] = []
     try:
         with _refusals_as_delivery_errors(folder), deferred_signals():

@@ -29,11 +29,11 @@ _MIN_LENGTH, _MIN_PIECE_LENGTH = 4, 6
 _known_secrets: set[str] = set()
 
 
-def register_secrets(words: Iterable[str], environment: Mapping[str, str]) -> None:
+def register_secrets(arguments: Iterable[str], environment: Mapping[str, str]) -> None:
     """Remember the passwords that a process was given, and only those, so that no form of them is shown."""
     _known_secrets.clear()
     addresses = [
-        *words,
+        *arguments,
         *(value for name, value in environment.items() if name.endswith(("URI", "URL", "DSN", "PROXY", "proxy"))),
     ]
     for address in addresses:

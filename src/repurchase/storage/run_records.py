@@ -260,7 +260,7 @@ _MONEY_COLUMNS = ("spend_total", "spend_mean", "clv", "clv_low", "clv_high", "va
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """Scores and the record of their run, with what every part of the page asks of them."""
+    """Scores and the record of their run, with the choices that every section of the report shares."""
 
     scores: pl.DataFrame
     run: Mapping[str, Any]
@@ -287,16 +287,16 @@ class ScoredRun:
 
     @cached_property
     def risk_column(self) -> str:
-        """The churn risk shown beside the bands."""
+        """The column of the churn risk shown next to the bands."""
         days = self.risk_days if self.risk_days in self.horizons else self.primary_days
         return f"churn_risk_{days}d"
 
     @cached_property
     def risk_days(self) -> int | None:
         """The horizon whose churn risk makes the bands: as recorded, else the longest at which they do not overlap."""
-        told = (self.run.get("tiers") or {}).get("risk_horizon_days")
-        if told is not None:
-            return int(told)
+        recorded = (self.run.get("tiers") or {}).get("risk_horizon_days")
+        if recorded is not None:
+            return int(recorded)
         for days in reversed(self.horizons):
             risk = pl.col(f"churn_risk_{days}d")
             ranges = self.scored.group_by("risk_band").agg(low=risk.min(), high=risk.max())
@@ -319,7 +319,7 @@ class ScoredRun:
 
     @property
     def cleaning(self) -> Mapping[str, Any]:
-        """What came in and was set aside."""
+        """Rows read, kept and set aside."""
         return self.run.get("cleaning") or {}
 
     @property
@@ -339,13 +339,13 @@ class ScoredRun:
 
 
 def order_risk_bands(bands: pl.Series) -> list[str]:
-    """List the risk bands there are."""
-    there = set(bands.drop_nulls())
-    return [band for band in RISK_BANDS if band in there] + sorted(there - set(RISK_BANDS))
+    """List the risk bands that occur, from high to low."""
+    found = set(bands.drop_nulls())
+    return [band for band in RISK_BANDS if band in found] + sorted(found - set(RISK_BANDS))
 
 
 def validate_scored_run(scores: pl.DataFrame, run: Mapping[str, Any] | None, *, name: str = "scores") -> ScoredRun:
-    """Hold scores against their contract and put them beside the record of their run."""
+    """Check scores against their contract, and combine them with the record of their run."""
     horizons = _horizons_of_columns(scores.columns)
     if not horizons:
         found = ", ".join(scores.columns[:12]) or "no columns"
@@ -379,8 +379,8 @@ def read_scores(path: Path) -> pl.DataFrame:
         )
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as fault:
         why = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        words = f"{path}: not readable as scores ({why}). Send what `repurchase score` wrote."
-        raise InputError(words, withheld=why) from fault
+        message = f"{path}: not readable as scores ({why}). Send what `repurchase score` wrote."
+        raise InputError(message, withheld=why) from fault
 
 
 def _read_scores_csv(path: Path) -> pl.DataFrame:
@@ -391,7 +391,7 @@ def _read_scores_csv(path: Path) -> pl.DataFrame:
 
 
 def read_run_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
-    """Read the record beside a scores file, if it belongs to that file."""
+    """Read the record of a scores file, if it belongs to that file; else return why not."""
     path = scores_path.with_suffix(".run.json")
     if not path.is_file():
         return {}, f"There is no {path.name} beside the scores."
@@ -411,7 +411,7 @@ def read_run_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def read_monitor_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
-    """Read what `repurchase monitor` wrote beside a scores file, if it belongs to that file."""
+    """Read the monitoring record of a scores file, if it belongs to that file; else return why not."""
     path = scores_path.with_name(scores_path.stem + MONITOR_SUFFIX)
     if not path.is_file():
         return {}, None

@@ -58,7 +58,7 @@ def test_a_server_that_is_down_is_one_line_without_its_password(closed: str, sch
 
 
 def test_a_server_that_never_answers_is_given_up(silent: str) -> None:
-    with pytest.raises(StoreUnreachable, match=r"does not answer \((timed out|nothing came within 0\.3 s)\)"):
+    with pytest.raises(StoreUnreachable, match=r"does not answer \((timed out|no answer within 0\.3 s)\)"):
         require_reachable(silent)
 
 

@@ -44,4 +44,4 @@ def test_numbers_out_of_range_are_refused(column: str, values: list[object], tol
     with pytest.raises(InputError) as fault:
         SHARES.check(frame(**{column: values}))
     assert told in str(fault.value)
-    assert "such as" not in fault.value.log_words  # what quotes a row stays out of log files
+    assert "such as" not in fault.value.log_message  # what quotes a row stays out of log files
