@@ -292,7 +292,7 @@ class TestDamagedFiles:
         assert list(why) == ["b.parquet", "c.parquet", "d.csv", "e.csv", "f.csv"]
         assert why["b.parquet"].startswith("not readable as Parquet (")
         assert why["d.csv"].startswith("cut off in line 3, which has 2 of the 4 columns (…).")
-        assert why["f.csv"] == "lacks amount and has sum more beside a.parquet."
+        assert why["f.csv"] == "lacks amount and also has sum, compared with a.parquet."
         (note,) = [note for note in raw.notes if note.startswith("Set aside")]
         assert note.startswith("Set aside, as damaged: 5 of 8 files: b.parquet (not readable as Parquet (")
         assert "secret" not in f"{raw.notes}{raw.bad_files}"

@@ -200,7 +200,7 @@ def test_files_with_differing_columns(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", WHOLE)
     other = write(tmp_path, "b.csv", WHOLE.replace("amount", "total"))
     assert refusal(tmp_path) == (
-        f"{other}: lacks amount and has total more beside a.csv. "
+        f"{other}: lacks amount and also has total, compared with a.csv. "
         "All files of one log must have the same columns: export them alike, or give them one at a time. "
         "Or leave such files out with --on-bad-file set-aside."
     )

@@ -108,6 +108,12 @@ def placeholder_ids(values: pl.Series) -> pl.Series:
     return _of_distinct(values, _is_placeholder)
 
 
+def known_ids(values: pl.Series) -> pl.Series:
+    """Clean ids, null where they stand for no particular customer."""
+    ids = clean_ids(values)
+    return ids.set(placeholder_ids(ids).fill_null(value=False), None)
+
+
 def id_hash(ids: pl.Series) -> pl.Series:
     """Give every id a number that looks random and is the same in every version, on every machine and in any order.
 

@@ -192,6 +192,12 @@ class Layout:
     decision: ReadingDecision = field(default_factory=ReadingDecision)
 
     @property
+    def customer_columns(self) -> list[str]:
+        """Columns of customers: the first, and the one used where the first names nobody."""
+        roles = ("customer_id", "customer_fallback")
+        return [self.columns[role] for role in roles if role in self.columns]
+
+    @property
     def status_columns(self) -> list[str]:
         """Columns of statuses."""
         return [self.columns[role] for role in STATUS_ROLES if role in self.columns]

@@ -1,4 +1,4 @@
-"""An order log opened from any source: columns known, rows in batches, sampled to detect its layout."""
+"""An order log opened from any source: its columns and layout are known, its rows are read in batches."""
 
 import hashlib
 import shutil
@@ -15,21 +15,19 @@ import polars as pl
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.column_profiles import profile_columns, rank_columns
-from repurchase.orders.ids import clean_ids, placeholder_ids, pseudonymise, pseudonymise_rows
+from repurchase.orders.ids import clean_ids, known_ids, pseudonymise, pseudonymise_rows
 from repurchase.orders.layout import FILE_COLUMN, Layout
+from repurchase.orders.mergeable import Mergeable
 from repurchase.settings import Settings
 from repurchase.sources.databases import open_database
 from repurchase.sources.encodings import agreed_encodings
 from repurchase.sources.files import LocatedFiles, locate_files, open_file
 from repurchase.sources.folders import nearest_names, partition_columns
-from repurchase.sources.locations import (
-    DatabaseSource,
-    is_database,
-    parse_orders_source,
-)
-from repurchase.sources.tables import LongLines, OpenedFile, SourceTable, rebatched
+from repurchase.sources.locations import DatabaseSource, is_database, parse_orders_source
+from repurchase.sources.tables import OpenedFile, SourceTable, rebatched
 
 _BATCH_ROWS = 500_000
+_ADVICE = " Or leave such files out with --on-bad-file set-aside."
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,12 @@ class _OpenedTable:
 
     table: SourceTable
     file: FileRead
-    folders: Mapping[str, str | None]
+    folders: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the columns."""
+        return frozenset(self.table.schema)
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,9 @@ class OrderLog:
     source: str
     layout: Layout
     files: tuple[FileRead, ...]
-    digest: str
     notes: tuple[str, ...]
     schema: Mapping[str, pl.DataType]
-    tables: tuple[_OpenedTable, ...]
+    tables: tuple[_OpenedTable, ...] = ()
     bad_files: tuple[_FileFault, ...] = ()
     n_bad_lines: int = 0
     pseudonymize: Callable[[pl.DataFrame], pl.DataFrame] | None = None
@@ -77,86 +79,81 @@ class OrderLog:
     @property
     def n_rows(self) -> int:
         """Rows in all files together."""
-        return sum(found.table.n_rows for found in self.tables)
+        return sum(opened.table.n_rows for opened in self.tables)
+
+    @property
+    def digest(self) -> str:
+        """A digest of all files together."""
+        return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
 
     def read(self) -> pl.DataFrame:
         """Read everything at once."""
         return pl.concat(self._frames(tuple(self.schema), n_rows=max(self.n_rows, 1)))
 
     def batches(self, columns: Sequence[str] | None = None, n_rows: int = _BATCH_ROWS) -> Iterator[pl.DataFrame]:
-        """Read the same rows in the same order, with memory for about two batches; as often as wished."""
-        wanted = tuple(self.schema) if columns is None else tuple(columns)
-        yield from rebatched(self._frames(wanted, n_rows=n_rows), n_rows=n_rows)
+        """Read the same rows in the same order, any number of times, with memory for about two batches."""
+        chosen = tuple(self.schema) if columns is None else tuple(columns)
+        yield from rebatched(self._frames(chosen, n_rows=n_rows), n_rows=n_rows)
 
-    def _frames(self, wanted: Sequence[str], *, n_rows: int) -> Iterator[pl.DataFrame]:
-        for number, found in enumerate(self.tables):
-            stored = [name for name in wanted if name in found.table.schema]
-            carried = stored or [next(iter(found.table.schema))]
-            told = [pl.lit(found.folders[name], dtype=pl.String).alias(name) for name in wanted if name not in stored]
-            cast = [
-                pl.col(name).cast(self.schema[name]) for name in stored if found.table.schema[name] != self.schema[name]
+    def _frames(self, columns: Sequence[str], *, n_rows: int) -> Iterator[pl.DataFrame]:
+        for number, opened in enumerate(self.tables):
+            schema = opened.table.schema
+            stored = [name for name in columns if name in schema]
+            added = [
+                pl.lit(opened.folders[name], dtype=pl.String).alias(name) for name in columns if name not in stored
             ]
+            cast = [pl.col(name).cast(self.schema[name]) for name in stored if schema[name] != self.schema[name]]
             numbered = [pl.lit(number, dtype=pl.UInt32).alias(FILE_COLUMN)] if len(self.tables) > 1 else []
-            for rows in found.table.batches(carried, n_rows=n_rows):
-                seen = rows.with_columns(*cast, *told).select(*wanted, *numbered)
-                yield self.pseudonymize(seen) if self.pseudonymize else seen
+            for batch in opened.table.batches(stored or [next(iter(schema))], n_rows=n_rows):
+                rows = batch.with_columns(*cast, *added).select(*columns, *numbered)
+                yield self.pseudonymize(rows) if self.pseudonymize else rows
 
 
-def log_digest(files: Sequence[FileRead]) -> str:
-    """Digest what a log consists of."""
-    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+def _usual_table(opened: Sequence[_OpenedTable]) -> _OpenedTable:
+    """Find a table whose columns most tables have."""
+    counts = Counter(table.columns for table in opened)
+    most = max(counts.values())
+    return next(table for table in opened if counts[table.columns] == most)
 
 
-def _table_with_usual_columns(opened: Sequence[_OpenedTable]) -> _OpenedTable:
-    """Find the part whose columns most parts have."""
-    kinds = Counter(frozenset(found.table.schema) for found in opened)
-    most = max(kinds.values())
-    return next(found for found in opened if kinds[frozenset(found.table.schema)] == most)
+def _differing_columns(opened: _OpenedTable, other: _OpenedTable) -> str:
+    """Say how a table's columns differ from another's."""
+    missing = [name for name in other.table.schema if name not in opened.columns]
+    extra = [name for name in opened.table.schema if name not in other.columns]
+    lacks = [f"lacks {first_few(missing)}"] if missing else []
+    has = [f"also has {first_few(extra)}"] if extra else []
+    differences = " and ".join([*lacks, *has])
+    return f"{differences}, compared with {other.file.path.rpartition('/')[2]}" if differences else ""
 
 
-def _differing_columns(found: _OpenedTable, model: _OpenedTable) -> str:
-    """Say how a part's columns differ from another's."""
-    missing = [name for name in model.table.schema if name not in found.table.schema]
-    extra = [name for name in found.table.schema if name not in model.table.schema]
-    if not missing and not extra:
-        return ""
-    lacks = f"lacks {first_few(missing)}" if missing else ""
-    has = f"has {first_few(extra)} more" if extra else ""
-    return f"{lacks}{' and ' if lacks and has else ''}{has} beside {model.file.path.rpartition('/')[2]}"
-
-
-def _common_schema(opened: Sequence[_OpenedTable], *, several_advice: str) -> dict[str, pl.DataType]:
-    """Agree on the columns and types of all parts together."""
+def _common_schema(opened: Sequence[_OpenedTable]) -> dict[str, pl.DataType]:
+    """Agree on the columns and types of all tables together."""
     first = opened[0]
-    for found in opened[1:]:
-        differs = _differing_columns(found, first)
+    for table in opened[1:]:
+        differs = _differing_columns(table, first)
         if differs:
             raise OrdersError(
-                f"{found.file.path}: {differs}. All files of one log must have the same columns: export them alike, "
-                f"or give them one at a time.{several_advice}"
+                f"{table.file.path}: {differs}. All files of one log must have the same columns: export them alike, "
+                f"or give them one at a time.{_ADVICE}"
             )
-    return {
-        name: kind if all(found.table.schema[name] == kind for found in opened) and not _is_coded(kind) else pl.String()
-        for name, kind in first.table.schema.items()
-    }
+    return {name: kind if _is_common(name, kind, opened) else pl.String() for name, kind in first.table.schema.items()}
 
 
-def _is_coded(kind: pl.DataType) -> bool:
-    return isinstance(kind, pl.Categorical | pl.Enum)
+def _is_common(name: str, kind: pl.DataType, opened: Sequence[_OpenedTable]) -> bool:
+    is_coded = isinstance(kind, pl.Categorical | pl.Enum)
+    return not is_coded and all(table.table.schema[name] == kind for table in opened)
 
 
 def _customer_aliases(log: OrderLog, layout: Layout) -> dict[str, str]:
     """Find the id in the first column of customers that is known only by the second on some rows."""
-    roles = ("customer_id", "customer_fallback")
-    if any(role not in layout.columns for role in roles):
+    columns = layout.customer_columns
+    if len(columns) < 2:
         return {}
-    first, second = (layout.columns[role] for role in roles)
     pairs = pl.DataFrame(schema={"first": pl.String(), "second": pl.String()})
     alone = pl.Series("second", dtype=pl.String())
-    for rows in log.batches([first, second]):
-        ids = pl.DataFrame({"first": clean_ids(rows[first]), "second": clean_ids(rows[second])})
-        named = {name: ids[name].set(placeholder_ids(ids[name]).fill_null(value=False), None) for name in ids.columns}
-        known = pl.DataFrame(named).filter(pl.col("second").is_not_null()).unique()
+    for rows in log.batches(columns):
+        ids = dict(zip(("first", "second"), (known_ids(rows[column]) for column in columns), strict=True))
+        known = pl.DataFrame(ids).drop_nulls("second").unique()
         pairs = pl.concat([pairs, known.drop_nulls()]).unique()
         alone = pl.concat([alone, known.filter(pl.col("first").is_null())["second"]]).unique()
     single = pairs.filter(pl.col("second").is_in(alone.implode()) & ~pl.col("second").is_duplicated())
@@ -169,14 +166,14 @@ _DEEPEST = 32
 
 
 @dataclass(frozen=True)
-class OrderSampling:
+class OrderSampling(Mergeable):
     """Which rows belong to a sample of at most so many rows; the same however the rows are split.
 
     Each order has a depth, a number that half of all orders reach, a quarter surpass by one, and so on. A sample holds
     the orders of at least some depth.
     """
 
-    column: str | None
+    column: str | None = field(metadata={"merge": lambda column, _: column})
     counts: Counter[int] = field(default_factory=Counter)
 
     @classmethod
@@ -189,11 +186,7 @@ class OrderSampling:
 
     def counting(self, rows: pl.DataFrame) -> "OrderSampling":
         """Count further rows."""
-        depths = self._depths(rows).value_counts()
-        return OrderSampling(self.column, self.counts + Counter(dict(depths.iter_rows())))
-
-    def __add__(self, other: "OrderSampling") -> "OrderSampling":
-        return OrderSampling(self.column, self.counts + other.counts)
+        return self + OrderSampling(self.column, Counter(dict(self._depths(rows).value_counts().iter_rows())))
 
     def depth(self, most: int = MOST_ROWS) -> int:
         """Find the depth that orders of the sample have."""
@@ -237,9 +230,8 @@ def _sample_rows(log: OrderLog, *, named: Mapping[str, str], most: int = MOST_RO
 
 
 _SPOOL = "orders"
-_UNREAD = Layout("", {}, "orders", "none")
-"""Of a log whose columns were not looked at yet."""
-_ADVICE = " Or leave such files out with --on-bad-file set-aside."
+_NO_LAYOUT = Layout("", {}, "orders", "none")
+"""Of a log whose columns are not detected yet."""
 
 
 @dataclass(frozen=True)
@@ -301,9 +293,12 @@ def open_orders(source: str | Path | DatabaseSource, *, settings: Settings, spoo
     shutil.rmtree(folder, ignore_errors=True)
     if isinstance(source, str | Path) and is_database(str(source)):
         source = parse_orders_source(str(source))
-    if isinstance(source, DatabaseSource):
-        return _open_database(source, settings, folder)
-    return _open_files(str(source), settings, folder)
+    log = (
+        _open_database(source, settings, folder)
+        if isinstance(source, DatabaseSource)
+        else _open_files(str(source), settings, folder)
+    )
+    return _with_layout(log, settings)
 
 
 def read_table(path: str | Path) -> pl.DataFrame:
@@ -322,105 +317,74 @@ def _own_spool() -> Iterator[Path]:
         yield Path(folder)
 
 
+def _open_database(source: DatabaseSource, settings: Settings, folder: Path) -> OrderLog:
+    read = open_database(source, settings=settings, spool=folder)
+    file = FileRead(path=source.shown, rows=read.table.n_rows, sha256=read.sha256, query=source.select)
+    return OrderLog(str(source), _NO_LAYOUT, (file,), read.notes, read.table.schema, (_OpenedTable(read.table, file),))
+
+
 def _open_files(source: str, settings: Settings, folder: Path) -> OrderLog:
+    """Open files of this machine or of an object store; damaged ones are an error or are left out."""
     located = locate_files(source, seconds=settings.retry_seconds, spool=folder / "fetched")
-    opened = _open_all(located, folder=folder, settings=settings)
-    return _build_log(located.root, opened, settings, [*located.notes, *opened.notes])
+    root, names = located.root, located.names
+    files, faults = _open_each(located, folder=folder, settings=settings)
+    if not files:
+        first = faults[0]
+        message = f"{root}: none of the {len(names)} files can be read. The first, {first.path}: {first.why}"
+        raise OrdersError(message, withheld=first.why)  # why may quote the file's rows
+    folders = partition_columns(names, root=root)
+    opened = [
+        _OpenedTable(file.table, FileRead(names[number], file.table.n_rows, file.sha256), folders[number])
+        for number, file in files.items()
+    ]
+    notes = [note for number, file in files.items() for note in _file_notes(file, Path(names[number]))]
+    if settings.on_bad_file == "set_aside":
+        usual = _usual_table(opened)
+        differing = {table.file.path: _differing_columns(table, usual) for table in opened}
+        faults += [_FileFault(path, f"{differs}.") for path, differs in differing.items() if differs]
+        opened = [table for table in opened if not differing[table.file.path]]
+    faults.sort(key=lambda fault: fault.path)
+    return OrderLog(
+        root,
+        _NO_LAYOUT,
+        tuple(table.file for table in opened),
+        (*_faults_note(faults, len(names)), *located.notes, *notes),
+        _common_schema(opened),
+        tuple(opened),
+        tuple(faults),
+        sum(file.long_lines.count for file in files.values()),
+    )
 
 
-@dataclass
-class _OpenedTables:
-    """What opening one file after the other came to."""
-
-    found: list[_OpenedTable]
-    notes: list[str]
-    faults: list[_FileFault]
-    n_bad_lines: int = 0
-
-
-def _open_all(located: LocatedFiles, *, folder: Path, settings: Settings) -> _OpenedTables:
-    opened = _OpenedTables([], [], [])
-    set_aside = settings.on_bad_file == "set_aside"
-    folders = partition_columns(located.names, root=located.root)
-    files: dict[int, tuple[Path, OpenedFile]] = {}
+def _open_each(
+    located: LocatedFiles, *, folder: Path, settings: Settings
+) -> tuple[dict[int, OpenedFile], list[_FileFault]]:
+    """Open one file after the other, by their numbers; those of unsure encoding are opened as the others are."""
+    files: dict[int, OpenedFile] = {}
+    found: dict[int, Path] = {}
+    faults: list[_FileFault] = []
     open_one = partial(
         open_file,
-        set_aside=set_aside,
+        set_aside=settings.on_bad_file == "set_aside",
         columns=tuple(settings.columns.values()),
         most_bytes=int(settings.memory_gb * 1e9),
     )
     for number, (path, name) in enumerate(zip(located.paths, located.names, strict=True)):
         try:
-            files[number] = path, open_one(path, shown=name, spool=folder / f"{number:05d}")
+            files[number] = open_one(path, shown=name, spool=folder / f"{number:05d}")
+            found[number] = path
         except (OrdersError, LayoutError) as fault:
             if len(located.names) == 1:
                 raise
-            if not set_aside:
+            if settings.on_bad_file != "set_aside":
                 raise _with_advice(fault) from fault
-            opened.faults.append(_FileFault(name, _fault_reason(fault, name)))
-    known = agreed_encodings([file.encoding for _, file in files.values()])
-    for number, (path, found) in files.items():
-        name, file = located.names[number], found
+            faults.append(_FileFault(name, fault.log_message.removeprefix(f"{name}: ")))
+    known = agreed_encodings([file.encoding for file in files.values()])
+    for number, file in files.items():
         if file.encoding.others and known:
-            file = open_one(path, shown=name, spool=folder / f"{number:05d}", encodings=known)
-        opened.found.append(_OpenedTable(file.table, FileRead(name, file.table.n_rows, file.sha256), folders[number]))
-        opened.notes.extend((*file.notes, *_long_lines_note(file.long_lines, Path(name))))
-        opened.n_bad_lines += file.long_lines.count
-    if not opened.found:
-        first = opened.faults[0]
-        n_files = len(located.names)
-        message = f"{located.root}: none of the {n_files} files can be read. The first, {first.path}: {first.why}"
-        raise OrdersError(message, withheld=first.why)  # why may quote the file's rows
-    if set_aside:
-        _leave_out_differing(opened)
-    return opened
-
-
-def _leave_out_differing(opened: _OpenedTables) -> None:
-    model = _table_with_usual_columns(opened.found)
-    differing = {found.file.path: _differing_columns(found, model) for found in opened.found}
-    opened.faults.extend(_FileFault(path, f"{words}.") for path, words in differing.items() if words)
-    opened.found = [found for found in opened.found if not differing[found.file.path]]
-
-
-def _build_log(source: str, opened: _OpenedTables, settings: Settings, notes: Sequence[str]) -> OrderLog:
-    faults = tuple(sorted(opened.faults, key=lambda fault: fault.path))
-    schema = _common_schema(opened.found, several_advice=_ADVICE)
-    files = tuple(found.file for found in opened.found)
-    count = len(faults) + len(files)
-    aside = [f"Set aside, as damaged: {len(faults)} of {count} files: {_listed(faults)}."] if faults else []
-    log = OrderLog(
-        source,
-        _UNREAD,
-        files,
-        log_digest(files),
-        (*aside, *notes),
-        schema,
-        tuple(opened.found),
-        faults,
-        opened.n_bad_lines,
-    )
-    return _interpreted(log, settings)
-
-
-def _interpreted(log: OrderLog, settings: Settings) -> OrderLog:
-    """Decide the layout of a log that was opened."""
-    by_folder = {name: pl.String() for name in log.tables[0].folders if name not in log.schema}
-    # Folders' names are columns only where the files' own do not do: a row that two days' exports share stays one row.
-    try:
-        return _with_layout(log, settings)
-    except LayoutError:
-        if not by_folder:
-            raise
-    wider = _with_layout(replace(log, schema={**log.schema, **by_folder}), settings)
-    used = {name: kind for name, kind in by_folder.items() if name in wider.layout.columns.values()}
-    return replace(wider, schema={**log.schema, **used})
-
-
-def _with_layout(log: OrderLog, settings: Settings) -> OrderLog:
-    layout = detect_layout(_sample_rows(log, named=settings.columns), named=settings.columns, source=log.source)
-    layout = replace(layout, aliases=_customer_aliases(log, layout))
-    return replace(log, layout=layout, notes=(*log.notes, *layout.notes))
+            spool = folder / f"{number:05d}"
+            files[number] = open_one(found[number], shown=located.names[number], spool=spool, encodings=known)
+    return files, faults
 
 
 def _with_advice(fault: InputError) -> InputError:
@@ -428,49 +392,56 @@ def _with_advice(fault: InputError) -> InputError:
     return type(fault)(f"{fault}{advice}", withheld=fault.withheld)
 
 
-def _fault_reason(fault: InputError, shown: str) -> str:
-    return fault.log_message.removeprefix(f"{shown}: ")
+def _file_notes(file: OpenedFile, path: Path) -> tuple[str, ...]:
+    count, first = file.long_lines.count, file.long_lines.first
+    if not count:
+        return file.notes
+    numbers = ", ".join(f"{number:,}" for number in first)
+    more = f", and {count - len(first):,} more" if count > len(first) else ""
+    are = "line was" if count == 1 else "lines were"
+    long_lines = f"{path.name}: {count:,} {are} set aside, with more columns than the heading: line {numbers}{more}."
+    return (*file.notes, long_lines)
 
 
-def _long_lines_note(long_lines: LongLines, path: Path) -> tuple[str, ...]:
-    if not long_lines.count:
+def _faults_note(faults: Sequence[_FileFault], n_files: int) -> tuple[str, ...]:
+    if not faults:
         return ()
-    numbers = ", ".join(f"{number:,}" for number in long_lines.first)
-    more = (
-        f", and {long_lines.count - len(long_lines.first):,} more" if long_lines.count > len(long_lines.first) else ""
-    )
-    are = "line was" if long_lines.count == 1 else "lines were"
-    return (
-        f"{path.name}: {long_lines.count:,} {are} set aside, with more columns than the heading: line {numbers}{more}.",
-    )
+    shown = first_few([f"{Path(fault.path).name} ({fault.why.rstrip('.')})" for fault in faults])
+    return (f"Set aside, as damaged: {len(faults)} of {n_files} files: {shown}.",)
 
 
-def _listed(faults: Sequence[_FileFault]) -> str:
-    return first_few([f"{Path(fault.path).name} ({fault.why.rstrip('.')})" for fault in faults])
+def _with_layout(log: OrderLog, settings: Settings) -> OrderLog:
+    """Detect the layout of a log that was opened."""
+    by_folder = {name: pl.String() for name in log.tables[0].folders if name not in log.schema}
+    # Folders' names are columns only where the files' own do not do: a row that two days' exports share stays one row.
+    try:
+        return _detect_layout(log, settings)
+    except LayoutError:
+        if not by_folder:
+            raise
+    wider = _detect_layout(replace(log, schema={**log.schema, **by_folder}), settings)
+    used = {name: kind for name, kind in by_folder.items() if name in wider.layout.columns.values()}
+    return replace(wider, schema={**log.schema, **used})
 
 
-def _open_database(source: DatabaseSource, settings: Settings, folder: Path) -> OrderLog:
-    read = open_database(source, settings=settings, spool=folder)
-    queried = FileRead(path=source.shown, rows=read.table.n_rows, sha256=read.sha256, query=source.select)
-    tables = (_OpenedTable(read.table, queried, {}),)
-    log = OrderLog(str(source), _UNREAD, (queried,), log_digest((queried,)), read.notes, read.table.schema, tables)
-    return _interpreted(log, settings)
+def _detect_layout(log: OrderLog, settings: Settings) -> OrderLog:
+    layout = detect_layout(_sample_rows(log, named=settings.columns), named=settings.columns, source=log.source)
+    layout = replace(layout, aliases=_customer_aliases(log, layout))
+    return replace(log, layout=layout, notes=(*log.notes, *layout.notes))
 
 
 def pseudonymise_log(log: OrderLog, key: bytes) -> OrderLog:
-    """Hash the customers of a log as it is read: whatever is made of it, on disk or in memory, knows hashes alone."""
-    roles = ("customer_id", "customer_fallback")
-    columns = [log.layout.columns[role] for role in roles if role in log.layout.columns]
+    """Hash the customers of a log as it is read, so that only hashes are on disk and in memory."""
+    columns = log.layout.customer_columns
 
     def pseudonymize(rows: pl.DataFrame) -> pl.DataFrame:
-        spelled = [clean_ids(rows[column]) for column in columns if column in rows.columns]
+        spelled = [known_ids(rows[column]) for column in columns if column in rows.columns]
         for ids in spelled:
-            rows = pseudonymise_rows(rows, ids.set(placeholder_ids(ids).fill_null(value=False), None), key)
+            rows = pseudonymise_rows(rows, ids, key)
         return rows
 
     names = (log.layout.aliases.keys(), log.layout.aliases.values())
     hashed = (pseudonymise(pl.Series(list(ids), dtype=pl.String()), key) for ids in names)
     layout = replace(log.layout, aliases=dict(zip(*hashed, strict=True)))
-    return replace(
-        log, layout=layout, schema={**log.schema, **dict.fromkeys(columns, pl.String())}, pseudonymize=pseudonymize
-    )
+    schema = {**log.schema, **dict.fromkeys(columns, pl.String())}
+    return replace(log, layout=layout, schema=schema, pseudonymize=pseudonymize)

@@ -311,8 +311,7 @@ def count_partitions(log: OrderLog, *, settings: Settings) -> int:
 
 def deciding_columns(schema: Mapping[str, pl.DataType], layout: Layout) -> list[str]:
     """Name the columns that decide formats and partitions."""
-    customers = [layout.columns[role] for role in ("customer_id", "customer_fallback") if role in layout.columns]
-    return list(dict.fromkeys([*customers, *untyped_columns(schema, layout)]))
+    return list(dict.fromkeys([*layout.customer_columns, *untyped_columns(schema, layout)]))
 
 
 def sample_customers(batch: pl.DataFrame, layout: Layout) -> pl.Series:

@@ -10,7 +10,7 @@ from repurchase.errors import OrdersError
 from repurchase.orders.amounts import read_numbers
 from repurchase.orders.dates import DatesRead, offsets_note, read_dates
 from repurchase.orders.format_inference import NUMBERS, ColumnFormats, written_dates
-from repurchase.orders.ids import clean_ids, damaged_ids, placeholder_ids
+from repurchase.orders.ids import clean_ids, damaged_ids, known_ids
 from repurchase.orders.layout import FILE_COLUMN, STATUS_ROLES, Layout
 from repurchase.orders.mergeable import Mergeable
 from repurchase.settings import Settings
@@ -219,10 +219,6 @@ class _Columns:
         column = self.get(role)
         return clean_ids(column) if column is not None else self.empty(pl.String())
 
-    def customers(self, role: str) -> pl.Series:
-        ids = self.ids(role)
-        return ids.set(placeholder_ids(ids).fill_null(value=False), None)
-
     def says(self, role: str, words: frozenset[str]) -> pl.Series:
         """Whether a row has one of some words."""
         column = self.get(role)
@@ -235,12 +231,12 @@ class _Columns:
 
 def read_customers(rows: pl.DataFrame, layout: Layout) -> pl.Series:
     """Read the customer of each row."""
-    columns = _Columns(rows, layout)
-    customers = columns.customers("customer_id")
-    if "customer_fallback" not in layout.columns or not customers.null_count():
+    first, *others = layout.customer_columns
+    customers = known_ids(rows[first])
+    if not others or not customers.null_count():
         return customers
-    others = columns.customers("customer_fallback")
-    known = others.replace(list(layout.aliases), list(layout.aliases.values())) if layout.aliases else others
+    fallback = known_ids(rows[others[0]])
+    known = fallback.replace(list(layout.aliases), list(layout.aliases.values())) if layout.aliases else fallback
     return customers.zip_with(customers.is_not_null(), known)
 
 

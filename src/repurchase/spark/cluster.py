@@ -30,7 +30,7 @@ from repurchase.orders.checks import resolve_as_of
 from repurchase.orders.cleaning_report import CleaningCounts
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.ids import id_hash
-from repurchase.orders.log import MOST_ROWS, FileRead, OrderLog, OrderSampling, log_digest
+from repurchase.orders.log import MOST_ROWS, FileRead, OrderLog, OrderSampling
 from repurchase.orders.pipeline import (
     OrderCleaner,
     ValueReader,
@@ -394,7 +394,7 @@ def _driver_log(log: ClusterLog) -> OrderLog:
     rows = {_address(unquote(path)): count for path, count in log.counts.rows.items()}
     shown = [(_address(file.path), file) for file in log.files]
     files = tuple(FileRead(address, rows.get(address, 0), file.digest) for address, file in shown)
-    return OrderLog(log.source, log.layout, files, log_digest(files), log.notes, log.schema, ())
+    return OrderLog(log.source, log.layout, files, log.notes, log.schema)
 
 
 def _address(written: str) -> str:
