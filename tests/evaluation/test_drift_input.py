@@ -200,8 +200,8 @@ def test_without_money_there_are_no_baskets() -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (lambda orders: looked(orders, AS_OF - timedelta(days=1)), "Look on one day"),
-        (lambda orders: looked(without_money(orders)), "with and without money"),
+        (lambda orders: looked(orders, AS_OF - timedelta(days=1)), "Summarise all parts as of one day"),
+        (lambda orders: looked(without_money(orders)), "with and without amounts"),
     ],
 )
 def test_what_does_not_add_up_is_refused(other: Callable[[pl.DataFrame], InputSummary], said: str) -> None:

@@ -60,6 +60,7 @@ def test_log_odds_and_back() -> None:
 def test_btyd_moves_what_was_learned_a_little_way_and_never_far() -> None:
     found = shrink_to_btyd(np.zeros(4), np.array([0.0, 0.5, 1.0, -30.0]))
     np.testing.assert_allclose(found, [0.0, 0.1, 0.2, -0.2])
+    np.testing.assert_allclose(shrink_to_btyd(np.array([2.0, 2.0]), np.array([1.5, -9.0])), [1.9, 1.8])
 
 
 def test_trees_count_for_little_where_rows_are_few_and_never_for_more_than_half() -> None:

@@ -1,7 +1,7 @@
 """Drift of the orders since training: input summary, stored profile, PSI, volume, newcomers, basket size."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -13,7 +13,7 @@ import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.features.behaviour import behaviour_table
-from repurchase.features.history import MONEY_SCALE, PER_DAY_COLUMNS, Floats, History, Ints, day_number
+from repurchase.features.history import MONEY_SCALE, Floats, History, Ints, day_number
 from repurchase.features.ledger import Closing, Ledger
 from repurchase.orders.ids import id_hash
 
@@ -42,9 +42,7 @@ class _CustomerSample:
         hashes = np.concatenate([self.hashes, other.hashes])
         kept = np.argsort(hashes, kind="stable")
         kept = kept[: np.searchsorted(hashes[kept], drawn[-1:].max(initial=0), side="right")]
-        return _CustomerSample(
-            drawn, hashes[kept], _renumbered(_concatenated_histories(self.history, other.history).take(kept))
-        )
+        return _CustomerSample(drawn, hashes[kept], _renumbered(_joined(self.history, other.history).take(kept)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,9 @@ class InputSummary:
     def __add__(self, other: "InputSummary") -> "InputSummary":
         """Look at both logs together, which share no customer; exact, in any order."""
         if self.as_of != other.as_of:
-            raise InputError(f"Looks on {self.as_of} and on {other.as_of} do not add up. Look on one day.")
+            raise InputError(
+                f"Input summaries of {self.as_of} and {other.as_of} cannot be added. Summarise all parts as of one day."
+            )
         first_days = [day for day in (self.first_day, other.first_day) if day is not None]
         return InputSummary(
             as_of=self.as_of,
@@ -186,17 +186,14 @@ def _smallest_hashes(hashes: _Hashes) -> _Hashes:
     return np.sort(hashes)
 
 
-def _concatenated_histories(one: History, other: History) -> History:
+def _joined(one: History, other: History) -> History:
     if not len(one.customer) or not len(other.customer):
         return one if len(one.customer) else other
     if one.has_amounts != other.has_amounts:
-        raise InputError("Looks with and without money do not add up. Tell every part whether the whole log has it.")
-    rows, customers = (
-        {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
-        for names in (PER_DAY_COLUMNS, ("customer", "net_total", "returned", "orders_total"))
-    )
-    start = np.concatenate([one.start, other.start + len(one.day)])
-    return History(as_of=one.as_of, start=start, has_amounts=one.has_amounts, **rows, **customers)
+        raise InputError(
+            "Input summaries with and without amounts cannot be added. Tell every part whether the whole log has them."
+        )
+    return History.concat([one, other])
 
 
 def _renumbered(history: History) -> History:
@@ -271,11 +268,9 @@ def input_profile(
     """
     summary = summary or summarise_input(ledger, as_of=as_of, closing=closing)
     features = {name: _binned(summary.features[name].to_numpy()) for name in summary.features.columns}
-    logs = np.log1p(summary.weekly).tolist()
-    weekly = expected_band(logs, least_sd=_MIN_LOG_SD) if logs else (0.0, 0.0)
-    newcomers = expected_band(summary.newcomers, least_sd=_MIN_NEWCOMER_SD) if summary.newcomers else (0.0, 0.0)
-    money = np.log1p(summary.baskets).tolist()
-    baskets = expected_band(money, least_sd=_MIN_LOG_SD) if money else (0.0, 0.0)
+    logs, money = (np.log1p(values).tolist() for values in (summary.weekly, summary.baskets))
+    weekly, baskets = (_band_or_zero(values, least_sd=_MIN_LOG_SD) for values in (logs, money))
+    newcomers = _band_or_zero(summary.newcomers, least_sd=_MIN_NEWCOMER_SD)
     return {
         "schema": PROFILE_SCHEMA,
         "as_of": as_of.isoformat(),
@@ -288,6 +283,10 @@ def input_profile(
         "baskets": {"windows": len(money), "log_mean": baskets[0], "log_sd": baskets[1]},
         "set_aside_share": set_aside_share,
     }
+
+
+def _band_or_zero(values: Sequence[float], *, least_sd: float) -> tuple[float, float]:
+    return expected_band(values, least_sd=least_sd) if values else (0.0, 0.0)
 
 
 def bin_edges(values: Floats) -> list[float]:
@@ -407,11 +406,7 @@ def _feature_drift(profile: Mapping[str, Any], summary: InputSummary, days: int)
                 "limit": round(limit, 4),
                 "missing": round(float(now[-1]), 4),
                 "missing_then": round(float(known["shares"][-1]), 4),
-                "level": DRIFT_LEVELS[2]
-                if moved > limit
-                else DRIFT_LEVELS[1]
-                if moved >= _STEADY_PSI
-                else DRIFT_LEVELS[0],
+                "level": DRIFT_LEVELS[(moved >= _STEADY_PSI) + (moved > limit)],
             }
         )
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"]))
@@ -443,14 +438,11 @@ def _volume_drift(weekly: Mapping[str, Any], now: Sequence[int]) -> dict[str, An
         return None
     mean, sd = weekly["log_mean"], weekly["log_sd"]
     recent = {"last_week": now[-1], "last_four_weeks": float(np.mean(now[-4:]))}
-    far = max(abs(math.log1p(value) - mean) / sd for value in recent.values())
-    low, high = (math.expm1(mean + side * _BAND_DRIFTED * sd) for side in (-1.0, 1.0))
+    deviation = max(abs(math.log1p(value) - mean) / sd for value in recent.values())
     return {
         **{name: round(value, 1) for name, value in recent.items()},
-        "usual": round(math.expm1(mean), 1),
-        "low": round(max(low, 0.0), 1),
-        "high": round(high, 1),
-        "level": _deviation_level(far),
+        **_usual_range(mean, sd, inverse=math.expm1, digits=1),
+        "level": _deviation_level(deviation),
     }
 
 
@@ -458,12 +450,9 @@ def _newcomer_drift(known: Mapping[str, Any], now: Sequence[float]) -> dict[str,
     if not known["windows"] or not now:
         return None
     mean, sd = known["mean"], known["sd"]
-    low, high = mean - _BAND_DRIFTED * sd, mean + _BAND_DRIFTED * sd
     return {
         "share": round(now[-1], 4),
-        "usual": round(mean, 4),
-        "low": round(max(low, 0.0), 4),
-        "high": round(min(high, 1.0), 4),
+        **_usual_range(mean, sd, inverse=lambda share: min(share, 1.0), digits=4),
         "level": _deviation_level(abs(now[-1] - mean) / sd),
     }
 
@@ -472,32 +461,33 @@ def _basket_drift(known: Mapping[str, Any] | None, now: Sequence[float]) -> dict
     if not known or not known["windows"] or not now:
         return None
     mean, sd = known["log_mean"], known["log_sd"]
-    low, high = (math.expm1(mean + side * _BAND_DRIFTED * sd) for side in (-1.0, 1.0))
     return {
         "mean": round(now[-1], 2),
-        "usual": round(math.expm1(mean), 2),
-        "low": round(max(low, 0.0), 2),
-        "high": round(high, 2),
+        **_usual_range(mean, sd, inverse=math.expm1, digits=2),
         "level": _deviation_level(abs(math.log1p(now[-1]) - mean) / sd),
     }
+
+
+def _usual_range(mean: float, sd: float, *, inverse: Callable[[float], float], digits: int) -> dict[str, float]:
+    """The usual figure, and the range outside which it has drifted; ``inverse`` undoes the scale of mean and sd."""
+    low, high = (inverse(mean + side * _BAND_DRIFTED * sd) for side in (-1.0, 1.0))
+    return {"usual": round(inverse(mean), digits), "low": round(max(low, 0.0), digits), "high": round(high, digits)}
 
 
 def _quarantine_drift(then: float | None, now: float | None) -> dict[str, Any] | None:
     if then is None or now is None:
         return None
-    gap = abs(now - then)
-    level = (
-        DRIFT_LEVELS[2]
-        if gap > _QUARANTINE_DRIFTED
-        else DRIFT_LEVELS[1]
-        if gap > _QUARANTINE_MOVED
-        else DRIFT_LEVELS[0]
-    )
+    level = _level(abs(now - then), moved=_QUARANTINE_MOVED, drifted=_QUARANTINE_DRIFTED)
     return {"share": round(now, 4), "then": round(then, 4), "level": level}
 
 
-def _deviation_level(spreads: float) -> str:
-    return DRIFT_LEVELS[2] if spreads > _BAND_DRIFTED else DRIFT_LEVELS[1] if spreads > _BAND_MOVED else DRIFT_LEVELS[0]
+def _deviation_level(deviation: float) -> str:
+    return _level(deviation, moved=_BAND_MOVED, drifted=_BAND_DRIFTED)
+
+
+def _level(value: float, *, moved: float, drifted: float) -> str:
+    """How far a figure has gone, both bounds excluded."""
+    return DRIFT_LEVELS[(value > moved) + (value > drifted)]
 
 
 def _drift_text(drift: Mapping[str, Any]) -> str:

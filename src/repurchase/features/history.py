@@ -1,8 +1,10 @@
 """Customers' purchase days known on a day, and the outcomes that followed, as arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ QUANTITY_SCALE = 1_000
 
 PER_DAY_COLUMNS = ("day", "spend", "orders", "lines", "quantity", "discount")
 """A history's columns, one value a purchase day."""
+_PER_CUSTOMER_COLUMNS = ("customer", "net_total", "returned", "orders_total")
 
 
 EPOCH = date(1970, 1, 1)
@@ -77,35 +80,32 @@ class History:
         return np.repeat(np.arange(len(self.start)), self.count)
 
     def block(self, first: int, last: int) -> "History":
-        """Look at customers that stand side by side, without copying their rows."""
+        """Keep customers that are neighbours, without copying their rows."""
         ends = np.append(self.start, len(self.day))
         rows = slice(int(ends[first]), int(ends[last]))
-        return History(
-            as_of=self.as_of,
-            customer=self.customer[first:last],
-            start=self.start[first:last] - ends[first],
-            **{name: getattr(self, name)[rows] for name in PER_DAY_COLUMNS},
-            net_total=self.net_total[first:last],
-            orders_total=self.orders_total[first:last],
-            returned=self.returned[first:last],
-            has_amounts=self.has_amounts,
-        )
+        return self._select(slice(first, last), rows, start=self.start[first:last] - ends[first])
 
     def take(self, indices: Ints) -> "History":
         """Keep some customers."""
         count = self.count[indices]
         start = np.cumsum(count) - count
         rows = np.repeat(self.start[indices] - start, count) + np.arange(count.sum())
-        return History(
-            as_of=self.as_of,
-            customer=self.customer[indices],
-            start=start,
-            **{name: getattr(self, name)[rows] for name in PER_DAY_COLUMNS},
-            net_total=self.net_total[indices],
-            orders_total=self.orders_total[indices],
-            returned=self.returned[indices],
-            has_amounts=self.has_amounts,
-        )
+        return self._select(indices, rows, start=start)
+
+    def _select(self, customers: slice | Ints, rows: slice | Ints, *, start: Ints) -> "History":
+        columns = {name: getattr(self, name)[customers] for name in _PER_CUSTOMER_COLUMNS}
+        return replace(self, start=start, **columns, **{name: getattr(self, name)[rows] for name in PER_DAY_COLUMNS})
+
+    @classmethod
+    def concat(cls, histories: Sequence["History"]) -> "History":
+        """Join the customers of several histories of one day."""
+        ends = np.cumsum([0, *(len(history.day) for history in histories)])
+        start = np.concatenate([history.start + end for history, end in zip(histories, ends[:-1], strict=True)])
+        names = (*_PER_CUSTOMER_COLUMNS, *PER_DAY_COLUMNS)
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(history, name) for history in histories]) for name in names
+        }
+        return replace(histories[0], start=start, **columns)
 
     def total(self, values: Ints | npt.NDArray[np.bool_]) -> Ints:
         """Add up a per-day array for each customer."""

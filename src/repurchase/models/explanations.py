@@ -213,7 +213,7 @@ def learn_explanation(
     trials = _choose_counterfactuals(reason_contributions(snapshot.features, explanation), rng)
     if not trials:
         return explanation
-    changed = _concatenated_histories([counterfactual_history(snapshot.history.take(who), *told, explanation.usual) for told, who in trials.items()])
+    changed = History.concat([counterfactual_history(snapshot.history.take(who), *told, explanation.usual) for told, who in trials.items()])
     moved = log_odds_of(Snapshot(changed)) - log_odds[np.concatenate(list(trials.values()))]
     ends = np.cumsum([len(who) for who in trials.values()])[:-1]
     agreement: dict[str, dict[str, float]] = {}
@@ -257,7 +257,7 @@ _PurchaseRows = tuple[Ints, Ints, Ints]
 
 
 def _with_another_purchase(history: History, who: Ints) -> _PurchaseRows:
-    last, now = _last_rows(history), day_number(history.as_of)
+    last, now = history.last_row, day_number(history.as_of)
     day = np.where(history.day[last] == now - 1, now, now - 1)
     rows = np.arange(len(who))
     return np.append(who, np.arange(len(last))), np.append(history.day, day), np.append(rows, last)
@@ -265,7 +265,7 @@ def _with_another_purchase(history: History, who: Ints) -> _PurchaseRows:
 
 def _with_last_purchase_yesterday(history: History, who: Ints) -> _PurchaseRows:
     day = history.day.copy()
-    day[_last_rows(history)] = np.maximum(day[_last_rows(history)], day_number(history.as_of) - 1)
+    day[history.last_row] = np.maximum(day[history.last_row], day_number(history.as_of) - 1)
     return who, day, np.arange(len(who))
 
 
@@ -296,12 +296,12 @@ def _with_recent_purchases(history: History, who: Ints) -> _PurchaseRows:
 
 def _with_earlier_purchases(history: History, who: Ints) -> _PurchaseRows:
     recent = history.day > day_number(history.as_of) - 90
-    recent[_last_rows(history)] = False
+    recent[history.last_row] = False
     return who, history.day - 90 * recent, np.arange(len(who))
 
 
 def _with_even_gaps(history: History, who: Ints) -> _PurchaseRows:
-    first, last = history.day[history.start], history.day[_last_rows(history)]
+    first, last = history.day[history.start], history.day[history.last_row]
     share = _position_within_customer(history, who) / np.maximum(history.count - 1, 1)[who]
     return who, first[who] + np.round(share * (last - first)[who]).astype(np.int64), np.arange(len(who))
 
@@ -334,21 +334,6 @@ def _rebuilt_history(history: History, who: Ints, day: Ints, source: Ints) -> Hi
     who, day, source = who[new], day[new], source[new]
     figures: dict[str, Any] = {name: getattr(history, name)[source] for name in PER_DAY_COLUMNS}
     return replace(history, **{**figures, "day": day, "start": np.flatnonzero(np.diff(who, prepend=-1))})
-
-
-def _concatenated_histories(histories: Sequence[History]) -> History:
-    """Put customers of the same day side by side."""
-    starts = np.cumsum([0, *(len(one.day) for one in histories)])
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(one, name) for one in histories])
-        for name in ("customer", *PER_DAY_COLUMNS, "net_total", "returned")
-    }
-    start = np.concatenate([one.start + offset for one, offset in zip(histories, starts[:-1], strict=True)])
-    return replace(histories[0], start=start, **columns)
-
-
-def _last_rows(history: History) -> Ints:
-    return history.start + history.count - 1
 
 
 def _position_within_customer(history: History, who: Ints) -> Ints:
