@@ -187,7 +187,7 @@ class TestCustomersWithoutPurchases:
     def test_nothing_is_promoted_that_cannot_be_shown(
         self, observed: Observed, repurchase: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def fails(_: object) -> list[str]:
+        def fails(*_: object) -> list[str]:
             raise TypeError("unsupported format string passed to NoneType.__format__")
 
         monkeypatch.setattr(training, "training_lines", fails)

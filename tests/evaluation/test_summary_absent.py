@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -63,9 +62,8 @@ def require_plain(text: str) -> None:
 def test_is_shown_as_absent(evaluation: dict[str, Any]) -> None:
     json.dumps(evaluation, allow_nan=False)
     verdict = judge_evaluation(evaluation)
-    lines = training_lines(
-        SimpleNamespace(evaluation=evaluation, verdict=verdict, version="1", folder=Path("models/1"))  # type: ignore[arg-type]
-    )
+    record = {"version": "1", "verdict": verdict.to_dict(), "evaluation": evaluation}
+    lines = training_lines(record, Path("models/1"))
     require_plain("\n".join(lines))
     about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
     require_plain(model_card(**about, evaluation=evaluation))  # type: ignore[arg-type]
@@ -89,8 +87,8 @@ def test_every_single_one_may_be_absent(make_predictions: Predict) -> None:
             continue
         evaluation = without(whole, name)
         verdict = judge_evaluation(evaluation, evaluation)
-        told = SimpleNamespace(evaluation=evaluation, verdict=verdict, version="1", folder=Path("models/1"))
-        text = "\n".join(training_lines(told))  # type: ignore[arg-type]
+        record = {"version": "1", "verdict": verdict.to_dict(), "evaluation": evaluation}
+        text = "\n".join(training_lines(record, Path("models/1")))
         about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
         text += model_card(**about, evaluation=evaluation)  # type: ignore[arg-type]
         evaluation_metrics(evaluation)
@@ -139,7 +137,7 @@ def test_the_grade_is_of_a_horizon_that_can_be_graded(make_predictions: Predict)
 def test_a_refusal_says_what_to_do_next(numbers: dict[str, float], words: str) -> None:
     verdict = GateVerdict(False, "Refused.", numbers)
     evaluation = {"grade": "D", "grade_words": "", "reasons": [], "limits": [], "backtest": []}
-    told = SimpleNamespace(evaluation=evaluation, verdict=verdict, version="7", folder=Path("models/7"))
-    last = training_lines(told)[-1]  # type: ignore[arg-type]
+    record = {"version": "7", "verdict": verdict.to_dict(), "evaluation": evaluation}
+    last = training_lines(record, Path("models/7"))[-1]
     assert words in last
     assert "`repurchase models promote 7 --force`" in last

@@ -30,7 +30,7 @@ def test_a_list_loses_ids_order_and_repeats_of_ids():
         {"customer_id": ["17", "8", "9"], "number": [17, 8, None], "n": [17, 1, 2], "city": ["B", "C", "D"]}
     )
 
-    asked = VEIL.asked(CustomerList(rows, duplicates=("8",), without_id=2))
+    asked = VEIL.customer_list(CustomerList(rows, duplicates=("8",), without_id=2))
 
     assert asked.rows["customer_id"].to_list() == sorted(hashed("17", "8", "9"))
     assert asked.duplicates == tuple(hashed("8"))
@@ -41,7 +41,7 @@ def test_a_list_loses_ids_order_and_repeats_of_ids():
     assert sorted(asked.rows["n"]) == [1, 2, 17]
 
 
-@pytest.mark.parametrize("partitions", [1, 2])
+@pytest.key_record.parametrize("partitions", [1, 2])
 def test_orders_are_the_same_under_hashes_in_one_partition_and_in_several(tmp_path, partitions):
     path = tmp_path / "log.parquet"
     LOG.write_parquet(path)

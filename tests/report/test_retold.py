@@ -19,7 +19,6 @@ from repurchase.features.behaviour import behaviour_table
 from repurchase.features.ledger import Closing, build_ledger
 from repurchase.i18n.catalogues import LOCALES, load_catalogue, use_locale
 from repurchase.jobs import monitor, score
-from repurchase.jobs import monitor as watch
 from repurchase.models.model import model_notes
 from repurchase.orders.cleaning_rules import REASONS
 from repurchase.orders.log import read_orders
@@ -287,9 +286,10 @@ def test_every_feature_has_a_name(simulate_orders: Any) -> None:
 def test_what_monitoring_says(tmp_path: Path) -> None:
     past: Any = SimpleNamespace(model_as_of=date(2024, 6, 30), as_of=date(2024, 1, 31))
     said = monitor._notes(past, {"horizons": [{"passed": True}]})
+    nothing: Any = None
     for profile in (None, {"schema": -1}):
         bundle: Any = SimpleNamespace(profile=profile, version="7")
-        said.append(watch.compare_with_profile(bundle, None, set_aside_share=None)["words"])
+        said.append(monitor.assess_drift(bundle, nothing)["words"])
     said.append(unknown_drift("the model is not in models/")["words"])
     said.append(str(monitor._load_scoring_bundle(tmp_path, "9")[1]))
     assert_known(said)

@@ -1,7 +1,7 @@
 """Commands that read orders: check, train, score, monitor."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -62,18 +62,18 @@ def train(
 
     Every model is kept. It becomes the champion if it beats the current champion and two simple rules.
     """
-    from repurchase.jobs.train import dry_run_train
     from repurchase.jobs.train import train as run
 
-    request: dict[str, Any] = {
-        "settings": orders.settings(horizons=horizon, random_state=seed, jobs=jobs),
-        "as_of": orders.as_of,
-    }
+    settings = orders.settings(horizons=horizon, random_state=seed, jobs=jobs)
     with engine.open() as cluster, progress_display() as steps:
-        if engine.dry_run:
-            print_lines(dry_run_train(orders.source, **request, steps=steps))
-            return
-        trained = run(orders.source, **request, steps=steps, cluster=cluster)
+        trained = run(
+            orders.source,
+            settings=settings,
+            as_of=orders.as_of,
+            steps=steps,
+            cluster=cluster,
+            dry_run=engine.dry_run,
+        )
     print_lines(trained.summary)
 
 
@@ -105,23 +105,23 @@ def score(
 
     Writes one row per customer: repurchase probability, churn risk, lifetime value, segment and reasons.
     """
-    from repurchase.jobs.score import dry_run_score, score_lines
     from repurchase.jobs.score import score as run
 
-    request: dict[str, Any] = {
-        "out": out,
-        "settings": orders.settings(pseudonyms=pseudonyms, jobs=jobs),
-        "as_of": orders.as_of,
-        "customers": customers,
-        "model": model,
-    }
+    settings = orders.settings(pseudonyms=pseudonyms, jobs=jobs)
     with engine.open() as cluster, progress_display() as steps:
-        if engine.dry_run:
-            print_lines(dry_run_score(orders.source, **request, steps=steps))
-            return
-        scored = run(orders.source, **request, steps=steps, cluster=cluster)
-    print_lines(score_lines(scored))
-    if fail_on_drift and scored.run["drift"]["drifted"]:
+        scored = run(
+            orders.source,
+            out=out,
+            settings=settings,
+            as_of=orders.as_of,
+            customers=customers,
+            model=model,
+            steps=steps,
+            cluster=cluster,
+            dry_run=engine.dry_run,
+        )
+    print_lines(scored.summary)
+    if fail_on_drift and not engine.dry_run and scored.record["drift"]["drifted"]:
         raise typer.Exit(EXIT_DRIFTED)
 
 

@@ -26,10 +26,10 @@ from repurchase.jobs.campaign_files import (
     stage_outcomes,
 )
 from repurchase.jobs.campaign_planning import CampaignFile, CampaignRecord, format_range
+from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, with_model_settings
 from repurchase.jobs.outputs import local_inputs
 from repurchase.marketing.economics import CampaignTerms
-from repurchase.orders.ids import pseudonymise, read_matching_key
 from repurchase.registry.bundle import load_bundle
 from repurchase.registry.champion import resolve_version
 from repurchase.registry.retry_queue import track_measurement
@@ -79,15 +79,11 @@ def run_measurement(
     require_outside_registry(target, home=settings.home)
     outputs = measurement_outputs(target)
     require_distinct_paths([*outputs, work_folder(target)], [*campaign_outputs(planned.path), *local_inputs(source)])
-    told = _planning_settings(settings, str(record["scores"]["model_version"]))
+    settings = _planning_settings(settings, str(record["scores"]["model_version"]))
     with staged_delivery(target, formats=(".json",), kinds=outputs) as delivery:
-        with steps.step("Reading and cleaning orders") as counts:
-            intake = load_orders(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
-            _require_begun(planned, intake, day)
-            require_no_shorter_measurement(
-                target, planned, days=_observed_days(planned, intake, day), until=intake.as_of
-            )
-            counts.update(intake.counts)
+        intake = load_orders(source, settings=settings, folder=delivery.work, as_of=as_of, steps=steps)
+        _require_begun(planned, intake, day)
+        require_no_shorter_measurement(target, planned, days=_observed_days(planned, intake, day), until=intake.as_of)
         with steps.step("Comparing with those held out") as counts:
             came = _find_outcomes(planned, intake, day)
             counts.update(customers=came.outcomes.height)
@@ -127,9 +123,8 @@ def _find_outcomes(planned: Campaign, intake: Intake, day: date) -> _Outcomes:
     days = _observed_days(planned, intake, day)
     bought, sales, known = _ledger_outcomes(ledger, day, days)
     ids = pl.Series("customer_id", ledger.ids)
-    mark = planned.record["pseudonyms"]
-    if mark:
-        ids = pseudonymise(ids, read_matching_key(mark, what=str(planned.path))).alias("customer_id")
+    pseudonymizer = Pseudonymizer.of_record(planned.record, name=str(planned.path))
+    ids = pseudonymizer.ids(ids) if pseudonymizer else ids
     came = pl.DataFrame({"customer_id": ids, "bought": bought, "sales": sales, "known": known})
     rows = planned.customers.join(came, on="customer_id", how="left", maintain_order="left")
     n_found = int(rows["known"].sum() or 0)

@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from repurchase.errors import InputError, first_few
 from repurchase.jobs.outputs import id_column_of_list
 from repurchase.marketing.csv_export import unescape_formulas
-from repurchase.orders.ids import IdKey, clean_ids, key_id, pseudonymise, pseudonymise_rows, read_key
+from repurchase.orders.ids import IdKey, clean_ids, key_id, pseudonymise, pseudonymise_rows, read_key, read_matching_key
 from repurchase.orders.log import OrderLog, pseudonymise_log, read_table
 from repurchase.report.record_texts import id_headings
 from repurchase.settings import Settings
@@ -19,7 +20,7 @@ from repurchase.sources.vocabulary import ColumnName, column_key, parse_name
 
 @dataclass(frozen=True)
 class CustomerList:
-    """Customers asked for."""
+    """Customers to score."""
 
     rows: pl.DataFrame
     duplicates: tuple[str, ...]
@@ -120,26 +121,36 @@ def _map_option_hint(columns: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Pseudonymizer:
-    """What is done to orders and lists before anything else sees them."""
+    """Replaces customer ids by keyed hashes in orders and lists, before anything else sees them."""
 
     key: IdKey
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], *, name: str) -> "Pseudonymizer | None":
+        """Read the key with which the ids of a record were hashed, if they were."""
+        key_record = record.get("pseudonyms")
+        return cls(read_matching_key(key_record, what=name)) if key_record else None
+
     @property
-    def mark(self) -> dict[str, str]:
+    def key_record(self) -> dict[str, str]:
         """How ids were hashed, for the record of the run."""
         return key_id(self.key)
+
+    def ids(self, ids: pl.Series) -> pl.Series:
+        """Hash ids."""
+        return pseudonymise(ids, self.key)
 
     def orders(self, log: OrderLog) -> OrderLog:
         """Hash the customers of a log."""
         return pseudonymise_log(log, self.key)
 
-    def asked(self, asked: CustomerList) -> CustomerList:
+    def customer_list(self, customers: CustomerList) -> CustomerList:
         """Hash the customers of a list, also where further columns repeat them."""
-        ids, rows = asked.rows["customer_id"], asked.rows
-        known = [name for name in rows.columns if rows[name].dtype.is_numeric() and _repeats_ids(rows[name], ids)]
-        hidden = pseudonymise_rows(rows.with_columns(pl.col(known).cast(pl.String)), ids, self.key)
-        duplicates = pseudonymise(pl.Series(asked.duplicates, dtype=pl.String()), self.key)
-        return replace(asked, rows=hidden.sort("customer_id"), duplicates=tuple(duplicates))
+        ids, rows = customers.rows["customer_id"], customers.rows
+        numbers = [name for name in rows.columns if rows[name].dtype.is_numeric() and _repeats_ids(rows[name], ids)]
+        hashed = pseudonymise_rows(rows.with_columns(pl.col(numbers).cast(pl.String)), ids, self.key)
+        duplicates = pseudonymise(pl.Series(customers.duplicates, dtype=pl.String()), self.key)
+        return replace(customers, rows=hashed.sort("customer_id"), duplicates=tuple(duplicates))
 
 
 def _repeats_ids(values: pl.Series, ids: pl.Series) -> bool:
@@ -148,7 +159,7 @@ def _repeats_ids(values: pl.Series, ids: pl.Series) -> bool:
 
 
 def find_pseudonymizer(settings: Settings) -> Pseudonymizer | None:
-    """Read the key where pseudonyms are asked for; call it before orders are read."""
+    """Read the key where pseudonyms are requested; call it before orders are read."""
     return Pseudonymizer(read_key()) if settings.pseudonyms else None
 
 

@@ -12,8 +12,9 @@ import polars as pl
 
 from repurchase.campaigns.planning import CONTROL, TREATMENT
 from repurchase.errors import DeliveryError, InputError, first_few
+from repurchase.i18n.messages import format_quantity
 from repurchase.jobs.campaign_files import CUSTOMERS_SUFFIX, MEASURED_SUFFIX, OUTCOMES_SUFFIX
-from repurchase.jobs.customer_lists import read_customers, set_aside_id_column
+from repurchase.jobs.customer_lists import Pseudonymizer, read_customers, set_aside_id_column
 from repurchase.jobs.forget_files import (
     HomeContents,
     clear_interrupted_write,
@@ -40,7 +41,7 @@ from repurchase.jobs.outputs import (
 )
 from repurchase.marketing.contacts import ROLES
 from repurchase.marketing.csv_export import unescape_formulas
-from repurchase.orders.ids import clean_ids, pseudonymise, read_matching_key
+from repurchase.orders.ids import clean_ids
 from repurchase.report.page import write_report
 from repurchase.report.record_texts import id_headings
 from repurchase.settings import Settings
@@ -144,11 +145,7 @@ class _Erasure:
 
     def removed(self, path: Path, count: int, noun: str = "row") -> str:
         """Say how much was removed from a file."""
-        return self.line(path, f"{_count(count, noun)} {self.done('removed')}.")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        return self.line(path, f"{format_quantity(count, noun)} {self.done('removed')}.")
 
 
 def forget_customers(
@@ -201,9 +198,11 @@ def _with_hashed_ids(erasure: _Erasure, ids: frozenset[str]) -> dict[str, str]:
     records |= {folder / LISTS_RECORD: record for folder, record in erasure.list_folders.items()}
     records |= {path: read_json_object(path) for path, _ in _find_campaigns(erasure.contents)}
     for path, record in records.items():
-        key_record = record.get("pseudonyms")
-        if key_record and isinstance(key_record, dict):
-            hashed = pseudonymise(pl.Series(plain, dtype=pl.String()), read_matching_key(key_record, what=str(path)))
+        if not isinstance(record.get("pseudonyms", {}) or {}, dict):
+            continue
+        pseudonymizer = Pseudonymizer.of_record(record, name=str(path))
+        if pseudonymizer:
+            hashed = pseudonymizer.ids(pl.Series(plain, dtype=pl.String()))
             plain_of = {**dict(zip(hashed, plain, strict=True)), **plain_of}
     return plain_of
 
@@ -247,13 +246,12 @@ def _summary_lines(erasure: _Erasure, requested: frozenset[str], *, cleared: boo
     yield from (f"{one} is neither a customer id nor an e-mail address in lists." for one in addresses)
     yield from untouched
     yield SOURCES_NOTE
-    not_found = (
-        f"{len(missing):,} of {_count(len(requested), 'name')} {'was' if len(missing) == 1 else 'were'} not found"
-    )
+    were = "was" if len(missing) == 1 else "were"
+    not_found = f"{len(missing):,} of {format_quantity(len(requested), 'name')} {were} not found"
     if erasure.dry_run:
         yield "This was a dry run: nothing was changed."
     elif erasure.remaining:
-        places = _count(len(erasure.remaining), "place")
+        places = format_quantity(len(erasure.remaining), "place")
         raise DeliveryError(
             f"these customers may remain in {places} that could not be reached or are not changed: "
             f"{first_few(erasure.remaining)} Everything else is done. Remove them there, then run again."
@@ -313,7 +311,7 @@ def _erase_run(erasure: _Erasure, run: _RunOutputs) -> Iterator[str]:
     for path, count in n_rows.items():
         yield erasure.removed(path, count)
         if n_links[path]:
-            links = f"the file has {_count(n_links[path], 'other name')} (hard links), which still name them."
+            links = f"the file has {format_quantity(n_links[path], 'other name')} (hard links), which still name them."
             yield erasure.may_remain(erasure.line(path, links))
     if duplicates:
         yield erasure.removed(run.path, len(duplicates), "id")

@@ -12,7 +12,7 @@ from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.i18n.catalogues import use_locale
 from repurchase.i18n.formatting import NO_BREAK_SPACE
-from repurchase.jobs.customer_lists import id_column
+from repurchase.jobs.customer_lists import Pseudonymizer, id_column
 from repurchase.jobs.order_intake import workspace
 from repurchase.jobs.outputs import (
     LISTS_OUTPUT,
@@ -46,7 +46,6 @@ from repurchase.marketing.lists import (
 )
 from repurchase.marketing.segments import FILE_NAMES, LISTED_SEGMENTS, NO_HISTORY, REFILL
 from repurchase.models.segments import LOST
-from repurchase.orders.ids import pseudonymise, read_matching_key
 from repurchase.orders.log import read_table
 from repurchase.report.customer_sections import SegmentRuleTexts, segment_rule_texts
 from repurchase.report.record_texts import translate_contact_faults, translate_headings, translate_list_rows
@@ -349,10 +348,11 @@ def _changes(rows: pl.DataFrame, facts: ScoredRun, since: Path, path: Path) -> p
 def _refills(asked: ListOptions, settings: Settings, facts: ScoredRun, path: Path) -> DueRefills | None:
     if asked.orders is None:
         return None
-    mark = facts.run.get("pseudonyms")
-    key = read_matching_key(mark, what=str(path)) if mark else None
+    pseudonymizer = Pseudonymizer.of_record(facts.run, name=str(path))
     with workspace() as folder:
-        return find_refills(asked.orders, settings=settings, as_of=_scores_day(facts), folder=folder, key=key)
+        return find_refills(
+            asked.orders, settings=settings, as_of=_scores_day(facts), folder=folder, pseudonymizer=pseudonymizer
+        )
 
 
 def _contacts(path: Path, rules: ListSettings, settings: Settings, facts: ScoredRun) -> Contacts:
@@ -405,11 +405,11 @@ def _ids_of(columns: list[str], settings: Settings, path: Path) -> str:
 
 def _as_scored(ids: pl.Series, facts: ScoredRun, path: Path) -> pl.Series:
     """Ids as the scores name customers; hashes stay as they are."""
-    mark = facts.run.get("pseudonyms")
-    if not mark:
+    pseudonymizer = Pseudonymizer.of_record(facts.run, name=str(path))
+    if pseudonymizer is None:
         return ids
-    hashed = ids.is_in(facts.scores["customer_id"].implode())
-    return ids.zip_with(hashed.fill_null(value=False), pseudonymise(ids, read_matching_key(mark, what=str(path))))
+    are_hashes = ids.is_in(facts.scores["customer_id"].implode()).fill_null(value=False)
+    return ids.zip_with(are_hashes, pseudonymizer.ids(ids))
 
 
 def _require_same_shop(matched: int, path: Path, theirs: pl.Series, ours: pl.Series) -> None:

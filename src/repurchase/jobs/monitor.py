@@ -1,10 +1,9 @@
 """`repurchase monitor`: earlier scores compared with outcomes, drift, and changes since the last run."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from repurchase import __version__
 from repurchase.errors import BundleError, DeliveryError, InputError
 from repurchase.evaluation.drift import (
     PROFILE_SCHEMA,
@@ -34,9 +32,9 @@ from repurchase.evaluation.realised import (
 from repurchase.evaluation.summary import to_json_values
 from repurchase.features.behaviour import rfm_of_history
 from repurchase.features.ledger import Closing, Ledger
+from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, with_model_settings
-from repurchase.jobs.outputs import MONITOR_OUTPUT, RUN_SUFFIX, local_inputs
-from repurchase.orders.ids import IdKey, pseudonymise, read_matching_key
+from repurchase.jobs.outputs import MONITOR_OUTPUT, RUN_SUFFIX, JobResult, local_inputs, record_header, stage_record
 from repurchase.registry.bundle import LoadedBundle, load_bundle
 from repurchase.registry.champion import resolve_version
 from repurchase.registry.tracking import log_monitoring
@@ -51,48 +49,31 @@ _logger = logging.getLogger("repurchase")
 
 
 def training_profile(
-    intake: Intake, ledger: Ledger, *, closing: Closing | None, look: InputSummary | None = None
+    intake: Intake, ledger: Ledger, *, closing: Closing | None, summary: InputSummary | None = None
 ) -> dict[str, Any]:
-    """Describe the orders that a model learns from, to be kept beside it."""
+    """Describe the orders that a model learns from, to be kept with it."""
     share = _set_aside_share(intake)
-    return input_profile(ledger, as_of=intake.as_of, closing=closing, set_aside_share=share, summary=look)
+    return input_profile(ledger, as_of=intake.as_of, closing=closing, set_aside_share=share, summary=summary)
 
 
-def assess_drift(bundle: LoadedBundle, intake: Intake, *, look: InputSummary | None = None) -> dict[str, Any]:
-    """Compare orders with those a model learned from."""
-    if look is None and _has_readable_profile(bundle):
-        look = reduce(add, (_summarize_orders(bundle, ledger, as_of=intake.as_of) for ledger in intake.ledgers))
-    return compare_with_profile(bundle, look, set_aside_share=_set_aside_share(intake))
-
-
-def _summarize_orders(bundle: LoadedBundle, ledger: Ledger, *, as_of: date) -> InputSummary:
-    """Look at a log, or at some of its customers, as a model sees it."""
-    closing = bundle.state.get("closing")
-    return summarise_input(ledger, as_of=as_of, closing=Closing.from_dict(closing) if closing else None)
-
-
-def compare_with_profile(
-    bundle: LoadedBundle, look: InputSummary | None, *, set_aside_share: float | None
-) -> dict[str, Any]:
-    """Compare a look at orders with those a model learned from, and log it."""
-    if bundle.profile is None:
+def assess_drift(bundle: LoadedBundle, intake: Intake, *, summary: InputSummary | None = None) -> dict[str, Any]:
+    """Compare orders with those a model learned from, and log the result."""
+    version, profile = bundle.version, bundle.profile
+    if profile is None:
+        return unknown_drift(f"version {version} was kept without a profile of its orders; train again to have one")
+    if profile.get("schema") != PROFILE_SCHEMA:
         return unknown_drift(
-            f"version {bundle.version} was kept without a profile of its orders; train again to have one"
+            f"the profile of version {version} is of another form than this one reads; train again to have one"
         )
-    if not _has_readable_profile(bundle):
-        return unknown_drift(
-            f"the profile of version {bundle.version} is of another form than this one reads; train again to have one"
-        )
-    if look is None:
-        return unknown_drift("the orders were not looked at")
-    drift: dict[str, Any] = to_json_values(measure_drift(bundle.profile, look, set_aside_share=set_aside_share))
+    if summary is None:
+        state = bundle.state.get("closing")
+        closing = Closing.from_dict(state) if state else None
+        parts = (summarise_input(ledger, as_of=intake.as_of, closing=closing) for ledger in intake.ledgers)
+        summary = reduce(add, parts)
+    drift: dict[str, Any] = to_json_values(measure_drift(profile, summary, set_aside_share=_set_aside_share(intake)))
     level = logging.WARNING if drift["drifted"] else logging.INFO
     _logger.log(level, "%s", drift["words"], extra={"event": "drift", "drift": drift["level"]})
     return drift
-
-
-def _has_readable_profile(bundle: LoadedBundle) -> bool:
-    return bundle.profile is not None and bundle.profile.get("schema") == PROFILE_SCHEMA
 
 
 def _set_aside_share(intake: Intake) -> float | None:
@@ -108,32 +89,25 @@ _SELECTION_CAVEAT = (
 
 
 @dataclass(frozen=True)
-class _MonitorResult:
-    """What monitoring came to."""
-
-    record: dict[str, Any]
-    path: Path
-
-
-@dataclass(frozen=True)
 class _PastScores:
-    """Scores as they were delivered, and what is known of their making."""
+    """Scores as they were delivered, and what is known of how they were made."""
 
-    facts: ScoredRun
+    path: Path
+    scored: ScoredRun
     as_of: date
     version: str
     bundle: LoadedBundle | None
     why_not: tuple[str, ...]
-    key: IdKey | None
+    """Why the record or the bundle cannot be used."""
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
-        return self.bundle.evaluation if self.bundle else self.facts.evaluation
+        return self.bundle.evaluation if self.bundle else self.scored.evaluation
 
     @property
     def model_as_of(self) -> date:
-        told = self.bundle.manifest["as_of"] if self.bundle else self.facts.run.get("model_as_of")
-        return date.fromisoformat(told) if told else self.as_of
+        day = self.bundle.manifest["as_of"] if self.bundle else self.scored.run.get("model_as_of")
+        return date.fromisoformat(day) if day else self.as_of
 
 
 def monitor(
@@ -144,54 +118,48 @@ def monitor(
     as_of: date | None = None,
     max_age_days: int = MAX_AGE_DAYS,
     steps: Steps | None = None,
-) -> _MonitorResult:
-    """Hold scores against the orders that came after them."""
+) -> JobResult:
+    """Compare scores with the orders that came after them."""
     steps = steps or LogSteps()
     past = _read_past_scores(scores, settings.home)
+    pseudonymizer = Pseudonymizer.of_record(past.scored.run, name=str(scores))
     target = scores.with_name(scores.stem + MONITOR_SUFFIX)
     read = [scores, scores.with_name(scores.stem + RUN_SUFFIX), *local_inputs(source)]
     require_distinct_paths([target, work_folder(target)], read)
-    told = with_model_settings(settings, past.bundle.manifest.get("settings", {})) if past.bundle else settings
+    settings = with_model_settings(settings, past.bundle.manifest.get("settings", {})) if past.bundle else settings
     with staged_delivery(target, formats=(target.suffix,), kinds={target: MONITOR_OUTPUT}) as delivery:
-        with steps.step("Reading and cleaning orders") as counts:
-            intake = load_orders(source, settings=told, folder=delivery.work, as_of=as_of, on_progress=steps.progress)
-            _require_later_orders(past, intake, scores)
-            counts.update(intake.counts)
+        intake = load_orders(source, settings=settings, folder=delivery.work, as_of=as_of, steps=steps)
+        _require_later_orders(past, intake)
         with steps.step("Comparing with what came") as counts:
             ledger = intake.ledgers.whole()
-            if past.key is not None:
-                ledger = replace(ledger, ids=pseudonymise(ledger.ids, past.key))
-            delivered = match_scores(past.facts.scores, ledger, as_of=past.as_of)
+            ledger = replace(ledger, ids=pseudonymizer.ids(ledger.ids)) if pseudonymizer else ledger
+            delivered = match_scores(past.scored.scores, ledger, as_of=past.as_of)
             counts.update(customers=delivered.scores.height)
-            found = _realised_outcomes(past, delivered)
+            outcomes = _realised_outcomes(past, delivered)
         with steps.step("Looking for drift"):
             drift = assess_drift(past.bundle, intake) if past.bundle else unknown_drift("the model is not in models/")
-        record = _monitor_record(past, intake, delivered, scores, {**found, "drift": drift}, max_age_days=max_age_days)
+        record = _monitor_record(past, intake, delivered, {**outcomes, "drift": drift}, max_age_days=max_age_days)
         with steps.step("Logging"):
             record["mlflow"] = _log_to_mlflow(settings.home, record)
         with steps.step("Writing"):
-            text = json.dumps(with_digest(record), indent=1, ensure_ascii=False, allow_nan=False)
-            delivery.staged(target).write_text(text + "\n", encoding="utf-8")
+            stage_record(delivery, with_digest(record))
             delivery.publish()
-    return _MonitorResult(record, target)
+    return JobResult(target, record)
 
 
-def _read_past_scores(scores: Path, home: Path) -> _PastScores:
-    frame = read_scores(scores)
-    run, why_no_run = read_run_record(scores)
-    facts = validate_scored_run(frame, run, name=str(scores))
-    days, versions = (facts.scores[name].unique().to_list() for name in ("as_of", "model_version"))
+def _read_past_scores(path: Path, home: Path) -> _PastScores:
+    scores = read_scores(path)
+    run, why_no_run = read_run_record(path)
+    scored = validate_scored_run(scores, run, name=str(path))
+    days, versions = (scored.scores[name].unique().to_list() for name in ("as_of", "model_version"))
     if len(days) != 1 or len(versions) != 1:
         raise InputError(
-            f"{scores}: scores of {len(days)} days and {len(versions)} models; one of each is needed. Send what one "
+            f"{path}: scores of {len(days)} days and {len(versions)} models; one of each is needed. Send what one "
             "run of `repurchase score` wrote."
         )
     bundle, why_no_bundle = _load_scoring_bundle(home, str(versions[0]))
-    why_not = tuple(words.rstrip(".") for words in (why_no_run, why_no_bundle) if words)
-    mark = run.get("pseudonyms")
-    return _PastScores(
-        facts, days[0], str(versions[0]), bundle, why_not, read_matching_key(mark, what=str(scores)) if mark else None
-    )
+    why_not = tuple(text.rstrip(".") for text in (why_no_run, why_no_bundle) if text)
+    return _PastScores(path, scored, days[0], str(versions[0]), bundle, why_not)
 
 
 def _load_scoring_bundle(home: Path, version: str) -> tuple[LoadedBundle | None, str | None]:
@@ -201,10 +169,10 @@ def _load_scoring_bundle(home: Path, version: str) -> tuple[LoadedBundle | None,
         return None, f"the model of these scores cannot be used, so its settings and drift are not known: {fault}"
 
 
-def _require_later_orders(past: _PastScores, intake: Intake, scores: Path) -> None:
+def _require_later_orders(past: _PastScores, intake: Intake) -> None:
     if intake.as_of <= past.as_of:
         raise InputError(
-            f"{intake.log.source}: orders up to {intake.as_of}, but {scores} is of {past.as_of}: nothing came after "
+            f"{intake.log.source}: orders up to {intake.as_of}, but {past.path} is of {past.as_of}: nothing came after "
             "it. Send the orders as they are now."
         )
 
@@ -212,40 +180,32 @@ def _require_later_orders(past: _PastScores, intake: Intake, scores: Path) -> No
 def _realised_outcomes(past: _PastScores, delivered: DeliveredScores) -> dict[str, Any]:
     rows = [
         {**evaluate_delivered(delivered, horizon_days=h), "then": training_reference(past.evaluation, horizon_days=h)}
-        for h in past.facts.horizons
+        for h in past.scored.horizons
     ]
-    clv_days = int(past.facts.run.get("clv_horizon_days") or _clv_days(past.bundle))
-    return {"horizons": rows, "ranges": range_coverage(delivered, clv_horizon_days=clv_days)}
-
-
-def _clv_days(bundle: LoadedBundle | None) -> int:
-    return int(bundle.state["settings"]["clv_horizon_days"]) if bundle else _DEFAULT_CLV_DAYS
+    clv_days = past.scored.run.get("clv_horizon_days")
+    if not clv_days and past.bundle:
+        clv_days = past.bundle.state["settings"]["clv_horizon_days"]
+    return {
+        "horizons": rows,
+        "ranges": range_coverage(delivered, clv_horizon_days=int(clv_days or _DEFAULT_CLV_DAYS)),
+    }
 
 
 def _monitor_record(
-    past: _PastScores,
-    intake: Intake,
-    delivered: DeliveredScores,
-    scores: Path,
-    found: Mapping[str, Any],
-    *,
-    max_age_days: int,
+    past: _PastScores, intake: Intake, delivered: DeliveredScores, outcomes: Mapping[str, Any], *, max_age_days: int
 ) -> dict[str, Any]:
     age_days = (intake.as_of - past.model_as_of).days
     advice = retraining_advice(
-        found["horizons"],
-        drift=found["drift"],
+        outcomes["horizons"],
+        drift=outcomes["drift"],
         age_days=age_days,
         primary_horizon_days=past.evaluation.get("primary_horizon_days"),
         max_age_days=max_age_days,
     )
     record: dict[str, Any] = to_json_values(
         {
-            "schema": _RECORD_SCHEMA,
-            "command": "monitor",
-            "created_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-            "repurchase_version": __version__,
-            "scores": {"path": scores.name, "sha256": sha256_of(scores)},
+            **record_header("monitor", _RECORD_SCHEMA),
+            "scores": {"path": past.path.name, "sha256": sha256_of(past.path)},
             "as_of": past.as_of.isoformat(),
             "observed_until": intake.as_of.isoformat(),
             "model_version": past.version,
@@ -255,21 +215,21 @@ def _monitor_record(
             "currency": intake.report.currency,
             "orders": intake.describe(),
             "customers": {"compared": delivered.scores.height, "gone": delivered.n_gone},
-            **found,
+            **outcomes,
             "advice": advice,
-            "notes": [*past.why_not, *_notes(past, found)],
+            "notes": [*past.why_not, *_notes(past, outcomes)],
         }
     )
     return record
 
 
-def _notes(past: _PastScores, found: Mapping[str, Any]) -> list[str]:
+def _notes(past: _PastScores, outcomes: Mapping[str, Any]) -> list[str]:
     notes = []
     if past.model_as_of > past.as_of:
         notes.append(
             f"the model has seen orders up to {past.model_as_of}, later than {past.as_of}: this is no test of it"
         )
-    if any(row["passed"] for row in found["horizons"]):
+    if any(row["passed"] for row in outcomes["horizons"]):
         notes.append("the grade now is of one day only, on which an A cannot be had")
         notes.append(_SELECTION_CAVEAT)
     return notes

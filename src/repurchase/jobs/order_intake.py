@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -136,7 +137,7 @@ class Intake:
 
 @dataclass(frozen=True)
 class OrderCheck:
-    """What a log is good for."""
+    """What a log is sufficient for."""
 
     intake: Intake
     rules: tuple[SufficiencyRule, ...]
@@ -157,28 +158,40 @@ def workspace() -> Iterator[Path]:
 _Progress = Callable[[int, int], None]
 
 
+class OrderEngine(Protocol):
+    """What reads and cleans orders outside this process."""
+
+    def load_orders(
+        self,
+        source: str | DatabaseSource,
+        *,
+        settings: Settings,
+        folder: Path,
+        as_of: date | None = None,
+        pseudonymizer: Pseudonymizer | None = None,
+    ) -> Intake:
+        """Read and clean orders, and settle the last observed day."""
+
+
 def load_orders(
     source: str | DatabaseSource,
     *,
     settings: Settings,
     folder: Path,
     as_of: date | None = None,
-    on_progress: _Progress | None = None,
     pseudonymizer: Pseudonymizer | None = None,
+    steps: "Steps | None" = None,
+    engine: OrderEngine | None = None,
 ) -> Intake:
-    """Read and clean orders, and settle the last day known."""
-    return accept_intake(
-        _load_orders(
-            source, settings=settings, folder=folder, as_of=as_of, on_progress=on_progress, pseudonymizer=pseudonymizer
-        )
-    )
-
-
-def accept_intake(taken: Intake) -> Intake:
-    """Log how orders were understood, and refuse them if the result is not plausible."""
-    _log_decision(taken.cleaning.decision)
-    require_plausible(taken.cleaning.problems)
-    return taken
+    """Read and clean orders, and settle the last observed day; a step of the job, here or on a cluster."""
+    steps = steps or LogSteps()
+    with steps.step("Reading and cleaning orders") as counts:
+        read = engine.load_orders if engine else partial(_load_orders, on_progress=steps.progress)
+        intake = read(source, settings=settings, folder=folder, as_of=as_of, pseudonymizer=pseudonymizer)
+        _log_decision(intake.cleaning.decision)
+        require_plausible(intake.cleaning.problems)
+        counts.update(intake.counts)
+    return intake
 
 
 def _log_decision(decision: ReadingDecision) -> None:
@@ -266,7 +279,7 @@ class _PartitionStore:
 def check_orders(
     source: str | DatabaseSource, *, settings: Settings, folder: Path, as_of: date | None = None
 ) -> OrderCheck:
-    """Say what a log is good for; writes nothing that stays."""
+    """Check what a log is sufficient for; writes nothing that stays."""
     intake = _load_orders(source, settings=settings, folder=folder, as_of=as_of)
     rules = sufficiency(intake.ledgers.whole().extent(intake.as_of), settings=settings)
     history = next((rule for rule in rules if rule.name == "history"), None)
@@ -277,27 +290,27 @@ def check_orders(
 
 
 def with_model_settings(settings: Settings, remembered: Mapping[str, Any]) -> Settings:
-    """Fill what a run was not told with what the model's own orders were cleaned with."""
+    """Fill settings that have their defaults with those that the model's own orders were cleaned with."""
     default = Settings()
-    untold = {
+    unset = {
         name: value
         for name, value in remembered.items()
         if hasattr(default, name) and getattr(settings, name) == getattr(default, name)
     }
-    return replace(settings, **untold)
+    return replace(settings, **unset)
 
 
 class Steps(Protocol):
-    """Someone who watches a job."""
+    """What shows or logs the steps of a job."""
 
     timings_seconds: dict[str, float]
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, int]]:
-        """Say that a step runs, and how long it took."""
+        """Show that a step runs, and how long it took."""
 
     def progress(self, done: int, total: int) -> None:
-        """Say how far the current step is."""
+        """Show how far the current step is."""
 
 
 class LogSteps:

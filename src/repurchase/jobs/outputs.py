@@ -3,17 +3,46 @@
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
 from repurchase.marketing.segments import require_single_run
 from repurchase.sources.locations import DatabaseSource, is_database, parse_orders_source
 from repurchase.storage.atomic_files import write_file
-from repurchase.storage.delivery import OutputKind, json_output, read_csv_header, table_output
+from repurchase.storage.delivery import Delivery, OutputKind, json_output, read_csv_header, table_output
 from repurchase.storage.json_files import read_json_object
 from repurchase.storage.run_records import MONITOR_SUFFIX, ScoredRun, read_run_record, read_scores, validate_scored_run
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job wrote, and what it has to say; a dry run writes nothing."""
+
+    path: Path | None
+    record: dict[str, Any]
+    summary: tuple[str, ...] = ()
+
+
+def record_header(command: str, schema: int) -> dict[str, Any]:
+    """Return the fields with which every record begins."""
+    return {
+        "schema": schema,
+        "command": command,
+        "created_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "repurchase_version": __version__,
+    }
+
+
+def stage_record(delivery: Delivery, record: Mapping[str, Any], path: Path | None = None) -> None:
+    """Make a record ready, by default as the main file."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    delivery.staged(path or delivery.out).write_text(text + "\n", encoding="utf-8")
+
 
 LISTS_RECORD, LISTS_SCHEMA = "lists.json", 1
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError
+from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.marketing.products import (
     MIN_DUE_PROBABILITY,
     MIN_DUE_PURCHASES,
@@ -26,8 +27,7 @@ from repurchase.marketing.products import (
     product_rhythm,
     refill_rates,
 )
-from repurchase.orders.ids import IdKey
-from repurchase.orders.log import open_orders, pseudonymise_log
+from repurchase.orders.log import open_orders
 from repurchase.orders.pipeline import CleanedRows, clean_log
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource
@@ -170,7 +170,7 @@ def find_refills(
     settings: Settings,
     as_of: date,
     folder: Path,
-    key: IdKey | None = None,
+    pseudonymizer: Pseudonymizer | None = None,
     within_days: int = _REFILL_DAYS,
 ) -> DueRefills:
     """Find the product that runs out next for each customer, and what goes with it."""
@@ -181,7 +181,7 @@ def find_refills(
         raise InputError(
             f"{log.source}: no column of products, so no refill can be told. Say which it is: --columns product_id=..."
         )
-    log = pseudonymise_log(log, key) if key else log
+    log = pseudonymizer.orders(log) if pseudonymizer else log
     _, lines = clean_log(log, settings=settings, folder=folder / "rows")
     shelf = ProductHistory([ProductPartition.of(part, as_of) for part in lines], as_of, within_days)
     gaps = shelf.gaps

@@ -11,13 +11,13 @@ from repurchase.errors import BundleError, InputError, LayoutError
 from repurchase.features.history import MONEY_SCALE
 from repurchase.features.ledger import build_ledger_from_clean
 from repurchase.i18n.catalogues import use_locale
+from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.jobs.order_intake import with_model_settings, workspace
 from repurchase.jobs.outputs import local_inputs, read_scored_run, scores_inputs
 from repurchase.jobs.products import ProductHistory, ProductPartition
 from repurchase.marketing.products import most_likely_due
 from repurchase.marketing.repeat_business import BENCHMARK_FILES
-from repurchase.orders.ids import read_matching_key
-from repurchase.orders.log import OrderLog, open_orders, pseudonymise_log
+from repurchase.orders.log import OrderLog, open_orders
 from repurchase.orders.pipeline import clean_log
 from repurchase.registry.bundle import read_manifest
 from repurchase.registry.champion import resolve_version
@@ -66,14 +66,14 @@ def find_purchases(
     as_of, listed = facts.as_of, listed_customers(facts)
     if as_of is None:
         return None
-    mark = facts.run.get("pseudonyms")
-    key = read_matching_key(mark, what=name) if mark else None
-    told = _with_scoring_settings(settings, facts)
+    pseudonymizer = Pseudonymizer.of_record(facts.run, name=name)
+    settings = _with_scoring_settings(settings, facts)
     known, wanted = facts.scored["customer_id"].implode(), listed["customer_id"].implode()
     days, goods, seen = [], [], _OverlapCheck()
     with workspace() as folder:
-        log = _open_log(orders, told, facts, folder)
-        cleaner, cleaned = clean_log(pseudonymise_log(log, key) if key else log, settings=told, folder=folder / "rows")
+        log = _open_log(orders, settings, facts, folder)
+        hashed = pseudonymizer.orders(log) if pseudonymizer else log
+        cleaner, cleaned = clean_log(hashed, settings=settings, folder=folder / "rows")
         for lines in cleaned:
             seen.add(lines.kept, known, as_of)
             days.append(_purchase_days(lines.kept, wanted, as_of, has_amounts=cleaner.rules.has_amounts))

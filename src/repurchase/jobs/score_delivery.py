@@ -217,11 +217,11 @@ def score_partitions(
 
 @dataclass(frozen=True)
 class ClusterScores:
-    """What a cluster came to."""
+    """Scores that a cluster made, with what was counted of all customers."""
 
     scores: PartitionedScores
     counts: PurchaseCounts
-    look: InputSummary | None
+    input_summary: InputSummary | None
 
 
 _SLICE_ROWS = 50_000

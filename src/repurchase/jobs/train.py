@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,15 +15,14 @@ from repurchase.evaluation.drift import InputSummary
 from repurchase.evaluation.summary import summarise_evaluation
 from repurchase.features.ledger import Ledger
 from repurchase.jobs.monitor import training_profile
-from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, workspace
-from repurchase.jobs.outputs import require_access
+from repurchase.jobs.order_intake import Intake, LogSteps, OrderEngine, Steps, load_orders, workspace
+from repurchase.jobs.outputs import JobResult, require_access
 from repurchase.models.btyd.model import BtydModel, Family, GammaGamma
 from repurchase.models.model import RepurchaseModel
 from repurchase.models.snapshots import Snapshots
 from repurchase.orders.checks import require_sufficient, sufficiency, supported_horizons
 from repurchase.registry.bundle import TrainingRun, load_bundle
 from repurchase.registry.champion import (
-    GateVerdict,
     apply_gate_verdict,
     judge_evaluation,
     read_version_states,
@@ -38,30 +36,28 @@ from repurchase.sources.locations import DatabaseSource
 from repurchase.storage.delivery import require_writable
 
 
-def training_lines(trained: "_TrainingResult") -> list[str]:
+def training_lines(record: Mapping[str, Any], folder: Path) -> list[str]:
     """Say how a model was judged, and where it is."""
-    evaluation = trained.evaluation
-    standing = "is the champion" if trained.verdict.passed else "is kept as challenger"
-    next_step = [] if trained.verdict.passed else [_next_step_line(trained)]
+    version, verdict, evaluation = record["version"], record["verdict"], record["evaluation"]
     return [
         "",
         f"Grade {evaluation['grade']}: {evaluation['grade_words']}",
-        *(f"  - {words}" for words in (*evaluation["reasons"], *evaluation["limits"])),
+        *(f"  - {text}" for text in (*evaluation["reasons"], *evaluation["limits"])),
         _backtest_table(evaluation),
-        trained.verdict.words,
-        f"Version {trained.version} {standing}. Model: {trained.folder}",
-        *next_step,
+        verdict["words"],
+        f"Version {version} is {'the champion' if verdict['passed'] else 'kept as challenger'}. Model: {folder}",
+        *([] if verdict["passed"] else [_next_step_line(version, verdict["numbers"])]),
     ]
 
 
-def _next_step_line(trained: "_TrainingResult") -> str:
-    version, numbers = trained.version, trained.verdict.numbers
+def _next_step_line(version: str, numbers: Mapping[str, float]) -> str:
     force = f"`repurchase models promote {version} --force`"
     if "champion" in numbers and numbers["gain_over_rule"] > 0:
-        return f"Next: nothing; the champion goes on scoring. {force} takes this one all the same."
+        return f"Next: nothing; the champion goes on scoring. {force} promotes this one all the same."
     return (
         "Next: train on a longer history, if there is one. Until then rank customers by a rule, such as "
-        f"days_since_last in the scores (`repurchase score ORDERS --model {version}`); {force} takes it all the same."
+        f"days_since_last in the scores (`repurchase score ORDERS --model {version}`); {force} promotes it all the "
+        "same."
     )
 
 
@@ -89,48 +85,30 @@ _TIE_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class ClusterTrainingData:
-    """What a cluster has of a log for one machine to learn from."""
+    """What a cluster draws and counts for one machine to learn from."""
 
     ledger: Ledger
     n_customers: int
     btyd: dict[Family, BtydModel]
     gamma_gamma: GammaGamma | None
-    look: InputSummary
+    input_summary: InputSummary
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader of the model must know; nothing where the sample is everyone."""
-        sampled = len(self.ledger.ids)
-        if sampled == self.n_customers:
+        n_sampled = len(self.ledger.ids)
+        if n_sampled == self.n_customers:
             return ()
-        drawn = f"{sampled:,} of {self.n_customers:,} customers, drawn by a hash of their ids"
+        sample = f"{n_sampled:,} of {self.n_customers:,} customers, drawn by a hash of their ids"
         fitted = "purchases and money a purchase (MBG/NBD, BG/NBD, Gamma-Gamma) from all"
-        return (f"curves, boosting, ranges and this judgement come from {drawn}; {fitted}",)
+        return (f"curves, boosting, ranges and this judgement come from {sample}; {fitted}",)
 
 
-class _TrainingEngine(Protocol):
-    """What reads orders, and counts what all customers teach, elsewhere than in this process."""
-
-    def load_orders(
-        self, source: str | DatabaseSource, *, settings: Settings, folder: Path, as_of: date | None = None
-    ) -> Intake:
-        """Read and clean orders, and settle the last day known."""
+class _TrainingEngine(OrderEngine, Protocol):
+    """What reads orders, and fits what needs all customers, outside this process."""
 
     def collect_training_data(self, intake: Intake, *, most: int) -> ClusterTrainingData:
         """Draw a sample of at most so many customers, and fit what has a closed form to all of them."""
-
-
-@dataclass(frozen=True)
-class _TrainingResult:
-    """What a training run came to."""
-
-    version: str
-    verdict: GateVerdict
-    evaluation: dict[str, Any]
-    intake: Intake
-    model: RepurchaseModel
-    folder: Path
-    summary: tuple[str, ...] = ()
 
 
 def train(
@@ -140,24 +118,28 @@ def train(
     as_of: date | None = None,
     steps: Steps | None = None,
     cluster: "_TrainingEngine | None" = None,
-) -> _TrainingResult:
-    """Train on a log, from file to champion."""
+    dry_run: bool = False,
+) -> JobResult:
+    """Train on a log, from file to champion; a dry run ends before anything is fitted."""
     steps = steps or LogSteps()
-    require_writable(settings.home)
-    with steps.step("Reading and cleaning orders") as counts, workspace() as folder:
-        told: dict[str, Any] = {"settings": settings, "folder": folder, "as_of": as_of}
-        take = cluster.load_orders if cluster else partial(load_orders, on_progress=steps.progress)
-        intake = take(source, **told)
-        counts.update(intake.counts)
+    if dry_run:
+        require_access(settings.home / "models")
+    else:
+        require_writable(settings.home)
+    with workspace() as folder:
+        intake = load_orders(source, settings=settings, folder=folder, as_of=as_of, steps=steps, engine=cluster)
         sample = cluster.collect_training_data(intake, most=settings.spark_sample) if cluster else None
         ledger = sample.ledger if sample else intake.ledgers.whole()
         require_sufficient(sufficiency(ledger.extent(intake.as_of), settings=settings))
-        cuts = _snapshots(ledger, intake, settings)
+        horizons = supported_horizons(first_day=ledger.first_day, as_of=intake.as_of, settings=settings)
+        snapshots = Snapshots(ledger, horizons=horizons)
         if sample:
-            cuts.set_fits(intake.as_of, sample.btyd, sample.gamma_gamma)
+            snapshots.set_fits(intake.as_of, sample.btyd, sample.gamma_gamma)
+    if dry_run:
+        return JobResult(None, {"horizons": horizons}, tuple(_dry_run_lines(intake, snapshots, settings)))
     with steps.step("Judging on later orders"):
         judged = backtest(
-            cuts,
+            snapshots,
             intake.as_of,
             random_state=settings.random_state,
             jobs=settings.jobs,
@@ -167,26 +149,35 @@ def train(
             judged.predictions, not_judged=judged.not_judged, currency=intake.report.currency
         )
     with steps.step("Fitting the model"):
-        model = _new_model(settings, cuts.horizons).fit_snapshots(cuts, intake.as_of)
+        model = _new_model(settings, snapshots.horizons).fit_snapshots(snapshots, intake.as_of)
         if sample:
             model.notes_ = (*model.notes_, *sample.notes)
         evaluation = {**evaluation, "limits": [*evaluation["limits"], *model.notes_]}
     with steps.step("Keeping it"):
-        look = sample.look if sample else None
-        training = _training_record(intake, ledger, model, cuts, evaluation=evaluation, settings=settings, look=look)
-        version = save_training(settings.home, training)
+        summary = sample.input_summary if sample else None
+        profile = training_profile(intake, ledger, closing=model.closing_, summary=summary)
+        run = _training_run(intake, model, snapshots, evaluation=evaluation, settings=settings, profile=profile)
+        version = save_training(settings.home, run)
     with steps.step("Comparing with the champion"):
-        champion = _champion_evaluation(model, cuts, evaluation, home=settings.home)
+        champion = _champion_evaluation(model, snapshots, evaluation, home=settings.home)
         verdict = judge_evaluation(evaluation, champion, tolerance=_TIE_TOLERANCE)
-        trained = _TrainingResult(version, verdict, evaluation, intake, model, resolve_version(settings.home, version))
-        trained = replace(trained, summary=tuple(training_lines(trained)))  # nothing is promoted that cannot be shown
+        folder = resolve_version(settings.home, version)
+        record = {"version": version, "verdict": verdict.to_dict(), "evaluation": evaluation}
+        lines = training_lines(record, folder)  # nothing is promoted that cannot be shown
         apply_gate_verdict(settings.home, version, verdict)
-    return trained
+    return JobResult(folder, record, tuple(lines))
 
 
-def _snapshots(ledger: Ledger, intake: Intake, settings: Settings) -> Snapshots:
-    horizons = supported_horizons(first_day=ledger.first_day, as_of=intake.as_of, settings=settings)
-    return Snapshots(ledger, horizons=horizons)
+def _dry_run_lines(intake: Intake, snapshots: Snapshots, settings: Settings) -> list[str]:
+    days = {h: len(backtest_days(snapshots, intake.as_of, horizon_days=h)) for h in snapshots.horizons}
+    horizons = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in days.items())
+    n_versions = len(version_numbers(settings.home))
+    return [
+        *intake.report.words(),
+        f"Would train on orders up to {intake.as_of}: {horizons}.",
+        f"Would keep it in {settings.home / 'models'}, which can be written and holds {n_versions:,} versions.",
+        "This was a dry run: nothing was fitted and nothing was written.",
+    ]
 
 
 def _new_model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
@@ -199,18 +190,17 @@ def _new_model(settings: Settings, horizons: Sequence[int]) -> RepurchaseModel:
     )
 
 
-def _training_record(
+def _training_run(
     intake: Intake,
-    ledger: Ledger,
     model: RepurchaseModel,
-    cuts: Snapshots,
+    snapshots: Snapshots,
     *,
     evaluation: Mapping[str, Any],
     settings: Settings,
-    look: InputSummary | None = None,
+    profile: dict[str, Any],
 ) -> TrainingRun:
-    everyone = model.predict_ledger(ledger, intake.as_of, n_jobs=settings.jobs)
-    primary = evaluation.get("primary_horizon_days") or model.horizons_[0]
+    scores = model.predict_ledger(snapshots.ledger, intake.as_of, n_jobs=settings.jobs)
+    primary_days = evaluation.get("primary_horizon_days") or model.horizons_[0]
     btyd = model.forecaster_.reference.btyd
     return TrainingRun(
         state=model.to_state(),
@@ -224,15 +214,15 @@ def _training_record(
             "btyd_family": btyd.family,
             **{f"btyd_{name}": getattr(btyd, name) for name in ("r", "alpha", "a", "b", "log_likelihood")},
             "learned_horizons": list(model.learned_),
-            "train_cutoffs": {h: len(cuts.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
+            "train_cutoffs": {h: len(snapshots.train_days(intake.as_of, horizon_days=h)) for h in model.horizons_},
         },
-        pictures=training_charts(everyone.filter(pl.col("status") == "scored"), evaluation, horizon_days=primary),
-        profile=training_profile(intake, cuts.ledger, closing=model.closing_, look=look),
+        pictures=training_charts(scores.filter(pl.col("status") == "scored"), evaluation, horizon_days=primary_days),
+        profile=profile,
     )
 
 
 def _champion_evaluation(
-    model: RepurchaseModel, cuts: Snapshots, evaluation: Mapping[str, Any], *, home: Path
+    model: RepurchaseModel, snapshots: Snapshots, evaluation: Mapping[str, Any], *, home: Path
 ) -> Mapping[str, Any] | None:
     """Judge the champion's recipe on the candidate's cut-offs and customers."""
     # The champion's own fit has seen the outcomes of these cut-offs, so it would win for being late. Compared is what
@@ -251,33 +241,9 @@ def _champion_evaluation(
     if theirs.random_state == model.random_state:
         return evaluation
     again = backtest(
-        Snapshots(cuts.ledger, horizons=(days,)),
+        Snapshots(snapshots.ledger, horizons=(days,)),
         model.as_of_,
         random_state=theirs.random_state,
         jobs=model.n_jobs,
     )
     return summarise_evaluation(again.predictions, primary_horizon_days=days)
-
-
-def dry_run_train(
-    source: str | DatabaseSource, *, settings: Settings, as_of: date | None = None, steps: Steps | None = None
-) -> list[str]:
-    """Do what `train` does before it fits, and write nothing."""
-    steps = steps or LogSteps()
-    require_access(settings.home / "models")
-    with workspace() as folder, steps.step("Reading and cleaning orders") as counts:
-        intake = load_orders(source, settings=settings, folder=folder, as_of=as_of, on_progress=steps.progress)
-        counts.update(intake.counts)
-        ledger = intake.ledgers.whole()
-        require_sufficient(sufficiency(ledger.extent(intake.as_of), settings=settings))
-    horizons = supported_horizons(first_day=ledger.first_day, as_of=intake.as_of, settings=settings)
-    cuts = Snapshots(ledger, horizons=horizons)
-    judged = {h: len(backtest_days(cuts, intake.as_of, horizon_days=h)) for h in horizons}
-    there = version_numbers(settings.home)
-    ahead = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in judged.items())
-    return [
-        *intake.report.words(),
-        f"Would train on orders up to {intake.as_of}: {ahead}.",
-        f"Would keep it in {settings.home / 'models'}, which can be written and holds {len(there):,} versions.",
-        "This was a dry run: nothing was fitted and nothing was written.",
-    ]

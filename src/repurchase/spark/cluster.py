@@ -1,7 +1,7 @@
 """The cluster engine: read, score and collect training data with the same functions per partition."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,10 +17,9 @@ import numpy.typing as npt
 import polars as pl
 
 from repurchase.errors import OrdersError
-from repurchase.evaluation.drift import InputSummary
 from repurchase.features.ledger import Ledger, concat_ledgers
 from repurchase.jobs.customer_lists import Pseudonymizer
-from repurchase.jobs.order_intake import Intake, LedgerPartitions, accept_intake
+from repurchase.jobs.order_intake import Intake, LedgerPartitions
 from repurchase.jobs.score_delivery import ClusterScores, PartitionedScores
 from repurchase.jobs.train import ClusterTrainingData
 from repurchase.marketing.purchase_counts import PurchaseCounts
@@ -239,7 +238,7 @@ class Cluster:
         )
         aside = _fetch_tables(_notes_of_kind(notes, "set_aside"), folder / "set_aside")
         set_aside = pl.scan_parquet(aside, glob=False, hive_partitioning=False) if aside else pl.LazyFrame()
-        return accept_intake(Intake(plain, cleaning, ledgers, set_aside))
+        return Intake(plain, cleaning, ledgers, set_aside)
 
     def _decide(self, log: ClusterLog, plain: OrderLog, found: ColumnSamples, reading: RowReader) -> OrderCleaner:
         """Decide column formats and cleaning rules by all rows."""
@@ -269,10 +268,10 @@ class Cluster:
             ledgers.told(*LEDGER_KINDS).mapInArrow(partial(score_partition, asked=asked), NOTE_SCHEMA)
         ) as made:
             counts = sum(_iterate_values(_notes_of_kind(made, "counts")), PurchaseCounts.none(as_of))
-            looks = _iterate_values(_notes_of_kind(made, "look"))
-            look = reduce(add, looks, next(looks, None))
+            summaries = _iterate_values(_notes_of_kind(made, "input_summary"))
+            summary = reduce(add, summaries, next(summaries, None))
             parts = _fetch_tables(_notes_of_kind(made, "scores"), folder, on_progress=on_progress, total=len(ledgers))
-        return ClusterScores(PartitionedScores(tuple(parts)), counts, look)
+        return ClusterScores(PartitionedScores(tuple(parts)), counts, summary)
 
     def collect_training_data(self, intake: Intake, *, most: int) -> ClusterTrainingData:
         """Draw a sample of customers, and fit what has a closed form to all of them."""
@@ -423,15 +422,15 @@ def _collect_training_data(cluster: Cluster, intake: Intake, *, most: int) -> Cl
         partial(count_btyd_rows, day=ledgers.day, closing=closing), NOTE_SCHEMA
     )
     with computed_on_cluster(gathered) as made:
-        lessons = _add_up_counts(_iterate_values(made))
-    rows, counts = lessons.rfm, lessons.counts
+        totals = _add_up_counts(_iterate_values(made))
+    rows, counts = totals.rfm, totals.counts
     btyd = {family: fit_btyd_rows(rows, counts, families=(family,)) for family in FAMILIES}
     money = None
     if ledgers.has_amounts:
-        money = fit_gamma_gamma_rows(lessons.spend, lessons.spend_counts)
+        money = fit_gamma_gamma_rows(totals.spend, totals.spend_counts)
         money = None if money.fallback_mean == 0.0 else money
     cluster.release(intake)
-    return ClusterTrainingData(ledger, intake.report.n_customers, btyd, money, lessons.look)
+    return ClusterTrainingData(ledger, intake.report.n_customers, btyd, money, totals.input_summary)
 
 
 def _add_up_rows(counted: Sequence[tuple[_Floats, _Floats]]) -> tuple[_Floats, _Floats]:
@@ -445,14 +444,11 @@ def _add_up_rows(counted: Sequence[tuple[_Floats, _Floats]]) -> tuple[_Floats, _
     return rows[begins], np.add.reduceat(counts, begins)
 
 
-def _add_up_counts(lessons: Iterator[BtydCounts]) -> BtydCounts:
-    purchases, money = [], []
-    looks: list[InputSummary] = []
-    for lesson in lessons:
-        purchases.append((lesson.rfm, lesson.counts))
-        money.append((lesson.spend, lesson.spend_counts))
-        looks = [reduce(add, [*looks, lesson.look])]
-    return BtydCounts(*_add_up_rows(purchases), *_add_up_rows(money), looks[0])
+def _add_up_counts(counts: Iterable[BtydCounts]) -> BtydCounts:
+    parts = list(counts)
+    purchases = _add_up_rows([(part.rfm, part.counts) for part in parts])
+    money = _add_up_rows([(part.spend, part.spend_counts) for part in parts])
+    return BtydCounts(*purchases, *money, reduce(add, (part.input_summary for part in parts)))
 
 
 def _draw_sample(intake: Intake, *, most: int) -> Ledger:

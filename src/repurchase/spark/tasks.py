@@ -287,7 +287,7 @@ class BtydCounts:
     counts: _Floats
     spend: _Floats
     spend_counts: _Floats
-    look: InputSummary
+    input_summary: InputSummary
 
 
 def score_partition(batches: _Batches, asked: ScoringTask) -> _Batches:
@@ -302,7 +302,9 @@ def score_partition(batches: _Batches, asked: ScoringTask) -> _Batches:
         yield from _table_notes("scores", scores, number)
         yield _note("counts", count_purchases(ledger, as_of=asked.day.as_of), number)
         yield _note(
-            "look", summarise_input(ledger, as_of=asked.day.as_of, closing=_closing_from_state(asked.state)), number
+            "input_summary",
+            summarise_input(ledger, as_of=asked.day.as_of, closing=_closing_from_state(asked.state)),
+            number,
         )
 
 
@@ -319,9 +321,9 @@ def count_btyd_rows(batches: _Batches, day: LedgerContext, closing: Closing | No
     for ledger, number in _partition_ledgers(batches, day):
         cut = Snapshot(ledger.without(closing).history(day.as_of))
         came_back = (cut.rfm[0] > 0) & ledger.has_amounts
-        look = summarise_input(ledger, as_of=day.as_of, closing=closing)
+        summary = summarise_input(ledger, as_of=day.as_of, closing=closing)
         spend = count_equal_rows(cut.rfm[0][came_back], cut.repeat_spend_mean[came_back])
-        yield _note("lessons", BtydCounts(*count_equal_rows(*cut.rfm), *spend, look), number)
+        yield _note("btyd_counts", BtydCounts(*count_equal_rows(*cut.rfm), *spend, summary), number)
 
 
 def select_customers(ledger: Ledger, customers: Ints) -> Ledger:
