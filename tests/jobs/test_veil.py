@@ -41,7 +41,7 @@ def test_a_list_loses_ids_order_and_repeats_of_ids():
     assert sorted(asked.rows["n"]) == [1, 2, 17]
 
 
-@pytest.key_record.parametrize("partitions", [1, 2])
+@pytest.mark.parametrize("partitions", [1, 2])
 def test_orders_are_the_same_under_hashes_in_one_partition_and_in_several(tmp_path, partitions):
     path = tmp_path / "log.parquet"
     LOG.write_parquet(path)
