@@ -106,6 +106,13 @@ def is_text_list(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
+def is_statement(value: object) -> bool:
+    """Whether a value is a message or, in what earlier versions wrote, a sentence."""
+    if not isinstance(value, dict):
+        return isinstance(value, str)
+    return value.keys() == {"key", "params"} and isinstance(value["key"], str) and isinstance(value["params"], dict)
+
+
 def _is_day(value: Any) -> bool:
     try:
         return bool(date.fromisoformat(value))
@@ -153,6 +160,7 @@ def text_matching(pattern: str, expected: str) -> Check:
 
 _PRESENT = Check(lambda _: False, "given")
 ANY = Check(lambda _: True, "anything")
+STATEMENT = Check(is_statement, "a message or a sentence")
 TEXT = Check(lambda value: isinstance(value, str), "a text")
 FLAG = Check(lambda value: isinstance(value, bool), "true or false")
 TABLE = Check(lambda value: isinstance(value, Mapping), "a table")

@@ -7,12 +7,18 @@ import polars as pl
 import pytest
 
 from repurchase.errors import LayoutError, OrdersError, RepurchaseError
+from repurchase.i18n.messages import render
 from repurchase.jobs.order_intake import Intake, load_orders
 from repurchase.orders.log import RawOrders, read_orders
 from repurchase.orders.pipeline import clean_orders
 from repurchase.settings import Settings
 from repurchase.sources import databases as postgres
 from repurchase.sources.locations import parse_orders_source
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 SETTINGS = Settings(retry_seconds=0)
 TEXTS = "tab\t line\n cr\r back\\slash \\N \"q\" 'a' , æ💚"
@@ -92,7 +98,7 @@ class TestValues:
 
         assert clean_orders(by_table, settings=settings).orders["order_date"].dt.day().to_list() == [day]
         assert by_query.rows["day"].to_list() == [date(2024, 1, day)]
-        assert any("UTC, the database's own" in note for note in by_table.notes) == (zone is None)
+        assert any("UTC, the database's own" in note for note in texts(by_table.notes)) == (zone is None)
 
 
 class TestAsFiles:

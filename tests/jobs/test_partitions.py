@@ -7,8 +7,14 @@ import polars as pl
 import pytest
 
 from repurchase.errors import OrdersError
+from repurchase.i18n.messages import render
 from repurchase.jobs.order_intake import Intake, load_orders
 from repurchase.settings import Settings
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 LINES = {"amount": "Amount"}
 """Money of lines; the few prices of the messy log leave that open."""
@@ -68,8 +74,8 @@ def test_the_messy_log_has_what_it_should(messy: Path, tmp_path: Path) -> None:
 
     reasons = {reason.reason for reason in taken.report.reasons if reason.rows}
     assert {"missing_customer", "unreadable_date", "amount_not_a_number", "duplicate_line", "return"} <= reasons
-    assert any("comma is the decimal mark" in note for note in taken.report.notes)
-    assert any("day first" in note for note in taken.report.notes)
+    assert any("comma is the decimal mark" in note for note in texts(taken.report.notes))
+    assert any("day first" in note for note in texts(taken.report.notes))
 
 
 def test_customers_rise_from_one_partition_to_the_next(messy: Path, tmp_path: Path) -> None:

@@ -11,10 +11,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import InputError, OrdersError
+from repurchase.i18n.messages import render
 from repurchase.orders.cleaning_report import CleaningReport, Reason
 from repurchase.orders.pipeline import CleanOrders, clean_orders
 from repurchase.schemas import ORDERS
 from repurchase.settings import Settings
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 TODAY = date(2024, 12, 31)
 COLUMNS = ("customer_id", "order_id", "order_date", "product_id", "amount")
@@ -99,7 +105,7 @@ def test_equal_rows_without_order_ids_or_times_are_purchases() -> None:
     result = clean(log(("a", "2024-01-31", "10"), ("a", "2024-01-31", "10"), columns=columns))
     assert result.report.n_kept == 2
     assert result.orders["order_id"].to_list() == ["a@2024-01-31", "a@2024-01-31#2"]
-    assert any("1 rows equal an earlier row and were kept" in note for note in result.report.notes)
+    assert any("1 rows equal an earlier row and were kept" in note for note in texts(result.report.notes))
 
 
 def test_equal_rows_with_a_time_of_day_are_duplicates() -> None:
@@ -146,7 +152,7 @@ def test_returns_of_a_log_without_money_are_set_aside() -> None:
     assert result.report.has_amounts is False
     assert result.orders["amount"].to_list() == [None]
     assert counts(result) == {"return": (1, 1, "set_aside")}
-    assert any("no money they could be taken off" in note for note in result.report.notes)
+    assert any("no money they could be taken off" in note for note in texts(result.report.notes))
 
 
 def test_an_empty_column_of_money_is_no_money() -> None:
@@ -237,7 +243,7 @@ def test_shopify_order_fields_of_the_first_line_are_those_of_the_order() -> None
 def test_shopify_refunds_are_taken_off_the_order() -> None:
     result = shopify(first("#1", "60.00", back="15.00"), more("#1"))
     assert result.orders["amount"].sum() == pytest.approx(45.0)
-    assert any("1 orders were paid back in part; 15.00 in all" in note for note in result.report.notes)
+    assert any("1 orders were paid back in part; 15.00 in all" in note for note in texts(result.report.notes))
 
 
 def test_a_shopify_order_paid_back_in_full_makes_no_purchase() -> None:

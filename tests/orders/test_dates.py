@@ -14,9 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repurchase.errors import OrdersError
+from repurchase.i18n.messages import render
 from repurchase.orders.dates import placeholder_dates, read_dates
 from repurchase.orders.format_inference import DateEvidence, DateFormat
 from repurchase.sources.tables import drop_impossible_dates, frame_from_arrow, unsupported_zones
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
 
 
 def read(*values: object, **options: str) -> list[str | None]:
@@ -190,7 +195,7 @@ def test_a_file_that_cannot_tell_follows_the_others() -> None:
 def test_a_setting_does_not_overrule_what_the_column_shows() -> None:
     form = DateEvidence.of(pl.Series(["03/04/2024", "31/12/2024"])).decide(date_order="month_first")
     assert form.order == "day_first"
-    assert form.notes[0].endswith("The setting date_order says otherwise and was not used.")
+    assert texts(form.notes)[0].endswith("The setting date_order says otherwise and was not used.")
 
 
 def test_years_of_two_digits_may_come_first() -> None:

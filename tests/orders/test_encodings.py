@@ -6,10 +6,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from repurchase.i18n.messages import render
 from repurchase.orders.log import read_orders
 from repurchase.sources.encodings import Encoding, agreed_encodings, detect_encoding, unicode_mark
 from repurchase.sources.files import open_file
 from repurchase.sources.tables import OpenedFile
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 RUSSIAN = ("Клиент;Номер;Дата;Сумма", "Иванов Пётр", "Сидорова Юлия")
 TEXTS = {
@@ -54,8 +60,8 @@ def test_a_mostly_ascii_file_in_any_code_page(tmp_path: Path, codec: str) -> Non
     file, rows = opened(written(tmp_path / "orders.csv", codec, names))
     assert rows.columns == names[0].split(";")
     assert rows[rows.columns[0]].to_list()[:10:9] == [names[1], names[2]]
-    assert any("not UTF-8" in note for note in file.notes)
-    assert not any("possible too" in note for note in file.notes)
+    assert any("not UTF-8" in note for note in texts(file.notes))
+    assert not any("possible too" in note for note in texts(file.notes))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_a_doubt_is_named(tmp_path: Path) -> None:
     path.write_bytes("id;name\n1;Műszaki\n".encode("cp1250"))
     file, _ = opened(path)
     assert file.encoding.others
-    assert any("would be possible too" in note and "Windows-1250" in note for note in file.notes)
+    assert any("would be possible too" in note and "Windows-1250" in note for note in texts(file.notes))
 
 
 def test_other_files_decide_where_one_cannot() -> None:
@@ -119,7 +125,7 @@ def test_some_lines_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_bytes(b"\n".join([b"id,day", *lines, b""]))
     file, rows = opened(tmp_path / "orders.csv")
     assert rows["id"].to_list() == names * 4
-    assert any("some lines are not UTF-8" in note for note in file.notes)
+    assert any("some lines are not UTF-8" in note for note in texts(file.notes))
 
 
 def test_marks_of_unicode() -> None:
@@ -146,5 +152,5 @@ def test_the_files_of_a_folder_are_evidence_for_each_other(tmp_path: Path) -> No
     raw = read_orders(tmp_path)
     found = {customer.rsplit(" ", 1)[0] for customer in raw.rows["customer_id"]}
     assert found == set(names.values())
-    assert "a.csv: read as Windows-1250 (Central European), not UTF-8." in raw.notes
-    assert "c.csv: read as Windows-1251 (Cyrillic), not UTF-8." in raw.notes
+    assert "a.csv: read as Windows-1250 (Central European), not UTF-8." in texts(raw.notes)
+    assert "c.csv: read as Windows-1251 (Cyrillic), not UTF-8." in texts(raw.notes)

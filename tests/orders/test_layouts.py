@@ -4,9 +4,15 @@ import polars as pl
 import pytest
 
 from repurchase.errors import LayoutError
+from repurchase.i18n.messages import render
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.layout import known_export
 from tests.orders.known_shop import LINES, ORDERS
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 UCI = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
 
@@ -138,7 +144,7 @@ def test_columns_that_are_not_used_although_they_could_matter_are_shown() -> Non
 def test_a_log_without_money_is_allowed_and_says_so() -> None:
     layout = detect_layout(export(ORDERS, customer_id="customer", order_date="day", shelf="x"))
     assert layout.amount_rule == "none"
-    assert "No column of money was found among customer_id, order_date, shelf" in layout.notes[0]
+    assert "No column of money was found among customer_id, order_date, shelf" in texts(layout.notes)[0]
 
 
 class TestNamedColumns:

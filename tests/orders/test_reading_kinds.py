@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, LayoutError
+from repurchase.i18n.messages import render
 from repurchase.orders.amounts import NumberEvidence, different_currencies
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.pipeline import clean_orders
@@ -15,6 +16,11 @@ from repurchase.settings import Settings
 from repurchase.sources.statuses import classify_status
 from repurchase.sources.vocabulary import parse_name
 from tests.orders.known_shop import GOODS, LINES, N_ORDERS, ORDERS, TOTAL
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 Taken = Callable[..., tuple[tuple[str, ...], float]]
 
@@ -167,7 +173,7 @@ class TestCustomers:
         export = written(ORDERS, order_id="order", customer_id=pl.format("c-{}", "order"), date="day", total="total")
         layout = detect_layout(export.with_columns(ORDERS["email" if other == "E-mail" else "customer"].alias(other)))
         assert layout.columns["customer_id"] == other
-        assert any("--columns customer_id=customer_id" in note for note in layout.notes)
+        assert any("--columns customer_id=customer_id" in note for note in texts(layout.notes))
 
     def test_a_customer_segment_does_not_take_the_place_of_new_customers(self) -> None:
         segment = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("new")).otherwise(pl.lit("old"))

@@ -7,9 +7,15 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, LayoutError, OrdersError
+from repurchase.i18n.messages import render
 from repurchase.orders.layout import FILE_COLUMN
 from repurchase.orders.log import read_orders
 from repurchase.settings import Settings
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 HEADING = "customer_id,order_id,order_date,amount"
 ROWS = ("a,1,2024-01-31,10.50", "b,2,2024-02-01,20.00", "a,3,2024-02-29,5.25")
@@ -63,7 +69,7 @@ def test_other_encodings_are_read_and_said(tmp_path: Path, codec: str, said: str
     path = write(tmp_path, "orders.csv", "customer_id,order_date,Beløp\nBjørn,2024-01-31,10\n".encode(codec))
     raw = read_orders(path, settings=Settings(columns={"amount": "Beløp"}))
     assert raw.rows["customer_id"].to_list() == ["Bjørn"]
-    assert any(said in note for note in raw.notes)
+    assert any(said in note for note in texts(raw.notes))
 
 
 def test_bytes_unknown_to_windows_are_read_as_latin_1(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_lists_in_parquet_are_left_out_and_said(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "orders.parquet")
     raw = read_orders(tmp_path / "orders.parquet")
     assert "tags" not in raw.rows.columns
-    assert raw.notes == ("orders.parquet: columns of lists and records were left out: tags.",)
+    assert texts(raw.notes) == ["orders.parquet: columns of lists and records were left out: tags."]
 
 
 def test_brackets_in_a_name_are_no_pattern(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_a_folder_and_a_glob_are_one_log(tmp_path: Path) -> None:
     assert folder.rows.row(3) == ("z", "9", "2024-03-01", "1", 1)
     assert folder.rows[FILE_COLUMN].to_list() == [0, 0, 0, 1]
     assert [Path(file.path).name for file in folder.files] == ["b.csv", "a.csv"]
-    assert any("readme.md" in note for note in folder.notes)
+    assert any("readme.md" in note for note in texts(folder.notes))
     assert read_orders(str(tmp_path / "*.csv")).rows.height == 3
     assert read_orders(str(tmp_path / "**" / "a.*")).rows.height == 1
 

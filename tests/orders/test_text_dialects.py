@@ -8,12 +8,18 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError, OrdersError
+from repurchase.i18n.messages import render
 from repurchase.orders.log import read_table
 from repurchase.sources import delimited_text as textrows
 from repurchase.sources import encodings as textbytes
 from repurchase.sources.dialects import dialect_of
 from repurchase.sources.files import open_file
 from repurchase.sources.tables import OpenedFile
+
+
+def texts(messages):
+    return [render(one, locale="en") for one in messages]
+
 
 HEADING = ("Kunde", "Bestellung", "Datum", "Betrag")
 ROWS = [(f"k{n % 7}", str(1000 + n), f"2024-01-{n % 28 + 1:02d}", f"{n}.50") for n in range(60)]
@@ -61,7 +67,7 @@ def test_lines_above_the_heading_are_left_out_and_named(tmp_path: Path, name: st
     file, rows = opened(tmp_path, above + table(delimiter))
     assert rows.columns == list(HEADING)
     assert rows.rows() == ROWS
-    assert sum(f"{count} line" in note and "above the heading" in note for note in file.notes) == (count > 0)
+    assert sum(f"{count} line" in note and "above the heading" in note for note in texts(file.notes)) == (count > 0)
 
 
 def test_a_heading_without_lines_above_it_stays_the_heading(tmp_path: Path) -> None:
@@ -91,13 +97,13 @@ FOOTERS = {
 def test_lines_below_the_table_become_no_orders(tmp_path: Path, name: str) -> None:
     file, rows = opened(tmp_path, table(";") + FOOTERS[name])
     assert rows.rows() == ROWS
-    assert any("below the table left out" in note for note in file.notes)
+    assert any("below the table left out" in note for note in texts(file.notes))
 
 
 def test_a_customer_called_total_stays(tmp_path: Path) -> None:
     file, rows = opened(tmp_path, table(";") + "Total;2000;2024-02-01;5.00\n")
     assert rows.height == len(ROWS) + 1
-    assert not any("below" in note for note in file.notes)
+    assert not any("below" in note for note in texts(file.notes))
 
 
 @pytest.mark.parametrize("product", ["Total body lotion", "#12 screw", "2 rows of beads", "Summe"])
@@ -106,10 +112,10 @@ def test_further_lines_of_an_order_are_no_footers(tmp_path: Path, product: str) 
     lines = [f"k{n};{n};2024-01-0{n % 9 + 1};soap;1.00\n;;;{product};2.00\n" for n in range(9)]
     file, rows = opened(tmp_path, "customer;order;day;product;price\n" + "".join(lines))
     assert rows.height == 18
-    assert not any("below" in note for note in file.notes)
+    assert not any("below" in note for note in texts(file.notes))
     file, rows = opened(tmp_path, "customer;order;day;product;price\n" + "".join(lines) + "Total (18);;;;27.00\n")
     assert rows.height == 18
-    assert any("below" in note for note in file.notes)
+    assert any("below" in note for note in texts(file.notes))
 
 
 @pytest.mark.usefixtures("_pieces")
@@ -169,7 +175,7 @@ def test_quotation_marks_behind_a_backslash(tmp_path: Path, delimiter: str) -> N
     writer.writerows([(*HEADING, "Notiz"), *written])
     file, rows = opened(tmp_path, out.getvalue())
     assert [(*row[:4], row[4] or "") for row in rows.rows()] == written
-    assert any("written with a backslash" in note for note in file.notes)
+    assert any("written with a backslash" in note for note in texts(file.notes))
 
 
 def test_a_backslash_at_the_end_of_a_value_escapes_nothing(tmp_path: Path) -> None:
@@ -189,7 +195,7 @@ def test_values_in_apostrophes(tmp_path: Path, bare_numbers: bool, note: str) ->
     file, rows = opened(tmp_path, text)
     assert rows.columns == ["id", "day", "note", "amount"]
     assert set(rows.drop("id").rows()) == {("2024-01-01", note.replace("''", "'"), "1.5")}
-    assert any("apostrophes" in words for words in file.notes)
+    assert any("apostrophes" in words for words in texts(file.notes))
 
 
 def test_apostrophes_within_values_enclose_nothing(tmp_path: Path) -> None:
@@ -206,7 +212,7 @@ def test_joined_exports_repeat_their_heading(tmp_path: Path, above: str, mark: s
     one = mark + above + table(";")
     file, rows = opened(tmp_path, one * 3)
     assert rows.rows() == ROWS * 3
-    assert any(f"{6 if above else 2} lines left out as a repeated heading" in note for note in file.notes)
+    assert any(f"{6 if above else 2} lines left out as a repeated heading" in note for note in texts(file.notes))
     assert rows.equals(pl.concat(file.table.batches(HEADING, n_rows=7)))
     assert pl.concat(file.table.batches(["Datum"], n_rows=7)).height == rows.height
 

@@ -38,7 +38,7 @@ def check(orders: OrderOptions, *, horizon: Horizons = None) -> None:
     intake = checked.intake
     print_lines(intake.cleaning.decision.lines())
     print_lines(["", *example_lines(intake.cleaning.counts, has_amounts=intake.report.has_amounts), ""])
-    print_lines(intake.report.words())
+    print_lines(intake.report.lines())
     print_lines([f"Last observed day: {intake.as_of}."])
     for rule in checked.rules:
         print_lines([f"{'enough ' if rule.holds else 'MISSING'}  {rule.found} (needed: {rule.needed})"])

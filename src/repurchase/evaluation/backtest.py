@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 from repurchase.evaluation.comparison import BTYD, RULE_SCORES, PredictorOutput, fit_rule
 from repurchase.features.history import Outcomes
 from repurchase.features.ledger import train_cutoffs
+from repurchase.i18n.messages import Message, message
 from repurchase.models.horizons import Forecaster, fit_forecaster
 from repurchase.models.snapshots import Snapshot, Snapshots
 
@@ -25,7 +26,7 @@ class _Backtest:
     """Predictions made on earlier days, and the horizons for which none could be made."""
 
     predictions: pl.DataFrame
-    not_judged: Mapping[int, str]
+    not_judged: Mapping[int, Message]
 
 
 def backtest_days(
@@ -61,8 +62,7 @@ def backtest(
         frames.append(frame)
         if on_progress:
             on_progress(len(frames), len(fits))
-    why = "the history is too short to hold back later orders and still learn from earlier ones"
-    not_judged = {h: why for h, some in days.items() if not some}
+    not_judged = {h: message("not_judged.too_short") for h, some in days.items() if not some}
     return _Backtest(pl.concat(frames) if frames else _no_predictions(), not_judged)
 
 

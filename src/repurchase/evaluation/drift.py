@@ -15,6 +15,7 @@ from repurchase.errors import InputError
 from repurchase.features.behaviour import behaviour_table
 from repurchase.features.history import MONEY_SCALE, Floats, History, Ints, day_number
 from repurchase.features.ledger import Closing, Ledger
+from repurchase.i18n.messages import Message, first_items, message
 from repurchase.orders.ids import id_hash
 
 MAX_SAMPLE_CUSTOMERS = 20_000
@@ -379,12 +380,12 @@ def measure_drift(
         "features": features,
         **parts,
     }
-    return {**drift, "words": _drift_text(drift)}
+    return {**drift, "words": _drift_message(drift)}
 
 
-def unknown_drift(why: str) -> dict[str, Any]:
+def unknown_drift(why: Message) -> dict[str, Any]:
     """Say that there is nothing to compare with."""
-    return {"known": False, "level": None, "drifted": False, "words": f"Drift of the orders is not known: {why}."}
+    return {"known": False, "level": None, "drifted": False, "words": message("drift.unknown", why=why)}
 
 
 def _feature_drift(profile: Mapping[str, Any], summary: InputSummary, days: int) -> list[dict[str, Any]]:
@@ -490,40 +491,21 @@ def _level(value: float, *, moved: float, drifted: float) -> str:
     return DRIFT_LEVELS[(value > moved) + (value > drifted)]
 
 
-def _drift_text(drift: Mapping[str, Any]) -> str:
-    beside = f"the orders up to {drift['profile_as_of']} that the model learned from"
-    if drift["level"] == DRIFT_LEVELS[0]:
-        return f"The orders are like {beside}."
-    why = _drift_reason_texts(drift, drift["level"])
-    if drift["drifted"]:
-        return f"The orders have drifted from {beside}: {'; '.join(why)}."
-    return f"The orders have moved from {beside}, within what is usual: {'; '.join(why)}."
+def _drift_message(drift: Mapping[str, Any]) -> Message:
+    level, profile_as_of = drift["level"], drift["profile_as_of"]
+    if level == DRIFT_LEVELS[0]:
+        return message("drift.steady", profile_as_of=profile_as_of)
+    return message(f"drift.{level}", profile_as_of=profile_as_of, reasons=_drift_reasons(drift, level))
 
 
-def _drift_reason_texts(drift: Mapping[str, Any], level: str) -> list[str]:
-    why = []
-    volume, newcomers, aside = (drift[name] for name in ("volume", "newcomers", "set_aside"))
-    if volume and volume["level"] == level:
-        why.append(
-            f"{volume['last_week']:,.0f} purchase days in the last week and {volume['last_four_weeks']:,.0f} a week in "
-            f"the last four, where {volume['low']:,.0f} to {volume['high']:,.0f} were to be expected"
-        )
-    if newcomers and newcomers["level"] == level:
-        why.append(
-            f"{newcomers['share']:.0%} of the last four weeks' buyers are new, where {newcomers['low']:.0%} to "
-            f"{newcomers['high']:.0%} were to be expected"
-        )
-    baskets = drift["baskets"]
-    if baskets and baskets["level"] == level:
-        why.append(
-            f"{baskets['mean']:,.2f} spent on a purchase day of the last four weeks, where {baskets['low']:,.2f} to "
-            f"{baskets['high']:,.2f} were to be expected"
-        )
-    if aside and aside["level"] == level:
-        why.append(f"{aside['share']:.0%} of the rows were set aside, {aside['then']:.0%} in training")
+def _drift_reasons(drift: Mapping[str, Any], level: str) -> list[Message]:
+    reasons = []
+    for name in ("volume", "newcomers", "baskets", "set_aside"):
+        figures = drift[name]
+        if figures and figures["level"] == level:
+            reasons.append(message(f"drift_reason.{name}", **figures))
     rows = [row for row in drift["features"] if DRIFT_LEVELS.index(row["level"]) >= DRIFT_LEVELS.index(level)]
     if rows:
-        named = ", ".join(f"{row['feature']} (PSI {row['psi']:.2f})" for row in rows[:_MAX_FEATURES_NAMED])
-        more = f" and {len(rows) - _MAX_FEATURES_NAMED} more" if len(rows) > _MAX_FEATURES_NAMED else ""
-        why.append(f"customers differ in {named}{more}")
-    return why
+        features = [message("drifted_feature", feature=row["feature"], psi=row["psi"]) for row in rows]
+        reasons.append(message("drift_reason.features", features=first_items(features, _MAX_FEATURES_NAMED)))
+    return reasons

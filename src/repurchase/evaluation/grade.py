@@ -39,6 +39,7 @@ from repurchase.evaluation.metrics import (
     total_bias,
 )
 from repurchase.features.history import Floats
+from repurchase.i18n.messages import Message, message
 
 
 @dataclass(frozen=True)
@@ -63,30 +64,20 @@ MIN_CUTOFFS_IF_ALWAYS_BETTER = 3
 """Better at every one of so many cut-offs counts as shown, even where the interval reaches zero."""
 
 
-def percent(share: float, digits: int = 0, *, signed: bool = False) -> str:
-    """Write a share as a reader expects it."""
-    rounded = round(100 * share, digits) + 0.0
-    return f"{rounded:{'+' if signed else ''}.{digits}f} %"
-
-
-def _grading_rule_text() -> str:
+def grading_rule() -> Message:
+    """How the grade is made."""
     first, second = GRADE_REQUIREMENTS
-    return (
-        f"{first.letter}: explains at least {percent(first.better)} more of who buys than the best rule does (or "
-        f"leaves {percent(first.better)} less unexplained), beyond chance and at each of {first.cutoffs} or more "
-        f"cut-offs, with probabilities right within {first.ece}. "
-        f"{second.letter}: at least {percent(second.better)}, beyond chance, within {second.ece}. "
-        f"C: better than the best rule, beyond chance or at each of {MIN_CUTOFFS_IF_ALWAYS_BETTER} or more cut-offs. "
-        "D: not shown to be better than a rule. "
-        "Explained: the share of the log loss of 'all customers are alike' that is removed; "
-        f"{first.letter} asks for {percent(first.explained)} of it, {second.letter} for {percent(second.explained)}. "
-        "Right within: mean gap between promised and actual share of buyers in ten equal groups, beyond what chance "
-        "does. Beyond chance: the 95 % interval over customers lies above zero."
+    return message(
+        "grade_rule",
+        a_lead=first.better,
+        a_cutoffs=first.cutoffs,
+        a_ece=first.ece,
+        a_explained=first.explained,
+        b_lead=second.better,
+        b_ece=second.ece,
+        b_explained=second.explained,
+        always_cutoffs=MIN_CUTOFFS_IF_ALWAYS_BETTER,
     )
-
-
-GRADING_RULE = _grading_rule_text()
-"""How the grade is made, for readers."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +143,10 @@ class GradeInputs:
 
 @dataclass(frozen=True)
 class Grade:
-    """A letter and one sentence."""
+    """A letter and what it rests on."""
 
     letter: str
-    words: str
+    message: Message
 
 
 def excess_ece(ece: float, chance_ece: float) -> float:
@@ -171,62 +162,46 @@ def grade_of(standing: GradeInputs) -> Grade:
     """Grade one horizon by ``RULE``."""
     few = min(standing.n_bought, standing.n_not)
     if few < MIN_OUTCOMES:
-        kind = "bought" if standing.n_bought == few else "did not buy"
-        return Grade("-", f"Not judged: only {few} customers {kind} in the time looked at; {MIN_OUTCOMES} are needed.")
+        kind = "too_few_bought" if standing.n_bought == few else "too_few_not"
+        return Grade("-", message(f"verdict.{kind}", n=few, needed=MIN_OUTCOMES))
     if not standing.shown_better:
-        return Grade("D", _failure_text(standing))
+        kind = "maybe_chance" if standing.gain > 0 else "worse"
+        return Grade("D", message(f"verdict.{kind}", rule=standing.best_rule))
+    lead = _lead(standing)
     for level in GRADE_REQUIREMENTS:
         if not shortfalls(standing, level):
-            return Grade(level.letter, _success_text(standing))
-    return Grade("C", _shortfall_text(standing))
+            off = excess_ece(standing.ece, standing.chance_ece)
+            return Grade(level.letter, message("verdict.ahead", lead=lead, ece=standing.ece, excess_ece=off))
+    return Grade("C", message("verdict.but", lead=lead, shortfalls=shortfalls(standing, GRADE_REQUIREMENTS[-1])))
 
 
-def shortfalls(standing: GradeInputs, level: _GradeRequirement) -> tuple[str, ...]:
+def shortfalls(standing: GradeInputs, level: _GradeRequirement) -> list[Message]:
     """What keeps a model from a grade."""
-    off = excess_ece(standing.ece, standing.chance_ece)
+    off, explained = excess_ece(standing.ece, standing.chance_ece), standing.explained
     demands = (
-        (off <= level.ece, f"its probabilities are off by {off:.3f} beyond chance"),
+        (off <= level.ece, message("shortfall.off", excess_ece=off)),
+        (explained >= level.explained, message("shortfall.explains_little", explained=max(explained, 0.0))),
         (
-            standing.explained >= level.explained,
-            f"it explains only {percent(max(standing.explained, 0.0), 1)} of who buys",
+            max(standing.explained_more, standing.gain) >= level.better,
+            message("shortfall.small", needed=level.better),
         ),
-        (max(standing.explained_more, standing.gain) >= level.better, f"its lead is below {percent(level.better)}"),
-        (standing.is_significant, "its lead could be chance"),
-        (standing.always_better or not level.always, "a rule was better at a cut-off"),
-        (len(standing.gains_by_cutoff) >= level.cutoffs, f"it was judged at fewer than {level.cutoffs} cut-offs"),
+        (standing.is_significant, message("shortfall.chance")),
+        (standing.always_better or not level.always, message("shortfall.once_worse")),
+        (len(standing.gains_by_cutoff) >= level.cutoffs, message("shortfall.few_cutoffs", needed=level.cutoffs)),
     )
-    return tuple(words for holds, words in demands if not holds)
+    return [shortfall for holds, shortfall in demands if not holds]
 
 
-def _success_text(standing: GradeInputs) -> str:
-    beyond = excess_ece(standing.ece, standing.chance_ece)
-    off = f"its probabilities are off by {standing.ece:.3f} on average, {beyond:.3f} beyond chance"
-    return f"The model {lead_text(standing)}, and {off}."
-
-
-def _failure_text(standing: GradeInputs) -> str:
-    rule = RULE_NAMES[standing.best_rule]
-    if standing.gain > 0:
-        return f"Not shown to be better than a simple rule: the lead may be chance. Use {rule} instead."
-    return f"Worse than a simple rule: use {rule} instead."
-
-
-def _shortfall_text(standing: GradeInputs) -> str:
-    why = " and ".join(shortfalls(standing, GRADE_REQUIREMENTS[-1]))
-    return f"The model {lead_text(standing)}, but {why}."
-
-
-def lead_text(standing: GradeInputs) -> str:
-    """Say how far ahead of the best rule the model is."""
-    rule = RULE_NAMES[standing.best_rule]
-    more = standing.explained_more
+def _lead(standing: GradeInputs) -> Message:
+    """How far ahead of the best rule the model is."""
+    rule, more = standing.best_rule, standing.explained_more
     if math.isinf(more):
-        return f"explains {percent(standing.explained)} of who buys, where the best rule ({rule}) explains nothing"
+        return message("lead.alone", explained=standing.explained, rule=rule)
     if math.isnan(more) or more < standing.gain:
-        return f"leaves {percent(standing.gain, 1)} less of who buys unexplained than the best rule ({rule})"
+        return message("lead.less_left", gain=standing.gain, rule=rule)
     if more >= 1:
-        return f"explains {1 + more:.1f} times as much of who buys as the best rule ({rule})"
-    return f"explains {percent(more)} more of who buys than the best rule ({rule})"
+        return message("lead.times", times=1 + more, rule=rule)
+    return message("lead.more", more=more, rule=rule)
 
 
 _PREDICTORS = (MODEL, *RULE_NAMES, *MODEL_PARTS)

@@ -11,10 +11,11 @@ import polars as pl
 
 from repurchase.errors import InputError
 from repurchase.evaluation.comparison import CONTACTED_SHARE, MODEL, RULE_SCORES, Cutoff, PredictorOutput, fit_rule
-from repurchase.evaluation.grade import HorizonEvaluation, evaluate_horizon, excess_ece, percent, predictor_metrics
+from repurchase.evaluation.grade import HorizonEvaluation, evaluate_horizon, excess_ece, predictor_metrics
 from repurchase.evaluation.metrics import estimate_with_interval, exact_sum, top_total
 from repurchase.features.history import Floats, Outcomes
 from repurchase.features.ledger import Ledger
+from repurchase.i18n.messages import Message, message
 from repurchase.models.snapshots import Snapshots
 
 _MAX_CALIBRATION_ERROR = 0.04
@@ -55,26 +56,25 @@ def retraining_advice(
         *_drift_reasons(drift),
         *_age_reasons(age_days, max_age_days),
     ]
-    said = [{"kind": kind, "words": words} for kind, words in reasons]
-    if said:
-        words = f"Train again: {'; '.join(row['words'] for row in said)}."
-    else:
-        words = f"Keep the model: {_reasons_to_keep(passed, horizons, drift, age_days)}."
-    return {"retrain": bool(said), "reasons": said, "words": words}
+    advice = "advice.train" if reasons else "advice.keep"
+    shown = [reason for _, reason in reasons] or _reasons_to_keep(passed, horizons, drift, age_days)
+    return {
+        "retrain": bool(reasons),
+        "reasons": [{"kind": kind, "words": reason} for kind, reason in reasons],
+        "words": message(advice, reasons=shown),
+    }
 
 
-def _calibration_reasons(passed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _calibration_reasons(passed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Message]]:
     for row in passed:
         off = row["model"]["excess_ece"]
         if off > _MAX_CALIBRATION_ERROR:
-            words = (
-                f"{row['horizon_days']} days ahead probabilities were off by {off:.3f} beyond chance (promised "
-                f"{percent(row['p_mean'], 1)} buyers, {percent(row['bought_share'], 1)} came)"
-            )
-            yield "calibration", words
+            days, predicted, bought = row["horizon_days"], row["p_mean"], row["bought_share"]
+            figures = {"days": days, "excess_ece": off, "predicted": predicted, "bought": bought}
+            yield "calibration", message("advice_reason.calibration", **figures)
 
 
-def _grade_reasons(passed: Sequence[Mapping[str, Any]], primary: int | None) -> Iterator[tuple[str, str]]:
+def _grade_reasons(passed: Sequence[Mapping[str, Any]], primary: int | None) -> Iterator[tuple[str, Message]]:
     judged = [row for row in passed if row["grade"] in _GRADE_ORDER]
     own = [row for row in judged if row["horizon_days"] == primary] or judged[-1:]
     for row in own:
@@ -83,39 +83,41 @@ def _grade_reasons(passed: Sequence[Mapping[str, Any]], primary: int | None) -> 
             continue
         expected = max(then["grade"], _BEST_GRADE_AT_ONE_CUTOFF)
         if row["grade"] > expected and row["log_loss_gain_high"] < then["log_loss_gain"]:
-            words = (
-                f"{row['horizon_days']} days ahead the grade fell from {then['grade']} to {row['grade']} "
-                f"({percent(row['log_loss_gain'], 1, signed=True)} log loss saved beside the best rule, "
-                f"{percent(then['log_loss_gain'], 1, signed=True)} in training)"
+            yield (
+                "grade",
+                message(
+                    "advice_reason.grade",
+                    days=row["horizon_days"],
+                    grade=row["grade"],
+                    grade_then=then["grade"],
+                    gain=row["log_loss_gain"],
+                    gain_then=then["log_loss_gain"],
+                ),
             )
-            yield "grade", words
 
 
-def _drift_reasons(drift: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _drift_reasons(drift: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
     if drift["drifted"]:
-        words = str(drift["words"]).rstrip(".")
-        yield "drift", words[:1].lower() + words[1:]
+        yield "drift", message("advice_reason.drift", **drift["words"]["params"])
 
 
-def _age_reasons(age_days: int, most: int) -> Iterator[tuple[str, str]]:
+def _age_reasons(age_days: int, most: int) -> Iterator[tuple[str, Message]]:
     if age_days > most:
-        yield "age", f"the model is {age_days} days old; {most} are allowed"
+        yield "age", message("advice_reason.age", days=age_days, allowed=most)
 
 
 def _reasons_to_keep(
     passed: Sequence[Mapping[str, Any]], horizons: Sequence[Mapping[str, Any]], drift: Mapping[str, Any], age_days: int
-) -> str:
-    says = []
+) -> list[Message]:
+    reasons = []
     if passed:
-        ahead = ", ".join(str(row["horizon_days"]) for row in passed)
-        says.append(f"what it promised for {ahead} days came, right within {_MAX_CALIBRATION_ERROR} beyond chance")
+        ahead = [row["horizon_days"] for row in passed]
+        reasons.append(message("advice_keep.calibrated", horizons=ahead, allowed=_MAX_CALIBRATION_ERROR))
     elif horizons:
-        first = min(date.fromisoformat(row["ends"]) for row in horizons)
-        says.append(f"no window of these scores has passed yet, the first does on {first}")
+        reasons.append(message("advice_keep.not_passed", first=min(row["ends"] for row in horizons)))
     if drift.get("known"):
-        says.append("the orders have not drifted")
-    says.append(f"it is {age_days} days old")
-    return "; ".join(says)
+        reasons.append(message("advice_keep.steady"))
+    return [*reasons, message("advice_keep.age", days=age_days)]
 
 
 _RULE_CUSTOMERS = 50_000
@@ -308,7 +310,7 @@ def _grade_record(verdict: HorizonEvaluation | None) -> dict[str, Any]:
     if verdict is None:
         return {
             "grade": "-",
-            "grade_words": "Not judged: before that day no such window had passed to teach the rules.",
+            "grade_words": message("verdict.no_window"),
             "best_rule": None,
             "log_loss_gain": None,
             "log_loss_gain_low": None,
@@ -316,7 +318,7 @@ def _grade_record(verdict: HorizonEvaluation | None) -> dict[str, Any]:
         }
     return {
         "grade": verdict.grade.letter,
-        "grade_words": verdict.grade.words,
+        "grade_words": verdict.grade.message,
         "best_rule": verdict.standing.best_rule,
         "log_loss_gain": verdict.gain.value,
         "log_loss_gain_low": verdict.gain.low,

@@ -23,15 +23,15 @@ from repurchase.evaluation.comparison import (
 )
 from repurchase.evaluation.grade import (
     GRADE_REQUIREMENTS,
-    GRADING_RULE,
     MIN_CUTOFFS_IF_ALWAYS_BETTER,
     Grade,
     HorizonEvaluation,
     evaluate_horizon,
     excess_ece,
-    percent,
+    grading_rule,
     shortfalls,
 )
+from repurchase.i18n.messages import Message, message
 
 _MIN_JUDGED_CUSTOMERS = 1000
 """Below this many customers a cut-off, groups of a tenth are too small to trust."""
@@ -41,198 +41,187 @@ _MAX_BASE_RATE_RATIO = 1.2
 _ONE_YEAR_DAYS = 365
 
 
-def _grade_reasons(verdict: HorizonEvaluation, *, currency: str | None = None) -> list[str]:
+def _grade_reasons(verdict: HorizonEvaluation, *, currency: str | None = None) -> list[Message]:
     """Say in figures why the grade is what it is."""
-    sentences = [_lead(verdict), _btyd_alone(verdict), _by_cutoff(verdict), _calibration(verdict), _buyers(verdict)]
+    reasons = [_lead(verdict), _btyd_alone(verdict), _by_cutoff(verdict), _calibration(verdict), _buyers(verdict)]
     if verdict.money:
-        sentences.append(_money(verdict.money, currency))
-    sentences.append(_total(verdict.buyer_totals, "The number of buyers"))
+        reasons.append(_money(verdict.money, currency))
+    reasons.append(_total(verdict.buyer_totals, "buyers"))
     if verdict.spend_totals:
-        sentences.append(_total(verdict.spend_totals, "Spend"))
-    missing = shortfalls(verdict.standing, GRADE_REQUIREMENTS[0])
+        reasons.append(_total(verdict.spend_totals, "spend"))
+    best = GRADE_REQUIREMENTS[0]
+    missing = shortfalls(verdict.standing, best)
     if verdict.grade.letter in "BC" and missing:
-        sentences.append(f"What keeps it from an {GRADE_REQUIREMENTS[0].letter}: {'; '.join(missing)}.")
-    return [sentence for sentence in sentences if sentence]
+        reasons.append(message("evidence.keeps_from", grade=best.letter, shortfalls=missing))
+    return [reason for reason in reasons if reason]
 
 
 def _evaluation_limits(
-    verdicts: Mapping[int, HorizonEvaluation], why_not: Mapping[int, str], *, primary: int | None, asked: int | None
-) -> list[str]:
-    """Say what the judgement cannot tell."""
-    sentences = [f"{h} days ahead could not be judged: {_clause(why)}." for h, why in why_not.items()]
+    verdicts: Mapping[int, HorizonEvaluation],
+    why_not: Mapping[int, Message],
+    *,
+    primary: int | None,
+    asked: int | None,
+) -> list[Message]:
+    """Say what the evaluation cannot show."""
+    limits = [message("limit.not_judged", days=h, why=why) for h, why in why_not.items()]
     if asked is not None and primary is not None and asked != primary:
-        sentences.append(f"The grade is for {primary} days ahead, as {asked} days could not be judged.")
+        limits.append(message("limit.other_horizon", days=primary, requested_days=asked))
     for h, verdict in verdicts.items():
         if h != primary and verdict.grade.letter == "D":
-            rule = RULE_NAMES[verdict.standing.best_rule]
-            sentences.append(
-                f"{h} days ahead the model is not shown to be better than a simple rule: use {rule} there."
-            )
+            limits.append(message("limit.no_better", days=h, rule=verdict.standing.best_rule))
     if primary is not None and primary in verdicts:
-        sentences += _of_the_data(verdicts[primary].cutoffs)
-    return sentences
+        limits += _of_the_data(verdicts[primary].cutoffs)
+    return limits
 
 
-def _lead(verdict: HorizonEvaluation) -> str:
+def _lead(verdict: HorizonEvaluation) -> Message:
     standing, gain = verdict.standing, verdict.gain
-    return (
-        f"Of what is open about who buys within {verdict.horizon_days} days, the model explains "
-        f"{_explained(standing.explained)} and the best rule ({RULE_NAMES[standing.best_rule]}) "
-        f"{_explained(standing.rule_explained)}: "
-        f"log loss {standing.model_loss:.4f} against {standing.rule_loss:.4f}, {_size(gain.value)} "
-        f"(95 % interval {_range((gain.low, gain.high), 1)} saved)."
+    return message(
+        "evidence.lead",
+        days=verdict.horizon_days,
+        rule=standing.best_rule,
+        explained=_explained(standing.explained),
+        rule_explained=_explained(standing.rule_explained),
+        loss=standing.model_loss,
+        rule_loss=standing.rule_loss,
+        difference=message("difference.lower" if gain.value >= 0 else "difference.higher", share=abs(gain.value)),
+        saved=[gain.low, gain.high],
     )
 
 
-def _btyd_alone(verdict: HorizonEvaluation) -> str:
+def _btyd_alone(verdict: HorizonEvaluation) -> Message | None:
     if BTYD not in verdict.figures:
-        return ""
-    return (
-        f"The purchase-rate model alone (MBG/NBD) explains {_explained(verdict.explained(BTYD))}: "
-        f"log loss {verdict.means(BTYD)['log_loss']:.4f}."
-    )
+        return None
+    explained = _explained(verdict.explained(BTYD))
+    return message("evidence.btyd", explained=explained, loss=verdict.means(BTYD)["log_loss"])
 
 
-def _explained(share: float) -> str:
-    return percent(share, 1) if share > 0 else "nothing"
+def _explained(share: float) -> float | Message:
+    return share if share > 0 else message("nothing")
 
 
-def _size(gain: float) -> str:
-    return f"{percent(abs(gain), 1)} {'lower' if gain >= 0 else 'higher'}"
-
-
-def _by_cutoff(verdict: HorizonEvaluation) -> str:
+def _by_cutoff(verdict: HorizonEvaluation) -> Message:
     gains = verdict.standing.gains_by_cutoff
     won = sum(gain > 0 for gain in gains)
-    saved = f", saving {_range(gains, 1)} of log loss" if len(gains) > 1 else ""
-    return f"It beat every rule at {won} of {_count(len(gains), 'cut-off')}{saved}."
+    if len(gains) == 1:
+        return message("evidence.by_one_cutoff", won=won, cutoffs=1)
+    return message("evidence.by_cutoff", won=won, cutoffs=len(gains), saved=[min(gains), max(gains)])
 
 
-def _calibration(verdict: HorizonEvaluation) -> str:
+def _calibration(verdict: HorizonEvaluation) -> Message:
     ece, chance = verdict.standing.ece, verdict.standing.chance_ece
-    beyond = excess_ece(ece, chance)
-    return (
-        f"Promised and actual share of buyers differ by {ece:.3f} on average over ten equal groups; with this many "
-        f"customers chance alone makes {chance:.3f}, which leaves {beyond:.3f}."
-    )
+    return message("evidence.calibration", ece=ece, chance_ece=chance, excess_ece=excess_ece(ece, chance))
 
 
-def _buyers(verdict: HorizonEvaluation) -> str:
+def _buyers(verdict: HorizonEvaluation) -> Message | None:
     found, lift = verdict.buyers, verdict.means(MODEL)["top_decile_lift"]
     if not found.available > 0:
-        return ""
-    return (
-        f"The top {percent(CONTACTED_SHARE)} of its list hold {lift:.1f} times the buyers of a random "
-        f"list: {found.model:,.0f} of "
-        f"{found.available:,.0f}, {_against(found, '')}."
+        return None
+    return message(
+        "evidence.buyers",
+        contacted=CONTACTED_SHARE,
+        lift=lift,
+        reached=found.model,
+        available=found.available,
+        against=_against(found, None),
     )
 
 
-def _money(found: ListComparison, currency: str | None) -> str:
+def _money(found: ListComparison, currency: str | None) -> Message | None:
     if not found.available > 0:
-        return ""
-    unit = f" {currency}" if currency else ""
-    return (
-        f"Contacting the top {percent(CONTACTED_SHARE)} by expected spend would have reached customers who spent "
-        f"{found.model:,.0f}{unit} ({percent(found.model / found.available)} of all), {_against(found, unit)}."
+        return None
+    return message(
+        "evidence.money",
+        contacted=CONTACTED_SHARE,
+        reached=found.model,
+        currency=currency,
+        share=found.model / found.available,
+        against=_against(found, currency),
     )
 
 
-def _against(found: ListComparison, unit: str) -> str:
-    return (
-        f"against {found.rule:,.0f}{unit} with the best rule ({RULE_NAMES[found.rule_name]}): {found.gain.value:+,.0f}"
-        f"{unit} (95 % interval {found.gain.low:+,.0f} to {found.gain.high:+,.0f})"
+def _against(found: ListComparison, currency: str | None) -> Message:
+    gain = found.gain
+    return message(
+        "against",
+        rule_reached=found.rule,
+        rule=found.rule_name,
+        currency=currency,
+        gain=gain.value,
+        low=gain.low,
+        high=gain.high,
     )
 
 
-def _total(totals: TotalError, what: str) -> str:
+def _total(totals: TotalError, what: str) -> Message | None:
     bias, judged = totals.bias, totals.defined
     if not judged:
-        return ""
-    seen = f"{_range(judged)} at {len(judged)} cut-offs; " if len(judged) > 1 else ""
-    return (
-        f"{what} in total: expect an error of {percent(totals.error)}; so far the model promised "
-        f"{percent(abs(bias.value))} {'more' if bias.value >= 0 else 'less'} than came "
-        f"({seen}95 % interval {_range((bias.low, bias.high))})."
-    )
+        return None
+    side = "more" if bias.value >= 0 else "less"
+    figures = {"error": totals.error, "bias": abs(bias.value), "interval": [bias.low, bias.high]}
+    if len(judged) == 1:
+        total = message(f"total.{side}", **figures)
+    else:
+        total = message(f"total.{side}_seen", **figures, seen=[min(judged), max(judged)], cutoffs=len(judged))
+    return message(f"evidence.{what}_total", total=total)
 
 
-def _of_the_data(cutoffs: Sequence[Cutoff]) -> list[str]:
-    sentences = (_few_customers(cutoffs), _few_cutoffs(cutoffs), _overlap(cutoffs), _season(cutoffs), _moved(cutoffs))
-    return [sentence for sentence in sentences if sentence]
+def _of_the_data(cutoffs: Sequence[Cutoff]) -> list[Message]:
+    limits = (_few_customers(cutoffs), _few_cutoffs(cutoffs), _overlap(cutoffs), _season(cutoffs), _moved(cutoffs))
+    return [limit for limit in limits if limit]
 
 
-def _few_customers(cutoffs: Sequence[Cutoff]) -> str:
+def _few_customers(cutoffs: Sequence[Cutoff]) -> Message | None:
     customers = min(len(cutoff.customers) for cutoff in cutoffs)
     buyers = min(int(cutoff.bought.sum()) for cutoff in cutoffs)
     if customers >= _MIN_JUDGED_CUSTOMERS and buyers >= _MIN_JUDGED_BUYERS:
-        return ""
-    return f"Few to judge by: {customers:,} customers and {buyers:,} buyers at a cut-off, so the intervals are wide."
+        return None
+    return message("limit.few", customers=customers, buyers=buyers)
 
 
-def _few_cutoffs(cutoffs: Sequence[Cutoff]) -> str:
+def _few_cutoffs(cutoffs: Sequence[Cutoff]) -> Message | None:
     if len(cutoffs) >= MIN_CUTOFFS_IF_ALWAYS_BETTER:
-        return ""
-    return f"Judged at {_count(len(cutoffs), 'cut-off')} only: how much the figures vary over time is not known."
+        return None
+    return message("limit.few_cutoffs", cutoffs=len(cutoffs))
 
 
-def _overlap(cutoffs: Sequence[Cutoff]) -> str:
+def _overlap(cutoffs: Sequence[Cutoff]) -> Message | None:
     steps = [(after.day - before.day).days for before, after in pairwise(cutoffs)]
     if not steps or min(steps) >= cutoffs[0].horizon_days:
-        return ""
-    return (
-        f"The {len(cutoffs)} cut-offs lie {min(steps)} days apart and look {cutoffs[0].horizon_days} days ahead: "
-        "they share outcomes and are less than as many independent draws."
-    )
+        return None
+    return message("limit.overlap", cutoffs=len(cutoffs), step_days=min(steps), days=cutoffs[0].horizon_days)
 
 
-def _season(cutoffs: Sequence[Cutoff]) -> str:
+def _season(cutoffs: Sequence[Cutoff]) -> Message | None:
     first, last = cutoffs[0].day, cutoffs[-1].day + timedelta(days=cutoffs[0].horizon_days)
     if (last - first).days >= _ONE_YEAR_DAYS:
-        return ""
-    return (
-        f"The outcomes judged lie between {first + timedelta(days=1)} and {last}, {(last - first).days} days: how the "
-        "model does in the rest of the year was not seen."
-    )
+        return None
+    day_after = (first + timedelta(days=1)).isoformat()
+    return message("limit.season", first=day_after, last=last.isoformat(), days=(last - first).days)
 
 
-def _moved(cutoffs: Sequence[Cutoff]) -> str:
-    """Tell of a base rate that moved by more than its size and chance allow."""
+def _moved(cutoffs: Sequence[Cutoff]) -> Message | None:
+    """Report a base rate that moved by more than its size and chance allow."""
     rates = sorted((float(cutoff.bought.mean()), len(cutoff.bought)) for cutoff in cutoffs)
     (low, n_low), (high, n_high) = rates[0], rates[-1]
     chance = math.sqrt(low * (1 - low) / n_low + high * (1 - high) / n_high)
     if high <= _MAX_BASE_RATE_RATIO * low or high - low <= 2 * chance:
-        return ""
-    return (
-        f"The share that bought lay between {percent(low, 1)} and {percent(high, 1)} (season, growth or campaigns): "
-        "probabilities may be off again when it moves next."
-    )
-
-
-def _range(shares: Sequence[float], digits: int = 0) -> str:
-    low, high = (percent(end(shares), digits, signed=True) for end in (min, max))
-    return low if low == high else f"{low} to {high}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _clause(words: str) -> str:
-    return words.strip().rstrip(".")
+        return None
+    return message("limit.moved", low=low, high=high)
 
 
 _EVALUATION_SCHEMA = 1
 _PREFERRED_HORIZON_DAYS = 90
 _DIGITS = 6
-_NOT_GRADED = Grade("-", "Not judged: the history is too short to hold back later orders.")
+_NOT_GRADED = Grade("-", message("verdict.too_short"))
 
 
 def summarise_evaluation(
     predictions: pl.DataFrame,
     *,
     primary_horizon_days: int | None = None,
-    not_judged: Mapping[int, str] | None = None,
+    not_judged: Mapping[int, Message] | None = None,
     currency: str | None = None,
 ) -> dict[str, Any]:
     """Judge a model by what came after each cut-off, beside the rules and its own parts."""
@@ -257,8 +246,8 @@ def _headline(verdict: HorizonEvaluation | None, currency: str | None) -> dict[s
     grade = verdict.grade if verdict else _NOT_GRADED
     return {
         "grade": grade.letter,
-        "grade_words": grade.words,
-        "rule": GRADING_RULE,
+        "grade_words": grade.message,
+        "rule": grading_rule(),
         "best_rule": verdict.standing.best_rule if verdict else None,
         "reasons": _grade_reasons(verdict, currency=currency) if verdict else [],
         "buyers_top_decile": _list_comparison_record(verdict.buyers, verdict.horizon_days, None) if verdict else None,
@@ -281,7 +270,7 @@ def _judged_horizon(verdict: HorizonEvaluation) -> dict[str, Any]:
         "judged": True,
         "n_cutoffs": len(verdict.cutoffs),
         "grade": verdict.grade.letter,
-        "grade_words": verdict.grade.words,
+        "grade_words": verdict.grade.message,
         "best_rule": standing.best_rule,
         "model": verdict.means(MODEL),
         "rules": {name: verdict.means(name) for name in RULE_NAMES if name in verdict.figures},
@@ -298,13 +287,13 @@ def _judged_horizon(verdict: HorizonEvaluation) -> dict[str, Any]:
     }
 
 
-def _unjudged_horizon(horizon_days: int, why: str) -> dict[str, Any]:
+def _unjudged_horizon(horizon_days: int, why: Message) -> dict[str, Any]:
     return {
         "horizon_days": horizon_days,
         "judged": False,
         "n_cutoffs": 0,
         "grade": "-",
-        "grade_words": f"Not judged: {why}",
+        "grade_words": message("verdict.not_judged", why=why),
         "best_rule": None,
         "model": None,
         "rules": {},
@@ -321,7 +310,7 @@ def _unjudged_horizon(horizon_days: int, why: str) -> dict[str, Any]:
     }
 
 
-def _horizon_records(verdicts: Mapping[int, HorizonEvaluation], why_not: Mapping[int, str]) -> list[dict[str, Any]]:
+def _horizon_records(verdicts: Mapping[int, HorizonEvaluation], why_not: Mapping[int, Message]) -> list[dict[str, Any]]:
     judged = {h: _judged_horizon(verdict) for h, verdict in verdicts.items()}
     unjudged = {h: _unjudged_horizon(h, why) for h, why in why_not.items()}
     return [horizon for _, horizon in sorted({**judged, **unjudged}.items())]
@@ -381,7 +370,7 @@ def to_json_values(value: Any) -> Any:
     """Make figures ready for JSON, which has no nan."""
     if isinstance(value, Mapping):
         return {key: to_json_values(part) for key, part in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [to_json_values(part) for part in value]
     if isinstance(value, float):
         return round(float(value), _DIGITS) if math.isfinite(value) else None

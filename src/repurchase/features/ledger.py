@@ -42,11 +42,9 @@ class Closing:
         """How long it was."""
         return self.last - self.first + 1
 
-    @property
-    def words(self) -> str:
-        """From when to when, and how long."""
-        first, last = (EPOCH + timedelta(days=day) for day in (self.first, self.last))
-        return f"no order from {first} to {last}, {self.days} days"
+    def dates(self) -> dict[str, str]:
+        """Its first and last day."""
+        return {name: (EPOCH + timedelta(days=getattr(self, name))).isoformat() for name in ("first", "last")}
 
     def open_day(self, day: pl.Expr) -> pl.Expr:
         """Count a day as if the closing had been one day long: what lies before it moves towards it."""

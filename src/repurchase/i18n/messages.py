@@ -11,7 +11,7 @@ from functools import cache
 from string import Formatter
 from typing import Any, TypedDict
 
-from repurchase.i18n.catalogues import has_message, message_template, use_locale
+from repurchase.i18n.catalogues import active_locale, has_message, load_catalogue, message_template, use_locale
 from repurchase.i18n.formatting import (
     NO_VALUE,
     format_count,
@@ -38,14 +38,21 @@ def message(key: str, /, **params: Any) -> Message:
     return {"key": key, "params": params}
 
 
+def first_items(items: Sequence[Any], shown: int = 3) -> list[Any] | Message:
+    """The first of several items and how many more there are, as a parameter."""
+    more = len(items) - shown
+    return list(items) if more <= 0 else message("list_and_more", listed=list(items[:shown]), n=more)
+
+
 def render(content: Mapping[str, Any] | str, *, locale: str | None = None) -> str:
-    """Render a message; a sentence of a record of an earlier version is shown as it is."""
+    """Render a message; a sentence of an earlier version is shown as it is, and the key of a message unknown here."""
     if isinstance(content, str):
         return content
-    if locale is not None:
-        with use_locale(locale):
-            return render(content)
-    return translate(content["key"], **content["params"])
+    with use_locale(locale or active_locale()):
+        try:
+            return translate(content["key"], **content["params"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return str(content.get("key"))
 
 
 def translate(key: str, /, **params: Any) -> str:
@@ -135,3 +142,22 @@ def predictor_name(predictor: str) -> str:
     """Name a predictor of the evaluation."""
     key = f"predictor.{predictor}"
     return translate(key) if has_message(key) else predictor.replace("_", " ").capitalize()
+
+
+def feature_name(feature: str) -> str:
+    """Name a feature of customers."""
+    key = f"feature.{feature}"
+    return translate(key) if has_message(key) else feature.replace("_", " ")
+
+
+def translate_text(text: str, prefix: str) -> str:
+    """Translate an English text that is one of the messages whose keys begin so; another text stays as it is."""
+    if active_locale() == "en":
+        return text
+    return _translations(active_locale(), prefix).get(text, text)
+
+
+@cache
+def _translations(locale: str, prefix: str) -> Mapping[str, str]:
+    english, messages = (load_catalogue(name).messages for name in ("en", locale))
+    return {str(text): str(messages[key]) for key, text in english.items() if key.startswith(prefix)}

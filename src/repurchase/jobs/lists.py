@@ -48,7 +48,7 @@ from repurchase.marketing.segments import FILE_NAMES, LISTED_SEGMENTS, NO_HISTOR
 from repurchase.models.segments import LOST
 from repurchase.orders.log import read_table
 from repurchase.report.customer_sections import SegmentRuleTexts, segment_rule_texts
-from repurchase.report.record_texts import translate_contact_faults, translate_headings, translate_list_rows
+from repurchase.report.record_texts import render_list_rows, translate_contact_faults, translate_headings
 from repurchase.schemas import scores_table
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource
@@ -440,7 +440,7 @@ def _write_files(staging: Path, made: _ListedCustomers, rules: ListSettings, *, 
     segments = {name: segment for segment, name in FILE_NAMES.items()}
     for name, table in tables.items():
         path = staging / f"{name}.csv"
-        path.write_bytes(csv_bytes(export_columns(translate_list_rows(table), rules), locale, checked=checked))
+        path.write_bytes(csv_bytes(export_columns(render_list_rows(table), rules), locale, checked=checked))
         files.append(_file_record(path, table.height, segments.get(name), rules.names.get(_ID, _ID)))
     if made.contacts is not None:
         path = staging / f"{_REPAIR}.csv"

@@ -32,6 +32,7 @@ from repurchase.evaluation.realised import (
 from repurchase.evaluation.summary import to_json_values
 from repurchase.features.behaviour import rfm_of_history
 from repurchase.features.ledger import Closing, Ledger
+from repurchase.i18n.messages import Message, message, render
 from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.jobs.order_intake import Intake, LogSteps, Steps, load_orders, with_model_settings
 from repurchase.jobs.outputs import MONITOR_OUTPUT, RUN_SUFFIX, JobResult, local_inputs, record_header, stage_record
@@ -60,11 +61,9 @@ def assess_drift(bundle: LoadedBundle, intake: Intake, *, summary: InputSummary 
     """Compare orders with those a model learned from, and log the result."""
     version, profile = bundle.version, bundle.profile
     if profile is None:
-        return unknown_drift(f"version {version} was kept without a profile of its orders; train again to have one")
+        return unknown_drift(message("drift_unknown.no_profile", version=version))
     if profile.get("schema") != PROFILE_SCHEMA:
-        return unknown_drift(
-            f"the profile of version {version} is of another form than this one reads; train again to have one"
-        )
+        return unknown_drift(message("drift_unknown.other_profile", version=version))
     if summary is None:
         state = bundle.state.get("closing")
         closing = Closing.from_dict(state) if state else None
@@ -72,7 +71,7 @@ def assess_drift(bundle: LoadedBundle, intake: Intake, *, summary: InputSummary 
         summary = reduce(add, parts)
     drift: dict[str, Any] = to_json_values(measure_drift(profile, summary, set_aside_share=_set_aside_share(intake)))
     level = logging.WARNING if drift["drifted"] else logging.INFO
-    _logger.log(level, "%s", drift["words"], extra={"event": "drift", "drift": drift["level"]})
+    _logger.log(level, "%s", render(drift["words"], locale="en"), extra={"event": "drift", "drift": drift["level"]})
     return drift
 
 
@@ -83,9 +82,7 @@ def _set_aside_share(intake: Intake) -> float | None:
 
 _RECORD_SCHEMA = 1
 _DEFAULT_CLV_DAYS = 365
-_SELECTION_CAVEAT = (
-    "who was contacted because of these scores is not known here; a campaign that worked looks like a risk set too high"
-)
+_NO_MODEL = message("drift_unknown.no_model")
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class _PastScores:
     as_of: date
     version: str
     bundle: LoadedBundle | None
-    why_not: tuple[str, ...]
+    why_not: tuple[Message, ...]
     """Why the record or the bundle cannot be used."""
 
     @property
@@ -137,7 +134,7 @@ def monitor(
             counts.update(customers=delivered.scores.height)
             outcomes = _realised_outcomes(past, delivered)
         with steps.step("Looking for drift"):
-            drift = assess_drift(past.bundle, intake) if past.bundle else unknown_drift("the model is not in models/")
+            drift = assess_drift(past.bundle, intake) if past.bundle else unknown_drift(_NO_MODEL)
         record = _monitor_record(past, intake, delivered, {**outcomes, "drift": drift}, max_age_days=max_age_days)
         with steps.step("Logging"):
             record["mlflow"] = _log_to_mlflow(settings.home, record)
@@ -158,15 +155,15 @@ def _read_past_scores(path: Path, home: Path) -> _PastScores:
             "run of `repurchase score` wrote."
         )
     bundle, why_no_bundle = _load_scoring_bundle(home, str(versions[0]))
-    why_not = tuple(text.rstrip(".") for text in (why_no_run, why_no_bundle) if text)
+    why_not = tuple(reason for reason in (why_no_run, why_no_bundle) if reason)
     return _PastScores(path, scored, days[0], str(versions[0]), bundle, why_not)
 
 
-def _load_scoring_bundle(home: Path, version: str) -> tuple[LoadedBundle | None, str | None]:
+def _load_scoring_bundle(home: Path, version: str) -> tuple[LoadedBundle | None, Message | None]:
     try:
         return load_bundle(resolve_version(home, version)), None
     except BundleError as fault:
-        return None, f"the model of these scores cannot be used, so its settings and drift are not known: {fault}"
+        return None, message("monitor_note.no_model", why=str(fault))
 
 
 def _require_later_orders(past: _PastScores, intake: Intake) -> None:
@@ -223,15 +220,13 @@ def _monitor_record(
     return record
 
 
-def _notes(past: _PastScores, outcomes: Mapping[str, Any]) -> list[str]:
+def _notes(past: _PastScores, outcomes: Mapping[str, Any]) -> list[Message]:
     notes = []
     if past.model_as_of > past.as_of:
-        notes.append(
-            f"the model has seen orders up to {past.model_as_of}, later than {past.as_of}: this is no test of it"
-        )
+        days = {"model_as_of": past.model_as_of.isoformat(), "as_of": past.as_of.isoformat()}
+        notes.append(message("monitor_note.seen_later", **days))
     if any(row["passed"] for row in outcomes["horizons"]):
-        notes.append("the grade now is of one day only, on which an A cannot be had")
-        notes.append(_SELECTION_CAVEAT)
+        notes += [message("monitor_note.one_day"), message("monitor_note.campaigns")]
     return notes
 
 

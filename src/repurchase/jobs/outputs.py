@@ -11,6 +11,7 @@ from typing import Any
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
+from repurchase.i18n.messages import Message
 from repurchase.marketing.segments import require_single_run
 from repurchase.sources.locations import DatabaseSource, is_database, parse_orders_source
 from repurchase.storage.atomic_files import write_file
@@ -171,7 +172,7 @@ def economics_outputs(out: Path) -> dict[Path, OutputKind]:
     }
 
 
-def read_scored_run(path: Path) -> tuple[ScoredRun, str | None]:
+def read_scored_run(path: Path) -> tuple[ScoredRun, Message | None]:
     """Read what one run of `repurchase score` wrote, and why its record cannot be used, if so."""
     scores = read_scores(path)
     run, why_not = read_run_record(path)

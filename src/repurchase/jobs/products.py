@@ -17,6 +17,7 @@ from repurchase.marketing.products import (
     MIN_LIFT,
     MIN_SUPPORT,
     NON_PRODUCT_PATTERN,
+    RELATION_KEYS,
     PurchasePairs,
     companion_products,
     count_purchase_pairs,
@@ -213,13 +214,12 @@ def find_refills(
 
 def _refill_rows(due: pl.DataFrame, goes_with: pl.DataFrame, shelf: ProductHistory) -> pl.DataFrame:
     joined = due.join(goes_with, on="product_id", how="left", maintain_order="left")
-    percent = (100.0 * pl.col("share")).round().cast(pl.Int64)
-    words = pl.format(
-        "{}: {} % of those who bought the one bought the other next, {} times as often as usual ({} customers)",
-        pl.col("relation"),
-        percent,
-        pl.col("lift").round(1),
-        pl.col("support"),
+    how = pl.struct(
+        pl.when(pl.col("goes_with").is_not_null()).then(pl.lit("share")).alias("key"),
+        pl.col("relation").replace_strict(RELATION_KEYS, default=None, return_dtype=pl.String),
+        "share",
+        "lift",
+        pl.col("support").alias("customers"),
     )
     return joined.select(
         "customer_id",
@@ -229,5 +229,5 @@ def _refill_rows(due: pl.DataFrame, goes_with: pl.DataFrame, shelf: ProductHisto
         refill_high="refill_high",
         refill_chance_percent=(100.0 * pl.col("chance")).round().cast(pl.Int64),
         goes_with=pl.col("goes_with").replace_strict(shelf.called, default=None, return_dtype=pl.String),
-        goes_with_words=words,
+        goes_with_words=how,
     )

@@ -13,6 +13,7 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import DeliveryError
 from repurchase.features.ledger import Ledger
+from repurchase.i18n.messages import Message, message, render
 from repurchase.jobs.customer_lists import (
     CustomerList,
     Pseudonymizer,
@@ -264,10 +265,10 @@ def _try_scoring(plan: _ScoringPlan, read_orders: Callable[[Path], Intake], step
     )
     customers = f"{by_status['scored']:,} customers as of {intake.as_of}"
     lines = (
-        *intake.report.words(),
+        *intake.report.lines(),
         f"Would score {customers} by {model}; {_unscored_summary(by_status)}.",
         f"Would write {plan.destination}, which can be written{_replacement_note(plan)}.",
-        drift["words"],
+        render(drift["words"]),
         "This was a dry run: nothing was written.",
     )
     return JobResult(None, {"counts": by_status, "drift": drift}, lines)
@@ -308,7 +309,7 @@ def _score_lines(plan: _ScoringPlan, run: Mapping[str, Any]) -> Iterator[str]:
     if counts["duplicates_in_list"]:
         yield f"{counts['duplicates_in_list']:,} ids were in the list more than once; each is scored once."
     yield from _change_lines(run["changes"])
-    yield str(run["drift"]["words"])
+    yield render(run["drift"]["words"])
 
 
 def _unscored_summary(counts: Mapping[str, int]) -> str:
@@ -482,7 +483,7 @@ def _run_record(plan: _ScoringPlan, intake: Intake, scores: PartitionedScores) -
     }
 
 
-def _age_note(as_of: date, model_as_of: date) -> list[str]:
+def _age_note(as_of: date, model_as_of: date) -> list[Message]:
     if as_of >= model_as_of:
         return []
-    return [f"the model has seen orders up to {model_as_of}, later than {as_of}: these scores are no test of it"]
+    return [message("model_note.seen_later", model_as_of=model_as_of.isoformat(), as_of=as_of.isoformat())]

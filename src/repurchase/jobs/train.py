@@ -14,6 +14,7 @@ from repurchase.evaluation.backtest import backtest, backtest_days
 from repurchase.evaluation.drift import InputSummary
 from repurchase.evaluation.summary import summarise_evaluation
 from repurchase.features.ledger import Ledger
+from repurchase.i18n.messages import Message, message, render
 from repurchase.jobs.monitor import training_profile
 from repurchase.jobs.order_intake import Intake, LogSteps, OrderEngine, Steps, load_orders, workspace
 from repurchase.jobs.outputs import JobResult, require_access
@@ -41,10 +42,10 @@ def training_lines(record: Mapping[str, Any], folder: Path) -> list[str]:
     version, verdict, evaluation = record["version"], record["verdict"], record["evaluation"]
     return [
         "",
-        f"Grade {evaluation['grade']}: {evaluation['grade_words']}",
-        *(f"  - {text}" for text in (*evaluation["reasons"], *evaluation["limits"])),
+        f"Grade {evaluation['grade']}: {render(evaluation['grade_words'])}",
+        *(f"  - {render(text)}" for text in (*evaluation["reasons"], *evaluation["limits"])),
         _backtest_table(evaluation),
-        verdict["words"],
+        render(verdict["words"]),
         f"Version {version} is {'the champion' if verdict['passed'] else 'kept as challenger'}. Model: {folder}",
         *([] if verdict["passed"] else [_next_step_line(version, verdict["numbers"])]),
     ]
@@ -94,14 +95,12 @@ class ClusterTrainingData:
     input_summary: InputSummary
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Message, ...]:
         """What the reader of the model must know; nothing where the sample is everyone."""
         n_sampled = len(self.ledger.ids)
         if n_sampled == self.n_customers:
             return ()
-        sample = f"{n_sampled:,} of {self.n_customers:,} customers, drawn by a hash of their ids"
-        fitted = "purchases and money a purchase (MBG/NBD, BG/NBD, Gamma-Gamma) from all"
-        return (f"curves, boosting, ranges and this judgement come from {sample}; {fitted}",)
+        return (message("model_note.sample", sampled=n_sampled, customers=self.n_customers),)
 
 
 class _TrainingEngine(OrderEngine, Protocol):
@@ -173,7 +172,7 @@ def _dry_run_lines(intake: Intake, snapshots: Snapshots, settings: Settings) -> 
     horizons = "; ".join(f"{h} days ahead, judged on {count} earlier days" for h, count in days.items())
     n_versions = len(version_numbers(settings.home))
     return [
-        *intake.report.words(),
+        *intake.report.lines(),
         f"Would train on orders up to {intake.as_of}: {horizons}.",
         f"Would keep it in {settings.home / 'models'}, which can be written and holds {n_versions:,} versions.",
         "This was a dry run: nothing was fitted and nothing was written.",

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import polars as pl
 
 SAME_CATEGORY, SAME_BRAND, BOUGHT_NEXT = "same category", "same brand", "bought next by others"
+RELATION_KEYS = {SAME_CATEGORY: "same_category", SAME_BRAND: "same_brand", BOUGHT_NEXT: "bought_next"}
+"""How a product goes with another, and the key of the message that says so."""
 """How a product goes with another."""
 
 MIN_SUPPORT, MIN_LIFT = 20, 1.5

@@ -131,24 +131,29 @@ def contact_timing(tiers: Mapping[str, Any] | None, *, refills: bool = False) ->
         .when(silent | pl.col("ask_why"))
         .then(tomorrow)
     )
-    words = (
+    when = (
         pl.when(silent | pl.col("ask_why"))
-        .then(pl.lit("now"))
+        .then(_when("now"))
         .when(once & (begins > tomorrow))
-        .then(begins.cast(pl.String))
+        .then(_when("on", begins))
         .when(once & (ends > tomorrow))
-        .then(pl.format("by {}", ends))
+        .then(_when("by", ends))
         .when(once)
-        .then(pl.lit("now"))
+        .then(_when("now"))
         .when(expected & (due > tomorrow))
-        .then(pl.format("by {}", due))
+        .then(_when("by", due))
         .when(expected)
-        .then(pl.lit("any time"))
+        .then(_when("any_time"))
         .when(refill)
-        .then(pl.format("by {}", runs_out))
-        .otherwise(pl.lit("not at all"))
+        .then(_when("by", runs_out))
+        .otherwise(_when("never"))
     )
-    return on, words
+    return on, when
+
+
+def _when(key: str, date: pl.Expr | None = None) -> pl.Expr:
+    """The key of a message and its date."""
+    return pl.struct(pl.lit(key).alias("key"), (pl.lit(None, pl.Date) if date is None else date).alias("date"))
 
 
 def require_single_run(facts: ScoredRun, *, name: str = "scores") -> ScoredRun:

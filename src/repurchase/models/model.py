@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from repurchase.i18n.messages import Message, message
 from repurchase.errors import OrdersError
 from repurchase.features.history import Floats, Outcomes
 from repurchase.features.ledger import Closing, Ledger, build_ledger
@@ -110,24 +111,24 @@ def _fit_thresholds(snapshot: Snapshot, prediction: Prediction, risk_horizon_day
 
 def model_notes(
     forecaster: Forecaster, horizons: Sequence[int], explanation: Explanation, closing: Closing | None
-) -> tuple[str, ...]:
+) -> tuple[Message, ...]:
     """Say what the reader of the scores must know."""
     notes = [
-        f"{h} days ahead: answered by BTYD alone, since too few outcomes of both kinds are known to learn from"
+        message("model_note.btyd_alone", days=h)
         for h in horizons
         if h not in forecaster.horizon_models
     ]
     if closing:
-        notes.append(f"{closing.words}: taken as a time when the shop was closed, not as customers' silence")
+        notes.append(message("model_note.closing", **closing.dates(), days=closing.days))
     if forecaster.reference.btyd.note:
-        notes.append(f"BTYD: {forecaster.reference.btyd.note}")
+        notes.append(forecaster.reference.btyd.note)
     explained = explanation.explained
     if explained is not None and explained < _MIN_EXPLAINED_SHARE:
-        notes.append(f"reasons hold {max(explained, 0.0):.0%} of what the model's risk differs by between customers")
+        notes.append(message("model_note.reasons", explained=max(explained, 0.0)))
     if forecaster.gamma_gamma is None:
-        notes.append("the orders carry no amounts: expected spend and lifetime value are absent")
+        notes.append(message("model_note.no_money"))
     elif forecaster.gamma_gamma.fallback_mean is not None:
-        notes.append("money per purchase: Gamma-Gamma did not fit; the shop's median stands in, shrunk to own means")
+        notes.append(message("model_note.money_median"))
     return tuple(notes)
 
 
@@ -161,7 +162,7 @@ class RepurchaseModel:
         Last day the model saw.
     closing_ : Closing or None
         A time in which the shop was closed.
-    notes_ : tuple of str
+    notes_ : tuple of Message
         What the reader of the scores must know.
     version_ : str
         Version in the registry, or "unregistered".

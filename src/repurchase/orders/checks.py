@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 from repurchase.errors import InsufficientHistory, OrdersError, counted, first_few
+from repurchase.i18n.messages import Message, first_items, message
 from repurchase.orders.amounts import MONEY_UNITS
 from repurchase.orders.cleaning_report import CleaningCounts, CustomerExample
 from repurchase.orders.dates import LATEST_ZONE
@@ -21,7 +22,7 @@ _SHOWN = 8
 
 def notes_on_named_statuses(
     counts: CleaningCounts, layout: Layout, *, settings: Settings, source: str
-) -> tuple[str, ...]:
+) -> tuple[Message, ...]:
     """Compare the statuses that the settings name with those of a log."""
     named = [
         *(("--sale-statuses", status) for status in settings.sale_statuses),
@@ -42,7 +43,8 @@ def notes_on_named_statuses(
         return ()
     missing = _quoted(status for _, status in absent)
     if not likely and len(absent) < len(named):
-        return (f"No row has the status {missing} that the settings name.",)
+        statuses = first_items([f"'{status}'" for _, status in absent], _SHOWN)
+        return (message("cleaning_note.named_statuses", names=statuses),)
     hint = f" Did you mean {_quoted(likely)}?" if likely else ""
     shown = _quoted(sorted(found.values())) or "none"
     raise OrdersError(

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from repurchase.errors import OrdersError, counted
+from repurchase.errors import OrdersError
+from repurchase.i18n.messages import Message, message, render, translate
 from repurchase.orders.amounts import MONEY_UNITS, exact_units
 from repurchase.orders.cleaning_rules import NETTED, REASONS, CleaningRules, counts_as_order, exact_repeats
 from repurchase.orders.ids import clean_ids, id_hash
@@ -27,7 +28,11 @@ class Reason:
     rows: int
     found: int
     treatment: _Treatment
-    words: str
+
+    @property
+    def message(self) -> Message:
+        """What is wrong with the rows."""
+        return message(f"cleaning_reason.{self.reason}")
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class CleaningReport:
     n_raw: int
     n_kept: int
     reasons: tuple[Reason, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     has_amounts: bool = True
     currency: str | None = None
     first_day: date | None = None
@@ -66,43 +71,38 @@ class CleaningReport:
         for name in ("first_day", "last_day"):
             plain[name] = plain[name].isoformat() if plain[name] else None
         return plain | {
-            "reasons": [asdict(reason) for reason in self.reasons],
+            "reasons": [{**asdict(reason), "words": reason.message} for reason in self.reasons],
             "notes": list(self.notes),
             "columns": dict(self.columns or {}),
         }
 
-    def words(self) -> list[str]:
-        """The report in sentences for a shop owner."""
-        sentences = [f"{_rows(self.n_raw)} came in, laid out as {self.layout}."]
-        one = self.n_kept == 1
-        plain = "is a sale and is kept as it is" if one else "are sales and are kept as they are"
-        sentences.append(f"{_rows(self.n_kept)} {plain}.")
-        sentences.extend(_sentence(reason) for reason in self.reasons)
+    def lines(self) -> list[str]:
+        """The report for a shop owner, in the active language."""
         aside, netted = self.count("set_aside"), self.count("netted")
-        sentences.append(
-            f"Together: {self.n_kept:,} kept + {aside:,} set aside + {netted:,} netted = {_rows(self.n_raw)}."
-        )
-        days = f", from {self.first_day} to {self.last_day}" if self.first_day else ""
-        money = f", in {self.currency}" if self.currency else ""
-        who, what = counted(self.n_customers, "customer"), counted(self.n_orders, "order")
-        sentences.append(f"That leaves {who} with {what}{days}{money}.")
-        return [*sentences, *self.notes]
+        period = message("cleaning_line.period", first=str(self.first_day), last=str(self.last_day))
+        currency = message("cleaning_line.currency", currency=self.currency)
+        return [
+            translate("cleaning_line.read", rows=self.n_raw, layout=self.layout),
+            translate("cleaning_line.kept", n=self.n_kept),
+            *(_reason_line(reason) for reason in self.reasons),
+            translate("cleaning_line.sum", kept=self.n_kept, aside=aside, netted=netted, rows=self.n_raw),
+            translate(
+                "cleaning_line.left",
+                customers=self.n_customers,
+                orders=self.n_orders,
+                period=period if self.first_day else "",
+                currency=currency if self.currency else "",
+            ),
+            *(render(note) for note in self.notes),
+        ]
 
 
-def _rows(number: int) -> str:
-    return counted(number, "row")
-
-
-def _sentence(reason: Reason) -> str:
-    done = "were set aside" if reason.treatment == "set_aside" else "were taken off the customer's spending"
-    done = done.replace("were", "was") if reason.rows == 1 else done
-    more = ""
-    if reason.found > reason.rows:
-        elsewhere = f"{reason.found - reason.rows:,} of them are counted under another reason"
-        more = f" ({reason.found:,} rows show this; {elsewhere})"
+def _reason_line(reason: Reason) -> str:
     if not reason.rows:
-        return f"{_rows(reason.found)} show this but are counted under another reason: {reason.words}."
-    return f"{_rows(reason.rows)} {done}: {reason.words}{more}."
+        return translate("cleaning_line.found_only", rows=reason.found, reason=reason.message)
+    elsewhere = message("cleaning_line.elsewhere", found=reason.found, elsewhere=reason.found - reason.rows)
+    more = elsewhere if reason.found > reason.rows else ""
+    return translate(f"cleaning_line.{reason.treatment}", n=reason.rows, reason=reason.message, more=more)
 
 
 _ENOUGH_ROWS = 10
@@ -299,9 +299,9 @@ class CleaningCounts(Mergeable):
             for name in REASONS
             if self.found[name]
         )
-        return tuple(Reason(name, rows, self.found[name], how, REASONS[name]) for name, rows, how in named)
+        return tuple(Reason(name, rows, self.found[name], how) for name, rows, how in named)
 
-    def report(self, layout: Layout, rules: CleaningRules, *, notes: tuple[str, ...]) -> CleaningReport:
+    def report(self, layout: Layout, rules: CleaningRules, *, notes: tuple[Message, ...]) -> CleaningReport:
         """Report on all rows."""
         return CleaningReport(
             n_raw=self.n_raw,
@@ -318,28 +318,18 @@ class CleaningCounts(Mergeable):
             columns=dict(layout.columns),
         )
 
-    def _notes(self, layout: Layout) -> list[str]:
+    def _notes(self, layout: Layout) -> list[Message]:
         notes = []
-        if self.equal_rows and layout.first_line_only:
-            notes.append(
-                f"{self.equal_rows:,} rows equal an earlier row; each is a line of an order of its own and was kept."
-            )
-        elif self.equal_rows:
-            notes.append(
-                f"{self.equal_rows:,} rows equal an earlier row and were kept: without order ids or times of day, two "
-                "equal purchases on one day cannot be told from a row written twice."
-            )
+        if self.equal_rows:
+            kind = "equal_lines" if layout.first_line_only else "equal_rows"
+            notes.append(message(f"cleaning_note.{kind}", rows=self.equal_rows))
         if self.paid_back_orders:
-            money = self.paid_back / MONEY_UNITS
-            notes.append(
-                f"{self.paid_back_orders:,} orders were paid back in part; {money:,.2f} in all was taken off them."
-            )
+            amount = self.paid_back / MONEY_UNITS
+            notes.append(message("cleaning_note.paid_back", orders=self.paid_back_orders, amount=amount))
         if self.employee_orders:
-            notes.append(
-                f"{self.employee_orders:,} orders are marked as employees' and were kept as orders like any other."
-            )
+            notes.append(message("cleaning_note.employees", orders=self.employee_orders))
         if self.lost_returns:
-            notes.append("Returns were set aside: the log has no money they could be taken off.")
+            notes.append(message("cleaning_note.lost_returns"))
         return notes
 
 

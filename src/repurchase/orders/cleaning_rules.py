@@ -12,22 +12,21 @@ from repurchase.orders.layout import Layout
 from repurchase.orders.values import LogStatistics, OrderValues
 from repurchase.settings import Settings
 
-REASONS: Mapping[str, str] = {
-    "missing_customer": "no customer id",
-    "unreadable_date": "no date that can be read (or one before 1970, or against the column's order of day and month)",
-    "future_date": "a date in the future",
-    "amount_not_a_number": "no amount that is a number (or one beyond a trillion)",
-    "other_currency": "another currency than the one asked for",
-    "duplicate_line": "equal in every column to an earlier row",
-    "repeated_order": "a second copy of an order that was read before",
-    "not_an_order": "a record that is no order (a payout, a fee, a transfer)",
-    "cancelled_order": "its status, type or a flag says that this is not a sale (cancelled, failed, unpaid, or not "
-    "among sale_statuses)",
-    "zero_total": "an order with a total of zero (gifts, replacements, samples)",
-    "cancellation": "a cancellation of an earlier sale",
-    "return": "a return, with a negative amount",
-    "refunded_in_full": "an order that was paid back in full",
-}
+REASONS = (
+    "missing_customer",
+    "unreadable_date",
+    "future_date",
+    "amount_not_a_number",
+    "other_currency",
+    "duplicate_line",
+    "repeated_order",
+    "not_an_order",
+    "cancelled_order",
+    "zero_total",
+    "cancellation",
+    "return",
+    "refunded_in_full",
+)
 """The order of reasons: a row that shows several faults is counted under the first of them."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from repurchase.errors import LayoutError, first_few
+from repurchase.i18n.messages import Message, first_items, message
 from repurchase.orders.cleaning_rules import exact_repeats
 from repurchase.orders.column_profiles import Candidate, ColumnProfile, profile_columns, rank_columns, share
 from repurchase.orders.ids import placeholder_ids
@@ -191,7 +192,7 @@ class _LayoutDetection:
         self.roles: dict[str, str] = {}
         self.decisions: list[RoleDecision] = []
         self.export = known_export(list(self.profiles)) or KnownExport("orders with named columns", ())
-        self.notes: list[str] = [*self.export.notes]
+        self.notes: list[Message] = [*self.export.notes]
 
     def layout(self) -> Layout:
         self._date()
@@ -204,10 +205,7 @@ class _LayoutDetection:
         self._plain_role("record_type")
         shared = None if continued or header else _shared_numbers(orders, self._ids("customer_id"))
         if shared is not None:
-            self.notes.append(
-                f"{shared:.0%} of the order numbers are of several customers: an order is a number, a customer and a "
-                "day."
-            )
+            self.notes.append(message("cleaning_note.shared_numbers", share=shared))
         money = self._money(orders, first_line_only=continued or header is not None, by_day=shared is not None)
         self._statuses()
         header = header or self._header(orders, ("order_total", *STATUS_ROLES))
@@ -327,10 +325,8 @@ class _LayoutDetection:
         orders = self.profiles[self.roles["order_id"]] if "order_id" in self.roles else None
         better = _prefer_repeat_customers(best, candidates, orders)
         if better is not best:
-            self.notes.append(
-                f"'{best.profile.text}' has a new customer for every order, '{better.profile.text}' has customers who "
-                f"came back. If the first is right: --columns customer_id={best.profile.text}"
-            )
+            columns = {"other": best.profile.text, "column": better.profile.text}
+            self.notes.append(message("cleaning_note.repeat_customers", **columns))
         return better
 
     def _take_customer(
@@ -402,10 +398,7 @@ class _LayoutDetection:
         self.roles.update(money.columns)
         self.decisions.extend(money.decisions)
         if money.rule == "none":
-            self.notes.append(
-                f"No column of money was found among {first_few(list(self.profiles), shown=_SHOWN_COLUMNS)}: purchases "
-                "are predicted, money is not. If one of them is money, name it: --columns amount=..."
-            )
+            self.notes.append(message("cleaning_note.no_money", names=first_items(list(self.profiles), _SHOWN_COLUMNS)))
         return money
 
     def _statuses(self) -> None:

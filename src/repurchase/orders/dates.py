@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from repurchase.i18n.messages import Message, message
 from repurchase.orders.format_inference import (
     DateEvidence,
     DateFormat,
@@ -115,7 +116,7 @@ class DatesRead:
     """A column of dates as timestamps."""
 
     values: pl.Series
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     offsets: frozenset[int] = frozenset()
 
 
@@ -144,11 +145,11 @@ def read_dates(
     )
 
 
-def offsets_note(offsets: frozenset[int]) -> tuple[str, ...]:
+def offsets_note(offsets: frozenset[int]) -> tuple[Message, ...]:
     """Warn of times that carry several offsets."""
     if len(offsets) < 2:
         return ()
-    return ("Times carry different offsets; each day is counted as written (set timezone to count in one zone).",)
+    return (message("format_note.offsets"),)
 
 
 def placeholder_dates(values: pl.Series) -> pl.Series:

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Literal
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.i18n.messages import Message, message
 from repurchase.orders.amounts import (
     BULK_ROWS,
-    COMMA_NOTE,
     STRAY_SHARE,
     NumberEvidence,
     NumberFormat,
@@ -218,7 +219,7 @@ class DateFormat:
     order: DateOrder = "day_first"
     counted: _DateUnit | None = None
     short_year_first: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class DateEvidence(Mergeable):
             if rows >= _CLEAR_SHARE * self.rows:
                 return DateFormat(counted=unit, notes=(_counted_note(unit, timezone or "UTC"),))
         if self._begins_with_short_year:
-            return DateFormat(short_year_first=True, notes=("Dates begin with a year of two digits.",))
+            return DateFormat(short_year_first=True, notes=(message("format_note.short_year_first"),))
         if "either" not in self.examples and not any(self.votes):
             return DateFormat(date_order or "day_first")
         if date_order and (self.is_undecided or contradict(self.votes)):
@@ -270,7 +271,7 @@ class DateEvidence(Mergeable):
         decide = partial(self._as_other_files, all_files or self) if self.is_undecided else self.voted_format
         decided = decide(column=column, source=source)
         if date_order not in {None, decided.order}:
-            note = f"{decided.notes[0]} The setting date_order says otherwise and was not used."
+            note = message("format_note.date_order_not_used", note=decided.notes[0])
             return DateFormat(decided.order, notes=(note,))
         return decided
 
@@ -285,17 +286,16 @@ class DateEvidence(Mergeable):
                 withheld=(self.examples["day"], self.examples["month"]),
             )
         order: DateOrder = "day_first" if days > months else "month_first"
-        note = f"Dates are read {order.removesuffix('_first')} first, as the column shows."
-        return DateFormat(order, notes=(note,))
+        return DateFormat(order, notes=(message(f"format_note.{order}"),))
 
     def _as_other_files(self, all_files: "DateEvidence", *, column: str, source: str) -> DateFormat:
         has_points = all(mark == "." for _, _, mark, _ in self.pairs)
         if has_points and not all_files.votes[1]:
-            return DateFormat(notes=("Dates are read day first, as dates with points are.",))
+            return DateFormat(notes=(message("format_note.points"),))
         if not all_files.is_undecided:
             order = all_files.voted_format(column=column, source=source).order
             if not self._denies(order):
-                return DateFormat(order, notes=(f"Dates are read {order[:-6]} first, as other files show.",))
+                return DateFormat(order, notes=(message(f"format_note.{order}_files"),))
         example = self.examples["either"]
         day, month = (int(number) for number in re.split(r"[-/.]", example)[:2])
         one, other = f"{day} {_MONTHS[month]}", f"{_MONTHS[day]} {month}"
@@ -421,11 +421,11 @@ def _numbers(texts: pl.DataFrame, shape: DateShape) -> pl.DataFrame:
     return numbers.group_by("first", "second_number", "year").agg(pl.col("rows").sum())
 
 
-def _counted_note(unit: str, zone: str) -> str:
+def _counted_note(unit: str, zone: str) -> Message:
     if unit == "days":
-        return "Dates are day numbers of a spreadsheet (45,292 is 2024-01-01)."
-    words = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-    return f"Dates are {words[unit]} since 1970, read as clock time in {zone}."
+        return message("format_note.spreadsheet_days")
+    units = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+    return message(f"format_note.{units[unit]}", zone=zone)
 
 
 NUMBERS = ("amount", "order_total", "adjusted_total", "refunded", "price", "quantity", "line_discount", "discount")
@@ -439,7 +439,7 @@ class ColumnFormats:
 
     dates: DateFormat
     numbers: Mapping[str, NumberFormat]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     dates_by_file: Mapping[int, DateFormat] = field(default_factory=dict)
     numbers_by_file: Mapping[tuple[str, int], NumberFormat] = field(default_factory=dict)
     has_swappable_dates: bool = False
@@ -475,12 +475,16 @@ class FormatEvidence(Mergeable):
         numbers, by_file = self._number_formats(layout, settings=settings, source=source)
         notes = [
             *_notes_by_files([found.notes for found in dates.values()]),
-            *(f"In '{layout.columns[role]}' {COMMA_NOTE}." for role, found in numbers.items() if found.mark == "comma"),
+            *(
+                message("format_note.comma", column=layout.columns[role])
+                for role, found in numbers.items()
+                if found.mark == "comma"
+            ),
             *_difference_note(len(different), len(dates), "dates"),
             *_difference_note(len({number for _, number in by_file}), len(dates), "numbers"),
         ]
         swappable = any(evidence.pairs for evidence in self.dates.values())
-        return ColumnFormats(main, numbers, tuple(dict.fromkeys(notes)), different, by_file, swappable)
+        return ColumnFormats(main, numbers, tuple(notes), different, by_file, swappable)
 
     def _date_formats(self, layout: Layout, *, settings: Settings, source: str) -> dict[int, DateFormat]:
         together = sum(self.dates.values(), DateEvidence())
@@ -536,20 +540,22 @@ class FormatEvidence(Mergeable):
         return formats, by_file
 
 
-def _notes_by_files(notes_of_files: list[tuple[str, ...]]) -> list[str]:
+def _notes_by_files(notes_of_files: list[tuple[Message, ...]]) -> list[Message]:
     """Notes of all files as they are, others with the number of their files."""
-    files = Counter(note for notes in notes_of_files for note in notes)
+    notes: list[Message] = []
+    for note in chain.from_iterable(notes_of_files):
+        if note not in notes:
+            notes.append(note)
     count = len(notes_of_files)
+    of_files = [sum(note in found for found in notes_of_files) for note in notes]
     return [
-        note if number == count else f"{note.removesuffix('.')} ({number} of {count} files)."
-        for note, number in files.items()
+        note if number == count else message("format_note.of_files", note=note, files=number, of=count)
+        for note, number in zip(notes, of_files, strict=True)
     ]
 
 
-def _difference_note(different: int, files: int, kind: str) -> list[str]:
-    if not different:
-        return []
-    return [f"{different} of {files} files write their {kind} differently; each is read as it shows."]
+def _difference_note(different: int, files: int, kind: str) -> list[Message]:
+    return [message(f"format_note.files_{kind}", files=different, of=files)] if different else []
 
 
 def untyped_columns(schema: Mapping[str, pl.DataType], layout: Layout) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from repurchase.i18n.catalogues import has_message, use_locale
 from repurchase.i18n.formatting import format_count, format_share
-from repurchase.i18n.messages import translate
+from repurchase.i18n.messages import Message, message, translate
 from repurchase.sources.statuses import StatusClass
 from repurchase.sources.vocabulary import column_key
 
@@ -188,7 +188,7 @@ class Layout:
     shop_statuses: Mapping[str, StatusClass] = field(default_factory=dict)
     numbers_recur: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     decision: ReadingDecision = field(default_factory=ReadingDecision)
 
     @property
@@ -216,7 +216,7 @@ class KnownExport:
     needs: tuple[tuple[str, ...], ...]
     cancellation_prefix: str | None = None
     statuses: Mapping[str, StatusClass] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
 
 
 _WOO: Mapping[str, StatusClass] = {"pending": "not_sale", "onhold": "sale"}
@@ -237,9 +237,7 @@ _EXPORTS = (
             ("customerid",),
         ),
         cancellation_prefix="C",
-        notes=(
-            "Lines that are not goods (POST, M, D, ADJUST, BANK CHARGES, ...) are kept: money was paid or got back.",
-        ),
+        notes=(message("cleaning_note.not_goods"),),
     ),
     KnownExport("CDNOW", (("customerid",), ("date",), ("numberofcds",), ("dollarvalue",))),
     KnownExport(

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
+from repurchase.i18n.messages import Message, message
 from repurchase.orders.column_detection import detect_layout
 from repurchase.orders.column_profiles import profile_columns, rank_columns
 from repurchase.orders.ids import clean_ids, known_ids, pseudonymise, pseudonymise_rows
@@ -69,7 +70,7 @@ class OrderLog:
     source: str
     layout: Layout
     files: tuple[FileRead, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     schema: Mapping[str, pl.DataType]
     tables: tuple[_OpenedTable, ...] = ()
     bad_files: tuple[_FileFault, ...] = ()
@@ -242,7 +243,7 @@ class RawOrders:
     layout: Layout
     files: tuple[FileRead, ...]
     digest: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     source: str = "orders"
     bad_files: tuple[_FileFault, ...] = ()
     n_bad_lines: int = 0
@@ -392,22 +393,19 @@ def _with_advice(fault: InputError) -> InputError:
     return type(fault)(f"{fault}{advice}", withheld=fault.withheld)
 
 
-def _file_notes(file: OpenedFile, path: Path) -> tuple[str, ...]:
-    count, first = file.long_lines.count, file.long_lines.first
+def _file_notes(file: OpenedFile, path: Path) -> tuple[Message, ...]:
+    count, first = file.long_lines.count, list(file.long_lines.first)
     if not count:
         return file.notes
-    numbers = ", ".join(f"{number:,}" for number in first)
-    more = f", and {count - len(first):,} more" if count > len(first) else ""
-    are = "line was" if count == 1 else "lines were"
-    long_lines = f"{path.name}: {count:,} {are} set aside, with more columns than the heading: line {numbers}{more}."
-    return (*file.notes, long_lines)
+    numbers = message("list_and_more", listed=first, n=count - len(first)) if count > len(first) else first
+    return (*file.notes, message("file_note.long_lines", name=path.name, lines=count, numbers=numbers))
 
 
-def _faults_note(faults: Sequence[_FileFault], n_files: int) -> tuple[str, ...]:
+def _faults_note(faults: Sequence[_FileFault], n_files: int) -> tuple[Message, ...]:
     if not faults:
         return ()
     shown = first_few([f"{Path(fault.path).name} ({fault.why.rstrip('.')})" for fault in faults])
-    return (f"Set aside, as damaged: {len(faults)} of {n_files} files: {shown}.",)
+    return (message("file_note.damaged", damaged=len(faults), files=n_files, names=shown),)
 
 
 def _with_layout(log: OrderLog, settings: Settings) -> OrderLog:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.i18n.messages import Message, render
 from repurchase.orders.checks import complete_decision, find_implausible, notes_on_named_statuses
 from repurchase.orders.cleaning_report import CleaningCounts, CleaningReport
 from repurchase.orders.cleaning_rules import (
@@ -126,7 +127,7 @@ class ValueReader:
     layout: Layout
     settings: Settings
     formats: ColumnFormats
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     files: tuple[str, ...] = ()
 
     @classmethod
@@ -169,7 +170,7 @@ class OrderCleaner:
         named = kept.select("row", "customer_id", "order_id", "order_date", amount, charged, sale_dates(kept), *given)
         return CleanedRows(raw, named, _set_aside(rows, plain), _no_sale(rows), counts)
 
-    def report(self, counts: CleaningCounts, *, notes: Sequence[str] = ()) -> CleaningReport:
+    def report(self, counts: CleaningCounts, *, notes: Sequence[Message] = ()) -> CleaningReport:
         """Report on all rows; a log without a single sale is refused."""
         reader = self.reader
         _require_sales(counts, source=reader.source)
@@ -239,7 +240,9 @@ def today_in(settings: Settings) -> date:
 def _require_sales(counts: CleaningCounts, *, source: str) -> None:
     if not counts.n_kept:
         found = [reason for reason in counts.reasons if reason.rows]
-        why = first_few(f"{reason.words} ({reason.rows:,} row{'s' * (reason.rows > 1)})" for reason in found)
+        why = first_few(
+            f"{render(reason.message, locale='en')} ({reason.rows:,} row{'s' * (reason.rows > 1)})" for reason in found
+        )
         raise OrdersError(
             f"{source}: none of the {counts.n_raw:,} rows is a sale: {why}. Check the export and its columns."
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from repurchase.errors import OrdersError
+from repurchase.i18n.messages import Message, message
 from repurchase.orders.amounts import read_numbers
 from repurchase.orders.dates import DatesRead, offsets_note, read_dates
 from repurchase.orders.format_inference import NUMBERS, ColumnFormats, written_dates
@@ -83,10 +84,10 @@ class LogStatistics(Mergeable):
             return False
         return "order_id" in layout.columns or self.has_times
 
-    def notes(self, layout: Layout) -> tuple[str, ...]:
+    def notes(self, layout: Layout) -> tuple[Message, ...]:
         """Say what these statistics decide."""
         empty = not self.has_amounts and layout.amount_rule != "none"
-        no_money = ("The column of money is empty: purchases are predicted, money is not.",) if empty else ()
+        no_money = (message("cleaning_note.no_amounts"),) if empty else ()
         return (*offsets_note(self.offsets), *no_money)
 
     def require_usable(self, layout: Layout, *, source: str) -> None:

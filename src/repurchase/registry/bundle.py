@@ -9,6 +9,7 @@ from typing import Any
 
 import repurchase
 from repurchase.errors import BundleError, first_few
+from repurchase.i18n.messages import render
 from repurchase.settings import Settings
 from repurchase.storage.atomic_files import locked_folder, remove_partial_siblings, write_folder
 from repurchase.storage.json_files import json_bytes, parse_json, read_bounded, sha256_of
@@ -21,7 +22,7 @@ from repurchase.validation import (
     first_fault,
     integer,
     is_integer,
-    is_text_list,
+    is_statement,
     number,
     optional,
     text_matching,
@@ -37,7 +38,8 @@ def _are_horizons(value: Any) -> bool:
 
 
 def _are_notes(value: Any) -> bool:
-    return is_text_list(value) and len(value) <= _MAX_NOTES and all(len(text) <= _MAX_NOTE_LENGTH for text in value)
+    is_list = isinstance(value, list) and len(value) <= _MAX_NOTES
+    return is_list and all(is_statement(note) and len(str(note)) <= _MAX_NOTE_LENGTH for note in value)
 
 
 _PARAMETER = number(1e-12, 1e12)
@@ -296,13 +298,14 @@ def model_card(
 ) -> str:
     """Write the card of a model."""
     ahead = ", ".join(str(days) for days in horizons)
+    verdict = evaluation.get("grade_words", "This model was not judged.")
     blocks = [
         f"# repurchase, version {version}",
         f"Knows orders up to {as_of}. Says who buys again within {ahead} days, who does not, and what they spend.",
         "## Data",
         *_bullets(_data_section(orders, cleaning)),
         "## Grade",
-        f"Grade **{evaluation.get('grade', '-')}**. {evaluation.get('grade_words', 'This model was not judged.')}",
+        f"Grade **{evaluation.get('grade', '-')}**. {render(verdict, locale='en')}",
         *_bullets([*_gains_section(evaluation), *_as_sentences(evaluation, "reasons")]),
         "## Limits",
         *_bullets([*_as_sentences(evaluation, "limits"), *_GENERAL_LIMITS]),
@@ -353,7 +356,7 @@ def _gains_section(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def _as_sentences(evaluation: Mapping[str, Any], key: str) -> list[str]:
-    return [str(sentence) for sentence in evaluation.get(key, [])]
+    return [render(statement, locale="en") for statement in evaluation.get(key, [])]
 
 
 def _bullets(sentences: Iterable[str]) -> list[str]:

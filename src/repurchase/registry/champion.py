@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from repurchase.errors import BundleError, DeliveryError, InputError, PromotionRefused, first_few
+from repurchase.i18n.messages import Message, message, render
 from repurchase.registry.bundle import load_bundle, read_manifest
 from repurchase.storage.atomic_files import locked_folder, write_file
 from repurchase.storage.delivery import EXPORTED_MODEL_OUTPUT, require_outside_registry, require_replaceable
 from repurchase.storage.json_files import json_bytes, read_json
-from repurchase.validation import FLAG, TEXT, first_fault
+from repurchase.validation import FLAG, STATEMENT, TEXT, first_fault
 
 if TYPE_CHECKING:
     from repurchase.registry.store import Store
@@ -26,9 +27,10 @@ _Losses = Mapping[str, Mapping[str, float]]
 """By cut-off (ISO): ``log_loss`` and ``n_customers``."""
 
 _MODEL_PREDICTOR = "model"
-_RULE_PREDICTORS = {"days_since_last": "days since last order", "past_rate": "own past rate"}
+_RULE_PREDICTORS = ("days_since_last", "past_rate")
 
 
+_SMALLEST_SHOWN_GAIN = 0.0005
 _REFUSED_GRADES = ("D", "-")
 
 
@@ -37,12 +39,12 @@ class GateVerdict:
     """The gate's decision on a candidate."""
 
     passed: bool
-    words: str
+    message: Message
     numbers: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values."""
-        return {"passed": self.passed, "words": self.words, "numbers": self.numbers}
+        return {"passed": self.passed, "words": self.message, "numbers": self.numbers}
 
 
 def judge_evaluation(
@@ -52,19 +54,17 @@ def judge_evaluation(
     days = evaluation.get("primary_horizon_days")
     candidate = _losses_of(evaluation, predictor=_MODEL_PREDICTOR, horizon_days=days)
     if not candidate:
-        why = "the history is too short to hold back later orders"
-        return GateVerdict(False, f"Not judged: {why}, so nothing shows that it beats the rules.")
+        return GateVerdict(False, message("gate.not_judged"))
     rules = {name: _losses_of(evaluation, predictor=name, horizon_days=days) for name in _RULE_PREDICTORS}
     theirs = None if champion is None else _losses_of(champion, predictor=_MODEL_PREDICTOR, horizon_days=days)
     if evaluation.get("grade") in _REFUSED_GRADES:
-        return GateVerdict(False, f"Refused: grade {evaluation['grade']}. {evaluation.get('grade_words', '')}".strip())
+        refused = message("gate.grade", grade=evaluation["grade"], verdict=evaluation.get("grade_words", ""))
+        return GateVerdict(False, refused)
     if theirs is not None and theirs.keys() != candidate.keys():
-        return GateVerdict(
-            False, f"Not compared: the champion was not judged at {days} days. --force if that is meant."
-        )
+        return GateVerdict(False, message("gate.not_compared", days=days))
     comparable = {name: losses for name, losses in rules.items() if losses.keys() == candidate.keys()}
     if not comparable:
-        return GateVerdict(False, f"Not judged: no rule was judged at {days} days, so nothing shows that it beats one.")
+        return GateVerdict(False, message("gate.no_rule", days=days))
     return judge_candidate(candidate, comparable, theirs, tolerance=tolerance)
 
 
@@ -89,15 +89,20 @@ def judge_candidate(
     best = min(means, key=means.__getitem__)
     own = _mean(candidate)
     numbers = {"candidate": own, "best_rule": means[best], "gain_over_rule": _gain(own, means[best])}
-    beaten = [f"{means[best]:.4f} of the best rule ({_RULE_PREDICTORS.get(best, best)}): {_share(own, means[best])}"]
+    figures: dict[str, Any] = {
+        "loss": own,
+        "rule": best,
+        "rule_loss": means[best],
+        "than_rule": _difference(own, means[best]),
+    }
     passed = own < means[best]
     if champion is not None:
         theirs = _mean(champion)
         numbers |= {"champion": theirs, "gain_over_champion": _gain(own, theirs)}
-        beaten.append(f"{theirs:.4f} of the champion: {_share(own, theirs)}")
+        figures |= {"champion_loss": theirs, "than_champion": _difference(own, theirs)}
         passed = passed and (own < theirs if tolerance == 0 else own <= theirs * (1 + tolerance))
-    words = f"{'Passed' if passed else 'Refused'}: log loss {own:.4f} against {', and '.join(beaten)}."
-    return GateVerdict(passed, words if champion is not None else f"{words} No champion yet.", numbers)
+    key = f"gate.{'passed' if passed else 'refused'}{'_first' if champion is None else ''}"
+    return GateVerdict(passed, message(key, **figures), numbers)
 
 
 def _require_same_customers(candidate: _Losses, other: _Losses) -> None:
@@ -121,14 +126,12 @@ def _gain(own: float, other: float) -> float:
     return 1 - own / other if other > 0 else 0.0  # nothing is left to gain over a loss of zero
 
 
-def _share(own: float, other: float) -> str:
+def _difference(own: float, other: float) -> Message:
     gain = _gain(own, other)
     if own == other:
-        return "the same"
-    shown = f"{abs(gain):.1%}".replace("%", " %")
-    if shown == "0.0 %":
-        shown = "less than 0.1 %"
-    return f"{shown} {'better' if gain > 0 else 'worse'}"
+        return message("comparison.same")
+    size = "" if abs(gain) >= _SMALLEST_SHOWN_GAIN else "slightly_"
+    return message(f"comparison.{size}{'better' if gain > 0 else 'worse'}", gain=abs(gain))
 
 
 # Aliases, by which scoring finds its model
@@ -141,7 +144,7 @@ ALIASES = ("previous", "champion", "challenger")
 
 _ALIASES_FILE = "aliases.json"
 _ALIASES_SCHEMA = 1
-_VERDICT = {"passed": FLAG, "words": TEXT}
+_VERDICT = {"passed": FLAG, "words": STATEMENT}
 _ALIASES_RECORD = {"aliases": {"*": TEXT}, "verdicts": {"*": _VERDICT}}
 
 
@@ -157,7 +160,8 @@ class _VersionStates:
         return tuple(alias for alias in order if self.aliases.get(alias) == version)
 
     def gate_text(self, version: str) -> str | None:
-        return self.verdicts.get(version, {}).get("words")
+        verdict = self.verdicts.get(version)
+        return render(verdict["words"]) if verdict else None
 
     def with_champion(self, version: str) -> Self:
         before = self.aliases.get("champion")
@@ -237,10 +241,10 @@ def promote(home: Path, version: str, *, force: bool = False) -> str:
     load_bundle(folder)
     with locked_folder(home / "models"):
         states = read_version_states(home)
-        verdict = states.verdicts.get(number, {"passed": False, "words": "The gate has not judged it."})
+        verdict = states.verdicts.get(number, {"passed": False, "words": message("gate.not_seen")})
         if not force and not verdict["passed"] and states.aliases.get("champion") != number:
             raise PromotionRefused(
-                f"Version {number} stays what it is. {verdict['words']} "
+                f"Version {number} stays what it is. {render(verdict['words'], locale='en')} "
                 "Promote it all the same with --force, or train on newer orders."
             )
         tags = {"promoted_at": _now(), **({} if verdict["passed"] else {"promoted": "by force"})}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import repurchase
 from repurchase.errors import BundleError, DeliveryError, RepurchaseError
+from repurchase.i18n.messages import render
 from repurchase.registry.bundle import MANIFEST_DIGEST_KEY, TrainingRun, load_bundle, save_bundle
 from repurchase.registry.champion import republish_aliases, version_numbers
 from repurchase.registry.retry_queue import (
@@ -276,7 +277,7 @@ def log_monitoring(home: Path, record: Mapping[str, Any]) -> str | None:
             "model_version": str(record["model_version"]),
             "observed_until": str(record["observed_until"]),
             "retrain": str(record["advice"]["retrain"]).lower(),
-            "advice": str(record["advice"]["words"]),
+            "advice": render(record["advice"]["words"], locale="en"),
         },
         artifacts={"monitor.json": record},
     )
@@ -436,7 +437,7 @@ def _start_run(store: Store, training: TrainingRun) -> str:
             "mlflow.source.name": "repurchase train",
             "mlflow.source.type": "JOB",
             "grade": str(training.evaluation.get("grade", "-")),
-            "grade_words": str(training.evaluation.get("grade_words", "")),
+            "grade_words": render(training.evaluation.get("grade_words", ""), locale="en"),
         },
     )
     run_id: str = run.info.run_id

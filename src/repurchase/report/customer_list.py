@@ -21,8 +21,9 @@ from repurchase.i18n.formatting import (
 )
 from repurchase.i18n.messages import format_quantity, format_within, translate
 from repurchase.marketing.lists import AT_RISK
+from repurchase.marketing.products import RELATION_KEYS
 from repurchase.models.segments import SLIPPING
-from repurchase.report.record_texts import RELATION_KEYS, action_name, band_name, segment_name, split_reason
+from repurchase.report.record_texts import action_name, band_name, segment_name, split_reason
 from repurchase.storage.run_records import RISK_BANDS, ScoredRun
 
 _Row = dict[str, Any]
@@ -90,7 +91,7 @@ def _due_data(bought: PurchaseDetails, at: Mapping[str, int], as_of: date) -> _R
 
 
 def _relation_text(name: str | None) -> str:
-    return translate(RELATION_KEYS[name]) if name is not None and name in RELATION_KEYS else ""
+    return translate(f"products.{RELATION_KEYS[name]}") if name is not None and name in RELATION_KEYS else ""
 
 
 def _goes_with_sentence(row: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from repurchase.i18n.formatting import (
     format_month,
     format_share,
 )
-from repurchase.i18n.messages import format_quantity, format_within, translate
+from repurchase.i18n.messages import format_quantity, format_within, translate, translate_text
 from repurchase.marketing.repeat_business import Benchmark
 from repurchase.storage.json_files import read_json
 from repurchase.storage.run_records import ScoredRun
@@ -313,7 +313,7 @@ def _benchmark_texts(stick: Benchmark) -> _Row:
     return {
         "name": translate(f"measure.{stick.measure}"),
         "range": _benchmark_range_text(stick),
-        "source": stick.source,
+        "source": translate_text(stick.source, "benchmark."),
         "address": stick.address,
-        "caveat": stick.caveat_in(active_locale()),
+        "caveat": translate_text(stick.caveat_in(active_locale()), "benchmark."),
     }

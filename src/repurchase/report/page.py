@@ -18,14 +18,13 @@ from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
 from repurchase.i18n.catalogues import active_locale, use_locale
 from repurchase.i18n.formatting import format_count, format_day, format_decimal, format_money, format_share
-from repurchase.i18n.messages import format_horizon, format_quantity, format_within, translate
+from repurchase.i18n.messages import format_horizon, format_quantity, format_within, render, translate
 from repurchase.marketing.products import MIN_DUE_PROBABILITY, MIN_LIFT, MIN_SUPPORT
 from repurchase.marketing.repeat_business import find_benchmarks, read_benchmarks
 from repurchase.marketing.segments import require_single_run
 from repurchase.report import charts, customer_list, customer_sections, history_charts, prediction_charts, run_sections
 from repurchase.report.customer_list import PurchaseDetails, product_rows
 from repurchase.report.history_sections import campaign_rows, measure_section, read_campaigns
-from repurchase.report.record_texts import translate_sentence
 from repurchase.report.run_sections import reading_rows
 from repurchase.storage.atomic_files import write_file
 from repurchase.storage.run_records import (
@@ -69,7 +68,7 @@ def write_report(
         run, why_not = read_run_record(source)
         monitored, why_not_monitored = read_monitor_record(source)
         facts = require_single_run(validate_scored_run(scores, run, name=str(source)), name=str(source))
-        notices = [translate_sentence(words) or words for words in (why_not, why_not_monitored) if words]
+        notices = [render(reason) for reason in (why_not, why_not_monitored) if reason]
         beside = _PageInputs(
             monitored=monitored,
             campaigns=read_campaigns(Path(campaigns or source.parent), must_be=campaigns is not None),
@@ -118,7 +117,7 @@ def _render_page(facts: ScoredRun, notices: Sequence[str], beside: _PageInputs) 
         money=format_money,
         share=format_share,
     )
-    environment.globals.update(t=translate, retold=translate_sentence, lang=active_locale())
+    environment.globals.update(t=translate, render=render, lang=active_locale())
     style, script = _read_asset("page.css"), "\n".join(_read_asset(name) for name in _PAGE_SCRIPTS)
     listed = customer_list.listed_customers(facts)
     page = environment.get_template("page.html").render(

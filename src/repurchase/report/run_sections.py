@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repurchase.i18n.catalogues import active_locale, has_message
+from repurchase.i18n.catalogues import has_message
 from repurchase.i18n.formatting import (
     NO_BREAK_SPACE,
     THIN_SPACE,
@@ -14,11 +14,18 @@ from repurchase.i18n.formatting import (
     format_share,
     join_list,
 )
-from repurchase.i18n.messages import format_horizon, format_quantity, predictor_name, translate
+from repurchase.i18n.messages import (
+    feature_name,
+    format_horizon,
+    format_quantity,
+    message,
+    predictor_name,
+    render,
+    translate,
+)
 from repurchase.orders.layout import render_fact, role_title
 from repurchase.report.history_charts import cleaning_reason_name
 from repurchase.report.prediction_charts import EVALUATION_PREDICTORS
-from repurchase.report.record_texts import translate_sentence
 from repurchase.storage.run_records import ScoredRun
 
 _Row = dict[str, Any]
@@ -98,9 +105,7 @@ def grade_section(evaluation: Mapping[str, Any]) -> _Row | None:
     mark, words = evaluation.get("grade"), evaluation.get("grade_words") or ""
     return {
         "mark": mark if mark and mark != "-" else "–",
-        "meaning": translate(f"grade.{mark}")
-        if translate_sentence(words) is None and has_message(f"grade.{mark}")
-        else "",
+        "meaning": translate(f"grade.{mark}") if isinstance(words, str) and has_message(f"grade.{mark}") else "",
         "words": words,
         "rule": evaluation.get("rule") or "",
         "reasons": list(evaluation.get("reasons") or []),
@@ -165,7 +170,7 @@ def provenance_rows(facts: ScoredRun) -> list[tuple[str, str]]:
         (translate("made.version"), join_list(versions)),
         (translate("made.up_to"), facts.as_of.isoformat() if facts.as_of else ""),
         (translate("made.from"), orders.get("source")),
-        (translate("made.layout"), translate_sentence(str(orders.get("layout") or "")) or orders.get("layout")),
+        (translate("made.layout"), _layout_name(str(orders.get("layout") or ""))),
         (translate("made.digest"), orders.get("digest")),
         (translate("made.scored_at"), facts.run.get("created_at")),
         (
@@ -174,6 +179,11 @@ def provenance_rows(facts: ScoredRun) -> list[tuple[str, str]]:
         ),
     ]
     return [(name, str(value)) for name, value in rows if value]
+
+
+def _layout_name(name: str) -> str:
+    key = f"layout.{name}"
+    return translate(key) if has_message(key) else name
 
 
 _MAX_DRIFTED_SHOWN = 8
@@ -205,21 +215,26 @@ def drift_section(facts: ScoredRun) -> _Row | None:
 
 
 def monitoring_lines(monitored: Mapping[str, Any]) -> list[str]:
-    """Say in lines what came of the scores."""
-    customers, version = monitored["customers"], monitored["model_version"]
+    """Report in lines what came after the scores."""
+    customers, gone = monitored["customers"], monitored["customers"]["gone"]
     lines = [
-        f"Scores of {monitored['as_of']} by version {version}, beside orders up to {monitored['observed_until']}: "
-        f"{format_quantity(customers['compared'], 'customer')} compared"
-        + (f", {format_count(customers['gone'])} no longer in the orders." if customers["gone"] else ".")
+        translate(
+            "monitor_line.scores",
+            as_of=monitored["as_of"],
+            version=monitored["model_version"],
+            until=monitored["observed_until"],
+            customers=customers["compared"],
+            gone=message("monitor_line.gone", gone=gone) if gone else "",
+        )
     ]
     for row in monitored["horizons"]:
         lines.extend(
             _elapsed_horizon_lines(row, monitored.get("currency")) if row["passed"] else [_pending_horizon_text(row)]
         )
     lines.extend(_range_texts(monitored["ranges"]))
-    lines.append(monitored["drift"]["words"])
-    lines.extend(f"Note: {words}." for words in monitored["notes"])
-    lines.append(monitored["advice"]["words"])
+    lines.append(render(monitored["drift"]["words"]))
+    lines.extend(translate("monitor_line.note", note=note) for note in monitored["notes"])
+    lines.append(render(monitored["advice"]["words"]))
     return [line.replace(NO_BREAK_SPACE, " ").replace(THIN_SPACE, " ") for line in lines]
 
 
@@ -246,35 +261,43 @@ def _monitoring_row(row: Mapping[str, Any], currency: str | None) -> _Row:
 
 
 def _elapsed_horizon_lines(row: Mapping[str, Any], currency: str | None) -> list[str]:
-    model, then, days = row["model"], row.get("then") or {}, row["horizon_days"]
-    reference = f" ({format_decimal(then['ece'])} in training)" if then.get("ece") is not None else ""
-    rule = f", best rule {format_decimal(_best_rule_loss(row), 4)}" if row["rules"] else ""
+    model, then, rule_loss = row["model"], row.get("then") or {}, _best_rule_loss(row)
     lines = [
-        f"{days} days ahead: {format_share(row['p_mean'])} promised to buy, "
-        f"{format_share(row['bought_share'])} came; calibration "
-        f"error {format_decimal(model['ece'])}{reference}, {format_decimal(model['excess_ece'])} beyond "
-        "chance; log loss "
-        f"{format_decimal(model['log_loss'], 4)}{rule}; AUC {format_decimal(model['auc'])}; grade "
-        f"{_grade_text(row['grade'])}" + (f" ({_grade_text(then['grade'])} in training)." if then.get("grade") else ".")
+        translate(
+            "monitor_line.horizon",
+            days=row["horizon_days"],
+            predicted=row["p_mean"],
+            bought=row["bought_share"],
+            ece=model["ece"],
+            excess_ece=model.get("excess_ece"),
+            loss=model["log_loss"],
+            auc=model["auc"],
+            grade=_grade_text(row["grade"]),
+            then=_in_training(then.get("ece") is not None and format_decimal(then["ece"])),
+            grade_then=_in_training(then.get("grade") and _grade_text(then["grade"])),
+            rule=message("monitor_line.best_rule", loss=rule_loss) if row["rules"] else "",
+        )
     ]
-    totals = [
-        f"{format_count(row['orders']['came'])} purchase days of {format_count(row['orders']['expected'])} expected"
-    ]
+    totals = [translate("monitor_line.orders", **row["orders"])]
     if row["spend"]:
-        totals.append(f"spend {_totals_text(row['spend'], currency)}")
+        totals.append(translate("monitor_line.spend", totals=_totals_text(row["spend"], currency)))
     lines.append(f"  {'; '.join(totals)}.")
     if row["money_top_decile"]:
         lines.append(f"  {_top_decile_line(row['money_top_decile'], currency)}")
     return lines
 
 
+def _in_training(value: Any) -> Any:
+    return message("monitor_line.in_training", value=value) if value else ""
+
+
 def _top_decile_line(found: Mapping[str, Any], currency: str | None) -> str:
-    said = [f"by expected spend brought {_captured_money(found, 'by_expected_spend', currency)}"]
-    if found["by_value_at_risk"] is not None:
-        said.append(f"by value at risk {_captured_money(found, 'by_value_at_risk', currency)}")
-    if found["by_best_rule"] is not None:
-        said.append(f"by the best rule {_captured_money(found, 'by_best_rule', currency)}")
-    return f"The tenth of customers ranked first {', '.join(said)} of what came."
+    lists = [
+        message(f"monitor_line.{name}", amount=_captured_money(found, name, currency))
+        for name in ("by_expected_spend", "by_value_at_risk", "by_best_rule")
+        if found.get(name) is not None
+    ]
+    return translate("monitor_line.top_decile", lists=lists)
 
 
 def _captured_money(found: Mapping[str, Any], key: str, currency: str | None) -> str:
@@ -297,8 +320,8 @@ def _best_rule_loss(row: Mapping[str, Any]) -> float | None:
 
 def _pending_horizon_text(row: Mapping[str, Any]) -> str:
     missing = format_quantity(row["days_missing"], "day")
-    ends = row["ends"] if active_locale() == "en" else format_day(row["ends"])  # English keeps the record's own form
-    return translate("since.waiting", days=format_quantity(row["horizon_days"], "day"), ends=ends, missing=missing)
+    days = format_quantity(row["horizon_days"], "day")
+    return translate("since.waiting", days=days, ends=format_day(row["ends"]), missing=missing)
 
 
 def _range_texts(ranges: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -313,10 +336,10 @@ def _range_texts(ranges: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _drifted_feature_rows(rows: Sequence[Mapping[str, Any]]) -> list[_Row]:
     return [
         {
-            "name": row["feature"].replace("_", " "),
+            "name": feature_name(row["feature"]),
             "psi": format_decimal(row["psi"], 2),
             "usual": format_decimal(row["usual"], 2),
-            "level": row["level"],
+            "level": translate(f"drift_level.{row['level']}"),
         }
         for row in rows[:_MAX_DRIFTED_SHOWN]
     ]

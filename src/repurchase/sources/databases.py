@@ -21,6 +21,7 @@ import polars as pl
 import polars.selectors as cs
 
 from repurchase.errors import InputError, OrdersError, RepurchaseError, first_few
+from repurchase.i18n.messages import message
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource, Server, retry
 from repurchase.sources.tables import OpenedFile, Spool
@@ -290,7 +291,7 @@ def open_database(source: DatabaseSource, *, settings: Settings, spool: Path) ->
     kinds = read.table.schema.values()
     zones = sorted({str(kind.time_zone) for kind in kinds if isinstance(kind, pl.Datetime) and kind.time_zone})
     if zones and settings.timezone is None:
-        note = f"Times with a zone are counted in {zones[0]}, the database's own; --timezone names another."
+        note = message("file_note.zone", zone=zones[0])
         return replace(read, notes=(note,))
     return read
 

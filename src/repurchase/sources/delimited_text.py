@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from repurchase.errors import LayoutError, OrdersError, first_few
+from repurchase.i18n.messages import Message, message
 from repurchase.sources.dialects import (
     Dialect,
     Footer,
@@ -252,15 +253,16 @@ class _Scan:
         if self.text.stop is None:
             _refuse_cut_off(self.text, self._statistics, self.row_format)
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Message, ...]:
         name, text, mark = Path(self.text.shown).name, self.text, self._dialect.delimiter
         mark = " " if text.is_blank_separated else mark
         found = (
-            (f"{name}: columns are separated by {DELIMITER_NAMES.get(mark, mark)}.", mark != ","),
-            (f"{name}: values are enclosed in apostrophes.", text.swaps_quotes),
-            (f"{name}: quotation marks within values are written with a backslash.", text.has_escapes),
+            ("delimiter", mark != ","),
+            ("apostrophes", text.swaps_quotes),
+            ("backslashes", text.has_escapes),
         )
-        said = (note for note, holds in found if holds)
+        params = {"name": name, "delimiter": DELIMITER_NAMES.get(mark, mark)}
+        said = (message(f"file_note.{key}", **params) for key, holds in found if holds)
         preamble, footer = preamble_note(name, self._dialect), footer_note(name, Footer(records=text.footer))
         return (*encoding_notes(name, text.encoding), *said, *preamble, *footer)
 
@@ -330,11 +332,10 @@ class _RowCollector:
         has_other_rows = self._n_rows < self._n_parsed
         return _DelimitedTable(text, stamp, self._format, schema, self._n_rows, has_other_rows)
 
-    def notes(self, name: str) -> tuple[str, ...]:
+    def notes(self, name: str) -> tuple[Message, ...]:
         if not self._n_headings:
             return ()
-        lines = "line" if self._n_headings == 1 else "lines"
-        return (f"{name}: {self._n_headings:,} {lines} left out as a repeated heading, as in joined exports.",)
+        return (message("file_note.repeated_heading", name=name, n=self._n_headings),)
 
 
 def _read_by_hand(text: TextFile, row_format: RowFormat, spool: Path, *, set_aside: bool) -> _RowCollector:

@@ -11,7 +11,7 @@ from itertools import islice
 
 import polars as pl
 
-from repurchase.errors import first_few
+from repurchase.i18n.messages import Message, first_items, message
 
 _DELIMITERS = (",", ";", "\t", "|")
 _RECORDS = 200
@@ -139,13 +139,12 @@ def uses_single_quotes(lines: Sequence[str], delimiter: str) -> bool:
     return "'" not in enclosed.sub("", text[: found[-1].end()])
 
 
-def preamble_note(name: str, dialect: Dialect) -> tuple[str, ...]:
+def preamble_note(name: str, dialect: Dialect) -> tuple[Message, ...]:
     """Say which lines above the heading were left out."""
     said = [" ".join(field for field in record if field.strip()) for record in dialect.preamble]
     if not said:
         return ()
-    lines = "line" if len(said) == 1 else "lines"
-    return (f"{name}: {len(said)} {lines} above the heading left out: {first_few(said, shown=3)}.",)
+    return (message("file_note.preamble", name=name, n=len(said), lines=first_items(said)),)
 
 
 _TOTAL_WORDS = re.compile(
@@ -224,13 +223,12 @@ def last_records(tail: bytes, delimiter: str, *, count: int = 40) -> list[tuple[
     return records
 
 
-def footer_note(name: str, footer: Footer) -> tuple[str, ...]:
+def footer_note(name: str, footer: Footer) -> tuple[Message, ...]:
     """Say which lines below the table were left out."""
     if not footer.records:
         return ()
     count = len(footer.records)
-    lines = "line" if count == 1 else "lines"
-    return (f"{name}: {count} {lines} below the table left out, no orders: {first_few(footer.records, shown=3)}.",)
+    return (message("file_note.footer", name=name, n=count, lines=first_items(footer.records)),)
 
 
 def _is_total(fields: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from repurchase.errors import OrdersError
+from repurchase.i18n.messages import Message, message
 from repurchase.sources.folders import MOST_UNPACKED, decompressed_bytes, is_compressed
 from repurchase.sources.statuses import classify_status
 from repurchase.sources.vocabulary import is_known_word, month_numbers, word_table
@@ -347,14 +348,15 @@ def replace_encoding(text: TextFile, *, preferred: Sequence[str]) -> TextFile:
     return replace(text, encoding=detect_encoding(_lines_not_ascii(text), preferred=preferred))
 
 
-def encoding_notes(name: str, encoding: Encoding) -> tuple[str, ...]:
+def encoding_notes(name: str, encoding: Encoding) -> tuple[Message, ...]:
     """Say which encoding a file was read in, where it is not UTF-8."""
     if encoding.codec is None:
         return ()
     if encoding.is_mostly_utf8:
-        return (f"{name}: read as {encoding.name}: some lines are not UTF-8.",)
-    doubt = f" Too few letters show it: {encoding.also} would be possible too." if encoding.others else ""
-    return (f"{name}: read as {encoding.name}, not UTF-8.{doubt}",)
+        return (message("file_note.mixed_encoding", name=name, encoding=encoding.name),)
+    if encoding.others:
+        return (message("file_note.encoding_doubt", name=name, encoding=encoding.name, also=encoding.also),)
+    return (message("file_note.encoding", name=name, encoding=encoding.name),)
 
 
 def _lines_not_ascii(text: TextFile) -> Iterator[bytes]:

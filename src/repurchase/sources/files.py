@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.i18n.messages import Message
 from repurchase.sources.delimited_text import open_text
 from repurchase.sources.folders import MOST_UNPACKED, find_files, is_parquet, is_zip, tables_in_zip, unpack_member
 from repurchase.sources.locations import fetch_file, is_remote, list_remote_files, redacted_address
@@ -26,7 +27,7 @@ class LocatedFiles:
     root: str
     names: tuple[str, ...]
     paths: Iterable[Path]
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
 
 
 def locate_files(source: str, *, seconds: int, spool: Path) -> LocatedFiles:

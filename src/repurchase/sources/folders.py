@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.i18n.messages import Message, first_items, message
 
 _PARQUET = (".parquet", ".pq")
 _PLAIN_TEXT = (".csv", ".tsv", ".txt", ".tab")
@@ -216,7 +217,7 @@ class _FileCollector:
         self._linked_files: list[Path] = []
         self._linked_folders: list[Path] = []
         self._seen: dict[tuple[int, int], Path] = {}
-        self._notes: list[str] = []
+        self._notes: list[Message] = []
 
     def add(self, path: Path) -> None:
         _require_name(path)
@@ -234,7 +235,7 @@ class _FileCollector:
             for path in _listed(folder):
                 self.add(path)
 
-    def finished(self) -> tuple[list[Path], list[str]]:
+    def finished(self) -> tuple[list[Path], list[Message]]:
         while self._linked_folders:
             self.add_folder(self._linked_folders.pop(0))
         files = [path for path in self._files if not path.exists() or self._is_new(path)]
@@ -248,7 +249,7 @@ class _FileCollector:
             raise OrdersError(_unlisted(path, fault)) from fault
         first = self._seen.setdefault((found.st_dev, found.st_ino), path)
         if first != path:
-            self._notes.append(f"{path}: left out, as it is the same as {first}.")
+            self._notes.append(message("file_note.same_as", path=str(path), first=str(first)))
         return first == path
 
 
@@ -311,7 +312,7 @@ def _unlisted(folder: Path, fault: OSError) -> str:
     )
 
 
-def find_files(source: str) -> tuple[list[Path], list[str]]:
+def find_files(source: str) -> tuple[list[Path], list[Message]]:
     """Name the files of an order log."""
     _require_name(source)
     path = Path(source)
@@ -373,7 +374,7 @@ def _pairs(folders: Sequence[str]) -> dict[str, str | None]:
     return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs if name}
 
 
-def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
+def _in_folder(folder: Path) -> tuple[list[Path], list[Message]]:
     files = _FileCollector()
     files.add_folder(folder)
     entries, notes = files.finished()
@@ -385,7 +386,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
 
 def readable_files(
     names: Sequence[str], *, where: str, endings: tuple[str, ...] = _TABLE_ENDINGS
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[Message]]:
     """Tell the files of a folder that can hold orders from others, by their names."""
     tables = [name for name in names if name.lower().endswith(endings)]
     readable = [name for name in tables if not _is_explanation(name)] or tables
@@ -401,4 +402,4 @@ def readable_files(
             f"{where}: {len(unreadable)} of {len(names)} files cannot be read as orders: {first_few(unreadable)}. "
             "Save them as CSV or Parquet, or move them away."
         )
-    return readable, [f"Left out, as neither CSV nor Parquet: {first_few(others)}."] if others else []
+    return readable, [message("file_note.left_out", names=first_items(others))] if others else []

@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote
 
 from repurchase.errors import InputError, OrdersError, RepurchaseError
+from repurchase.i18n.messages import Message
 from repurchase.sources.folders import cannot_keep, is_hidden, pattern_root, readable_files
 from repurchase.storage.redaction import redact
 
@@ -275,7 +276,7 @@ def redacted_address(text: str) -> str:
     return f"{scheme.lower()}://{shown}{slash}{re.sub(query, '', path)}"
 
 
-def list_remote_files(text: str, *, seconds: int) -> tuple[list[_RemoteFile], list[str]]:
+def list_remote_files(text: str, *, seconds: int) -> tuple[list[_RemoteFile], list[Message]]:
     """Name the files of an order log in a store."""
     shown = redacted_address(text)
     scheme = shown.partition("://")[0]
@@ -305,7 +306,7 @@ def fetch_file(file: _RemoteFile, target: Path, *, seconds: int) -> Path:
     return _with_retry(once, shown=file.shown, seconds=seconds)
 
 
-def _list_once(shown: str, scheme: str) -> tuple[list[_RemoteFile], list[str]]:
+def _list_once(shown: str, scheme: str) -> tuple[list[_RemoteFile], list[Message]]:
     from pyarrow.fs import FileSelector, FileType
 
     store, path = _store(shown, scheme)
@@ -319,7 +320,7 @@ def _list_once(shown: str, scheme: str) -> tuple[list[_RemoteFile], list[str]]:
     names = sorted(name for name in sizes if not is_hidden(name.removeprefix(f"{base}/")))
     if not names:
         raise OrdersError(f"{shown}: no such file or folder. Check the address.")
-    notes: list[str] = []
+    notes: list[Message] = []
     if base == path.rstrip("/"):
         names, notes = readable_files(names, where=shown)
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.i18n.messages import Message, first_items, message
 from repurchase.sources.dialects import (
     Dialect,
     Footer,
@@ -135,14 +136,13 @@ class _SheetColumns:
         )
         return [None if cell == "" else cast(cell) if cast else cell for cell in cells]  # type: ignore[arg-type]
 
-    def notes(self, name: str) -> tuple[str, ...]:
+    def notes(self, name: str) -> tuple[Message, ...]:
         mixed = [
             column
             for column, kinds in zip(self._names, self._kinds, strict=True)
             if str in kinds and kinds & {date, datetime}
         ]
-        words = "check that days and months were not swapped"
-        warning = (f"{name}: dates and text are mixed in {first_few(mixed)}: {words}.",) if mixed else ()
+        warning = (message("file_note.mixed_dates", name=name, columns=first_items(mixed)),) if mixed else ()
         return (*preamble_note(name, self._table.dialect), *footer_note(name, self._table.footer), *warning)
 
 
@@ -160,7 +160,9 @@ def _workbook(path: Path, shown: str) -> "CalamineWorkbook":
         ) from fault
 
 
-def _one_table(workbook: "CalamineWorkbook", shown: str, wanted: Sequence[str]) -> tuple[_SheetTable, tuple[str, ...]]:
+def _one_table(
+    workbook: "CalamineWorkbook", shown: str, wanted: Sequence[str]
+) -> tuple[_SheetTable, tuple[Message, ...]]:
     tables = _tables(workbook, shown)
     if not tables:
         raise OrdersError(f"{shown}: no sheet holds a table. Expected a heading and one row per order.")
@@ -173,8 +175,8 @@ def _one_table(workbook: "CalamineWorkbook", shown: str, wanted: Sequence[str]) 
             "Keep the one with the orders in the file, or save each as a CSV file into one folder."
         )
     others = [name for name in tables if name not in names]
-    notes = (f"{Path(shown).name}: read from the sheet '{names[0]}', not from {first_few(others)}.",) if others else ()
-    return tables[names[0]], notes
+    note = message("file_note.sheet", name=Path(shown).name, sheet=names[0], others=first_items(others))
+    return tables[names[0]], (note,) if others else ()
 
 
 def _tables(workbook: "CalamineWorkbook", shown: str) -> dict[str, _SheetTable]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
+from repurchase.i18n.messages import Message, first_items, message
 from repurchase.sources.encodings import UTF_8, Encoding
 from repurchase.sources.folders import MOST_UNPACKED, cannot_keep
 
@@ -114,7 +115,7 @@ class OpenedFile:
     """The table of a file, and what was noticed about it."""
 
     table: SourceTable
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     long_lines: LongLines = LongLines()
     encoding: Encoding = UTF_8
     sha256: str = ""
@@ -160,13 +161,13 @@ def open_parquet(path: Path, *, shown: str, spool: Path, options: FileOptions) -
         raise _unreadable(shown, fault) from fault
     _require_rows(count, found, shown)
     schema = {name: dtype for name, dtype in found.items() if not dtype.is_nested()}
-    nested = first_few([name for name in found if name not in schema])
-    notes = (f"{Path(shown).name}: columns of lists and records were left out: {nested}.",) if nested else ()
+    nested = [name for name in found if name not in schema]
+    note = message("file_note.nested", name=Path(shown).name, names=first_items(nested))
     table = ParquetTable(((FileStamp.of(path, shown=shown), count),), schema)
     if options.set_aside:  # damage is found now, while the file can still be left out
         for _ in table.batches(tuple(schema), n_rows=SPOOLED_ROWS):
             pass
-    return OpenedFile(table, notes)
+    return OpenedFile(table, (note,) if nested else ())
 
 
 def _converted(path: Path, shown: str, folder: Path) -> ParquetTable:

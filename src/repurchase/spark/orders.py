@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from repurchase.errors import InputError, LayoutError, OrdersError, first_few
+from repurchase.i18n.messages import Message, first_items, message, render
 from repurchase.orders.layout import Layout
 from repurchase.settings import Settings
 from repurchase.sources.delimited_text import DELIMITER_NAMES, delimiter_of
@@ -53,7 +54,7 @@ class ClusterLog:
     schema: dict[str, pl.DataType]
     files: tuple[_ClusterFile, ...]
     table: "DataFrame"
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     counts: RowCounts = field(default_factory=RowCounts)
     delimiter: str | None = None
     has_long_rows: bool = False
@@ -101,30 +102,33 @@ def open_on_cluster(session: "SparkSession", source: str | DatabaseSource, *, se
         table, delimiter = _parquet(session, source), None
         nested = [field.name for field in table.schema.fields if _is_nested(field.dataType.typeName())]
         columns = [name for name in table.columns if name not in nested]
-        notes += (f"Columns of lists and records were left out: {first_few(nested)}.",) if nested else ()
+        notes += (message("file_note.nested_of_all", names=first_items(nested)),) if nested else ()
     else:
         columns, delimiter = _heading(session, files[0].path)
         table = translate_spark_errors(lambda: _text(session, source, columns, delimiter or ",", long_rows=False))
-        notes += (f"Columns are separated by {DELIMITER_NAMES[delimiter]}.",) if delimiter != "," else ()
+        notes += (
+            (message("file_note.delimiter_of_all", delimiter=DELIMITER_NAMES[delimiter]),) if delimiter != "," else ()
+        )
     schema = {name: kind for name, kind in _polars_schema(table).items() if name in columns}
     stored = {name: f"_{number}" for number, name in enumerate(columns)}
     placed = _placed(table, stored)
     return ClusterLog(source, _UNREAD, stored, schema, files, placed, notes, delimiter=delimiter)
 
 
-def _files(session: "SparkSession", source: str) -> tuple[tuple[_ClusterFile, ...], tuple[str, ...]]:
+def _files(session: "SparkSession", source: str) -> tuple[tuple[_ClusterFile, ...], tuple[Message, ...]]:
     listed = session.read.format("binaryFile").option("recursiveFileLookup", "true")
     rows = translate_spark_errors(lambda: listed.load(source).select("path", "length", "modificationTime").collect())
     files = [_ClusterFile(row["path"], row["length"], str(row["modificationTime"])) for row in rows]
     if not files:
         raise OrdersError(f"{source}: no file there. Check the address.")
-    notes: list[str] = []
+    notes: list[Message] = []
     if len(files) > 1:
         names, notes = readable_files([file.path for file in files], where=source, endings=SPARK_TABLES)
         files = [file for file in files if file.path in set(names)]
         if notes:
             raise OrdersError(
-                f"{source}: {notes[0].rstrip('.')}; Spark would read them all. Name the others by a glob."
+                f"{source}: {render(notes[0], locale='en').rstrip('.')}; Spark would read them all. "
+                "Name the others by a glob."
             )
     if len({file.path.lower().endswith(_PARQUET) for file in files}) > 1:
         raise OrdersError(f"{source}: CSV and Parquet in one folder. Name one kind by a glob, such as '*.parquet'.")

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError
+from repurchase.i18n.messages import Message, message
 from repurchase.schemas import scores_table
 from repurchase.storage.json_files import has_valid_digest, read_json, sha256_of
 from repurchase.validation import (
@@ -21,6 +22,7 @@ from repurchase.validation import (
     DAY,
     FLAG,
     NUMBER,
+    STATEMENT,
     TEXT,
     Check,
     Nullable,
@@ -65,7 +67,7 @@ _JUDGED = {
         n_cutoffs=COUNT,
         grade=TEXT,
         log_loss_gain=NUMBER,
-        why_not_judged=TEXT,
+        why_not_judged=STATEMENT,
         model=_FIGURES,
         rules={"*": Nullable(_FIGURES)},
     ),
@@ -76,11 +78,11 @@ _GAINS = {**_CURVE, "buyers_share": Nullable([NUMBER]), "contacted_share?": Null
 _EVALUATION = optional_fields(
     primary_horizon_days=COUNT,
     grade=TEXT,
-    grade_words=TEXT,
-    rule=TEXT,
+    grade_words=STATEMENT,
+    rule=STATEMENT,
     best_rule=TEXT,
-    reasons=[TEXT],
-    limits=[TEXT],
+    reasons=[STATEMENT],
+    limits=[STATEMENT],
     horizons=[_JUDGED],
     backtest=[{**_CURVE, "spend_bias?": Nullable(NUMBER)}],
     calibration=[{**_CURVE, "bins": Nullable([_BIN])}],
@@ -132,14 +134,14 @@ _MEASURES = {
 _REASON = {
     "reason": TEXT,
     "rows": COUNT,
-    **optional_fields(found=COUNT, treatment=TEXT, words=TEXT),
+    **optional_fields(found=COUNT, treatment=TEXT, words=STATEMENT),
 }
 _CLEANING = {
     "reasons?": [_REASON],
-    **optional_fields(n_raw=COUNT, n_kept=COUNT, notes=[TEXT], currency=TEXT),
+    **optional_fields(n_raw=COUNT, n_kept=COUNT, notes=[STATEMENT], currency=TEXT),
 }
 _FEATURE = {"feature": TEXT, "level": TEXT, "psi": Nullable(NUMBER), "usual": Nullable(NUMBER)}
-_DRIFT = {"words": TEXT, "drifted": FLAG, "features?": Nullable([_FEATURE])}
+_DRIFT = {"words": STATEMENT, "drifted": FLAG, "features?": Nullable([_FEATURE])}
 _SEGMENT_RULES = {
     "risk_horizon_days": COUNT,
     "high_value": NUMBER,
@@ -170,13 +172,13 @@ _RUN = optional_fields(
     clv_horizon_days=COUNT,
     discount_rate=NUMBER,
     currency=TEXT,
-    notes=[TEXT],
+    notes=[STATEMENT],
     duplicates=[TEXT],
     forgotten=[{"*": ANY}],
     list=TEXT,
     pseudonyms={"method": TEXT, "key": TEXT},
     engine=optional_fields(engine=TEXT),
-    orders=optional_fields(source=TEXT, digest=TEXT, layout=TEXT, columns={"*": TEXT}, reading=_READING),
+    orders=optional_fields(source=TEXT, digest=TEXT, layout=STATEMENT, columns={"*": TEXT}, reading=_READING),
     outputs={"*": Nullable({"path?": TEXT, "sha256?": Nullable(TEXT)})},
     cleaning=Nullable(_CLEANING),
     drift=_DRIFT,
@@ -222,8 +224,8 @@ _MONITOR = {
     "observed_until": DAY,
     "horizons": [Check(_is_horizon, "a horizon")],
     "ranges": {"clv": _RANGE, "next_order": _RANGE},
-    "advice": {"retrain": FLAG, "words": TEXT},
-    "notes?": Nullable([TEXT]),
+    "advice": {"retrain": FLAG, "words": STATEMENT},
+    "notes?": Nullable([STATEMENT]),
 }
 
 
@@ -390,27 +392,27 @@ def _read_scores_csv(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, glob=False, schema_overrides={name: known.get(name, pl.String()) for name in header})
 
 
-def read_run_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
+def read_run_record(scores_path: Path) -> tuple[dict[str, Any], Message | None]:
     """Read the record of a scores file, if it belongs to that file; else return why not."""
     path = scores_path.with_suffix(".run.json")
     if not path.is_file():
-        return {}, f"There is no {path.name} beside the scores."
+        return {}, message("record.no_run", name=path.name)
     try:
         run = read_json(path)
     except (OSError, ValueError):
-        return {}, f"{path.name} cannot be read as JSON."
+        return {}, message("record.not_json", name=path.name)
     if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
-        return {}, f"{path.name} is not the record of a scoring run that this version knows."
+        return {}, message("record.no_record", name=path.name)
     fault = "digest" if "digest" in run and not has_valid_digest(run) else find_run_record_fault(run)
     if fault:
-        return {}, f"{path.name} was changed by hand: {fault} is not as `repurchase score` writes it."
+        return {}, message("record.misshapen", name=path.name, part=fault)
     written = ((run.get("outputs") or {}).get("scores") or {}).get("sha256")
     if written != sha256_of(scores_path):
-        return {}, f"{path.name} belongs to other scores: their digest is not that of {scores_path.name}."
+        return {}, message("record.other_scores", name=path.name, scores=scores_path.name)
     return run, None
 
 
-def read_monitor_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
+def read_monitor_record(scores_path: Path) -> tuple[dict[str, Any], Message | None]:
     """Read the monitoring record of a scores file, if it belongs to that file; else return why not."""
     path = scores_path.with_name(scores_path.stem + MONITOR_SUFFIX)
     if not path.is_file():
@@ -418,13 +420,13 @@ def read_monitor_record(scores_path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         record = read_json(path)
     except (OSError, ValueError):
-        return {}, f"{path.name} cannot be read as JSON."
-    unknown = f"{path.name} is not a record of `repurchase monitor` that this version knows."
+        return {}, message("record.not_json", name=path.name)
+    unknown = message("record.no_monitor", name=path.name)
     if not isinstance(record, dict) or record.get("schema") != _MONITOR_SCHEMA or record.get("command") != "monitor":
         return {}, unknown
     scores = record.get("scores")
     if not isinstance(scores, dict) or scores.get("sha256") != sha256_of(scores_path):
-        return {}, f"{path.name} belongs to other scores: monitor these again."
+        return {}, message("record.monitor_again", name=path.name)
     if find_monitor_record_fault(record) is not None or ("digest" in record and not has_valid_digest(record)):
         return {}, unknown
     return record, None

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaln, psi, zeta
 
+from repurchase.i18n.messages import message
 from repurchase.features.history import Floats
 from repurchase.models.btyd.model import FAMILIES, BtydModel, Family, GammaGamma, count_equal_rows
 
@@ -306,9 +307,9 @@ def _fit_family(family: Family, rows: Floats, weights: Floats) -> BtydModel | No
     for other in _OTHER_STARTS:
         if not peak.converged:
             peak = newton_maximize(likelihood, _logarithms(other, rate))
-    note = ""
+    note = None
     if not peak.converged or peak.least_identified[0] < 1.0 / _PRIOR_SPREAD**2:
-        note = f"{_least_identified(peak)} held to usual values by a weak prior: these customers hardly tell them"
+        note = message("model_note.prior", names=_least_identified(peak))
         peak = newton_maximize(with_prior(likelihood, usual, spread=_PRIOR_SPREAD), usual)
         if not peak.converged:
             return None
@@ -345,7 +346,7 @@ def _nbd_by_moments(rows: Floats, weights: Floats) -> BtydModel:
         r / rate,
         0.0,
         1.0,
-        note="no dropout: too few repeat buyers, or neither BG/NBD nor MBG/NBD converged on these customers",
+        note=message("model_note.no_dropout"),
     )
 
 

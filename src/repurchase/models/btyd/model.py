@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import hyp2f1
 
+from repurchase.i18n.messages import Message
 from repurchase.features.history import Floats, Ints
 
 _MAX_KEY = 2**62
@@ -110,7 +111,7 @@ class BtydModel:
     a: float
     b: float
     log_likelihood: float = float("nan")
-    note: str = ""
+    note: Message | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values."""
