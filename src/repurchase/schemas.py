@@ -8,6 +8,7 @@ Terms used throughout: a *day* is a calendar day in the configured zone;
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -312,7 +313,8 @@ def as_polars(frame: Frame, *, name: str = "orders") -> pl.DataFrame:
         return frame.collect()
     kind = type(frame)
     if kind.__module__.startswith(("pandas", "pyarrow")) and hasattr(frame, "shape"):
-        converted = pl.from_pandas(frame) if kind.__module__.startswith("pandas") else pl.from_arrow(frame)  # type: ignore[call-overload]
+        table: Any = frame
+        converted = pl.from_pandas(table) if kind.__module__.startswith("pandas") else pl.from_arrow(table)
         if isinstance(converted, pl.DataFrame):
             return converted
     raise InputError(f"{name} must be a pandas or Polars DataFrame or a pyarrow Table. Got {kind.__name__} instead.")
