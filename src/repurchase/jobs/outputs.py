@@ -18,6 +18,7 @@ from repurchase.storage.atomic_files import write_file
 from repurchase.storage.delivery import Delivery, OutputKind, json_output, read_csv_header, table_output
 from repurchase.storage.json_files import read_json_object
 from repurchase.storage.run_records import MONITOR_SUFFIX, ScoredRun, read_run_record, read_scores, validate_scored_run
+from repurchase.validation import ANY, COUNT, TABLE, TEXT, Check, Nullable, first_fault, integer, one_of
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,20 @@ def stage_record(delivery: Delivery, record: Mapping[str, Any], path: Path | Non
 
 LISTS_RECORD, LISTS_SCHEMA = "lists.json", 1
 
+_FILE_NAME = Check(lambda name: isinstance(name, str) and Path(name).name == name, "the name of a file")
+_LISTS_RECORD = {
+    "schema": integer(LISTS_SCHEMA, LISTS_SCHEMA),
+    "command": one_of("lists"),
+    "files": [{"name": _FILE_NAME, "rows": COUNT, "id_column?": TEXT}],  # earlier versions have one column for all
+    "pseudonyms?": Nullable(TABLE),
+    "forgotten?": [ANY],
+}
+
 
 def read_lists_record(folder: Path) -> dict[str, Any] | None:
-    """Read the record of a folder of lists."""
+    """Read the record of a folder of lists; None if there is none that this version knows."""
     record = read_json_object(folder / LISTS_RECORD)
-    is_ours = record.get("schema") == LISTS_SCHEMA and record.get("command") == "lists"
-    files = record.get("files") if is_ours else None
-    mark, forgotten = record.get("pseudonyms"), record.get("forgotten", [])
-    if not isinstance(files, list) or not isinstance(forgotten, list) or not isinstance(mark, dict | None):
-        return None
-    return record if all(_describes_file(told) for told in files) else None
-
-
-def _describes_file(told: Any) -> bool:
-    """Whether it tells of a file in the folder and of its rows; earlier versions told the column of ids elsewhere."""
-    if not isinstance(told, dict):
-        return False
-    name, rows, column = told.get("name"), told.get("rows"), told.get("id_column", "")
-    is_here = isinstance(name, str) and Path(name).name == name
-    return is_here and isinstance(rows, int) and isinstance(column, str)
+    return record if first_fault(record, _LISTS_RECORD) is None else None
 
 
 def id_column_of_list(path: Path) -> str | None:
