@@ -6,10 +6,8 @@ import pytest
 
 from repurchase.campaigns.design import (
     EXPLAINED_SHARE_COUNTED,
+    PowerAnalysis,
     assign_groups,
-    control_size,
-    detectable_effect,
-    power_of,
     variance_explained,
 )
 from repurchase.marketing.economics import CampaignCandidates
@@ -27,7 +25,7 @@ def customers(n: int = 3000) -> tuple[pl.Series, CampaignCandidates]:
 )
 def test_power_is_that_of_published_examples(n: float, p1: float, p2: float, power: float) -> None:
     """R Core Team, stats::power.prop.test, examples (equal groups, two-sided 5 %)."""
-    assert power_of(p2 - p1, base=p1, n_treated=n, n_control=n) == pytest.approx(power, abs=1e-3)
+    assert PowerAnalysis(base=p1).power_of(p2 - p1, n_treated=n, n_control=n) == pytest.approx(power, abs=1e-3)
 
 
 def test_power_of_unequal_groups_is_what_a_simulation_finds() -> None:
@@ -36,16 +34,18 @@ def test_power_of_unequal_groups_is_what_a_simulation_finds() -> None:
     pooled = (reached * n_t + held * n_c) / (n_t + n_c)
     z = (reached - held) / np.sqrt(pooled * (1 - pooled) * (1 / n_t + 1 / n_c))
     seen = float((np.abs(z) > 1.959964).mean())
-    assert power_of(0.07, base=0.20, n_treated=n_t, n_control=n_c) == pytest.approx(seen, abs=0.01)
+    assert PowerAnalysis(base=0.20).power_of(0.07, n_treated=n_t, n_control=n_c) == pytest.approx(seen, abs=0.01)
 
 
 def test_the_control_group_is_the_smallest_that_shows_the_effect() -> None:
-    size = control_size(10_000, effect=0.03, base=0.2)
+    size = PowerAnalysis(base=0.2).control_size(10_000, effect=0.03)
     assert size is not None
-    assert power_of(0.03, base=0.2, n_treated=10_000 - size, n_control=size) >= 0.8
-    assert power_of(0.03, base=0.2, n_treated=10_001 - size, n_control=size - 1) < 0.8
-    assert control_size(500, effect=0.03, base=0.2) is None
-    assert detectable_effect(base=0.2, n_treated=10_000 - size, n_control=size) == pytest.approx(0.03, abs=1e-4)
+    assert PowerAnalysis(base=0.2).power_of(0.03, n_treated=10_000 - size, n_control=size) >= 0.8
+    assert PowerAnalysis(base=0.2).power_of(0.03, n_treated=10_001 - size, n_control=size - 1) < 0.8
+    assert PowerAnalysis(base=0.2).control_size(500, effect=0.03) is None
+    assert PowerAnalysis(base=0.2).detectable_effect(n_treated=10_000 - size, n_control=size) == pytest.approx(
+        0.03, abs=1e-4
+    )
 
 
 def test_scores_explain_what_they_say_they_do() -> None:

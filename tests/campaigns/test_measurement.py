@@ -48,7 +48,7 @@ def campaigns(*, lift: float, n: int = 320, control: float = 0.3, seed: int = 1)
         known = np.stack([p, p * spend], axis=1)
         truths = (moved.mean(), moved.mean(), (moved * spend).mean(), (moved * spend).mean())
         where = {"stratum": arms.stratum}
-        again = {**where, "redraws": 199, "seed": repeat}
+        again = {**where, "permutations": 199, "seed": repeat}
         found = [
             estimate_effect(bought, arms.treated, **where),
             estimate_effect(adjust_outcome(bought, known, **where), arms.treated, **where),
@@ -56,7 +56,7 @@ def campaigns(*, lift: float, n: int = 320, control: float = 0.3, seed: int = 1)
             permutation_effect(adjust_outcome(money, known, **where), arms.treated, **again),
         ]
         holds[repeat] = [one.low <= truth <= one.high for one, truth in zip(found, truths, strict=True)]
-        tells[repeat] = [one.can_tell for one in found]
+        tells[repeat] = [one.is_significant for one in found]
         width[repeat] = [one.high - one.low for one in found]
     return Repeats(holds.mean(axis=0), tells.mean(axis=0), width.mean(axis=0))
 
@@ -82,8 +82,8 @@ def test_a_few_giant_customers_raise_no_alarm() -> None:
         arms = assign_groups(
             map(str, range(n)), risk=np.zeros(n), value=np.zeros(n), n_control=60, campaign="g", seed=repeat
         )
-        alarms += permutation_effect(money, arms.treated, stratum=arms.stratum, redraws=199).can_tell
-        naive += estimate_effect(money, arms.treated, stratum=arms.stratum).can_tell
+        alarms += permutation_effect(money, arms.treated, stratum=arms.stratum, permutations=199).is_significant
+        naive += estimate_effect(money, arms.treated, stratum=arms.stratum).is_significant
     assert alarms <= 0.06 * 300
     assert naive > 0.10 * 300
 
@@ -112,9 +112,9 @@ def test_parts_are_drawn_to_the_mean_and_raised_for_their_number() -> None:
     random = np.random.default_rng(5)
     part = np.repeat(["a", "b", "c", "d"], 500)
     treated = np.tile([True, False], 1000)
-    parts = effects_by_segment(random.normal(size=2000), treated, part=part)
+    parts = effects_by_segment(random.normal(size=2000), treated, segment=part)
     own = np.array([one.effect.value for one in parts if one.effect])
-    drawn = np.array([one.drawn for one in parts])
+    drawn = np.array([one.shrunken for one in parts])
     assert np.ptp(drawn) < np.ptp(own)
     assert all(one.p_holm >= one.effect.p_value for one in parts if one.effect and one.p_holm is not None)
     least = min(parts, key=lambda one: one.effect.p_value if one.effect else 1.0)

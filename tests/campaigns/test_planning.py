@@ -6,10 +6,9 @@ import pytest
 
 from repurchase.campaigns.design import (
     CampaignDesign,
+    PowerAnalysis,
     UpliftAssumption,
     assign_groups,
-    power_of,
-    required_list_size,
 )
 from repurchase.campaigns.measurement import CampaignOutcomes, estimate_effect, measure_campaign
 from repurchase.campaigns.planning import CONTROL, TREATMENT, PlannedCampaign, plan_campaign
@@ -105,9 +104,9 @@ def test_without_the_scores_more_must_be_held_out_and_more_customers_are_needed(
     assert power["without_scores"]["detectable_points"] > power["detectable_points"]
     assert not power["without_scores"]["enough"]
     half = power["needed_customers"] // 2
-    told = {"base": power["base_share"], "explained": power["explained_by_scores"]}
-    assert power_of(UPLIFT, n_treated=half, n_control=half, **told) >= 0.8
-    assert required_list_size(effect=UPLIFT, **told) == 2 * half
+    analysis = PowerAnalysis(base=power["base_share"], explained=power["explained_by_scores"])
+    assert analysis.power_of(UPLIFT, n_treated=half, n_control=half) >= 0.8
+    assert analysis.list_size(effect=UPLIFT) == 2 * half
 
 
 # Whom to reach

@@ -116,43 +116,48 @@ def explained_variance_share(mean: float, mean_square: float) -> float:
     return EXPLAINED_SHARE_COUNTED * min(max((mean_square - mean**2) / scatter, 0.0), 1.0) if scatter > 0 else 0.0
 
 
-def power_of(
-    effect: float, *, base: float, n_treated: float, n_control: float, alpha: float = 0.05, explained: float = 0.0
-) -> float:
-    """Probability that an effect of this size is found statistically significant."""
-    reached = base + effect
-    if not 0 <= reached <= 1 or not 0 <= base <= 1:
-        return 0.0
-    pooled = (n_treated * reached + n_control * base) / (n_treated + n_control)
-    unexplained = math.sqrt(1 - explained)
-    error_without_effect = unexplained * math.sqrt(pooled * (1 - pooled) * (1 / n_treated + 1 / n_control))
-    error_with_effect = unexplained * math.sqrt(reached * (1 - reached) / n_treated + base * (1 - base) / n_control)
-    beyond = abs(effect) - _NORMAL.inv_cdf(1 - alpha / 2) * error_without_effect
-    return _NORMAL.cdf(beyond / error_with_effect) if error_with_effect > 0 else float(beyond > 0)
+@dataclass(frozen=True, kw_only=True)
+class PowerAnalysis:
+    """Sizes of groups that show an effect: share of buyers without contact, power, false alarms, variance explained."""
 
+    base: float
+    power: float = 0.8
+    alpha: float = 0.05
+    explained: float = 0.0
 
-def control_size(
-    n: int, *, effect: float, base: float, power: float = 0.8, alpha: float = 0.05, explained: float = 0.0
-) -> int | None:
-    """Smallest control group that shows an effect, of a list whose others are all reached."""
+    def power_of(self, effect: float, *, n_treated: float, n_control: float) -> float:
+        """Probability that an effect of this size is found statistically significant."""
+        base, treated = self.base, self.base + effect
+        if not 0 <= treated <= 1 or not 0 <= base <= 1:
+            return 0.0
+        pooled = (n_treated * treated + n_control * base) / (n_treated + n_control)
+        unexplained = math.sqrt(1 - self.explained)
+        error_without_effect = unexplained * math.sqrt(pooled * (1 - pooled) * (1 / n_treated + 1 / n_control))
+        error = unexplained * math.sqrt(treated * (1 - treated) / n_treated + base * (1 - base) / n_control)
+        beyond = abs(effect) - _NORMAL.inv_cdf(1 - self.alpha / 2) * error_without_effect
+        return _NORMAL.cdf(beyond / error) if error > 0 else float(beyond > 0)
 
-    def shows(size: int) -> bool:
-        groups = {"n_treated": n - size, "n_control": size}
-        return power_of(effect, base=base, alpha=alpha, explained=explained, **groups) >= power
+    def shows(self, effect: float, *, n_treated: float, n_control: float) -> bool:
+        """Whether the groups have the wanted power."""
+        return self.power_of(effect, n_treated=n_treated, n_control=n_control) >= self.power
 
-    return _smallest_group(shows, n // 2)
+    def control_size(self, n: int, *, effect: float) -> int | None:
+        """Smallest control group that shows an effect, of a list whose others are all contacted."""
+        return _smallest_group(lambda size: self.shows(effect, n_treated=n - size, n_control=size), n // 2)
 
+    def list_size(self, *, effect: float) -> int | None:
+        """Shortest list that shows an effect, half of it in the control group."""
+        size = _smallest_group(lambda size: self.shows(effect, n_treated=size, n_control=size), _MAX_CUSTOMERS)
+        return None if size is None else 2 * size
 
-def required_list_size(
-    *, effect: float, base: float, power: float = 0.8, alpha: float = 0.05, explained: float = 0.0
-) -> int | None:
-    """Shortest list that shows an effect, half of it in the control group."""
+    def detectable_effect(self, *, n_treated: float, n_control: float) -> float | None:
+        """Smallest rise in the share of buyers that two groups can show."""
 
-    def shows(size: int) -> bool:
-        return power_of(effect, base=base, n_treated=size, n_control=size, alpha=alpha, explained=explained) >= power
+        def shows(effect: float) -> bool:
+            return self.shows(effect, n_treated=n_treated, n_control=n_control)
 
-    size = _smallest_group(shows, _MAX_CUSTOMERS)
-    return None if size is None else 2 * size
+        highest = 1.0 - self.base
+        return lowest_where(shows, 0.0, highest, steps=_STEPS) if shows(highest) else None
 
 
 def _smallest_group(shows: Callable[[int], bool], most: int) -> int | None:
@@ -160,24 +165,6 @@ def _smallest_group(shows: Callable[[int], bool], most: int) -> int | None:
     if most < MIN_CONTROL_SIZE or not shows(most):
         return None
     return MIN_CONTROL_SIZE + bisect_left(range(MIN_CONTROL_SIZE, most), x=True, key=shows)
-
-
-def detectable_effect(
-    *,
-    base: float,
-    n_treated: float,
-    n_control: float,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    explained: float = 0.0,
-) -> float | None:
-    """Smallest rise in the share of buyers that two groups can show."""
-
-    def shows(effect: float) -> bool:
-        groups = {"n_treated": n_treated, "n_control": n_control}
-        return power_of(effect, base=base, alpha=alpha, explained=explained, **groups) >= power
-
-    return lowest_where(shows, 0.0, 1.0 - base, steps=_STEPS) if shows(1.0 - base) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +214,12 @@ class CampaignDesign:
         """Whether there is a control group."""
         return self.control_share is None or self.control_share > 0
 
+    def analysis(self, base: float, explained: float) -> PowerAnalysis:
+        """Power analysis of customers of whom a share buys without contact."""
+        return PowerAnalysis(base=base, power=self.power, alpha=self.alpha, explained=explained)
+
     def n_control(self, n: int, base: float, explained: float = 0.0) -> int:
         """Size of the control group of a list."""
         if self.control_share is not None:
             return round(self.control_share * n)
-        size = control_size(n, effect=self.effect, base=base, power=self.power, alpha=self.alpha, explained=explained)
-        return size or n // 2
+        return self.analysis(base, explained).control_size(n, effect=self.effect) or n // 2

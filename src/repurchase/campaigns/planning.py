@@ -14,11 +14,7 @@ from repurchase.campaigns.design import (
     CampaignDesign,
     UpliftAssumption,
     assign_groups,
-    control_size,
-    detectable_effect,
     explained_variance_share,
-    power_of,
-    required_list_size,
     variance_explained,
 )
 from repurchase.errors import InputError
@@ -247,20 +243,18 @@ def _power_record(candidates: CampaignCandidates, groups: Assignment, design: Ca
 
 
 def _power_figures(design: CampaignDesign, counts: dict[str, Any], base: float, explained: float) -> dict[str, Any]:
+    analysis = design.analysis(base, explained)
     n_treated, n_control = counts[TREATMENT], counts[CONTROL]
-    population = {"base": base, "alpha": design.alpha, "explained": explained}
-    reached_power, detectable = 0.0, None
+    power, detectable = 0.0, None
     if n_control:
-        groups = {"n_treated": n_treated, "n_control": n_control, **population}
-        reached_power = power_of(design.effect, **groups)
-        detectable = detectable_effect(power=design.power, **groups)
-    target = {"effect": design.effect, "power": design.power, **population}
+        power = analysis.power_of(design.effect, n_treated=n_treated, n_control=n_control)
+        detectable = analysis.detectable_effect(n_treated=n_treated, n_control=n_control)
     return {
-        "reached_power": reached_power,
-        "enough": reached_power >= design.power - 1e-3,
+        "reached_power": power,
+        "enough": power >= design.power - 1e-3,
         "detectable_points": detectable and 100 * detectable,
-        "needed_control": control_size(n_treated + n_control, **target),
-        "needed_customers": required_list_size(**target),
+        "needed_control": analysis.control_size(n_treated + n_control, effect=design.effect),
+        "needed_customers": analysis.list_size(effect=design.effect),
     }
 
 

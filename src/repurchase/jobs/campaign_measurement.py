@@ -161,7 +161,7 @@ def _measurement_record(planned: Campaign, intake: Intake, came: _Outcomes, *, d
         sales=None if without_money else rows["sales"].to_numpy(),
         p=rows["p"].to_numpy(),
         spend=rows["spend"].to_numpy(),
-        part=rows["segment"].fill_null("none").to_numpy().astype(np.str_),
+        segment=rows["segment"].fill_null("none").to_numpy().astype(np.str_),
     )
     power = record["power"]
     found = measure_campaign(
