@@ -79,7 +79,7 @@ def _fields(values: dict[str, Any], schema: Mapping[str, Schema], path: str) -> 
             yield None, _PRESENT, f"{path}.{name}".lstrip(".")
 
 
-def require_options(values: Mapping[str, Any], schema: Mapping[str, Check]) -> None:
+def require_options(values: Mapping[str, Any], schema: Mapping[str, Schema]) -> None:
     """Require that command-line options, named by their parameters, hold what they may hold."""
     fault = first_fault(dict(values), schema)
     if fault:

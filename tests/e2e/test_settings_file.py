@@ -61,7 +61,8 @@ def test_wrong_rules_of_lists_are_one_line(repurchase, tmp_path, content, said):
 
     outcome = repurchase("lists", tmp_path / "nowhere.parquet", "--out", tmp_path / "out", "--home", tmp_path)
 
-    assert f"unknown {said} or out of range" in outcome.line
+    assert f"[lists] {said}" in outcome.line
+    assert " must be " in outcome.line
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])

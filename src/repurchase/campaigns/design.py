@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from repurchase.errors import InputError
 from repurchase.marketing.economics import lowest_where
-from repurchase.validation import Check, above, optional, require_options, text_matching
+from repurchase.validation import Check, Nullable, above, require_options, text_matching
 
 _Floats = npt.NDArray[np.float64]
 _Codes = npt.NDArray[np.int64]
@@ -181,7 +181,7 @@ class UpliftAssumption:
 _DESIGN_SCHEMA = {
     "name": text_matching(r"(?s).*\S.*", "a name that is not empty: it decides the random assignment"),
     "effect": above(0, 100, "above 0 and below 100 points (2 for two in a hundred)"),
-    "control_share": optional(
+    "control_share": Nullable(
         Check(
             lambda share: 0 <= share < 1,
             "0 or more and below 1, such as 0.2: a control group of everyone leaves nobody to contact",

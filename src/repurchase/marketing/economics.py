@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repurchase.errors import InputError
-from repurchase.validation import Check, above, at_least, optional, require_options
+from repurchase.validation import Check, Nullable, above, at_least, require_options
 
 _Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ _TERMS_SCHEMA = {
     "margin": Check(lambda value: 0 < value <= 1, "above 0 and at most 1 (0.3 for 30 %)"),
     "cost_per_contact": at_least(0),
     "offer_cost": at_least(0),
-    "budget": optional(above(0)),
+    "budget": Nullable(above(0)),
 }
 
 

@@ -20,6 +20,18 @@ from repurchase.marketing.segments import (
     segment_of,
 )
 from repurchase.models.segments import LOST, REGULAR, SLIPPING, WIN_BACK
+from repurchase.validation import (
+    Check,
+    Nullable,
+    Schema,
+    above,
+    at_least,
+    first_fault,
+    integer,
+    is_number,
+    one_of,
+    require_options,
+)
 
 _KLAVIYO = {
     "email": "Email",
@@ -44,7 +56,22 @@ _MAIL_TOOLS: Mapping[str, Mapping[str, str]] = {"plain": {}, "klaviyo": _KLAVIYO
 
 
 _MAX_AMOUNT = 1e12
-_MAX_NAMES_SHOWN = 80
+_SHARE = Check(lambda value: is_number(value) and 0 < value <= 1, "a share above 0 and up to 1")
+_WHOLE_NUMBER = integer(0, 100_000, "a whole number, 0 or more")
+_COST = Check(lambda value: is_number(value) and 0 < value <= _MAX_AMOUNT, "money above 0 and at most a trillion")
+_NAMES: dict[str, Schema] = {"*": Check(lambda value: isinstance(value, str), "the name of a column")}
+_ID_KEPT = Check(lambda value: value != "", "a name: without ids nobody can be removed from lists later")
+_SETTINGS_SCHEMA: Schema = {
+    "margin": _SHARE,
+    "effect": _SHARE,
+    "locale": one_of(*CSV_FORMATS),
+    "mail_tool": one_of(*_MAIL_TOOLS),
+    "bought_within_hours": _WHOLE_NUMBER,
+    "contacted_within_days": _WHOLE_NUMBER,
+    "costs": {"*": _COST},
+    "columns": {"*": {"customer_id?": _ID_KEPT, **_NAMES}},
+    "contacts": _NAMES,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,33 +90,20 @@ class ListSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for name in ("margin", "effect"):
-            share = getattr(self, name)
-            _require(name, share, _is_number(share) and 0 < share <= 1, "a share above 0 and up to 1")
-        _require("locale", self.locale, self.locale in tuple(CSV_FORMATS), f"one of {', '.join(CSV_FORMATS)}")
-        _require("mail_tool", self.mail_tool, self.mail_tool in tuple(_MAIL_TOOLS), f"one of {', '.join(_MAIL_TOOLS)}")
-        for name in ("bought_within_hours", "contacted_within_days"):
-            length = getattr(self, name)
-            _require(name, length, type(length) is int and 0 <= length <= 100_000, "a whole number, 0 or more")
-        costs = isinstance(self.costs, Mapping) and all(
-            _is_number(cost) and 0 < cost <= _MAX_AMOUNT for cost in self.costs.values()
-        )
-        _require("costs", self.costs, costs, "money above 0 and at most a trillion by channel, such as phone = 40.0")
-        named = isinstance(self.columns, Mapping) and all(
-            tool in _MAIL_TOOLS and _column_names(given) for tool, given in self.columns.items()
-        )
-        _require("columns", self.columns, named, "names by mail tool, such as [lists.columns.klaviyo] email = 'Email'")
-        has_ids = all(given.get("customer_id") != "" for given in self.columns.values())
-        _require("columns", self.columns, has_ids, "names that keep customer_id, without which nobody can be forgotten")
-        _require("contacts", self.contacts, _column_names(self.contacts), "names of columns, such as email = 'E-post'")
+        fault = first_fault(vars(self), _SETTINGS_SCHEMA)
+        if fault:
+            raise InputError(f"[lists] {fault.path} {fault}")
+        unknown = [tool for tool in self.columns if tool not in _MAIL_TOOLS]
+        if unknown:
+            raise InputError(f"[lists.columns]: unknown: {first_few(unknown)}. Known: {', '.join(_MAIL_TOOLS)}.")
 
     @property
     def names(self) -> dict[str, str]:
-        """Our column to the name it is written under."""
+        """Column headings by column."""
         return {**_MAIL_TOOLS[self.mail_tool], **self.columns.get(self.mail_tool, {})}
 
     def assumptions(self) -> dict[str, Any]:
-        """Say what the most that a contact may cost rests on."""
+        """Assumptions behind the maximum cost of a contact."""
         return {
             "margin": self.margin,
             "effect": self.effect,
@@ -102,28 +116,13 @@ class ListSettings:
         }
 
 
-def list_settings(told: Mapping[str, Any], **flags: Any) -> ListSettings:
-    """Read the rules from the settings and let flags override them."""
+def list_settings(values: Mapping[str, Any], **flags: Any) -> ListSettings:
+    """Read list settings from the settings file; flags override them."""
     known = [item.name for item in fields(ListSettings)]
-    strange = [name for name in told if name not in known]
-    if strange:
-        raise InputError(f"[lists]: unknown: {first_few(strange)}. Known: {', '.join(known)}.")
-    return ListSettings(**{**told, **{name: value for name, value in flags.items() if value is not None}})
-
-
-def _require(name: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise InputError(
-            f"unknown {name} or out of range: it must be {expected}. Got {repr(value)[:_MAX_NAMES_SHOWN]} instead."
-        )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _column_names(given: object) -> bool:
-    return isinstance(given, Mapping) and all(isinstance(name, str) for name in given.values())
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise InputError(f"[lists]: unknown: {first_few(unknown)}. Known: {', '.join(known)}.")
+    return ListSettings(**{**values, **{name: value for name, value in flags.items() if value is not None}})
 
 
 AT_RISK = (SLIPPING, WIN_BACK, LOST)
@@ -142,9 +141,13 @@ _REFILL_COLUMNS = (
 )
 
 
+_MONEY = Nullable(above(0, expected="above 0"))
+_LIMIT_SCHEMA = {"budget": _MONEY, "cost_per_contact": _MONEY, "length": Nullable(at_least(1))}
+
+
 @dataclass(frozen=True)
 class ListLimit:
-    """How many customers may be reached."""
+    """How many customers may be contacted."""
 
     budget: float | None = None
     cost_per_contact: float | None = None
@@ -152,16 +155,14 @@ class ListLimit:
 
     def __post_init__(self) -> None:
         """Check that the limits make sense together."""
-        for name, value in (("--budget", self.budget), ("--cost-per-contact", self.cost_per_contact)):
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{name} must be money above 0. Got {value:g} instead.")
-        if self.length is not None and self.length < 1:
-            raise InputError(f"--length must be 1 or more. Got {self.length} instead.")
-        if self.budget is not None and self.length is not None:
+        require_options(vars(self), _LIMIT_SCHEMA)
+        if self.budget is None:
+            return
+        if self.length is not None:
             raise InputError("--budget and --length exclude each other. Give one.")
-        if self.budget is not None and self.cost_per_contact is None:
+        if self.cost_per_contact is None:
             raise InputError("--budget needs --cost-per-contact: what one contact costs.")
-        if self.budget is not None and self.cost_per_contact is not None and self.budget < self.cost_per_contact:
+        if self.budget < self.cost_per_contact:
             raise InputError(
                 f"--budget {self.budget:g} does not pay for one contact at {self.cost_per_contact:g}. Raise it."
             )
@@ -176,9 +177,10 @@ def list_rows(
     name: str = "scores",
     refills: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Give every customer's segment, action, day and the most that a contact may cost."""
+    """Segment, action, channel, day and the maximum cost of a contact for every customer."""
     reach_on, when = contact_timing(tiers, refills=refills is not None)
     risk = pl.col(f"churn_risk_{risk_days}d")
+    average_gap = (pl.col("recency_days") / pl.col("frequency")).fill_nan(None).round().clip(lower_bound=1)
     gain = (rules.margin * rules.effect * pl.col("value_at_risk")).clip(lower_bound=0.0)
     rows = scores.with_columns(segment_of(scores, name=name)).with_columns(ask_why=lost_survey_customers(tiers))
     if refills is not None:
@@ -193,19 +195,14 @@ def list_rows(
         changed=pl.lit(None, pl.String),
         churn_risk_percent=(100.0 * risk).round().cast(pl.Int64),
         risk_over_days=pl.lit(risk_days),
-        average_gap_days=_average_gap_days(),
+        average_gap_days=pl.when(pl.col("frequency") > 0).then(average_gap).cast(pl.Int64),
         contact_cost_at_most=pl.when(pl.col("segment").is_in(LISTED_SEGMENTS)).then(gain),
         weight=pl.coalesce(gain, risk * pl.col(f"orders_expected_{risk_days}d")).fill_nan(None).fill_null(0.0),
     )
 
 
-def _average_gap_days() -> pl.Expr:
-    gap = pl.col("recency_days") / pl.col("frequency")
-    return pl.when(pl.col("frequency") > 0).then(gap.fill_nan(None).round().clip(lower_bound=1)).cast(pl.Int64)
-
-
 def with_contacts(rows: pl.DataFrame, contacts: Contacts, *, mail_only: bool) -> tuple[pl.DataFrame, pl.Expr]:
-    """Join how customers can be reached, and suggest a channel that does reach them."""
+    """Join contact details, and choose a channel that reaches the customer."""
     # A name of the scores that contacts have too would be joined under another name; there is none in DETAILS.
     known = contacts.rows.with_columns(in_contacts=pl.lit(value=True))
     joined = rows.join(known, on="customer_id", how="left", maintain_order="left")
@@ -220,7 +217,7 @@ def with_contacts(rows: pl.DataFrame, contacts: Contacts, *, mail_only: bool) ->
 
 
 def segment_changes(rows: pl.DataFrame, before: pl.DataFrame, *, name: str = "scores") -> pl.Series:
-    """Say what has changed since earlier scores, for triggers."""
+    """What has changed since earlier scores: newly at risk, or came back."""
     then = before.select("customer_id", segment_of(before, name=name).alias("then"), pl.col("as_of").alias("day_then"))
     both = rows.select("customer_id", "segment", "last_order_date").join(
         then.filter(pl.col("then") != NO_HISTORY), on="customer_id", how="left", maintain_order="left"
@@ -232,36 +229,32 @@ def segment_changes(rows: pl.DataFrame, before: pl.DataFrame, *, name: str = "sc
 
 
 def limit_exclusions(rows: pl.DataFrame, limit: ListLimit, *, costs: Mapping[str, float]) -> pl.Series:
-    """Say who is left out by money or length; the others are those with the most expected gain per unit of money."""
-    cost = pl.col("channel").replace_strict(costs, default=limit.cost_per_contact, return_dtype=pl.Float64)
-    weighs = limit.cost_per_contact is not None
-    if weighs and not rows["value_at_risk"].is_not_null().any() and rows.height:
+    """Reason why a customer is left out by money or length; the others have the highest gain per unit of money."""
+    has_cost = limit.cost_per_contact is not None
+    if has_cost and rows.height and not rows["value_at_risk"].is_not_null().any():
         raise InputError("these scores know no money, so a cost cannot be weighed. Give --length instead.")
-    per_cost = pl.col("weight") / cost if weighs else pl.col("weight")
-    ranked = rows.select("customer_id", "weight", rank=per_cost, cost=cost).with_row_index("row")
-    if weighs:
-        ranked = ranked.with_columns(worth=pl.col("weight") > pl.col("cost"))
+    ranked = rows.select("customer_id", "weight").with_row_index("row")
+    if has_cost:
+        cost = rows["channel"].replace_strict(costs, default=limit.cost_per_contact, return_dtype=pl.Float64)
+        ranked = ranked.with_columns(cost=cost, rank=pl.col("weight") / cost, pays=pl.col("weight") > cost)
     else:
-        ranked = ranked.with_columns(worth=pl.lit(value=True))
-    ranked = ranked.sort("worth", "rank", "customer_id", descending=[True, True, False])
-    why: list[pl.Expr] = [pl.when(~pl.col("worth")).then(pl.lit("costs_more_than_it_brings"))]
+        ranked = ranked.with_columns(rank="weight", pays=pl.lit(value=True))
+    ranked = ranked.sort("pays", "rank", "customer_id", descending=[True, True, False])
+    reasons = [pl.when(~pl.col("pays")).then(pl.lit("costs_more_than_it_brings"))]
     if limit.budget is not None:
-        why.append(pl.when(pl.col("cost").cum_sum() > limit.budget + 1e-9).then(pl.lit("beyond_the_budget")))
+        reasons.append(pl.when(pl.col("cost").cum_sum() > limit.budget + 1e-9).then(pl.lit("beyond_the_budget")))
     if limit.length is not None:
-        place = pl.int_range(pl.len())
-        why.append(pl.when(place >= limit.length).then(pl.lit("beyond_the_length")))
-    return ranked.with_columns(left_out=pl.coalesce(why)).sort("row")["left_out"]
+        reasons.append(pl.when(pl.int_range(pl.len()) >= limit.length).then(pl.lit("beyond_the_length")))
+    return ranked.with_columns(left_out=pl.coalesce(reasons)).sort("row")["left_out"]
 
 
 def export_columns(rows: pl.DataFrame, rules: ListSettings) -> pl.DataFrame:
-    """Choose and name the columns that are written."""
+    """Choose and name the columns that are written; mail tools expect contact details first."""
     details = [name for name in DETAILS if name in rows.columns]
-    order = (
-        [*details, *_LIST_COLUMNS] if rules.mail_tool != "plain" else [_LIST_COLUMNS[0], *details, *_LIST_COLUMNS[1:]]
-    )
-    shown = [name for name in (*order, *_REFILL_COLUMNS) if name in rows.columns]
-    names = {name: rules.names.get(name, name) for name in shown}
-    kept = {name: new for name, new in names.items() if new}
-    if len(set(kept.values())) < len(kept):
+    place = 1 if rules.mail_tool == "plain" else 0
+    order = [*_LIST_COLUMNS[:place], *details, *_LIST_COLUMNS[place:], *_REFILL_COLUMNS]
+    names = {name: rules.names.get(name, name) for name in order if name in rows.columns}
+    written = {name: heading for name, heading in names.items() if heading}
+    if len(set(written.values())) < len(written):
         raise InputError(f"[lists.columns.{rules.mail_tool}]: two columns would have one name. Give each its own.")
-    return rows.select(pl.col(name).alias(new) for name, new in kept.items())
+    return rows.select(pl.col(name).alias(heading) for name, heading in written.items())

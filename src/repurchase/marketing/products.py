@@ -33,12 +33,12 @@ class PurchasePairs:
 
     @classmethod
     def none(cls) -> "PurchasePairs":
-        """Count nobody."""
+        """Return the counts of no customers."""
         single = {"product_id": pl.String, "steps": pl.Int64}
         return cls(pl.DataFrame(schema=_PAIR_SCHEMA), pl.DataFrame(schema=single), pl.DataFrame(schema=single), 0)
 
     def __add__(self, other: "PurchasePairs") -> "PurchasePairs":
-        """Count both, which share no customer."""
+        """Add the counts of other customers."""
         return PurchasePairs(
             _sum_counts([self.pairs, other.pairs], ["product_id", "goes_with"]),
             _sum_counts([self.before, other.before], ["product_id"]),
@@ -56,39 +56,39 @@ def count_purchase_pairs(
 ) -> PurchasePairs:
     """Count what was bought on the purchase day after a product."""
     known = days.filter(pl.col("product_id").is_not_null()).unique()
-    place = pl.col("day").rank("dense").over("customer_id").cast(pl.Int32)
-    placed = known.with_columns(place=place)
-    steps = placed.select("customer_id", "place").unique()
-    total = int(steps.filter(pl.col("place") > 1).height)
-    last = pl.col("place").max().over("customer_id")
-    first_days, second_days = placed.filter(pl.col("place") < last), placed.filter(pl.col("place") > 1)
+    numbered = known.with_columns(step=pl.col("day").rank("dense").over("customer_id").cast(pl.Int32))
+    has_next = pl.col("step") < pl.col("step").max().over("customer_id")
+    first_days, second_days = numbered.filter(has_next), numbered.filter(pl.col("step") > 1)
+    total = second_days.select("customer_id", "step").unique().height
+    attributes = [attribute for attribute in (category, brand) if attribute]
+    of_wanted = first_days.filter(pl.col("product_id").is_in(wanted.implode()))
+    customers = of_wanted["customer_id"].unique(maintain_order=True)
     pairs = [pl.DataFrame(schema=_PAIR_SCHEMA)]
-    kinds = [kind for kind in (category, brand) if kind]
-    sought = first_days.filter(pl.col("product_id").is_in(wanted.implode()))
-    customers = sought["customer_id"].unique(maintain_order=True)
     for start in range(0, len(customers), _BATCH_SIZE):
-        some = customers.slice(start, _BATCH_SIZE).implode()
-        pairs.append(_pair_rows(sought.filter(pl.col("customer_id").is_in(some)), second_days, kinds))
-    counted = (frame.group_by("product_id").agg(steps=pl.len().cast(pl.Int64)) for frame in (first_days, second_days))
-    before, after = counted
+        is_in_batch = pl.col("customer_id").is_in(customers.slice(start, _BATCH_SIZE).implode())
+        pairs.append(_pair_rows(of_wanted.filter(is_in_batch), second_days, attributes))
+    before, after = (
+        side.group_by("product_id").agg(steps=pl.len().cast(pl.Int64)) for side in (first_days, second_days)
+    )
     return PurchasePairs(_sum_counts(pairs, ["product_id", "goes_with"]), before, after, total)
 
 
-def _pair_rows(sought: pl.DataFrame, second_days: pl.DataFrame, kinds: Sequence[Mapping[str, str]]) -> pl.DataFrame:
-    after = second_days.select("customer_id", pl.col("place") - 1, goes_with="product_id")
-    both = sought.select("customer_id", "place", "product_id").join(after, on=["customer_id", "place"])
-    both = both.filter(pl.col("product_id") != pl.col("goes_with"))
-    if kinds:
-        both = both.filter(pl.any_horizontal(_shares_attribute(kind) for kind in kinds))
-    counted = both.group_by("product_id", "goes_with").agg(
+def _pair_rows(
+    first_days: pl.DataFrame, second_days: pl.DataFrame, attributes: Sequence[Mapping[str, str]]
+) -> pl.DataFrame:
+    after = second_days.select("customer_id", pl.col("step") - 1, goes_with="product_id")
+    both = first_days.join(after, on=["customer_id", "step"]).filter(pl.col("product_id") != pl.col("goes_with"))
+    if attributes:
+        both = both.filter(pl.any_horizontal(_shares_attribute(attribute) for attribute in attributes))
+    return both.group_by("product_id", "goes_with").agg(
         steps=pl.len().cast(pl.Int64), customers=pl.col("customer_id").n_unique().cast(pl.Int64)
     )
-    return counted.select(list(_PAIR_SCHEMA))
 
 
-def _shares_attribute(kind: Mapping[str, str]) -> pl.Expr:
+def _shares_attribute(attribute: Mapping[str, str]) -> pl.Expr:
     first, second = (
-        pl.col(name).replace_strict(kind, default=None, return_dtype=pl.String) for name in ("product_id", "goes_with")
+        pl.col(name).replace_strict(attribute, default=None, return_dtype=pl.String)
+        for name in ("product_id", "goes_with")
     )
     return (first == second).fill_null(value=False)
 
@@ -105,28 +105,29 @@ def companion_products(
     category: Mapping[str, str] | None = None,
     brand: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
-    """Choose what goes with each product."""
+    """Choose the companion of each product."""
     after = steps.after.rename({"product_id": "goes_with", "steps": "after"})
-    before = steps.before.rename({"steps": "before"})
-    joined = steps.pairs.join(before, on="product_id").join(after, on="goes_with")
+    joined = steps.pairs.join(steps.before.rename({"steps": "before"}), on="product_id").join(after, on="goes_with")
     share = pl.col("steps") / pl.col("before")
+    usual_share = pl.col("after") / max(steps.total, 1)
     measured = joined.select(
-        "product_id",
-        "goes_with",
-        lift=share / (pl.col("after") / max(steps.total, 1)),
-        share=share,
-        support=pl.col("customers"),
+        "product_id", "goes_with", lift=share / usual_share, share=share, support=pl.col("customers")
     )
     kept = measured.filter((pl.col("support") >= least_support) & (pl.col("lift") >= least_lift))
-    beyond = pl.col("share") - pl.col("share") / pl.col("lift")
-    ranked = kept.sort("product_id", beyond, "goes_with", descending=[False, True, False])
-    of_brand = pl.when(_shares_attribute(brand or {})).then(pl.lit(SAME_BRAND)).otherwise(pl.lit(BOUGHT_NEXT))
-    relation = pl.when(_shares_attribute(category or {})).then(pl.lit(SAME_CATEGORY)).otherwise(of_brand)
+    excess = pl.col("share") - pl.col("share") / pl.col("lift")
+    ranked = kept.sort("product_id", excess, "goes_with", descending=[False, True, False])
+    relation = (
+        pl.when(_shares_attribute(category or {}))
+        .then(pl.lit(SAME_CATEGORY))
+        .when(_shares_attribute(brand or {}))
+        .then(pl.lit(SAME_BRAND))
+        .otherwise(pl.lit(BOUGHT_NEXT))
+    )
     return ranked.unique("product_id", keep="first", maintain_order=True).with_columns(relation=relation)
 
 
 _MAX_PRODUCTS = 20
-"""Products that are told of."""
+"""Products that are shown."""
 
 
 def product_rhythm(gaps: pl.DataFrame, *, due: pl.DataFrame | None = None, most: int = _MAX_PRODUCTS) -> pl.DataFrame:
@@ -147,47 +148,34 @@ def product_rhythm(gaps: pl.DataFrame, *, due: pl.DataFrame | None = None, most:
         Customers for whom it runs out soon (see ``refill.due_soon``); null where that was not asked.
     """
     mean_gap = (pl.col("last") - pl.col("first")).dt.total_days() / (pl.col("purchases") - 1)
-    returned = gaps.filter(pl.col("purchases") > 1).with_columns(gap=mean_gap).sort("gap", maintain_order=True)
-    n = pl.len()
-    rhythm = returned.group_by("product_id").agg(
+    gap = mean_gap.filter(pl.col("purchases") > 1).sort()
+    n = gap.len()
+    measured = gaps.group_by("product_id").agg(
+        customers=pl.len().cast(pl.Int64),
         again=n.cast(pl.Int64),
-        low_days=pl.col("gap").get((n + 3) // 4 - 1),
-        median_days=pl.col("gap").get((n + 1) // 2 - 1),
-        high_days=pl.col("gap").get((3 * n + 3) // 4 - 1),
+        share_again=n / pl.len(),
+        low_days=gap.get((n + 3) // 4 - 1, null_on_oob=True),
+        median_days=gap.get((n + 1) // 2 - 1, null_on_oob=True),
+        high_days=gap.get((3 * n + 3) // 4 - 1, null_on_oob=True),
     )
-    customers = gaps.group_by("product_id").agg(customers=n.cast(pl.Int64))
-    soon = pl.lit(None, pl.Int64).alias("due")
-    told = rhythm.join(customers, on="product_id")
-    if due is not None:
-        told = told.join(due.group_by("product_id").agg(due=n.cast(pl.Int64)), on="product_id", how="left")
-        soon = pl.col("due").fill_null(0)
-    return (
-        told.select(
-            "product_id",
-            "customers",
-            "again",
-            (pl.col("again") / pl.col("customers")).alias("share_again"),
-            "low_days",
-            "median_days",
-            "high_days",
-            soon,
-        )
-        .sort("again", "customers", "product_id", descending=[True, False, False])
-        .head(most)
-    )
+    rhythm = measured.filter(pl.col("again") > 0)
+    if due is None:
+        rhythm = rhythm.with_columns(due=pl.lit(None, pl.Int64))
+    else:
+        n_due = due.group_by("product_id").agg(due=pl.len().cast(pl.Int64))
+        rhythm = rhythm.join(n_due, on="product_id", how="left").with_columns(pl.col("due").fill_null(0))
+    return rhythm.sort("again", "customers", "product_id", descending=[True, False, False]).head(most)
 
 
 _Floats = npt.NDArray[np.float64]
 
-_PRODUCT_DAYS = {"customer_id": pl.String, "product_id": pl.String, "day": pl.Date}
-"""What is read: one row per customer, product and day on which it was bought."""
 _OWN_GAPS, _PRODUCT_GAPS, _OWN_SPREAD = 3.0, 10.0, 6.0
-"""How many gaps the product's middle counts beside the customer's own, the shop's beside the product's, and the shop's
-spread beside the customer's own."""
+"""Prior weights: of the product's mean gap against the customer's own gaps, of the shop's against the product's, and of
+the shop's spread against the customer's own."""
 _OWN_PRIOR_PURCHASES, _PRODUCT_PRIOR_PURCHASES = 2.0, 20.0
-"""The same of purchases, for the share that is followed by another."""
+"""Prior weights, in purchases, of the share of purchases that is followed by another."""
 _LAST_PURCHASE_WEIGHT = 0.5
-"""What the last purchase, of which nobody knows yet, counts among those that could have been followed."""
+"""Weight of the last purchase, of which nothing is known yet, among those that may have been followed."""
 _MIN_SPREAD = 0.2
 NON_PRODUCT_PATTERN = (
     r"(?i)\b(shipping|insurance|postage|delivery|gift ?card|e-?gift|tip|donation|surcharge|frakt|porto|gavekort|"
@@ -195,12 +183,12 @@ NON_PRODUCT_PATTERN = (
 )
 """Lines that nobody runs out of, by the name or id of the product."""
 MIN_DUE_PURCHASES, MIN_DUE_PROBABILITY = 2, 0.10
-"""Purchases of a product from which it is called due, and the chance."""
+"""Purchases and probability from which a product is called due."""
 
 
 @dataclass(frozen=True)
 class _RefillRates:
-    """What a shop's purchases say of its products."""
+    """How soon and how often products are bought again: by product, and in the whole shop."""
 
     products: pl.DataFrame
     log_gap: float
@@ -234,27 +222,29 @@ def product_gaps(days: pl.DataFrame, *, as_of: date) -> pl.DataFrame:
 def refill_rates(gaps: pl.DataFrame) -> _RefillRates:
     """Learn how soon, and how often at all, products are bought again."""
     again = pl.col("purchases") - 1
-    whole = gaps.select(n=again.sum(), tries=pl.col("purchases").sum(), sum=pl.col("sum_log").sum()).row(0, named=True)
-    n = max(int(whole["n"] or 0), 1)
-    log_gap, share = float(whole["sum"] or 0.0) / n, float(n) / max(int(whole["tries"] or 0), 1)
-    products = gaps.group_by("product_id").agg(
-        n=again.sum(), tries=pl.col("purchases").sum(), sum=pl.col("sum_log").sum()
+    sums = [again.sum().alias("n"), pl.col("purchases").sum().alias("tries"), pl.col("sum_log").sum().alias("sum")]
+    n_again, n_tries, total_log = gaps.select(sums).row(0)
+    n = max(int(n_again or 0), 1)
+    log_gap, share = float(total_log or 0.0) / n, float(n) / max(int(n_tries or 0), 1)
+    products = (
+        gaps.group_by("product_id")
+        .agg(sums)
+        .select(
+            "product_id",
+            log_gap=(pl.col("sum") + _PRODUCT_GAPS * log_gap) / (pl.col("n") + _PRODUCT_GAPS),
+            again=(pl.col("n") + _PRODUCT_PRIOR_PURCHASES * share) / (pl.col("tries") + _PRODUCT_PRIOR_PURCHASES),
+        )
+        .sort("product_id")
     )
-    products = products.select(
-        "product_id",
-        log_gap=(pl.col("sum") + _PRODUCT_GAPS * log_gap) / (pl.col("n") + _PRODUCT_GAPS),
-        again=(pl.col("n") + _PRODUCT_PRIOR_PURCHASES * share) / (pl.col("tries") + _PRODUCT_PRIOR_PURCHASES),
-    ).sort("product_id")
-    placed = gaps.filter(pl.col("purchases") > 1).join(products, on="product_id", how="left")
-    # Squares about the customer's own shrunk middle, with one degree of freedom taken by each pair's own part.
-    about = pl.col("sum_log2") - pl.col("sum_log") ** 2 / again
-    inner = placed.filter(again > 1).select(squares=about.sum(), freedom=(again - 1).sum()).row(0, named=True)
+    # Squared deviations from each customer's own mean gap of a product, which takes one degree of freedom.
+    deviations = pl.col("sum_log2") - pl.col("sum_log") ** 2 / again
+    inner = gaps.filter(again > 1).select(squares=deviations.sum(), freedom=(again - 1).sum()).row(0, named=True)
     spread = float(np.sqrt((inner["squares"] or 0.0) / max(int(inner["freedom"] or 0), 1)))
     return _RefillRates(products, log_gap, max(spread, _MIN_SPREAD), min(share, 0.99))
 
 
 def due_products(gaps: pl.DataFrame, rates: _RefillRates, *, as_of: date, within_days: int) -> pl.DataFrame:
-    """Say when each customer's products run out."""
+    """Estimate when each customer's products run out, and the chance of a purchase within some days."""
     from scipy.special import ndtr, ndtri
 
     joined = gaps.join(rates.products, on="product_id", how="left", maintain_order="left")

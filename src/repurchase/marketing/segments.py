@@ -1,4 +1,4 @@
-"""Segments, and what to do, by which channel and when.
+"""How segments are contacted: action, channel and time.
 
 The segment itself stands in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a
 customer's segment depends on no other customer. Here what to do follows from the scores alone; ``report.segment_rules``
@@ -7,7 +7,7 @@ puts the rules into words.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -27,128 +27,129 @@ from repurchase.storage.run_records import ScoredRun
 
 NO_HISTORY = "no history"
 REFILL = "due for a refill"
-LISTED_SEGMENTS = (SLIPPING, WIN_BACK, REFILL, FIRST_TIME, BEST, REGULAR)
-"""Segments that are reached, in the order in which a marketer's hour is best spent."""
-FILE_NAMES = {
-    SLIPPING: "1-valuable-and-slipping",
-    WIN_BACK: "2-win-back",
-    REFILL: "3-due-for-a-refill",
-    FIRST_TIME: "4-first-time-buyers",
-    BEST: "5-best-and-most-loyal",
-    REGULAR: "6-regulars",
-    LOST: "9-lost",
-}
 _REMIND_DAYS = 3
-"""Days before a product runs out from which a reminder is in time."""
-_CHANNELS = {
-    SLIPPING: "phone",
-    WIN_BACK: "e-mail",
-    REFILL: "e-mail",
-    FIRST_TIME: "e-mail",
-    BEST: "personal e-mail",
-    REGULAR: "e-mail",
+"""Days before a product runs out on which a reminder is sent."""
+
+
+class SegmentContact(NamedTuple):
+    """How a segment is contacted."""
+
+    file_name: str
+    channel: str
+    action: str
+
+
+CONTACTED_BY = {
+    SLIPPING: SegmentContact("1-valuable-and-slipping", "phone", ACTIONS[SLIPPING]),
+    WIN_BACK: SegmentContact("2-win-back", "e-mail", ACTIONS[WIN_BACK]),
+    REFILL: SegmentContact("3-due-for-a-refill", "e-mail", "remind that it runs out, with what goes with it"),
+    FIRST_TIME: SegmentContact("4-first-time-buyers", "e-mail", ACTIONS[FIRST_TIME]),
+    BEST: SegmentContact("5-best-and-most-loyal", "personal e-mail", ACTIONS[BEST]),
+    REGULAR: SegmentContact("6-regulars", "e-mail", ACTIONS[REGULAR]),
+    LOST: SegmentContact("9-lost", "none", "spend nothing: leave out of campaigns"),
 }
-_ACTIONS = {
-    **ACTIONS,
-    REFILL: "remind that it runs out, with what goes with it",
-    LOST: "spend nothing: leave out of campaigns",
-    NO_HISTORY: "nothing: no purchase is known",
-}
-_SURVEY_ACTION = "ask once why they left; spend nothing else"
+"""Segments in the order in which a marketer's time is best spent."""
+LISTED_SEGMENTS = tuple(segment for segment in CONTACTED_BY if segment != LOST)
+"""Segments that are contacted."""
+FILE_NAMES = {segment: contact.file_name for segment, contact in CONTACTED_BY.items()}
+_CHANNELS = {segment: contact.channel for segment, contact in CONTACTED_BY.items()}
+_ACTIONS = {segment: contact.action for segment, contact in CONTACTED_BY.items()}
+_NO_HISTORY_ACTION = "nothing: no purchase is known"
+_SURVEY_ACTION, _SURVEY_CHANNEL = "ask once why they left; spend nothing else", "personal e-mail"
 
 
 def segment_of(scores: pl.DataFrame, *, name: str = "scores") -> pl.Series:
-    """Name every customer's one segment."""
+    """Segment of every customer."""
     known = scores["segment"].fill_null(NO_HISTORY)
-    strange = sorted(set(known) - {*SEGMENTS, NO_HISTORY})
-    if strange:
+    unknown = sorted(set(known) - {*SEGMENTS, NO_HISTORY})
+    if unknown:
         raise InputError(
-            f"{name}: scores of another version: {len(strange)} segments are not known here: {first_few(strange)}. "
+            f"{name}: scores of another version: {len(unknown)} segments are not known here: {first_few(unknown)}. "
             f"Known: {', '.join(SEGMENTS)}. Score again with this version.",
-            withheld=first_few(strange),
+            withheld=first_few(unknown),
         )
     no_history = scores["status"] == "no_history"
     return known.set(no_history.fill_null(value=False), NO_HISTORY).alias("segment")
 
 
 def lost_survey_customers(tiers: Mapping[str, Any] | None) -> pl.Expr:
-    """Say who of the lost is worth asking why: those who had become loyal."""
+    """Lost customers who are worth asking why they left: those who had become loyal."""
     loyal = SegmentThresholds.from_dict(dict(tiers)).loyal_purchases if tiers else 3
     return ((pl.col("segment") == LOST) & (pl.col("frequency") + 1 >= loyal)).fill_null(value=False)
 
 
 def actions() -> pl.Expr:
-    """Say what to do."""
-    known = pl.col("segment").replace_strict(_ACTIONS, default=None, return_dtype=pl.String)
+    """Recommended action by segment."""
+    known = pl.col("segment").replace_strict(
+        {**_ACTIONS, NO_HISTORY: _NO_HISTORY_ACTION}, default=None, return_dtype=pl.String
+    )
     return pl.when("ask_why").then(pl.lit(_SURVEY_ACTION)).otherwise(known)
 
 
 def channels(has: Mapping[str, pl.Expr] | None = None) -> pl.Expr:
-    """Suggest a channel that reaches the customer."""
+    """Recommended channel: the segment's own or, where it is known how customers can be reached, one that does."""
     wanted = pl.col("segment").replace_strict(_CHANNELS, default="none", return_dtype=pl.String)
-    wanted = pl.when("ask_why").then(pl.lit("personal e-mail")).otherwise(wanted)
+    wanted = pl.when("ask_why").then(pl.lit(_SURVEY_CHANNEL)).otherwise(wanted)
     if has is None:
         return wanted
-    personal = wanted != "e-mail"
-    by_mail = pl.when(personal).then(pl.lit("personal e-mail")).otherwise(pl.lit("e-mail"))
-    written = pl.when(has["email"]).then(by_mail)
+    email = pl.when(wanted == "e-mail").then(wanted).otherwise(pl.lit("personal e-mail"))
     return (
-        pl.when(wanted == "none")
+        pl.when((wanted == "none") | ((wanted == "phone") & has["phone"]))
         .then(wanted)
-        .when((wanted == "phone") & has["phone"])
-        .then(wanted)
-        .otherwise(
-            written.when(has["address"]).then(pl.lit("letter")).when(has["phone"]).then(pl.lit("phone")).otherwise(None)
-        )
+        .when(has["email"])
+        .then(email)
+        .when(has["address"])
+        .then(pl.lit("letter"))
+        .when(has["phone"])
+        .then(pl.lit("phone"))
     )
 
 
 def contact_timing(tiers: Mapping[str, Any] | None, *, refills: bool = False) -> tuple[pl.Expr, pl.Expr]:
-    """Say when to reach a customer.
+    """First day on which to contact a customer, and the period in words.
 
     First-time buyers from the day by which a quarter of this shop's second purchases had come, and before the day by
     which four of five had; regulars and the best before their next order is due; for a refill, a few days before the
     product runs out; who is silent, now.
     """
-    own = SegmentThresholds.from_dict(dict(tiers)) if tiers else None
     tomorrow = pl.col("as_of") + timedelta(days=1)
     begins, ends = pl.lit(None, pl.Date), pl.lit(None, pl.Date)
-    if own is not None:
-        begins = pl.col("first_order_date") + timedelta(days=round(own.second_purchase_from_days or 0))
-        ends = pl.col("first_order_date") + timedelta(days=round(own.second_purchase_days))
-    due, earliest = pl.col("next_order_date"), pl.col("next_order_date_low")
-    once, silent = pl.col("segment") == FIRST_TIME, pl.col("segment").is_in([SLIPPING, WIN_BACK])
-    expected = pl.col("segment").is_in([BEST, REGULAR])
+    if tiers:
+        thresholds = SegmentThresholds.from_dict(dict(tiers))
+        begins = pl.col("first_order_date") + timedelta(days=round(thresholds.second_purchase_from_days or 0))
+        ends = pl.col("first_order_date") + timedelta(days=round(thresholds.second_purchase_days))
     runs_out = pl.col("refill_on") if refills else pl.lit(None, pl.Date)
-    refill = pl.col("segment") == REFILL
-    on = (
-        pl.when(once)
-        .then(pl.max_horizontal(begins, tomorrow))
-        .when(refill)
-        .then(pl.max_horizontal(runs_out - timedelta(days=_REMIND_DAYS), tomorrow))
-        .when(expected)
-        .then(pl.max_horizontal(earliest, tomorrow))
-        .when(silent | pl.col("ask_why"))
-        .then(tomorrow)
+    segment = pl.col("segment")
+    is_first_time, is_refill = segment == FIRST_TIME, segment == REFILL
+    is_expected, is_silent = segment.is_in([BEST, REGULAR]), segment.is_in([SLIPPING, WIN_BACK]) | pl.col("ask_why")
+    earliest = (
+        pl.when(is_first_time)
+        .then(begins)
+        .when(is_refill)
+        .then(runs_out - timedelta(days=_REMIND_DAYS))
+        .when(is_expected)
+        .then(pl.col("next_order_date_low"))
     )
+    contact_on = pl.when(is_first_time | is_refill | is_expected | is_silent).then(
+        pl.max_horizontal(earliest, tomorrow)
+    )
+    deadline = pl.when(is_first_time).then(ends).when(is_expected).then(pl.col("next_order_date"))
     when = (
-        pl.when(silent | pl.col("ask_why"))
+        pl.when(is_silent)
         .then(_when("now"))
-        .when(once & (begins > tomorrow))
+        .when(is_first_time & (begins > tomorrow))
         .then(_when("on", begins))
-        .when(once & (ends > tomorrow))
-        .then(_when("by", ends))
-        .when(once)
-        .then(_when("now"))
-        .when(expected & (due > tomorrow))
-        .then(_when("by", due))
-        .when(expected)
-        .then(_when("any_time"))
-        .when(refill)
+        .when(is_refill)
         .then(_when("by", runs_out))
+        .when(deadline > tomorrow)
+        .then(_when("by", deadline))
+        .when(is_first_time)
+        .then(_when("now"))
+        .when(is_expected)
+        .then(_when("any_time"))
         .otherwise(_when("never"))
     )
-    return on, when
+    return contact_on, when
 
 
 def _when(key: str, date: pl.Expr | None = None) -> pl.Expr:
