@@ -176,7 +176,7 @@ def test_forget_takes_a_customer_out_and_the_campaign_can_still_be_measured(
     ("more", "words"),
     [
         (("--budget", 0), "--budget must be above 0"),
-        (("--budget", 0.6), "can be reached and held out for 0.6"),
+        (("--budget", 0.6), "can be chosen for 0.6"),
         (("--control-share", 1), "a control group of everyone"),
         (("--control-share", -0.1), "--control-share must be"),
         (("--margin", 1.5), "--margin must be above 0 and at most 1"),

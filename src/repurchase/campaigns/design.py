@@ -12,7 +12,7 @@ References
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from repurchase.errors import InputError
 from repurchase.marketing.economics import lowest_where
-from repurchase.validation import Check, Nullable, above, require_options, text_matching
+from repurchase.validation import Check, Nullable, Schema, above, require_options, text_matching
 
 _Floats = npt.NDArray[np.float64]
 _Codes = npt.NDArray[np.int64]
@@ -178,7 +178,7 @@ class UpliftAssumption:
     source: str = "assumed"
 
 
-_DESIGN_SCHEMA = {
+_DESIGN_SCHEMA: Mapping[str, Schema] = {
     "name": text_matching(r"(?s).*\S.*", "a name that is not empty: it decides the random assignment"),
     "effect": above(0, 100, "above 0 and below 100 points (2 for two in a hundred)"),
     "control_share": Nullable(

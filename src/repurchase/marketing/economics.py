@@ -1,7 +1,7 @@
 """Expected profit of contacting customers, break-even uplift and the value of retention."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repurchase.errors import InputError
-from repurchase.validation import Check, Nullable, above, at_least, require_options
+from repurchase.validation import Check, Nullable, Schema, above, at_least, require_options
 
 _Floats = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ _ONE_POINT = 0.01
 _SCENARIOS = (("half of it", 0.5), ("as assumed", 1.0), ("twice", 2.0))
 _CURVE_POINTS = 60
 
-_TERMS_SCHEMA = {
+_TERMS_SCHEMA: Mapping[str, Schema] = {
     "margin": Check(lambda value: 0 < value <= 1, "above 0 and at most 1 (0.3 for 30 %)"),
     "cost_per_contact": at_least(0),
     "offer_cost": at_least(0),

@@ -142,7 +142,7 @@ _REFILL_COLUMNS = (
 
 
 _MONEY = Nullable(above(0, expected="above 0"))
-_LIMIT_SCHEMA = {"budget": _MONEY, "cost_per_contact": _MONEY, "length": Nullable(at_least(1))}
+_LIMIT_SCHEMA: Mapping[str, Schema] = {"budget": _MONEY, "cost_per_contact": _MONEY, "length": Nullable(at_least(1))}
 
 
 @dataclass(frozen=True)
