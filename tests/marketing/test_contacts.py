@@ -12,7 +12,7 @@ AS_OF = date(2024, 6, 30)
 
 
 def read(**columns: list[str | None]) -> Contacts:
-    return read_contacts(pl.DataFrame(columns), id_column="id", told={}, source="contacts.csv")
+    return read_contacts(pl.DataFrame(columns), id_column="id", columns={}, source="contacts.csv")
 
 
 def kept(contacts: Contacts, role: str) -> list[object]:
@@ -80,7 +80,7 @@ def test_words_of_no_consent(word: str | None) -> None:
 
 def test_numbers_and_flags_from_parquet_are_read_too() -> None:
     rows = pl.DataFrame({"id": [7.0, 8.0], "consent": [True, False], "staff": [0, 1]})
-    contacts = read_contacts(rows, id_column="id", told={}, source="a.parquet")
+    contacts = read_contacts(rows, id_column="id", columns={}, source="a.parquet")
     assert contacts.rows.sort("customer_id").select("customer_id", "consent", "staff").rows() == [
         ("7", True, False),
         ("8", False, True),
@@ -103,9 +103,9 @@ def test_without_a_column_of_consent_nobody_may_be_listed() -> None:
 def test_two_columns_of_one_name(second: str) -> None:
     rows = pl.DataFrame({"id": ["1"], "email": ["a@shop.no"], second: ["b@shop.no"], "consent": ["yes"]})
     with pytest.raises(InputError, match=r"2 columns are called email\. Leave one, or say which it is") as fault:
-        read_contacts(rows, id_column="id", told={}, source="contacts.csv")
+        read_contacts(rows, id_column="id", columns={}, source="contacts.csv")
     assert "\n" not in str(fault.value)
-    contacts = read_contacts(rows, id_column="id", told={"email": second}, source="contacts.csv")
+    contacts = read_contacts(rows, id_column="id", columns={"email": second}, source="contacts.csv")
     assert kept(contacts, "email") == ["b@shop.no"]
 
 

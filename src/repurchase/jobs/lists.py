@@ -358,7 +358,7 @@ def _refills(asked: ListOptions, settings: Settings, facts: ScoredRun, path: Pat
 def _contacts(path: Path, rules: ListSettings, settings: Settings, facts: ScoredRun) -> Contacts:
     rows = read_table(path)
     column = _ids_of(rows.columns, settings, path)
-    contacts = read_contacts(rows, id_column=column, told=rules.contacts, source=str(path))
+    contacts = read_contacts(rows, id_column=column, columns=rules.contacts, source=str(path))
     _require_addresses(contacts, rows.columns, rules.mail_tool, path)
     return Contacts(
         contacts.rows.with_columns(_as_scored(contacts.rows["customer_id"], facts, path)),

@@ -34,7 +34,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "complained": ("complained", "complaint", "complaints", "spamcomplaint", "klage", "klacht", "жалоба"),
     "staff": ("staff", "employee", "isstaff", "isemployee", "ansatt", "medewerker", "сотрудник"),
 }
-"""Role to plain names of columns (see ``vocabulary.plain``), the better one first."""
+"""Role to plain names of columns (see ``column_key``), the better one first."""
 _YES_WORDS = (
     *("yes", "y", "true", "t", "1", "optin", "optedin", "subscribed", "granted", "given", "consented"),
     *("ja", "j", "sant", "waar", "да", "истина"),
@@ -53,7 +53,7 @@ _PHONE_CHARACTERS = r"[\s().\-/\u00a0]"
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts, checked."""
+    """Checked contacts: one row per customer, faults that can be repaired, rows read and rows without an id."""
 
     rows: pl.DataFrame
     repair: pl.DataFrame
@@ -61,61 +61,56 @@ class Contacts:
     without_id: int
 
     def has(self, role: str) -> bool:
-        """Whether the file knows such a detail at all."""
+        """Whether the file has a column of this role."""
         return role in self.rows.columns
 
 
-def read_contacts(rows: pl.DataFrame, *, id_column: str, told: Mapping[str, str], source: str) -> Contacts:
-    """Check contacts."""
+def read_contacts(rows: pl.DataFrame, *, id_column: str, columns: Mapping[str, str], source: str) -> Contacts:
+    """Check contacts; ``columns`` names those of some roles."""
     is_address = column_key(id_column) in ROLES["email"]  # shops whose customers are e-mail addresses
-    columns = _columns([name for name in rows.columns if name != id_column or is_address], told, source)
+    found = _columns_by_role([name for name in rows.columns if name != id_column or is_address], columns, source)
     ids = clean_ids(_text(rows[id_column]).str.strip_prefix("'")).alias("customer_id")
-    read = pl.DataFrame([ids, *(_text(rows[column]).alias(role) for role, column in columns.items())])
-    read = read.with_columns(_flag(read, role, columns, source) for role in ("consent", *FLAGS))
+    read = pl.DataFrame([ids, *(_text(rows[column]).alias(role) for role, column in found.items())])
+    read = read.with_columns(_flag(read, role, found, source) for role in ("consent", *FLAGS))
     known = read.filter(pl.col("customer_id").is_not_null())
     if not known.height:
         raise InputError(f"{source}: {rows.height:,} rows, and not one customer id in column '{id_column}'.")
-    checked, repair = _checked(known)
+    checked, faults = _check_details(known)
     _require_one_consent(checked, "customer_id", source)
-    if "email" in columns:
+    if "email" in found:
         _require_one_consent(checked.with_columns(pl.col("email").str.to_lowercase()), "email", source)
-    once, twice = _one_row_per_customer(checked)
-    return Contacts(
-        once, pl.concat([repair, twice]).sort("customer_id", "what"), rows.height, rows.height - known.height
-    )
+    customers, ambiguous = _one_row_per_customer(checked)
+    repair = pl.concat([faults, ambiguous]).sort("customer_id", "what")
+    return Contacts(customers, repair, rows.height, rows.height - known.height)
 
 
-def _columns(names: list[str], told: Mapping[str, str], source: str) -> dict[str, str]:
-    strange = [role for role in told if role not in ROLES]
-    if strange:
-        raise InputError(f"[lists.contacts]: unknown: {first_few(strange)}. Known: {', '.join(ROLES)}.")
-    absent = [column for column in told.values() if column not in names]
+def _columns_by_role(names: list[str], chosen: Mapping[str, str], source: str) -> dict[str, str]:
+    unknown = [role for role in chosen if role not in ROLES]
+    if unknown:
+        raise InputError(f"[lists.contacts]: unknown: {first_few(unknown)}. Known: {', '.join(ROLES)}.")
+    absent = [column for column in chosen.values() if column not in names]
     if absent:
         raise InputError(f"{source}: no column {first_few(absent)}, which [lists.contacts] names.")
-    _require_one_column(names, told, source)
-    by_name = {column_key(name): name for name in reversed(names)}
-    found = {role: next((by_name[word] for word in words if word in by_name), None) for role, words in ROLES.items()}
-    columns = {**{role: name for role, name in found.items() if name is not None}, **told}
+    by_key: dict[str, list[str]] = {}
+    for name in names:  # reading a CSV numbers the second of two columns of one name
+        by_key.setdefault(column_key(re.sub(r"_duplicated_\d+$", "", name)), []).append(name)
+    columns = dict(chosen)
+    for role, keys in ROLES.items():
+        found = [by_key[key] for key in keys if key in by_key]
+        same = next((candidates for candidates in found if len(candidates) > 1), None)
+        if role not in chosen and same:
+            raise InputError(
+                f"{source}: {len(same)} columns are called {same[0]}. Leave one, or say which it is: "
+                f'[lists.contacts] {role} = "…".'
+            )
+        if found:
+            columns.setdefault(role, found[0][0])
     if "consent" not in columns:
         raise InputError(
             f"{source}: no column of consent, and without consent nobody may be listed. Found: "
             f'{first_few(names, shown=12)}. Name it consent, or say which it is: [lists.contacts] consent = "…".'
         )
     return columns
-
-
-def _require_one_column(names: list[str], told: Mapping[str, str], source: str) -> None:
-    """Refuse two columns of one name; reading a CSV numbers the second one."""
-    same: dict[str, list[str]] = {}
-    for name in names:
-        same.setdefault(column_key(re.sub(r"_duplicated_\d+$", "", name)), []).append(name)
-    for role, words in ROLES.items():
-        twice = next((same[word] for word in words if len(same.get(word, ())) > 1), None)
-        if twice and role not in told:
-            raise InputError(
-                f"{source}: {len(twice)} columns are called {twice[0]}. Leave one, or say which it is: "
-                f'[lists.contacts] {role} = "…".'
-            )
 
 
 def _text(values: pl.Series) -> pl.Series:
@@ -131,9 +126,9 @@ def _flag(read: pl.DataFrame, role: str, columns: Mapping[str, str], source: str
     """Whether, by known words only; empty counts as no."""
     if role not in columns:
         return pl.repeat(False, read.height, eager=True).alias(role)
-    given = read[role].drop_nulls().unique(maintain_order=True)
-    meant = {word: column_key(word) in _YES_WORDS for word in given if column_key(word) in {*_YES_WORDS, *_NO_WORDS}}
-    unknown = [word for word in given if word not in meant]
+    words = read[role].drop_nulls().unique(maintain_order=True)
+    meaning = {word: key in _YES_WORDS for word in words if (key := column_key(word)) in {*_YES_WORDS, *_NO_WORDS}}
+    unknown = [word for word in words if word not in meaning]
     if unknown:
         shown = first_few(f"'{word}'" for word in unknown)
         raise InputError(
@@ -141,64 +136,64 @@ def _flag(read: pl.DataFrame, role: str, columns: Mapping[str, str], source: str
             "Write yes or no (also true, false, 1, 0, opt-in, opt-out).",
             withheld=shown,
         )
-    said = read[role].replace_strict(meant, default=False, return_dtype=pl.Boolean)
-    return said.fill_null(value=False).alias(role)
+    flags = read[role].replace_strict(meaning, default=False, return_dtype=pl.Boolean)
+    return flags.fill_null(value=False).alias(role)
 
 
-def _checked(known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    checks = {"email": _email, "phone": _phone}
-    faults: list[pl.DataFrame] = []
+def _check_details(known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Valid details, null where there is none, and the faults that can be repaired."""
+    valid = {"email": _email(), "phone": _phone(), "address": _postal_address(known.columns)}
+    faults = [pl.DataFrame(schema={"customer_id": pl.String, "what": pl.String, "found": pl.String})]
     checked = known
-    for role in ("email", "phone", "address"):
+    for role, detail in valid.items():
         if role not in known.columns:
             continue
-        valid = checks[role](pl.col(role)) if role in checks else _postal(known.columns)
-        tried = known.select("customer_id", found=pl.col(role), valid=valid)
-        what = pl.when(pl.col("found").is_null()).then(pl.lit(f"no {role}")).otherwise(pl.lit(f"invalid {role}"))
-        faults.append(tried.filter(pl.col("valid").is_null()).select("customer_id", what.alias("what"), "found"))
-        checked = checked.with_columns(tried["valid"].alias(role))
-    nobody = pl.DataFrame(schema={"customer_id": pl.String, "what": pl.String, "found": pl.String})
-    return checked, pl.concat([nobody, *faults])
+        checked = checked.with_columns(known.select(detail.alias(role)).to_series())
+        kind = pl.when(pl.col(role).is_null()).then(pl.lit(f"no {role}")).otherwise(pl.lit(f"invalid {role}"))
+        invalid = known.filter(checked[role].is_null())
+        faults.append(invalid.select("customer_id", kind.alias("what"), pl.col(role).alias("found")))
+    return checked, pl.concat(faults)
 
 
-def _email(given: pl.Expr) -> pl.Expr:
-    fits = given.str.contains(_EMAIL) & ~given.str.contains(_DOTS) & (given.str.len_bytes() <= _MAX_EMAIL_LENGTH)
-    begins = given.str.slice(0, 1).is_in(list("=+-@|'"))
-    return pl.when(fits & ~begins).then(given)
+def _email() -> pl.Expr:
+    email = pl.col("email")
+    is_valid = email.str.contains(_EMAIL) & ~email.str.contains(_DOTS) & (email.str.len_bytes() <= _MAX_EMAIL_LENGTH)
+    is_formula = email.str.slice(0, 1).is_in(list("=+-@|'"))
+    return pl.when(is_valid & ~is_formula).then(email)
 
 
-def _phone(given: pl.Expr) -> pl.Expr:
-    digits = given.str.strip_prefix("'").str.replace_all(_PHONE_CHARACTERS, "").str.replace(r"^00", "+")
+def _phone() -> pl.Expr:
+    digits = pl.col("phone").str.strip_prefix("'").str.replace_all(_PHONE_CHARACTERS, "").str.replace(r"^00", "+")
     return pl.when(digits.str.contains(_PHONE)).then(digits)
 
 
-def _postal(columns: list[str]) -> pl.Expr:
+def _postal_address(columns: list[str]) -> pl.Expr:
     needed = [pl.col(role).is_not_null() for role in ("address", "postal_code", "city") if role in columns]
-    return pl.when(pl.all_horizontal(needed)).then("address")
+    return pl.when(pl.all_horizontal(pl.lit(value=True), *needed)).then("address")
 
 
 def _require_one_consent(checked: pl.DataFrame, person: str, source: str) -> None:
     differ = checked.filter(pl.col(person).is_not_null()).group_by(person).agg(pl.col("consent").n_unique())
-    torn = differ.filter(pl.col("consent") > 1)[person].sort()
-    if len(torn):
+    conflicting = differ.filter(pl.col("consent") > 1)[person].sort()
+    if len(conflicting):
         who = "customers" if person == "customer_id" else "e-mail addresses"
-        shown = first_few(torn)
+        shown = first_few(conflicting)
         raise InputError(
-            f"{source}: two consents for one person: {len(torn):,} {who} say both yes and no: {shown}. "
+            f"{source}: two consents for one person: {len(conflicting):,} {who} say both yes and no: {shown}. "
             "Send one row per person, with the consent that holds.",
             withheld=shown,
         )
 
 
 def _one_row_per_customer(checked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One row per customer; of two that differ none counts, and both are for repair."""
-    once = checked.unique(maintain_order=True)
-    flags = once.group_by("customer_id", maintain_order=True).agg(pl.col(name).any() for name in FLAGS)
-    merged = once.drop(FLAGS).unique(maintain_order=True)
+    """One row per customer; where two differ neither counts, and the customer is listed for repair."""
+    distinct = checked.unique(maintain_order=True)
+    flags = distinct.group_by("customer_id", maintain_order=True).agg(pl.col(name).any() for name in FLAGS)
+    merged = distinct.drop(FLAGS).unique(maintain_order=True)
     twice = merged.filter(pl.col("customer_id").is_duplicated())["customer_id"].unique(maintain_order=True)
     details = [name for name in merged.columns if name not in {"customer_id", "consent"}]
-    torn = pl.col("customer_id").is_in(twice.implode())
-    kept = merged.with_columns(pl.when(~torn).then(pl.col(name)).alias(name) for name in details).unique(
+    is_ambiguous = pl.col("customer_id").is_in(twice.implode())
+    kept = merged.with_columns(pl.when(~is_ambiguous).then(pl.col(name)).alias(name) for name in details).unique(
         "customer_id", maintain_order=True
     )
     repair = pl.DataFrame({"customer_id": twice}).with_columns(
@@ -213,25 +208,25 @@ REASONS: Mapping[str, str] = {
     "opted_out": "opted out",
     "complained": "complained",
     "staff": "staff",
-    "no_valid_address": "no valid way to reach them",
-    "just_bought": "bought just now",
-    "just_contacted": "contacted lately",
+    "no_valid_address": "no valid address",
+    "just_bought": "bought very recently",
+    "just_contacted": "contacted recently",
 }
-"""Reason to words, in the order in which the first one that holds is counted."""
+"""Why a customer is left out; the first reason that holds is counted."""
 _DATES = ("date", "contactedon", "contactedat", "contacted", "sentat", "sent", "day", "dato", "datum", "дата")
 _HOURS = 24
 
 
 @dataclass(frozen=True)
 class RecentContacts:
-    """Who was contacted, and when."""
+    """Who was contacted, and on which day last."""
 
     rows: pl.DataFrame
     has_days: bool
 
 
 def read_recent_contacts(rows: pl.DataFrame, *, id_column: str, source: str) -> RecentContacts:
-    """Read who was contacted."""
+    """Read who was contacted, and on which day last."""
     ids = clean_ids(rows[id_column].cast(pl.String).str.strip_prefix("'")).alias("customer_id")
     by_name = {column_key(name): name for name in reversed(rows.columns)}
     column = next((by_name[name] for name in _DATES if name in by_name), None)
@@ -246,12 +241,12 @@ def _days(values: pl.Series, source: str) -> pl.Series:
         return values.cast(pl.Date)
     text = values.cast(pl.String).str.strip_chars().str.slice(0, 10)
     days = text.str.to_date("%Y-%m-%d", strict=False)
-    wrong = values.filter(days.is_null() & (text != "")).cast(pl.String)
-    if len(wrong):
+    invalid = values.filter(days.is_null() & (text != "")).cast(pl.String)
+    if len(invalid):
         raise InputError(
-            f"{source}: {len(wrong):,} days in column '{values.name}' cannot be read: {first_few(wrong)}. "
+            f"{source}: {len(invalid):,} days in column '{values.name}' cannot be read: {first_few(invalid)}. "
             "Expected days such as 2024-12-31.",
-            withheld=first_few(wrong),
+            withheld=first_few(invalid),
         )
     return days
 
@@ -265,7 +260,7 @@ def suppression_reasons(
     contacted_within_days: int = 0,
     reachable: pl.Expr | None = None,
 ) -> pl.Series:
-    """Say why a customer is left alone.
+    """Reason why a customer is not to be contacted.
 
     A purchase counts as one of the last N hours if it may be: its day ended less than N hours before ``as_of`` did.
     """
