@@ -29,7 +29,8 @@ def cutoffs(make_predictions: Maker) -> list[Cutoff]:
 
 def test_the_gain_is_the_share_of_mean_log_loss_saved(cutoffs: list[Cutoff]) -> None:
     model, rule = (
-        np.mean([log_loss(cutoff.bought, cutoff.said[name].p) for cutoff in cutoffs]) for name in ("model", "past_rate")
+        np.mean([log_loss(cutoff.bought, cutoff.outputs[name].p) for cutoff in cutoffs])
+        for name in ("model", "past_rate")
     )
     found = log_loss_gain(cutoffs, rule="past_rate")
     assert found.value == pytest.approx(1 - model / rule)
@@ -41,8 +42,8 @@ def test_the_bootstrap_over_customers_gives_the_same_interval(cutoffs: list[Cuto
     drawn = [rng.integers(0, 2000, 2000) for _ in range(400)]
     gains = [
         1
-        - sum(log_loss(c.bought[i], c.said["model"].p[i]) for c in cutoffs)
-        / sum(log_loss(c.bought[i], c.said["past_rate"].p[i]) for c in cutoffs)
+        - sum(log_loss(c.bought[i], c.outputs["model"].p[i]) for c in cutoffs)
+        / sum(log_loss(c.bought[i], c.outputs["past_rate"].p[i]) for c in cutoffs)
         for i in drawn
     ]
     found = log_loss_gain(cutoffs, rule="past_rate")
@@ -74,7 +75,7 @@ def test_lists_are_compared_with_the_rule_that_found_most(cutoffs: list[Cutoff])
     assert money.gain.value == pytest.approx(money.model - money.rule)
     assert money.gain.low > 0
     assert money.available == pytest.approx(np.mean([cutoff.spend.sum() for cutoff in cutoffs]))
-    top = [cutoff.spend[np.argsort(-cutoff.said["model"].spend)[:200]].sum() for cutoff in cutoffs]
+    top = [cutoff.spend[np.argsort(-cutoff.outputs["model"].spend)[:200]].sum() for cutoff in cutoffs]
     assert money.model == pytest.approx(np.mean(top))
 
 

@@ -22,12 +22,12 @@ def test_cutoffs_come_by_day_with_customers_rising(predictions: pl.DataFrame) ->
     for cutoff in found:
         assert cutoff.customers.tolist() == list(range(50))
         model = predictions.filter(pl.col("cutoff") == cutoff.day, pl.col("predictor") == "model")
-        assert cutoff.said["model"].p.tolist() == model["p"].to_list()
+        assert cutoff.outputs["model"].p.tolist() == model["p"].to_list()
         assert cutoff.bought.tolist() == model["bought"].to_list()
 
 
 def test_who_expects_no_spend_ranks_by_probability(predictions: pl.DataFrame) -> None:
-    said = cutoffs_at(predictions, horizon_days=90)[0].said
+    said = cutoffs_at(predictions, horizon_days=90)[0].outputs
     assert said["days_since_last"].spend_order is said["days_since_last"].p
     assert said["model"].spend_order is said["model"].spend
 
@@ -36,7 +36,7 @@ def test_a_predictor_without_a_word_is_left_out(predictions: pl.DataFrame) -> No
     first = predictions["cutoff"].min()
     silent = (pl.col("predictor") == "past_rate") & (pl.col("cutoff") == first)
     found = cutoffs_at(predictions.with_columns(pl.when(~silent).then("p").alias("p")), horizon_days=90)
-    assert [("past_rate" in cutoff.said) for cutoff in found] == [False, True, True]
+    assert [("past_rate" in cutoff.outputs) for cutoff in found] == [False, True, True]
     assert rules_at_every_cutoff(found) == ["days_since_last"]
 
 

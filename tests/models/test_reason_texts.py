@@ -21,7 +21,7 @@ from repurchase.models.reason_texts import MAX_LOOKUP_STEPS, FigureTexts
 )
 def test_by_hand(name: str, figure: str, said: dict[float, str]) -> None:
     figures = np.array([*said, *said])
-    assert FigureTexts({figure: figures}).words(name).to_list() == [*said.values(), *said.values()]
+    assert FigureTexts({figure: figures}).texts(name).to_list() == [*said.values(), *said.values()]
 
 
 def test_rows_have_their_own_figures_and_words() -> None:
@@ -31,4 +31,4 @@ def test_rows_have_their_own_figures_and_words() -> None:
 
 
 def test_of_nobody_nothing_is_said() -> None:
-    assert FigureTexts({"frequency": np.zeros(0)}).words("purchases").to_list() == []
+    assert FigureTexts({"frequency": np.zeros(0)}).texts("purchases").to_list() == []

@@ -72,7 +72,7 @@ def _fit_and_predict(snapshots: Snapshots, day: date, *, horizon_days: int, rand
 
 
 def record_predictions(forecaster: Forecaster, snapshots: Snapshots, day: date, *, horizon_days: int) -> pl.DataFrame:
-    """Write down what fitted models and the rules say on a day, and what came."""
+    """Predictions of fitted models and of the rules on a day, with the outcomes."""
     snapshot = snapshots.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
     outcome = snapshots.outcomes(snapshot, horizon_days=horizon_days)
     voices = _predictor_outputs(forecaster, snapshots, snapshot, horizon_days=horizon_days)
@@ -87,7 +87,7 @@ def record_predictions(forecaster: Forecaster, snapshots: Snapshots, day: date, 
 def _predictor_outputs(
     forecaster: Forecaster, snapshots: Snapshots, snapshot: Snapshot, *, horizon_days: int
 ) -> Iterator[tuple[str, PredictorOutput]]:
-    """Let each predictor speak; a rule's buyers have as many purchase days as earlier buyers had on average."""
+    """Outputs of each predictor; a rule's buyers have as many purchase days as earlier buyers had on average."""
     forecast, h = forecaster.forecast(snapshot, days=(horizon_days,)), horizon_days
     yield "model", PredictorOutput(forecast.p[h], forecast.spend.get(h), forecast.orders[h])
     btyd_days = np.clip(snapshot.btyd_forecast(forecaster.reference.btyd).expected_purchases(h), 0.0, h)

@@ -1,4 +1,4 @@
-"""The model against simple rules: predictions by cut-off, calibrated rules, gains with intervals, curves for charts."""
+"""The model against simple rules: predictions by cutoff, calibrated rules, gains with intervals, curves for charts."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -64,10 +64,10 @@ class _CalibratedRule:
 def fit_rule(
     name: str, snapshots: Sequence[Snapshot], bought: Sequence[_Bools], *, horizon_days: int
 ) -> _CalibratedRule:
-    """Learn what a rule's number meant at earlier cut-offs.
+    """Learn which probabilities a rule's number stood for at earlier snapshots.
 
     Cut-offs count as they do for the model, less the older they are. Each group of equal shares is moved toward the
-    overall share as by one more customer, so that a rule never swears on a small group.
+    overall share as by one more customer, so that a small group never gets an extreme probability.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -83,7 +83,7 @@ def fit_rule(
 
 
 def _recency_weight(latest: Snapshot, snapshot: Snapshot, horizon_days: int) -> float:
-    """How much a cut-off counts beside the latest one: half for every horizon that it is older."""
+    """Weight of a snapshot, the latest one having 1: half for every horizon that it is older."""
     return float(2.0 ** (-(latest.as_of - snapshot.as_of).days / horizon_days))
 
 
@@ -107,7 +107,7 @@ _COLUMNS = ("horizon_days", "cutoff", "predictor", "customer", "p", "spend_expec
 
 @dataclass(frozen=True)
 class PredictorOutput:
-    """What one predictor said at one cut-off."""
+    """Predictions of one predictor at one cutoff."""
 
     p: Floats
     spend: Floats | None
@@ -121,19 +121,19 @@ class PredictorOutput:
 
 @dataclass(frozen=True)
 class Cutoff:
-    """One horizon at one cut-off: what came, and what each predictor had said."""
+    """One horizon at one cutoff: outcomes, and the outputs of each predictor."""
 
     day: date
     horizon_days: int
     customers: npt.NDArray[np.int64]
     bought: npt.NDArray[np.bool_]
     spend: Floats | None
-    said: dict[str, PredictorOutput]
+    outputs: dict[str, PredictorOutput]
     purchase_days: Floats | None = None
 
 
 def cutoffs_at(predictions: pl.DataFrame, *, horizon_days: int) -> list[Cutoff]:
-    """Cut one horizon's predictions by cut-off.
+    """Split one horizon's predictions by cutoff.
 
     A predictor without probabilities at a cut-off is left out there; the model may not be.
     """
@@ -146,8 +146,8 @@ def cutoffs_at(predictions: pl.DataFrame, *, horizon_days: int) -> list[Cutoff]:
 
 
 def rules_at_every_cutoff(cutoffs: Sequence[Cutoff]) -> list[str]:
-    """Rules that spoke at every cut-off."""
-    found = [rule for rule in RULE_NAMES if all(rule in cutoff.said for cutoff in cutoffs)]
+    """Rules with predictions at every cutoff."""
+    found = [rule for rule in RULE_NAMES if all(rule in cutoff.outputs for cutoff in cutoffs)]
     if not found:
         raise InputError(
             f"predictions: no rule at every one of {len(cutoffs)} cut-offs. Expected one of {', '.join(RULE_NAMES)}."
@@ -175,7 +175,7 @@ def _cutoff(rows: pl.DataFrame, day: date, horizon_days: int) -> Cutoff:
         customers=known["customer"].cast(pl.Int64).to_numpy(),
         bought=known["bought"].to_numpy(),
         spend=_complete(known, "spend"),
-        said={
+        outputs={
             name: PredictorOutput(
                 part["p"].to_numpy(), _complete(part, "spend_expected"), _complete(part, "purchase_days_expected")
             )
@@ -211,7 +211,7 @@ CONTACTED_SHARE = 0.1
 
 @dataclass(frozen=True)
 class ListComparison:
-    """What the model's contact list brings beside the best rule's list of the same length."""
+    """The model's contact list compared with the best rule's list of the same length."""
 
     model: float
     rule: float
@@ -234,7 +234,7 @@ class TotalError:
 
     @property
     def defined(self) -> tuple[float, ...]:
-        """The errors of the cut-offs at which something came."""
+        """The errors of the cutoffs with a total above zero."""
         return tuple(bias for bias in self.by_cutoff if not math.isnan(bias))
 
 
@@ -244,8 +244,8 @@ def log_loss_gain(cutoffs: Sequence[Cutoff], *, rule: str) -> Estimate:
     1 - M / R, with M and R the mean log losses of model and rule, each the mean over cut-offs of the mean over
     customers. Both are judged on the same customers, so what is hard for both cancels and the interval is narrow.
     """
-    ours = [log_losses(cutoff.bought, cutoff.said[MODEL].p) for cutoff in cutoffs]
-    theirs = [log_losses(cutoff.bought, cutoff.said[rule].p) for cutoff in cutoffs]
+    ours = [log_losses(cutoff.bought, cutoff.outputs[MODEL].p) for cutoff in cutoffs]
+    theirs = [log_losses(cutoff.bought, cutoff.outputs[rule].p) for cutoff in cutoffs]
     below = math.fsum(map(exact_mean, theirs))
     left = math.fsum(map(exact_mean, ours)) / below
     influences = [(left * b - a) / (len(a) * below) for a, b in zip(ours, theirs, strict=True)]
@@ -254,17 +254,19 @@ def log_loss_gain(cutoffs: Sequence[Cutoff], *, rule: str) -> Estimate:
 
 def gains_by_cutoff(cutoffs: Sequence[Cutoff], *, rules: Sequence[str]) -> tuple[float, ...]:
     """Share of log loss saved against whichever rule was best at that very cut-off."""
-    losses = [{name: log_loss(cutoff.bought, cutoff.said[name].p) for name in (MODEL, *rules)} for cutoff in cutoffs]
+    losses = [{name: log_loss(cutoff.bought, cutoff.outputs[name].p) for name in (MODEL, *rules)} for cutoff in cutoffs]
     return tuple(1 - loss[MODEL] / min(loss[rule] for rule in rules) for loss in losses)
 
 
 def buyers_found(cutoffs: Sequence[Cutoff], *, rules: Sequence[str]) -> ListComparison:
-    """Buyers found by contacting the ``TOP`` share with the highest probabilities, model beside rules."""
-    return _compare_lists(cutoffs, rules, lambda cutoff, name: (cutoff.bought.astype(np.float64), cutoff.said[name].p))
+    """Buyers found by contacting the top ``CONTACTED_SHARE`` by probability, model and best rule."""
+    return _compare_lists(
+        cutoffs, rules, lambda cutoff, name: (cutoff.bought.astype(np.float64), cutoff.outputs[name].p)
+    )
 
 
 def money_found(cutoffs: Sequence[Cutoff], *, rules: Sequence[str]) -> ListComparison | None:
-    """Net spend found by contacting the ``TOP`` share, model beside rules.
+    """Net spend found by contacting the top ``CONTACTED_SHARE``, model and best rule.
 
     Each ranks by its own expected spend, or by its probability where it expects none. It counts what the customers
     contacted spent anyway: not what contacting them would add.
@@ -272,17 +274,17 @@ def money_found(cutoffs: Sequence[Cutoff], *, rules: Sequence[str]) -> ListCompa
     spends = {id(cutoff): cutoff.spend for cutoff in cutoffs if cutoff.spend is not None}
     if len(spends) < len(cutoffs):
         return None
-    return _compare_lists(cutoffs, rules, lambda cutoff, name: (spends[id(cutoff)], cutoff.said[name].spend_order))
+    return _compare_lists(cutoffs, rules, lambda cutoff, name: (spends[id(cutoff)], cutoff.outputs[name].spend_order))
 
 
 def buyer_total_error(cutoffs: Sequence[Cutoff]) -> TotalError:
     """How far the model's probabilities, added up, are from the number that bought."""
-    return _total_error(cutoffs, [(cutoff.bought.astype(np.float64), cutoff.said[MODEL].p) for cutoff in cutoffs])
+    return _total_error(cutoffs, [(cutoff.bought.astype(np.float64), cutoff.outputs[MODEL].p) for cutoff in cutoffs])
 
 
 def spend_total_error(cutoffs: Sequence[Cutoff]) -> TotalError | None:
-    """How far the model's expected spend, added up, is from what came."""
-    pairs = [(cutoff.spend, cutoff.said[MODEL].spend) for cutoff in cutoffs]
+    """How far the model's expected spend, added up, is from the actual total."""
+    pairs = [(cutoff.spend, cutoff.outputs[MODEL].spend) for cutoff in cutoffs]
     known = [(spend, expected) for spend, expected in pairs if spend is not None and expected is not None]
     return _total_error(cutoffs, known) if len(known) == len(cutoffs) else None
 
@@ -319,9 +321,9 @@ _CURVE_SHARES = np.round(np.linspace(0, 1, 51), 2)
 
 
 def calibration_row(cutoffs: Sequence[Cutoff], *, predictor: str) -> dict[str, Any]:
-    """Promised against actual share of buyers, over all cut-offs together."""
+    """Predicted against actual share of buyers, over all cutoffs together."""
     bought = np.concatenate([cutoff.bought for cutoff in cutoffs])
-    bins = calibration_bins(bought, np.concatenate([cutoff.said[predictor].p for cutoff in cutoffs]))
+    bins = calibration_bins(bought, np.concatenate([cutoff.outputs[predictor].p for cutoff in cutoffs]))
     groups = zip(bins.predicted.tolist(), bins.observed.tolist(), bins.size.tolist(), strict=True)
     shown = [{"p_mean": p, "bought_share": share, "n": n} for p, share, n in groups]
     return {"horizon_days": cutoffs[0].horizon_days, "predictor": predictor, "bins": shown}
@@ -332,9 +334,9 @@ def gains_row(cutoffs: Sequence[Cutoff], *, predictor: str) -> dict[str, Any]:
 
     Buyers are sought by probability; spend by expected spend, or by probability where none is expected.
     """
-    buyers = [found_share(cutoff.bought, cutoff.said[predictor].p, _CURVE_SHARES) for cutoff in cutoffs]
+    buyers = [found_share(cutoff.bought, cutoff.outputs[predictor].p, _CURVE_SHARES) for cutoff in cutoffs]
     money = [
-        found_share(cutoff.spend, cutoff.said[predictor].spend_order, _CURVE_SHARES)
+        found_share(cutoff.spend, cutoff.outputs[predictor].spend_order, _CURVE_SHARES)
         for cutoff in cutoffs
         if cutoff.spend is not None
     ]

@@ -19,7 +19,7 @@ from repurchase.i18n.messages import Message, first_items, message
 from repurchase.orders.ids import id_hash
 
 MAX_SAMPLE_CUSTOMERS = 20_000
-"""Customers whose features are looked at, at most: a share is then right within a point."""
+"""Largest number of customers whose features are compared: a share is then right within a point."""
 _WEEKS = 52
 _WINDOW_DAYS = 28
 """Newcomers are counted among the buyers of four weeks: whole weeks, so that no weekend is missing."""
@@ -48,7 +48,7 @@ class _CustomerSample:
 
 @dataclass(frozen=True, eq=False)
 class InputSummary:
-    """What orders look like on a day. Looks at logs that share no customer add up, in any order."""
+    """Summary of the orders on a day. Summaries of logs that share no customer can be added, in any order."""
 
     as_of: date
     n_customers: int
@@ -59,7 +59,7 @@ class InputSummary:
     sample: _CustomerSample
 
     def __add__(self, other: "InputSummary") -> "InputSummary":
-        """Look at both logs together, which share no customer; exact, in any order."""
+        """Summary of both logs, which share no customer; exact, in any order."""
         if self.as_of != other.as_of:
             raise InputError(
                 f"Input summaries of {self.as_of} and {other.as_of} cannot be added. Summarise all parts as of one day."
@@ -109,7 +109,7 @@ class InputSummary:
 
 
 def summarise_input(ledger: Ledger, *, as_of: date, closing: Closing | None = None) -> InputSummary:
-    """Look at a log, or at all entries of some of its customers.
+    """Summarise a log, or all entries of some of its customers.
 
     A purchase day is a day with a sale, taken back later or not. Its money is net of what was given back on that day,
     never below 0.
@@ -167,7 +167,7 @@ def _count_sales(sales: pl.DataFrame, now: int, closing: Closing | None) -> tupl
 
 
 def _sum_by_period(by_day: Ints, days: int = _WINDOW_DAYS, *, most: int = _WINDOWS) -> Ints:
-    # Of what was counted per day, today first: sums of as many days each, as many sums as are asked for.
+    # Counts per day, today first, become `most` sums of `days` days each.
     whole = np.zeros(days * most, dtype=np.int64)
     whole[: len(by_day)] = by_day[: len(whole)]
     sums: Ints = whole.reshape(most, days).sum(axis=1)
@@ -204,7 +204,7 @@ def _renumbered(history: History) -> History:
 _MIN_BIN_SHARE = 1e-4
 """Share that an empty bin is given, or one new customer would make the index infinite."""
 _CHANCE_SDS = 3.0
-"""Standard deviations beyond which a figure is not taken for chance: some sixty features are looked at every night."""
+"""Standard deviations beyond which a figure is not taken for chance: some sixty features are compared every night."""
 _MIN_LOG_SD = 0.10
 _MIN_NEWCOMER_SD = 0.03
 
@@ -350,7 +350,7 @@ def measure_drift(
 
     A feature has *drifted* if its PSI is above 0.25, above what chance does with so many customers, and above one and a
     half times what it was between earlier days of the training orders about as far apart: in a young shop the age of
-    customers moves by more than that every month, and the model was taught so. Above 0.1, but not drifted: *moved*.
+    customers moves by more than that every month, and the model has learned from that. Above 0.1: *moved*.
     The orders have drifted if a twentieth of the features have, or one of them twice as far as would do; if volume,
     newcomers or money per purchase day lie more than three standard deviations from the year before; or if cleaning
     sets aside a tenth more or less.

@@ -249,23 +249,23 @@ class HorizonEvaluation:
 
 def predictor_metrics(cutoff: Cutoff, *, predictor: str) -> dict[str, float]:
     """Every metric of one predictor at one cut-off."""
-    said, bought = cutoff.said[predictor], cutoff.bought
+    output, bought = cutoff.outputs[predictor], cutoff.bought
     figures = {
-        "log_loss": log_loss(bought, said.p),
-        "auc": auc(bought, said.p),
-        "average_precision": average_precision(bought, said.p),
-        "ece": ece(bought, said.p),
-        "chance_ece": chance_ece(said.p),
-        "brier": brier(bought, said.p),
+        "log_loss": log_loss(bought, output.p),
+        "auc": auc(bought, output.p),
+        "average_precision": average_precision(bought, output.p),
+        "ece": ece(bought, output.p),
+        "chance_ece": chance_ece(output.p),
+        "brier": brier(bought, output.p),
         "base_rate": float(bought.mean()),
         "base_log_loss": log_loss(bought, np.full(len(bought), bought.mean())),
-        "top_decile_lift": top_lift(bought, said.p),
-        "buyers_bias": total_bias(bought, said.p),
+        "top_decile_lift": top_lift(bought, output.p),
+        "buyers_bias": total_bias(bought, output.p),
     }
     return {
         **figures,
-        **_metric_values(_SPEND_METRICS, cutoff.spend, said.spend),
-        **_metric_values(_PURCHASE_DAYS_METRICS, cutoff.purchase_days, said.purchase_days),
+        **_metric_values(_SPEND_METRICS, cutoff.spend, output.spend),
+        **_metric_values(_PURCHASE_DAYS_METRICS, cutoff.purchase_days, output.purchase_days),
     }
 
 
@@ -273,7 +273,7 @@ def evaluate_horizon(cutoffs: Sequence[Cutoff]) -> HorizonEvaluation:
     """Judge one horizon."""
     rules = rules_at_every_cutoff(cutoffs)
     measured = {
-        name: tuple(predictor_metrics(cutoff, predictor=name) for cutoff in cutoffs if name in cutoff.said)
+        name: tuple(predictor_metrics(cutoff, predictor=name) for cutoff in cutoffs if name in cutoff.outputs)
         for name in _PREDICTORS
     }
     figures = {name: rows for name, rows in measured.items() if rows}

@@ -133,7 +133,7 @@ def auc(bought: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Chance that a buyer is ranked above a non-buyer, ties counting half (Mann & Whitney 1947); O(n log n).
 
     It sees ranks only: halve every probability and it does not move. With few buyers it can look splendid while the
-    top of the list, which is what a campaign reaches, is poor: read it beside `average_precision`.
+    top of the list, which is what a campaign reaches, is poor: read it together with `average_precision`.
     """
     buyers, sizes = _tie_counts(bought, score)
     others = sizes - buyers
@@ -167,8 +167,8 @@ def calibration_bins(bought: npt.ArrayLike, p: npt.ArrayLike, *, groups: int = _
 def ece(bought: npt.ArrayLike, p: npt.ArrayLike, *, groups: int = _GROUPS) -> float:
     """Expected calibration error: mean over groups of abs(mean p - share that bought), weighted by size.
 
-    Chance alone makes it positive: see `chance_ece`. A constant at the base rate scores 0, so it says nothing of how
-    well customers are told apart.
+    Chance alone makes it positive: see `chance_ece`. A constant at the base rate scores 0, so it does not measure
+    how well customers are separated.
 
     References
     ----------
@@ -224,7 +224,7 @@ def spend_gini(spend: npt.ArrayLike, expected: npt.ArrayLike) -> float:
 def spearman(actual: npt.ArrayLike, expected: npt.ArrayLike) -> float:
     """Rank correlation, ties at their mean rank (Spearman 1904).
 
-    Where most customers spend nothing, their tie caps it well below 1 for any model that tells them apart.
+    Where most customers spend nothing, their tie caps it well below 1 for any model that separates them.
     """
     first, second = (ranks - (len(ranks) - 1) / 2 for ranks in (mean_ranks(actual), mean_ranks(expected)))
     scale = math.sqrt(exact_sum(first**2) * exact_sum(second**2))
@@ -273,7 +273,7 @@ _Customers = npt.NDArray[np.int64]
 
 Z95 = 1.959963984540054
 _MARGIN_SHARE = 0.025
-"""Half width, as a share of the list, of the stretch around a contact list's end that tells what its last customer
+"""Half width, as a share of the list, of the stretch around a contact list's end that shows what its last customer
 brings."""
 
 
@@ -315,7 +315,7 @@ def top_influence(values: Floats, score: Floats, *, share: float) -> Floats:
     """Influence of each customer on `top_total`.
 
     A customer added to the top brings their own value and pushes out the last one contacted, so
-    a_i (v_i - q) + share · q - total / n, where a_i tells whether (or in which part) i is contacted and q is what is
+    a_i (v_i - q) + share · q - total / n, where a_i is the part of i that is contacted and q is what is
     brought by those near the end of the list.
     """
     n = len(values)

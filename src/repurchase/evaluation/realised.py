@@ -130,7 +130,7 @@ _RANGE_COVERAGE = 0.80
 
 @dataclass(frozen=True)
 class DeliveredScores:
-    """Scores, beside the orders that are known by now."""
+    """Delivered scores joined with the orders known by now."""
 
     scores: pl.DataFrame
     customer: npt.NDArray[np.int64]
@@ -143,25 +143,25 @@ class DeliveredScores:
         return self.as_of + timedelta(days=horizon_days)
 
     def has_passed(self, horizon_days: int) -> bool:
-        """Say whether everything of a window is known."""
+        """Whether all of a window is known."""
         return self.ends(horizon_days) <= self.ledger.observed_until
 
     def outcomes(self, horizon_days: int) -> Outcomes:
-        """Look up what came."""
+        """Outcomes of the scored customers."""
         history = self.ledger.history(self.as_of)
         return self.ledger.outcomes(
             history.take(np.flatnonzero(np.isin(history.customer, self.customer))), horizon_days=horizon_days
         )
 
     def column(self, name: str) -> Floats | None:
-        """Take a column of the scores."""
+        """A column of the scores, None unless it is complete."""
         if name not in self.scores.columns or self.scores[name].null_count():
             return None
         return self.scores[name].to_numpy().astype(np.float64)
 
 
 def match_scores(scores: pl.DataFrame, ledger: Ledger, *, as_of: date) -> DeliveredScores:
-    """Put scores beside the orders."""
+    """Join scores with the orders."""
     scored = scores.filter(pl.col("status") == "scored")
     if not scored.height:
         raise InputError("The scores hold no scored customer: there is nothing to compare.")
@@ -179,14 +179,14 @@ def match_scores(scores: pl.DataFrame, ledger: Ledger, *, as_of: date) -> Delive
 
 
 def evaluate_delivered(delivered: DeliveredScores, *, horizon_days: int) -> dict[str, Any]:
-    """Judge one horizon of the scores by what came."""
+    """Evaluate one horizon of the scores by its outcomes."""
     about = {"horizon_days": horizon_days, "ends": delivered.ends(horizon_days).isoformat()}
     if not delivered.has_passed(horizon_days):
         missing = (delivered.ends(horizon_days) - delivered.ledger.observed_until).days
         return {**about, "passed": False, "days_missing": missing}
     outcome = delivered.outcomes(horizon_days)
     cutoff = _delivered_cutoff(delivered, outcome, horizon_days)
-    rules = [name for name in cutoff.said if name != MODEL]
+    rules = [name for name in cutoff.outputs if name != MODEL]
     verdict = evaluate_horizon([cutoff]) if rules else None
     return {
         **about,
@@ -197,14 +197,14 @@ def evaluate_delivered(delivered: DeliveredScores, *, horizon_days: int) -> dict
         "model": _metrics_of(cutoff, MODEL),
         "rules": {name: _metrics_of(cutoff, name) for name in rules},
         "orders": _spend_totals(delivered.column(f"orders_expected_{horizon_days}d"), outcome.purchase_days),
-        "spend": _spend_totals(cutoff.said[MODEL].spend, cutoff.spend),
+        "spend": _spend_totals(cutoff.outputs[MODEL].spend, cutoff.spend),
         "money_top_decile": _top_decile_spend(delivered, cutoff, verdict),
         **_grade_record(verdict),
     }
 
 
 def range_coverage(delivered: DeliveredScores, *, clv_horizon_days: int) -> dict[str, dict[str, Any]]:
-    """Say how often what came lay inside the promised 80 % ranges.
+    """Share of outcomes inside the stated 80 % ranges.
 
     Money is counted as it was spent, not discounted; money given back counts as none spent. The next order is judged
     among those for whom one was dated and who came back within a year: until a year has passed, only the early ones
@@ -234,14 +234,14 @@ def _delivered_cutoff(delivered: DeliveredScores, outcome: Outcomes, horizon_day
         raise InputError(f"The scores lack probabilities for {horizon_days} days. Send what `repurchase score` wrote.")
     spend = outcome.spend if delivered.ledger.has_amounts else None
     expected = delivered.column(f"spend_expected_{horizon_days}d")
-    said = {MODEL: PredictorOutput(p, expected if spend is not None else None)}
+    outputs = {MODEL: PredictorOutput(p, expected if spend is not None else None)}
     return Cutoff(
         day=delivered.as_of,
         horizon_days=horizon_days,
         customers=delivered.customer,
         bought=outcome.bought,
         spend=spend,
-        said={**said, **_rule_outputs(delivered, horizon_days)},
+        outputs={**outputs, **_rule_outputs(delivered, horizon_days)},
     )
 
 
@@ -269,7 +269,7 @@ def _metrics_of(cutoff: Cutoff, predictor: str) -> dict[str, float]:
 
 
 def _predicted_and_actual(cutoff: Cutoff) -> dict[str, float]:
-    p, n = cutoff.said[MODEL].p, len(cutoff.bought)
+    p, n = cutoff.outputs[MODEL].p, len(cutoff.bought)
     gap = p - cutoff.bought
     mean_gap = exact_sum(gap) / n
     off = estimate_with_interval(mean_gap, [(gap - mean_gap) / n], [cutoff.customers])
@@ -299,7 +299,7 @@ def _top_decile_spend(
     return {
         "contacted": CONTACTED_SHARE,
         "available": exact_sum(cutoff.spend),
-        "by_expected_spend": top_total(cutoff.spend, cutoff.said[MODEL].spend_order, share=CONTACTED_SHARE),
+        "by_expected_spend": top_total(cutoff.spend, cutoff.outputs[MODEL].spend_order, share=CONTACTED_SHARE),
         "by_value_at_risk": None if by_value is None else top_total(cutoff.spend, by_value, share=CONTACTED_SHARE),
         "by_best_rule": contest.rule if contest else None,
         "best_rule": contest.rule_name if contest else None,

@@ -326,13 +326,13 @@ def _metric_rows(verdict: HorizonEvaluation) -> Iterator[dict[str, Any]]:
             "n_bought": int(cutoff.bought.sum()),
         }
         for name in verdict.figures:
-            if name in cutoff.said:
+            if name in cutoff.outputs:
                 yield {**about, "predictor": name, **next(figures[name])}
 
 
 def _curves(verdicts: Iterable[HorizonEvaluation]) -> dict[str, list[dict[str, Any]]]:
     spoke = [
-        (name, [cutoff for cutoff in verdict.cutoffs if name in cutoff.said])
+        (name, [cutoff for cutoff in verdict.cutoffs if name in cutoff.outputs])
         for verdict in verdicts
         for name in verdict.figures
     ]

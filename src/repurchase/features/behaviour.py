@@ -100,7 +100,7 @@ def _tenure(history: History) -> dict[str, npt.ArrayLike]:
 
 
 def _rhythm(history: History) -> dict[str, npt.ArrayLike]:
-    """Gaps between purchase days, and how long the present silence is beside them."""
+    """Gaps between purchase days, and how long the present silence is compared with them."""
     now, first, last = _ends(history)
     silence = (now - last).astype(np.float64)
     repeats = history.count - 1
@@ -143,7 +143,7 @@ def _fixed_windows(history: History) -> dict[str, npt.ArrayLike]:
 
 
 def _fading(history: History) -> dict[str, Floats]:
-    """Purchase days weighted by 2^(-age / half-life), and the rate that weight stands for."""
+    """Purchase days weighted by 2^(-age / half-life), and the rate that this weight implies."""
     columns: dict[str, Floats] = {}
     for half_life in _HALF_LIVES_DAYS:
         weight, observed = _fading_weights(history, half_life)
@@ -265,7 +265,7 @@ def rfm_table(orders: Frame, *, as_of: date) -> pl.DataFrame:
 
 
 def rfm_of_history(history: History, ids: pl.Series) -> pl.DataFrame:
-    """Summarise a history that is already cut."""
+    """Summarise a history."""
     first, last = history.day[history.start], history.day[history.start + history.count - 1]
     frequency = history.count - 1
     repeat_spend = history.total(history.spend) - history.spend[history.start]

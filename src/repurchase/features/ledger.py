@@ -1,4 +1,4 @@
-"""The ledger: orders coded, summed per customer and day, cut at a day, without times in which the shop was closed."""
+"""The ledger: orders coded, summed per customer and day, without times in which the shop was closed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +96,7 @@ def _orders_per_day(days: Ints, first: int, last: int) -> float:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Orders coded, summed per customer and day, and sorted; what every cut is made from."""
+    """Orders coded, summed per customer and day, and sorted; every snapshot is made from it."""
 
     ids: pl.Series
     entries: pl.DataFrame
@@ -119,7 +119,7 @@ class Ledger:
         return pl.concat([ids, others.rename(ids.name)]).unique().sort()
 
     def until(self, as_of: date) -> "Ledger":
-        """Forget everything after a day."""
+        """Drop everything after a day."""
         last = self.entries["known"].max()
         if last is None or _as_int(last) <= day_number(as_of):
             return replace(self, observed_until=min(as_of, self.observed_until))
@@ -156,7 +156,7 @@ class Ledger:
         return self.closing.calendar_date(day) if self.closing else day
 
     def history(self, as_of: date) -> History:
-        """Cut out what was known on a day."""
+        """Purchase days known on a day."""
         known = self.until(as_of).entries
         days = _with_refunded(_purchase_days(known, self.has_amounts), known)
         everyone = _CustomerGroups.of(known)
@@ -176,7 +176,7 @@ class Ledger:
         )
 
     def extent(self, as_of: date) -> HistoryExtent:
-        """Say how much there is to learn from."""
+        """How much there is to learn from."""
         history = self.history(as_of)
         days = np.unique(history.day)
         return HistoryExtent(
@@ -189,7 +189,7 @@ class Ledger:
         )
 
     def outcomes(self, history: History, *, horizon_days: int) -> Outcomes:
-        """Look up what the customers of a history did next."""
+        """Outcomes of the customers of a history."""
         end = history.as_of + timedelta(days=horizon_days)
         if end > self.observed_until:
             raise InsufficientHistory(
@@ -279,14 +279,14 @@ def _lookup(found: Ints, values: Ints, customers: Ints) -> Ints:
 def _as_int(value: object) -> int:
     if isinstance(value, int):
         return value
-    raise InputError("orders: no row is left to cut. Send orders dated up to the day asked for.")
+    raise InputError("orders: no row is left. Send orders dated up to the requested day.")
 
 
 _MAX_UNITS = 9e18
 
 
 def build_ledger(orders: Frame, *, observed_until: date) -> Ledger:
-    """Code, add up and sort orders, once for all later cuts."""
+    """Code, add up and sort orders, once for all snapshots."""
     rows = ORDERS.check(_typed(as_polars(orders)))
     return build_ledger_from_clean(
         rows.filter(pl.col("order_date").dt.date() <= observed_until), observed_until=observed_until
@@ -391,7 +391,7 @@ def _coded(rows: pl.DataFrame) -> pl.DataFrame:
     applied = pl.col("sale_date").cast(pl.Int32).fill_null(known) if "sale_date" in rows.columns else known
     return rows.select(
         "customer_id",
-        pl.col("order_id").hash().alias("order"),  # told apart only within one customer's day
+        pl.col("order_id").hash().alias("order"),  # distinct only within one customer's day
         known.alias("known"),
         applied.alias("day"),
         _integer("amount", MONEY_SCALE).alias("spend"),

@@ -53,7 +53,7 @@ class AdditiveModel(JsonDataclass):
 class _HingeCurve:
     """A curve with knots k where its slope changes by d: the sum of d max(x, k), and what is added to it."""
 
-    # Flat beyond the ends, and nothing has to be looked up: a few passes over the customers, the same for any of them.
+    # Flat beyond the ends and without look-ups: a few passes over the customers, the same for any of them.
     terms: tuple[tuple[float, float], ...]
     added: float
     added_where_missing: float
@@ -81,7 +81,7 @@ class _HingeCurve:
 
 
 PENALTY = 1000.0
-"""Of the squared standardised slopes; large, so that no single bend counts much."""
+"""Of the squared standardised slopes; large, so that no single knot counts much."""
 _QUARTILES = (0.25, 0.5, 0.75)
 PURCHASE_FEATURES = (
     *("frequency", "age_days", "days_since_last", "recency_days"),
@@ -97,9 +97,9 @@ PURCHASE_FEATURES = (
 )
 _YEAR_AGO_FEATURES = ("bought_year_ago", "bought_about_year_ago")
 _MIN_SHARE_WITH_YEAR_AGO = 0.2
-"""Share of rows that reach back a year, below which only the first few customers would speak for the season."""
+"""Share of rows that reach back a year, below which only the first few customers would determine the season."""
 TAIL_SHARE = 0.001
-"""Of values at either end, where purchases are taught: curves are flat there, lest one odd customer bend them."""
+"""Share of values at either end of curves of purchases: curves are flat there, so that one outlier does not bend them."""
 _SPEND_FEATURES = (
     *("frequency", "age_days", "days_since_last"),
     *(f"fading_days_{days}d" for days in (30, 120, 480)),
@@ -127,7 +127,7 @@ _RATIO_PRIOR_COUNTS = 10.0
 def fit_additive(design: FeatureMatrix, bought: npt.NDArray[np.bool_], weight: Floats) -> AdditiveModel:
     """Fit log odds of a purchase: a logistic regression with one ridge penalty.
 
-    Each feature is bent (logarithms of counts, days and money), set to its median where missing, and enters as
+    Each feature is transformed (logarithms of counts, days and money), set to its median where missing, and enters as
     itself, as three hinges at its quartiles, and as a flag of being missing; all standardised.
     """
     from sklearn.linear_model import LogisticRegression
@@ -196,7 +196,7 @@ def _standardised(bases: Sequence["_Basis"], design: FeatureMatrix) -> tuple[Flo
 
 
 def _additive_model(bases: Sequence["_Basis"], slopes: Floats, intercept: float, middle: Floats) -> AdditiveModel:
-    ends = np.cumsum([len(basis.bends) + 2 for basis in bases])[:-1]
+    ends = np.cumsum([len(basis.inner_knots) + 2 for basis in bases])[:-1]
     curves = [basis.curve(part) for basis, part in zip(bases, np.split(slopes, ends), strict=True)]
     return AdditiveModel(
         tuple(basis.name for basis in bases),
@@ -209,38 +209,38 @@ def _additive_model(bases: Sequence["_Basis"], slopes: Floats, intercept: float,
 
 @dataclass(frozen=True)
 class _Basis:
-    """Where one feature bends."""
+    """The knots of one feature."""
 
     name: str
     low: float
     high: float
     middle: float
-    bends: tuple[float, ...]
+    inner_knots: tuple[float, ...]
 
     @classmethod
     def of(cls, name: str, values: Floats, *, tail: float) -> "_Basis":
         transformed = transform_feature(name, values)
         known = transformed[~np.isnan(transformed)]
         filled = np.where(np.isnan(transformed), np.median(known), transformed)
-        bends = np.unique(np.quantile(filled, _QUARTILES))
+        inner_knots = np.unique(np.quantile(filled, _QUARTILES))
         low, high = np.quantile(known, [tail, 1.0 - tail])
-        return cls(name, float(low), float(high), float(np.median(known)), tuple(map(float, bends)))
+        return cls(name, float(low), float(high), float(np.median(known)), tuple(map(float, inner_knots)))
 
     def terms(self, values: Floats) -> Floats:
         transformed = transform_feature(self.name, values)
-        gone = np.isnan(transformed)
-        inside = np.clip(np.where(gone, self.middle, transformed), self.low, self.high)
-        hinges = [np.maximum(inside - bend, 0.0) for bend in self.bends]
-        return np.column_stack([inside, *hinges, gone.astype(np.float64)])
+        missing = np.isnan(transformed)
+        inside = np.clip(np.where(missing, self.middle, transformed), self.low, self.high)
+        hinges = [np.maximum(inside - knot, 0.0) for knot in self.inner_knots]
+        return np.column_stack([inside, *hinges, missing.astype(np.float64)])
 
     def curve(self, slopes: Floats) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-        knots = np.unique([self.low, *(bend for bend in self.bends if self.low < bend < self.high), self.high])
+        knots = np.unique([self.low, *(knot for knot in self.inner_knots if self.low < knot < self.high), self.high])
         heights = self._height(knots, slopes)
         missing = float(self._height(np.array([self.middle]), slopes)[0] + slopes[-1])
         return tuple(map(float, knots)), tuple(map(float, heights)), missing
 
     def _height(self, at: Floats, slopes: Floats) -> Floats:
         total = slopes[0] * at
-        for knot, slope in zip(self.bends, slopes[1:-1], strict=True):
+        for knot, slope in zip(self.inner_knots, slopes[1:-1], strict=True):
             total = total + slope * np.maximum(at - knot, 0.0)
         return np.asarray(total)

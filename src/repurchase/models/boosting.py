@@ -23,13 +23,13 @@ MAX_LEAVES = 8
 _LOWEST_UNSET_BIT = np.array([(~bits & -~bits).bit_length() - 1 for bits in range(256)])
 """Lowest bit that a byte leaves unset; of 255, none of a byte."""
 _MAX_FLOAT = float(np.finfo(np.float64).max)
-"""Stands for infinity, the threshold of a question that only tells missing values from all others."""
+"""Stands for infinity, the threshold of a split that only separates missing values from all others."""
 BLOCK_ROWS = 32_768
-"""Few enough for what is ruled out and the columns to stay in the processor's cache from one tree to the next."""
+"""Few enough for the ruled out leaves and the columns to stay in the processor's cache from one tree to the next."""
 
 
 class Tree(NamedTuple):
-    """Questions and leaves of one tree; each question rules out the leaves left of it, as bits of a byte."""
+    """Splits and leaves of one tree; each split rules out the leaves left of it, as bits of a byte."""
 
     column: tuple[int, ...]
     threshold: tuple[float, ...]
@@ -143,7 +143,7 @@ _MIN_ROWS_PER_CLASS = 20
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Customers at earlier cut-offs, and what they did."""
+    """Customers at earlier snapshots, and their outcomes."""
 
     features: FeatureMatrix
     bought: npt.NDArray[np.bool_]
@@ -163,7 +163,7 @@ def build_training_set(
     ages_days: Sequence[int],
     horizon_days: int,
 ) -> TrainingSet:
-    """Stack the customers of several cut-offs."""
+    """Stack the customers of several snapshots."""
     halved = [2.0 ** (-age / horizon_days) for age in ages_days]
     weight = np.repeat(halved, [one.n_customers for one in features])
     return TrainingSet(stack_matrices(features), np.concatenate(bought), weight / weight.mean())

@@ -20,11 +20,11 @@ _BTYD_WEIGHT = 0.20
 _MAX_BTYD_DISTANCE = 1.0
 """Log odds beyond which a greater distance counts no more: a regular buyer's short silence is certain death to BTYD."""
 _MIN_BETWEEN_SHARE = 0.1
-"""Of BTYD's chance of a first purchase between two horizons, what is left where outcomes taught none."""
+"""Share of BTYD's probability of a first purchase between two horizons that is kept where outcomes show none."""
 
 
 def trees_share(n_rows: int) -> float:
-    """How much trees count beside curves: few customers teach curves, but not yet trees."""
+    """Weight of trees next to curves: few customers are enough to fit curves, but not trees."""
     return 0.5 * n_rows / (n_rows + _HALF_WEIGHT_ROWS)
 
 
@@ -36,8 +36,8 @@ def average_log_odds(additive: Floats, trees: Floats, *, share: float) -> Floats
 def shrink_to_btyd(learned: Floats, btyd: Floats) -> Floats:
     """Move what was learned some way towards BTYD, on the scale of log odds.
 
-    The weight is fixed: weights learned from the few latest cut-offs helped where the world was steady and hurt
-    where it moved (benchmarks/FINDINGS.md).
+    The weight is fixed: weights learned from the few latest snapshots helped in steady shops and hurt in
+    changing ones (benchmarks/FINDINGS.md).
     """
     return np.asarray(learned + _BTYD_WEIGHT * np.clip(btyd - learned, -_MAX_BTYD_DISTANCE, _MAX_BTYD_DISTANCE))
 
@@ -62,7 +62,7 @@ def increasing_probabilities(learned: Mapping[int, Floats], btyd: Mapping[int, F
 
 
 def _decreasing_survival(learned: Mapping[int, Floats], quiet_btyd: Mapping[int, Floats]) -> dict[int, Floats]:
-    """Chances of no purchase where outcomes taught them, falling: what is asked for besides does not move them."""
+    """Decreasing probabilities of no purchase at the learned horizons, whatever further horizons are requested."""
     quiet: dict[int, Floats] = {}
     before: int | None = None
     for horizon in sorted(learned):
@@ -88,29 +88,29 @@ _OFFSET_WINDOWS, _MIN_OFFSET_WINDOW_DAYS = 3, 7
 _OFFSET_CUSTOMERS, _MIN_OFFSET_CUSTOMERS = 8_000, 100
 _MIN_DAYS_KNOWN = 30
 _MAX_CARRIED_SHARE, _TYPICAL_OFFSET = 0.8, 0.4
-"""How much of the latest miss lasts where the level moves much, and the miss, in log odds, where half of that does."""
+"""Share of the latest offset that lasts where offsets vary much, and the offset, in log odds, where half of that does."""
 
 
 def shift_to_mean(log_odds: Floats, mean: float) -> float:
     """Find the number that moves log odds to a mean probability."""
     from scipy.optimize import brentq
 
-    def miss(shift: float) -> float:
+    def excess(shift: float) -> float:
         return float(expit(log_odds + shift).mean()) - mean
 
-    if miss(-8.0) > 0 or miss(8.0) < 0:
-        return -8.0 if miss(-8.0) > 0 else 8.0
-    return float(brentq(miss, -8.0, 8.0, xtol=1e-10))
+    if excess(-8.0) > 0 or excess(8.0) < 0:
+        return -8.0 if excess(-8.0) > 0 else 8.0
+    return float(brentq(excess, -8.0, 8.0, xtol=1e-10))
 
 
 def latest_btyd_offsets(snapshots: Snapshots, as_of: date, btyd: BtydModel, *, horizon_days: int, random_state: int) -> tuple[float, ...]:
-    """Look by how much BTYD was off in the latest windows, half a horizon long each.
+    """Measure by how much BTYD was off in the latest windows, half a horizon long each.
 
-    Outcomes of the whole horizon are old news; those of half of it tell more of the shop as it is now. BTYD keeps the
-    parameters of ``as_of``, so that what it misses is the shop's own going up and down.
+    Outcomes of the whole horizon are old; those of half of it describe the shop as it is now. BTYD keeps the
+    parameters of ``as_of``, so that what remains is the shop's own change.
     """
     window = max(_MIN_OFFSET_WINDOW_DAYS, horizon_days // 2)
-    misses: list[float] = []
+    offsets: list[float] = []
     for number in range(1, _OFFSET_WINDOWS + 1):
         day = as_of - timedelta(days=number * window)
         if (day - snapshots.ledger.first_day).days < _MIN_DAYS_KNOWN:
@@ -120,23 +120,23 @@ def latest_btyd_offsets(snapshots: Snapshots, as_of: date, btyd: BtydModel, *, h
             break
         bought = snapshots.outcomes(snapshot, horizon_days=window).bought
         log_odds = logit(btyd.p_purchase(*snapshot.rfm, horizon_days=window))
-        misses.append(shift_to_share(log_odds, bought))
-    return tuple(misses)
+        offsets.append(shift_to_share(log_odds, bought))
+    return tuple(offsets)
 
 
-def carried_offset(misses: Sequence[float]) -> float:
-    """Expect how much of the latest miss lasts.
+def carried_offset(offsets: Sequence[float]) -> float:
+    """Expect how much of the latest offset lasts.
 
-    In a steady shop a miss is chance, and nothing of it lasts. The more the level moved lately, the more does.
+    In a steady shop an offset is random, and nothing of it lasts. The more the offsets varied lately, the more does.
     """
-    if not misses:
+    if not offsets:
         return 0.0
-    moved = float(np.mean(np.square(misses)))
-    return _MAX_CARRIED_SHARE * moved / (moved + _TYPICAL_OFFSET**2) * misses[0]
+    moved = float(np.mean(np.square(offsets)))
+    return _MAX_CARRIED_SHARE * moved / (moved + _TYPICAL_OFFSET**2) * offsets[0]
 
 
 def calibration_offset(log_odds: Floats, *, learned: Floats, btyd: Floats, carried: float = 0.0) -> float:
-    """Find the number that puts the mean between what outcomes taught and what BTYD expects.
+    """Find the shift that puts the mean between the learned mean and BTYD's.
 
     Where a shop grows or shrinks the two disagree, and between them was better than either.
     """
@@ -176,7 +176,7 @@ def learn_season(
 ) -> Season:
     """Learn from last year by how much the coming window differs from the latest known one.
 
-    At a day u, ``miss`` says by how much the model is off in the window after u. The swing from the window that ended
+    ``observed_shifts`` measures by how much the model is off in the window after a snapshot. The swing from the window that ended
     a year before ``as_of`` to the one that began there, shrunk by a fifth, and more where the history before it is
     short or the shop was much smaller, is expected to come again.
     """
@@ -213,7 +213,7 @@ def expected_orders(
 ) -> dict[int, Floats]:
     """Expect purchase days over every horizon: the chance of any, times the days of a buyer where they were learned.
 
-    After a learned horizon BTYD's purchase days between the two are added, as `blend.rising` adds its chances; before
+    After a learned horizon BTYD's purchase days between the two are added, as `increasing_probabilities` adds its probabilities; before
     the first one they come at BTYD's pace. Without any learned horizon BTYD answers alone.
     """
     btyd = {h: btyd_forecast.expected_purchases(h) for h in p}

@@ -23,15 +23,15 @@ FACT_FEATURES: Mapping[str, tuple[str, ...]] = {
     "rhythm": ("gap_irregularity", "gap_longest_days"),
     "money": ("spend_typical",),
 }
-"""What moves a customer's risk, and the features that are forms of it: what rises together stands together."""
+"""What moves a customer's risk, and its features: correlated features belong to one fact."""
 DIRECTIONS = ("raises", "lowers")
 _EXPLANATION_FEATURES = tuple(name for names in FACT_FEATURES.values() for name in names)
 _TYPICAL_VALUE_FEATURES = ("days_since_last", "frequency", "days_bought_365d", "rate", "spend_typical")
 _EXPLANATION_PENALTY = 10.0
-"""Small: there is no chance in the model's log odds, only its bends."""
+"""Small: the model's log odds contain no noise."""
 _MIN_CUSTOMERS_TO_CHECK = 100
 MIN_AGREEMENT = 0.8
-"""Of trials, below which a fact is not told on that side."""
+"""Share of counterfactuals that must agree, or a fact is not shown in that direction."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Explanation(JsonDataclass):
         return parts
 
     def trusts(self, fact: str, part: Floats) -> _Flags:
-        """Tell where the trials bear a fact out."""
-        tried = self.agreement.get(fact, {})
-        raises, lowers = (tried.get(side, 1.0) >= MIN_AGREEMENT for side in DIRECTIONS)
+        """Where counterfactuals agree with a fact."""
+        agreement = self.agreement.get(fact, {})
+        raises, lowers = (agreement.get(side, 1.0) >= MIN_AGREEMENT for side in DIRECTIONS)
         return np.where(part < 0.0, raises, lowers)
 
 
 
 def fit_explanation(features: FeatureMatrix, log_odds: Floats, *, typical_spend: int = DEFAULT_TYPICAL_SPEND) -> Explanation:
-    """Fit curves of plain facts to what a model says."""
+    """Fit curves of plain facts to a model's log odds."""
     plain = _in_money_units(features, typical_spend)
     curves = fit_curves(plain, log_odds, features=_EXPLANATION_FEATURES, penalty=_EXPLANATION_PENALTY)
     heights, chance = curves.contributions(plain), expit(log_odds)
@@ -107,9 +107,9 @@ def _explained_share(features: FeatureMatrix, log_odds: Floats) -> float | None:
 
 MAX_REASONS = 3
 REASON_FACTS = ("once", "silence", "often", "lately", "rhythm", "money")
-"""What may be told."""
+"""Facts that may be shown."""
 MIN_REASON_LOG_ODDS = 0.15
-"""Of log odds; what moves less is not worth a marketer's glance."""
+"""In log odds; what moves the risk less is not shown."""
 _REASON_FIGURES = (
     *("frequency", "age_days", "days_since_last", "rate"),
     *("gap_median_days", "gap_longest_days", "gap_irregularity"),
@@ -119,7 +119,7 @@ SPEND_FEATURE = "spend_typical"
 
 
 def reason_figures(features: FeatureMatrix) -> dict[str, Floats]:
-    """Pick the figures that reasons tell."""
+    """Figures that reasons contain."""
     return {name: features[name] for name in (*_REASON_FIGURES, SPEND_FEATURE) if name in features}
 
 
@@ -135,9 +135,9 @@ def rank_reasons(features: FeatureMatrix, explanation: Explanation) -> Codes:
 
 
 def reason_contributions(features: FeatureMatrix, explanation: Explanation) -> dict[str, Floats]:
-    """Split each customer's distance from the base over what may be told of that customer.
+    """Split each customer's distance from the base over the facts that may be shown for that customer.
 
-    Of a one-time buyer there is one thing to tell beside money: one purchase, so many days ago. A trend without two
+    A one-time buyer has one fact apart from money: one purchase, so many days ago. A trend without two
     purchases to show it is counted with the silence or with how often; a rhythm with them too, unless it shows and
     the customer still keeps it; and few purchases with the silence of those who are long overdue.
     """
@@ -152,8 +152,8 @@ def reason_contributions(features: FeatureMatrix, explanation: Explanation) -> d
     often = often + np.where(~trend & ~quiet, lately, 0.0) + np.where(~steps & ~overdue, rhythm, 0.0)
     shows = _supports_silence(who, silence, explanation.usual)
     often = often + np.where(shows, 0.0, silence)
-    gone = shows & overdue & (silence < 0.0) & (often < 0.0)
-    silence, often = silence + np.where(gone, often, 0.0), np.where(gone, 0.0, often)
+    combined = shows & overdue & (silence < 0.0) & (often < 0.0)
+    silence, often = silence + np.where(combined, often, 0.0), np.where(combined, 0.0, often)
     facts = {
         "once": (once, ~repeat & ((once < 0.0) | (who["days_since_last"] <= explanation.usual["days_since_last"]))),
         "silence": (silence, repeat & shows),
@@ -194,7 +194,7 @@ def _supports_spend(features: FeatureMatrix, part: Floats, explanation: Explanat
 
 
 _MAX_EXPLAINED_CUSTOMERS = 5_000
-"""Whom the curves are fitted to, at most."""
+"""Largest number of customers that the curves are fitted to."""
 _MAX_COUNTERFACTUALS = 100
 """Per fact and side, at most."""
 _MIN_COUNTERFACTUALS = 5
@@ -204,20 +204,20 @@ _MIN_LONG_SILENCE_DAYS = 30
 def learn_explanation(
     snapshot: Snapshot, log_odds_of: Callable[[Snapshot], Floats], *, random_state: int, typical_spend: int = DEFAULT_TYPICAL_SPEND
 ) -> Explanation:
-    """Learn what moves a fitted model, and try it."""
+    """Learn what moves a fitted model's risk, and check it with counterfactuals."""
     rng = np.random.default_rng([random_state, 3])
     if len(snapshot.history.customer) > _MAX_EXPLAINED_CUSTOMERS:
         snapshot = Snapshot(snapshot.history.take(_sampled(np.arange(len(snapshot.history.customer)), _MAX_EXPLAINED_CUSTOMERS, rng)))
     log_odds = log_odds_of(snapshot)
     explanation = fit_explanation(snapshot.features, log_odds, typical_spend=typical_spend)
-    trials = _choose_counterfactuals(reason_contributions(snapshot.features, explanation), rng)
-    if not trials:
+    counterfactuals = _choose_counterfactuals(reason_contributions(snapshot.features, explanation), rng)
+    if not counterfactuals:
         return explanation
-    changed = History.concat([counterfactual_history(snapshot.history.take(who), *told, explanation.usual) for told, who in trials.items()])
-    moved = log_odds_of(Snapshot(changed)) - log_odds[np.concatenate(list(trials.values()))]
-    ends = np.cumsum([len(who) for who in trials.values()])[:-1]
+    changed = History.concat([counterfactual_history(snapshot.history.take(who), *chosen, explanation.usual) for chosen, who in counterfactuals.items()])
+    moved = log_odds_of(Snapshot(changed)) - log_odds[np.concatenate(list(counterfactuals.values()))]
+    ends = np.cumsum([len(who) for who in counterfactuals.values()])[:-1]
     agreement: dict[str, dict[str, float]] = {}
-    for (fact, side), moves in zip(trials, np.split(moved, ends), strict=True):
+    for (fact, side), moves in zip(counterfactuals, np.split(moved, ends), strict=True):
         as_expected = moves > 0.0 if side == "raises" else moves < 0.0
         agreement.setdefault(fact, {})[side] = float(as_expected.mean())
     return replace(explanation, agreement=agreement)
@@ -242,14 +242,14 @@ def counterfactual_history(history: History, fact: str, side: str, usual: Mappin
 
 
 def _choose_counterfactuals(parts: Mapping[str, Floats], rng: np.random.Generator) -> dict[tuple[str, str], Ints]:
-    """Choose customers of whom a fact is told, by fact and side."""
-    trials = {}
+    """Choose customers who have a fact as reason, by fact and direction."""
+    counterfactuals = {}
     for fact, part in parts.items():
         for side, sign in zip(DIRECTIONS, (-1.0, 1.0), strict=True):
-            told = np.flatnonzero(sign * part >= MIN_REASON_LOG_ODDS)
-            if len(told) >= _MIN_COUNTERFACTUALS:
-                trials[fact, side] = _sampled(told, _MAX_COUNTERFACTUALS, rng)
-    return trials
+            chosen = np.flatnonzero(sign * part >= MIN_REASON_LOG_ODDS)
+            if len(chosen) >= _MIN_COUNTERFACTUALS:
+                counterfactuals[fact, side] = _sampled(chosen, _MAX_COUNTERFACTUALS, rng)
+    return counterfactuals
 
 
 _PurchaseRows = tuple[Ints, Ints, Ints]

@@ -137,7 +137,7 @@ class RepurchaseModel:
 
     Per horizon three models, averaged on the scale of log odds: MBG/NBD, and a sum of curves and boosted trees that
     learned from several earlier snapshots whose outcomes were known by ``as_of``. A horizon that the history cannot
-    teach is answered by BTYD alone, and ``notes_`` says so.
+    support is predicted by BTYD alone; ``notes_`` lists it.
 
     Parameters
     ----------
@@ -150,14 +150,14 @@ class RepurchaseModel:
     random_state : int
         Seed of everything random.
     n_jobs : int
-        Fits side by side.
+        Number of parallel fits.
 
     Attributes
     ----------
     horizons_ : tuple of int
         Days ahead that are delivered.
     learned_ : tuple of int
-        Those of them that outcomes taught.
+        Those of them that were learned from outcomes.
     as_of_ : date
         Last day the model saw.
     closing_ : Closing or None

@@ -20,50 +20,50 @@ from repurchase.models.snapshots import FeatureMatrix
 
 _MEAN_YEAR_DAYS, _MEAN_MONTH_DAYS = 365.25, 30.4375
 MAX_LOOKUP_STEPS = 1_000_000
-"""Of a figure's steps, up to which those that occur are ticked off; beyond, they are sorted."""
+"""Largest number of steps for a lookup table; beyond it, steps are sorted."""
 
 
 class FigureTexts:
-    """Figures of customers and the words for them."""
+    """Figures of customers and the texts for them."""
 
     def __init__(self, figures: Mapping[str, Floats]) -> None:
         self._figures = figures
-        self._words: dict[str, tuple[pl.Series, Ints]] = {}
+        self._texts: dict[str, tuple[pl.Series, Ints]] = {}
 
     def of(self, rows: Ints, names: Iterable[str]) -> pl.DataFrame:
-        """Put some customers' figures and words side by side."""
+        """Put some customers' figures and texts side by side."""
         return pl.DataFrame({name: self._column(name, rows) for name in names})
 
-    def words(self, name: str) -> pl.Series:
+    def texts(self, name: str) -> pl.Series:
         """Say a figure of every customer."""
-        words, index = self._said(name)
-        return words.gather(index)
+        texts, index = self._texts_and_index(name)
+        return texts.gather(index)
 
     def _column(self, name: str, rows: Ints) -> pl.Series:
         if name not in _FIGURE_TEXTS:
             return pl.Series(self._figures[name][rows])
-        words, index = self._said(name)
-        return words.gather(index[rows])
+        texts, index = self._texts_and_index(name)
+        return texts.gather(index[rows])
 
-    def _said(self, name: str) -> tuple[pl.Series, Ints]:
-        if name not in self._words:
-            figure, per_unit, words = _FIGURE_TEXTS[name]
+    def _texts_and_index(self, name: str) -> tuple[pl.Series, Ints]:
+        if name not in self._texts:
+            figure, per_unit, texts = _FIGURE_TEXTS[name]
             steps = np.rint(np.nan_to_num(self._figures[figure]) * per_unit).astype(np.int64)
             if name == "money":
                 steps = _displayed_cents(self._figures[figure])
             some, index = _distinct_codes(steps)
-            self._words[name] = (pl.DataFrame({figure: some / per_unit}).select(words=words)["words"], index)
-        return self._words[name]
+            self._texts[name] = (pl.DataFrame({figure: some / per_unit}).select(texts=texts)["texts"], index)
+        return self._texts[name]
 
 
 def _displayed_cents(amounts: Floats) -> Ints:
-    """Cents as they are told: none from 100 on."""
+    """Cents as they are shown: none from 100 on."""
     cents = np.rint(amounts * 100.0)
     return np.where(cents >= 10_000.0, 100.0 * np.rint(amounts), cents).astype(np.int64)
 
 
 def _distinct_codes(steps: Ints) -> tuple[Ints, Ints]:
-    """The values that occur, and where each stands among them."""
+    """The distinct values, and the position of each value among them."""
     if not len(steps) or steps.min() < 0 or steps.max() > MAX_LOOKUP_STEPS:
         some, index = np.unique(steps, return_inverse=True)
         return some, index.ravel()
@@ -118,8 +118,8 @@ def _rounded(column: pl.Expr) -> pl.Expr:
     return column.fill_nan(0.0).round().cast(pl.Int64())
 
 
-def _figure_text(figure: str, per_unit: int, words: Callable[[pl.Expr], pl.Expr]) -> tuple[str, int, pl.Expr]:
-    return figure, per_unit, words(pl.col(figure))
+def _figure_text(figure: str, per_unit: int, texts: Callable[[pl.Expr], pl.Expr]) -> tuple[str, int, pl.Expr]:
+    return figure, per_unit, texts(pl.col(figure))
 
 
 _FIGURE_TEXTS: Mapping[str, tuple[str, int, pl.Expr]] = {
@@ -134,20 +134,20 @@ _FIGURE_TEXTS: Mapping[str, tuple[str, int, pl.Expr]] = {
     "before": _figure_text("days_bought_90d_before", 1, _earlier_purchases_text),
     "money": _figure_text("spend_typical", 100, _money_text),
 }
-"""Figure, steps per unit in which it is told (a median may lie half a day between), and the words."""
+"""Figure, steps per unit in which it is shown (a median may lie half a day between), and the texts."""
 
 
 def reasons_table(features: FeatureMatrix, explanation: Explanation) -> pl.DataFrame:
-    """Tell what moves each customer's risk most."""
+    """Reasons of each customer, as text."""
     return pl.DataFrame(render_reasons(rank_reasons(features, explanation), reason_figures(features), explanation))
 
 
 def render_reasons(codes: Codes, figures: Mapping[str, Floats], explanation: Explanation) -> dict[str, pl.Series]:
-    """Put reasons into words, with the customers' own figures."""
+    """Render reasons with the customers' own figures."""
     phrases = FigureTexts(figures)
     texts = _reason_expressions(explanation)
     index = np.zeros(codes.size, dtype=np.int64)
-    said = [pl.Series("words", [None], dtype=pl.String())]
+    parts = [pl.Series("texts", [None], dtype=pl.String())]
     length = 1
     for number, fact in enumerate(REASON_FACTS):
         for side, text in enumerate(texts[fact]):
@@ -155,29 +155,29 @@ def render_reasons(codes: Codes, figures: Mapping[str, Floats], explanation: Exp
             if len(here):
                 index[here] = length + np.arange(len(here))
                 sentence = pl.format("{} risk: {}", pl.lit(DIRECTIONS[side]), text)
-                said.append(
-                    phrases.of(here // MAX_REASONS, sentence.meta.root_names()).select(words=sentence)["words"]
+                parts.append(
+                    phrases.of(here // MAX_REASONS, sentence.meta.root_names()).select(texts=sentence)["texts"]
                 )
                 length += len(here)
-    words = pl.concat(said)
-    return {f"reason_{number + 1}": words.gather(at) for number, at in enumerate(index.reshape(codes.shape).T)}
+    rendered = pl.concat(parts)
+    return {f"reason_{number + 1}": rendered.gather(at) for number, at in enumerate(index.reshape(codes.shape).T)}
 
 
 def _reason_expressions(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl.Expr]]:
-    """Words that raise and words that lower the risk, by fact."""
+    """Texts that raise and texts that lower the risk, by fact."""
     silent, gap, days = pl.col("days_since_last"), pl.col("gap_median_days"), pl.col("frequency") + 1
     last = pl.format("last order {}", pl.col("ago"))
     usually = pl.format("usually every {}", pl.col("every"))
     own = pl.when(days == 2).then(pl.format("{} after the first", pl.col("gap"))).otherwise(usually)
-    beside = pl.format("{}, {}", last, own)
+    with_gap = pl.format("{}, {}", last, own)
     late = pl.when((days == 2) & (silent > 2 * gap)).then(pl.format("only 2 purchases, the last {}", pl.col("ago")))
     usual = explanation.usual.get(SPEND_FEATURE)
     money = pl.lit(None, pl.String())
     if usual is not None:
-        here = FigureTexts({SPEND_FEATURE: np.array([usual])}).words("money")[0]
+        usual_text = FigureTexts({SPEND_FEATURE: np.array([usual])}).texts("money")[0]
         spent = pl.format("spent {}", pl.col("money"))
         about = pl.format("about {} per purchase", pl.col("money"))
-        money = pl.format("{}, usual here {}", pl.when(days == 1).then(spent).otherwise(about), pl.lit(here))
+        money = pl.format("{}, usual here {}", pl.when(days == 1).then(spent).otherwise(about), pl.lit(usual_text))
     windows = pl.format("{} in the last 90 days, {} in the 90 before", pl.col("lately"), pl.col("before"))
     return {
         "once": (
@@ -185,8 +185,8 @@ def _reason_expressions(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl
             pl.format("first purchase {}", pl.col("ago")),
         ),
         "silence": (
-            late.when(silent > gap).then(beside).otherwise(last),
-            pl.when((silent <= gap) & (days > 2)).then(beside).otherwise(last),
+            late.when(silent > gap).then(with_gap).otherwise(last),
+            pl.when((silent <= gap) & (days > 2)).then(with_gap).otherwise(last),
         ),
         "often": _frequency_expressions(explanation.usual["rate"]),
         "lately": (pl.format("buying less: {}", windows), pl.format("buying more: {}", windows)),
@@ -199,7 +199,7 @@ def _reason_expressions(explanation: Explanation) -> dict[str, tuple[pl.Expr, pl
 
 
 def _frequency_expressions(usual_rate: float) -> tuple[pl.Expr, pl.Expr]:
-    """The one of two counts, of the last year and of all time, that bears the direction out better."""
+    """The count, of the last year or of all time, that supports the direction better."""
     days, age, year = pl.col("frequency") + 1, pl.col("age_days"), pl.col("days_bought_365d")
     in_all = pl.format("{} in {}", pl.col("purchases"), pl.col("age"))
     last_year = pl.format("{} in the last year", pl.col("year"))

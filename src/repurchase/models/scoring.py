@@ -26,13 +26,13 @@ from repurchase.schemas import Frame, as_polars, scores_table
 Answer = TypeVar("Answer")
 
 BLOCK_CUSTOMERS = 65_536
-"""Customers looked at together: fewer spend their time on calls, more do not fit the cache."""
+"""Customers predicted together: fewer lose time in calls, more do not fit the processor's cache."""
 YEAR_DAYS = 365
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about the customers of a cut, by horizon in days."""
+    """Predictions for the customers of a snapshot, by horizon in days."""
 
     p: Mapping[int, Floats]
     p_alive: Floats
@@ -47,7 +47,7 @@ class Prediction:
 def predict_in_blocks(
     snapshot: Snapshot, answer_of: Callable[[Snapshot], Answer], *, n_jobs: int = 1, customers_per_block: int = BLOCK_CUSTOMERS
 ) -> Answer:
-    """Ask about the customers of a cut block by block, and put the answers together."""
+    """Predict the customers of a snapshot block by block, and join the results."""
     ends = range(0, max(snapshot.n_customers, 1), customers_per_block)
     blocks = (snapshot.block(first, min(first + customers_per_block, snapshot.n_customers)) for first in ends)
     if n_jobs == 1 or len(ends) == 1:
@@ -75,7 +75,7 @@ def _concatenated(parts: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True)
 class LabelledPrediction:
-    """What is delivered of customers, before it is put into words."""
+    """What is delivered of customers, before it is rendered as text."""
 
     prediction: Prediction
     label: SegmentLabels
@@ -84,7 +84,7 @@ class LabelledPrediction:
 
 
 def label_prediction(snapshot: Snapshot, prediction: Prediction, *, thresholds: SegmentThresholds, explanation: Explanation) -> LabelledPrediction:
-    """Name what customers are and what moves their risk."""
+    """Find segments, risk bands and reasons of customers."""
     features = snapshot.features
     named = label_segments(
         thresholds,
@@ -105,7 +105,7 @@ def ranking_value(prediction: Prediction, *, horizon_days: int) -> Floats:
 def scores_frame(
     history: History,
     ids: pl.Series,
-    judged: LabelledPrediction,
+    labelled: LabelledPrediction,
     *,
     own: History,
     thresholds: SegmentThresholds,
@@ -114,7 +114,7 @@ def scores_frame(
     model_version: str,
 ) -> pl.DataFrame:
     """Write one row per customer."""
-    prediction, figures = judged.prediction, dict(judged.figures)
+    prediction, figures = labelled.prediction, dict(labelled.figures)
     if own is history:
         known = rfm_of_history(history, ids)
     else:
@@ -125,8 +125,8 @@ def scores_frame(
         **_number_columns(prediction, horizons, risk_days=thresholds.risk_horizon_days),
         **_next_order_dates(prediction, today),
         "next_order_note": _no_date_notes(prediction),
-        **segment_texts(judged.label),
-        **render_reasons(judged.reasons, figures, explanation),
+        **segment_texts(labelled.label),
+        **render_reasons(labelled.reasons, figures, explanation),
     }
     constant = {"as_of": history.as_of, "model_version": model_version, "status": "scored"}
     table = replace(scores_table(horizons), key=())  # a ledger has each customer once
@@ -170,9 +170,9 @@ def add_customers_without_purchases(
 def select_customers(
     scores: pl.DataFrame, customers: Sequence[str] | pl.Series, *, as_of: date, model_version: str
 ) -> pl.DataFrame:
-    """Give every customer asked for exactly one row, in the order asked."""
-    asked = pl.DataFrame({"customer_id": pl.Series(customers, dtype=pl.String())})
-    joined = asked.join(scores, on="customer_id", how="left", maintain_order="left").select(scores.columns)
+    """Return exactly one row per requested customer, in the requested order."""
+    requested = pl.DataFrame({"customer_id": pl.Series(customers, dtype=pl.String())})
+    joined = requested.join(scores, on="customer_id", how="left", maintain_order="left").select(scores.columns)
     return joined.with_columns(
         pl.col("status").fill_null("no_history"),
         pl.col("orders").fill_null(0),
@@ -207,9 +207,9 @@ def _next_order_dates(prediction: Prediction, today: int) -> dict[str, pl.Series
 def _no_date_notes(prediction: Prediction) -> pl.Series:
     within = prediction.p[max(h for h in prediction.p if h <= MAX_DATED_DAYS)]
     chance = np.round(100.0 * within).astype(np.int8)
-    words = [f"no date: the chance of an order within a year is {percent} %" for percent in range(101)]
-    index = np.where(np.isnan(prediction.next_order_days[1]), chance, len(words))
-    return pl.Series([*words, None], dtype=pl.String()).gather(index)
+    texts = [f"no date: the chance of an order within a year is {percent} %" for percent in range(101)]
+    index = np.where(np.isnan(prediction.next_order_days[1]), chance, len(texts))
+    return pl.Series([*texts, None], dtype=pl.String()).gather(index)
 
 
 def last_order_day(orders: pl.DataFrame) -> date:

@@ -21,14 +21,14 @@ ACTIONS = {
     REGULAR: "keep the rhythm: thank, invite, let them bring a friend",
     LOST: "spend nothing: leave out of campaigns, or ask once why they left",
 }
-"""Segment to what to do, in the order in which a marketer's hour is best spent."""
+"""Segment to what to do, the most worthwhile first."""
 SEGMENTS = tuple(ACTIONS)
 
 RISK_BANDS = ("low", "medium", "high")
 HIGH_RISK, _LOW_RISK = 0.70, 0.30
 """Churn risk over the longest horizon up to a year from which it is called high, and below which low."""
 _HIGH_QUANTILE = 0.80
-"""What is long in a shop: a gap that four of five gaps do not reach."""
+"""A long gap in a shop: one that four of five gaps do not reach."""
 _LATE_FACTOR_BOUNDS = (1.25, 3.0)
 """Bounds of how many times the own rhythm a silence may last before it is called one."""
 _MIN_LOYAL_PURCHASES = 3
@@ -127,7 +127,7 @@ def label_segments(
 
 
 def _purchase_rhythm_days(thresholds: SegmentThresholds, frequency: Floats, gap_days: Floats) -> Floats:
-    """Say how often customers buy, cautiously where few gaps tell."""
+    """Usual days between purchases, shrunk to the shop's where a customer has few gaps."""
     own = np.where(np.isnan(gap_days), thresholds.second_purchase_days, gap_days)
     if not thresholds.usual_gap_days:
         return own
@@ -135,7 +135,7 @@ def _purchase_rhythm_days(thresholds: SegmentThresholds, frequency: Floats, gap_
 
 
 def segment_texts(label: SegmentLabels) -> dict[str, pl.Series]:
-    """Put labels into words."""
+    """Render labels as text."""
     return {
         "segment": pl.Series(SEGMENTS).gather(label.segment),
         "risk_band": pl.Series(RISK_BANDS).gather(label.risk_band),

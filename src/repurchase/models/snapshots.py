@@ -1,4 +1,4 @@
-"""Customers' histories cut at a day, and the feature matrices that the models read."""
+"""Customers' histories as of a day, and the feature matrices that the models read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from repurchase.models.btyd.model import BtydForecast, BtydModel, DistinctPairs,
 
 _UNITS_OF_TYPICAL_SPEND = 32
 """In which the models count a typical purchase day: a power of two, which leaves every bit of a number as it is. Curves
-bend money as log(1 + x), so that what is far below a typical purchase day counts as next to nothing."""
+transform money as log(1 + x), so that what is far below a typical purchase day counts as next to nothing."""
 DEFAULT_TYPICAL_SPEND = _UNITS_OF_TYPICAL_SPEND * MONEY_SCALE
 """Typical purchase day, in integer units of money, of a log without money; models saved without one count money in its
 own unit, which is the same."""
@@ -60,7 +60,7 @@ _RowSelection = IndexArray | npt.NDArray[np.bool_] | slice
 
 MAX_WHOLE_VALUE = 4_096
 _WHOLE_CHECK_ROWS = 64
-"""Values that most often tell whether all are whole."""
+"""Values that are enough, most often, to see that not all are whole."""
 
 _UNTRANSFORMED_FEATURES = ("usual_log_gap", "silence_in_spreads", "came_back_in_time", "btyd_logit", "btyd_other_logit")
 _SHARE_FEATURES = ("active_windows_share", "active_months_share", "discount_share", "returned_share")
@@ -82,7 +82,7 @@ class FeatureMatrix(Mapping[str, Floats]):
         return self._parent[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names, those beside first."""
+        """Iterate over the names, those of the parent first."""
         inherited = self._parent or ()
         yield from inherited
         yield from (name for name in self._own if name not in inherited)
@@ -97,7 +97,7 @@ class FeatureMatrix(Mapping[str, Floats]):
         return len(next(iter(self.values())))
 
     def transformed(self, name: str) -> "TransformedColumn":
-        """Bend a feature, or remember it bent."""
+        """Transform a feature, once."""
         if self._parent is not None and name not in self._own:
             return self._parent.transformed(name)
         if name not in self._transformed:
@@ -110,7 +110,7 @@ class FeatureMatrix(Mapping[str, Floats]):
 
 
 class TransformedColumn:
-    """A bent feature."""
+    """A transformed feature; with ``index``, ``values`` holds distinct values only."""
 
     __slots__ = ("index", "missing", "values")
 
@@ -129,8 +129,8 @@ class TransformedColumn:
 def _transformed_column(name: str, values: Floats) -> TransformedColumn:
     index = _whole_number_codes(values)
     transformed = transform_feature(name, values if index is None else np.append(np.nan, np.arange(index.max(initial=1))))
-    gone = np.isnan(transformed)
-    return TransformedColumn(np.fmax(transformed, -np.inf), gone.astype(np.float64), index) if gone.any() else TransformedColumn(transformed, None, index)
+    missing = np.isnan(transformed)
+    return TransformedColumn(np.fmax(transformed, -np.inf), missing.astype(np.float64), index) if missing.any() else TransformedColumn(transformed, None, index)
 
 
 def _whole_number_codes(values: Floats) -> IndexArray | None:
@@ -164,7 +164,7 @@ def transform_feature(name: str, values: Floats) -> Floats:
 _MAX_TRAIN_CUTOFFS = 10
 _MIN_TRAIN_STEP_DAYS = 7
 _MAX_CACHED_CUSTOMERS = 10_000
-"""Up to which a cut is remembered: the fits of one process look at the same days again and again."""
+"""Snapshots up to this size are cached: the fits of one process use the same days again and again."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Snapshot:
         return len(self.history.customer)
 
     def block(self, first: int, last: int) -> "Snapshot":
-        """Look at customers that stand side by side; what they share with the others is computed once."""
+        """Keep customers that are neighbours; what they share with the others is computed once."""
         return Snapshot(self.history.block(first, last), self.pairs.rows(first, last))
 
     @cached_property
@@ -218,7 +218,7 @@ class Snapshot:
         return self.precomputed_pairs or DistinctPairs(self.rfm[0], self.rfm[2])
 
     def btyd_forecast(self, fit: BtydModel) -> BtydForecast:
-        """Ask a fitted BTYD model about the customers."""
+        """Predictions of a fitted BTYD model, cached."""
         if fit not in self._btyd_forecasts:
             self._btyd_forecasts[fit] = BtydForecast(fit, self.rfm, self.pairs)
         return self._btyd_forecasts[fit]
@@ -235,7 +235,7 @@ class Snapshot:
 
 
 def feature_matrix(snapshot: Snapshot, baseline: FeatureReference, *, horizon_days: int) -> FeatureMatrix:
-    """Put behaviour and what BTYD expects side by side."""
+    """Join behaviour with what BTYD expects."""
     btyd_forecast = snapshot.btyd_forecast(baseline.btyd)
     outputs = {
         "btyd_logit": logit(btyd_forecast.p_purchase(horizon_days)),
@@ -248,15 +248,15 @@ def feature_matrix(snapshot: Snapshot, baseline: FeatureReference, *, horizon_da
 
 
 def purchase_rate(snapshot: Snapshot, btyd: BtydModel) -> Floats:
-    """Expect how often customers buy while they are customers."""
+    """Expected purchases per day of customers who have not left."""
     x, _, T = snapshot.rfm
     return np.asarray((btyd.r + x) / (btyd.alpha + T))
 
 
 class Snapshots:
-    """Cuts, outcomes and BTYD fits of one ledger; fits are remembered.
+    """Snapshots, outcomes and BTYD fits of one ledger, with a cache.
 
-    Nothing here knows which day a model is fitted for: a model asks only for days and windows that end by then.
+    Nothing here knows which day a model is fitted for: a model uses only days and windows that end by then.
     """
 
     def __init__(self, ledger: Ledger, *, horizons: Sequence[int]) -> None:
@@ -267,11 +267,11 @@ class Snapshots:
         self._snapshots: dict[date, Snapshot] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the remembered cuts behind: another process makes them sooner than it reads them."""
+        """Leave the cached snapshots out: another process makes them faster than it reads them."""
         return {**self.__dict__, "_cuts": {}}
 
     def at(self, as_of: date) -> Snapshot:
-        """Cut at a day."""
+        """Snapshot as of a day."""
         if as_of in self._snapshots:
             return self._snapshots[as_of]
         snapshot = Snapshot(self.ledger.history(as_of))
@@ -280,7 +280,7 @@ class Snapshots:
         return snapshot
 
     def sample(self, as_of: date, *, most: int, random_state: int) -> Snapshot:
-        """Cut at a day and keep some customers by chance."""
+        """Snapshot as of a day with a random sample of its customers."""
         snapshot = self.at(as_of)
         n_customers = len(snapshot.history.customer)
         if n_customers <= most:
@@ -289,7 +289,7 @@ class Snapshots:
         return Snapshot(snapshot.history.take(np.sort(rng.choice(n_customers, most, replace=False))))
 
     def outcomes(self, snapshot: Snapshot, *, horizon_days: int) -> Outcomes:
-        """Look up what the customers of a cut did next."""
+        """Outcomes of the customers of a snapshot."""
         return self.ledger.outcomes(snapshot.history, horizon_days=horizon_days)
 
     def btyd(self, as_of: date, family: Family) -> BtydModel:
@@ -306,7 +306,7 @@ class Snapshots:
         return int(np.partition(spend, len(spend) // 2)[len(spend) // 2])
 
     def set_fits(self, as_of: date, btyd: Mapping[Family, BtydModel], gamma_gamma: GammaGamma | None) -> None:
-        """Take over fits of a day that were made elsewhere, of more customers than these."""
+        """Use fits of a day that were made elsewhere, of more customers than these."""
         self._btyd.update({(as_of, family): fit for family, fit in btyd.items()})
         if gamma_gamma is not None:
             self._gamma_gamma[as_of] = gamma_gamma
@@ -319,12 +319,12 @@ class Snapshots:
             return self._gamma_gamma[as_of]
         snapshot = self.at(as_of)
         fit = fit_gamma_gamma(snapshot.rfm[0], snapshot.repeat_spend_mean)
-        if fit.fallback_mean == 0.0:  # nobody came back: what a first purchase brought is all that is known
+        if fit.fallback_mean == 0.0:  # nobody came back: only first purchases are known
             return replace(fit, fallback_mean=float(np.median(snapshot.history.spend)) / MONEY_SCALE)
         return fit
 
     def train_days(self, as_of: date, *, horizon_days: int, most: int = _MAX_TRAIN_CUTOFFS) -> Sequence[date]:
-        """Choose earlier cut-offs whose outcomes were known on a day."""
+        """Choose earlier days whose outcomes were known on a day."""
         return train_cutoffs(
             first_day=self.ledger.first_day,
             as_of=as_of,

@@ -24,8 +24,8 @@ _MIN_FURTHER_DAYS = 1e-6
 _MAX_LOG_RATIO = 7.0
 """Bound of the correction: a factor of a thousand either way."""
 _MAX_OFFSET_EFFECT, _MAX_SEASON_EFFECT = 0.4, 0.9
-"""By how much, on the scale of logarithms, the shop's level and its season may change how often buyers come. A level
-beyond that says that the learned probabilities and BTYD's are of different worlds, not that buyers hurry."""
+"""By how much, on the scale of logarithms, the calibration offset and the season may change how often buyers come. A greater
+offset means that learned probabilities and BTYD's do not agree, not that buyers come more often."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def fit_purchase_days(
 
 
 def pace_factor(level: float, season: float) -> float:
-    """Expect by how much faster purchases come than in the windows that taught."""
+    """Factor by which purchases come faster than in the training windows."""
     held = np.clip(level, -_MAX_OFFSET_EFFECT, _MAX_OFFSET_EFFECT) + np.clip(season, -_MAX_SEASON_EFFECT, _MAX_SEASON_EFFECT)
     return float(np.exp(held))
 
@@ -74,13 +74,13 @@ _BUYERS_OUTSIDE_SHARE = 0.06
 
 
 _DEFAULT_LOG_SIGMA = 1.0
-"""Scatter of a buyer's log money where too few buyers teach it."""
+"""Standard deviation of a buyer's log spend where there are too few buyers to learn it from."""
 _MAX_WINDOW_DRIFT = 1.0
 
 
 @dataclass(frozen=True)
 class ObservedWindow:
-    """What was expected of customers at an earlier cut-off, and what they did."""
+    """Expected and actual purchases of customers at an earlier snapshot."""
 
     log_odds: Floats
     bought: npt.NDArray[np.bool_]
@@ -99,7 +99,7 @@ class SpendSpread(JsonDataclass):
 
     @classmethod
     def unknown(cls) -> "SpendSpread":
-        """Assume a log-normal scatter where nothing has_enough_of_both one."""
+        """Assume a log-normal scatter where there is none to learn from."""
         from scipy.special import ndtri
 
         log_ratios = _DEFAULT_LOG_SIGMA * ndtri(np.array(QUANTILE_LEVELS)) - _DEFAULT_LOG_SIGMA**2 / 2.0
@@ -109,17 +109,17 @@ class SpendSpread(JsonDataclass):
 
 def fit_spread(windows: Sequence[ObservedWindow]) -> SpendSpread:
     """Learn the spread from earlier windows."""
-    misses, orders = [], []
+    ratios, orders = [], []
     for window in windows:
         usable = window.bought & (window.spend > 0) & (window.spend_if_bought > 0)
-        misses.append(np.log(window.spend[usable] / window.spend_if_bought[usable]))
+        ratios.append(np.log(window.spend[usable] / window.spend_if_bought[usable]))
         orders.append(np.log(window.orders_if_bought[usable]))
-    if sum(len(miss) for miss in misses) < MIN_GROUP_SIZE:
+    if sum(len(ratio) for ratio in ratios) < MIN_GROUP_SIZE:
         return SpendSpread.unknown()
     shifts = [shift_to_share(window.log_odds, window.bought) for window in windows if len(window.bought)]
-    levels = [float(miss.mean()) for miss in misses if len(miss) >= MIN_GROUP_SIZE]
+    levels = [float(ratio.mean()) for ratio in ratios if len(ratio) >= MIN_GROUP_SIZE]
     return SpendSpread(
-        fit_conditional_quantiles(np.concatenate(orders), np.concatenate(misses)),
+        fit_conditional_quantiles(np.concatenate(orders), np.concatenate(ratios)),
         drift_odds=min(float(np.std(shifts)), _MAX_WINDOW_DRIFT),
         drift_spend=min(float(np.std(levels or [0.0])), _MAX_WINDOW_DRIFT),
     )
@@ -212,10 +212,10 @@ def _gamma_line(x: Floats, money: Floats, weight: Floats) -> tuple[float, float]
     centred = x - middle
     a, b = float(np.log(np.average(money, weights=weight) / np.average(np.exp(centred), weights=weight))), 1.0
     for _ in range(20):
-        miss = weight * (money / np.exp(a + b * centred))
-        slope = np.array([(miss - weight).sum(), ((miss - weight) * centred).sum()])
-        cross = (miss * centred).sum()
-        curvature = np.array([[miss.sum(), cross], [cross, (miss * centred * centred).sum()]]) + 1e-6 * np.eye(2)
+        ratio = weight * (money / np.exp(a + b * centred))
+        slope = np.array([(ratio - weight).sum(), ((ratio - weight) * centred).sum()])
+        cross = (ratio * centred).sum()
+        curvature = np.array([[ratio.sum(), cross], [cross, (ratio * centred * centred).sum()]]) + 1e-6 * np.eye(2)
         step = np.linalg.solve(curvature, slope)
         a, b = a + float(np.clip(step[0], -1.0, 1.0)), float(np.clip(b + np.clip(step[1], -0.3, 0.3), 0.5, 1.5))
     return a - b * middle, b

@@ -14,7 +14,7 @@ from repurchase.models.snapshots import FeatureMatrix, IndexArray
 
 MAX_DATED_DAYS = 365
 _LOW, _MEDIAN, _HIGH = 0.11, 0.50, 0.91
-"""More may lie before the range than after it: whoever looks after some months sees the early ones only."""
+"""More may lie before the range than after it: after some months only the early ones can be observed."""
 _HIGH_FROM_TOMORROW = 0.80
 """Where the range begins tomorrow nothing lies before it."""
 _MIN_BUYERS = 100

@@ -41,7 +41,7 @@ Likelihood = Callable[[Floats], LikelihoodPoint]
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where a climb ended."""
+    """Where maximisation ended."""
 
     at: Floats
     point: LikelihoodPoint
@@ -49,7 +49,7 @@ class Optimum:
 
     @property
     def least_identified(self) -> tuple[float, Floats]:
-        """Information on the direction these customers tell least about (1 / its variance), and that direction."""
+        """Information on the direction that is identified least (1 / its variance), and that direction."""
         information, directions = np.linalg.eigh(-self.point.curvature)
         return float(information[0]), directions[:, 0]
 
@@ -67,7 +67,7 @@ def purchase_likelihood(family: Family, rows: Floats, weights: Floats) -> Likeli
     of_age = np.bincount(index.ravel(), weights=weights, minlength=len(ages))
     bought_by_age = np.bincount(index.ravel(), weights=weights * x, minlength=len(ages))
     who = np.flatnonzero(chances > 0)
-    gone = [
+    dropout = [
         _DropoutOdds(x[some], t_x[some], (T - t_x)[some], (chances[some] - 1.0).astype(np.intp), weights[some])
         for some in np.split(who, range(_BLOCK_ROWS, len(who), _BLOCK_ROWS))
         if len(some)
@@ -77,7 +77,7 @@ def purchase_likelihood(family: Family, rows: Floats, weights: Floats) -> Likeli
         parameters = np.exp(theta)
         r, alpha, a, b = parameters
         value, slope, curvature = 0.0, np.zeros(4), np.zeros((4, 4))
-        for block in gone:
+        for block in dropout:
             part = block.at(parameters)
             value, slope, curvature = value + part[0], slope + part[1], curvature + part[2]
         rates, stays = r + np.arange(len(bought)), b + np.arange(len(could_leave))
@@ -90,13 +90,13 @@ def purchase_likelihood(family: Family, rows: Floats, weights: Floats) -> Likeli
         slope[1] += r * faded - (bought_by_age / aged).sum()
         slope[2] -= (could_leave / leaves).sum()
         slope[3] += a * (could_leave / (stays * leaves)).sum()
-        bend = (could_leave / leaves**2).sum()
+        information = (could_leave / leaves**2).sum()
         curvature[0, 0] -= (bought / rates**2).sum()
         curvature[0, 1] += faded
         curvature[1, 1] -= r * (of_age * ages * (alpha + aged) / (alpha * aged) ** 2).sum()
         curvature[1, 1] += (bought_by_age / aged**2).sum()
-        curvature[2, 2] += bend
-        curvature[2, 3] += bend
+        curvature[2, 2] += information
+        curvature[2, 3] += information
         curvature[3, 3] -= a * (could_leave * (stays + leaves) / (stays * leaves) ** 2).sum()
         return _log_derivatives(parameters, value, slope, curvature)
 
@@ -121,7 +121,7 @@ def spend_likelihood(x: Floats, mean_spend: Floats, weights: Floats) -> Likeliho
         inverse = 1.0 / (total + v)
         share, rest = weighted_x * inverse, weights * total * inverse / v
         value = -(with_days * betaln(px, q)).sum() - p * over - q * under - constant
-        both, bend = psi(px + q), zeta(2.0, px + q)  # zeta(2, .) is the trigamma function
+        both, trigamma = psi(px + q), zeta(2.0, px + q)  # zeta(2, .) is the trigamma function
         slope = np.array(
             [
                 (with_days * days * (both - psi(px))).sum() - over,
@@ -130,10 +130,10 @@ def spend_likelihood(x: Floats, mean_spend: Floats, weights: Floats) -> Likeliho
             ]
         )
         curvature = np.zeros((3, 3))
-        curvature[0, 0] = (with_days * days**2 * (bend - zeta(2.0, px))).sum()
-        curvature[0, 1] = (with_days * days * bend).sum()
+        curvature[0, 0] = (with_days * days**2 * (trigamma - zeta(2.0, px))).sum()
+        curvature[0, 1] = (with_days * days * trigamma).sum()
         curvature[0, 2] = -share.sum()
-        curvature[1, 1] = (with_days * bend).sum() - n * zeta(2.0, q)
+        curvature[1, 1] = (with_days * trigamma).sum() - n * zeta(2.0, q)
         curvature[1, 2] = rest.sum()
         curvature[2, 2] = p * (share * inverse).sum() - q * (rest * (inverse + 1.0 / v)).sum()
         return _log_derivatives(parameters, value, slope, curvature)
@@ -175,14 +175,14 @@ def newton_maximize(likelihood: Likelihood, start: Floats) -> Optimum:
 
 def _step(here: LikelihoodPoint, radius: float) -> tuple[Floats, float]:
     """Find the best step no longer than ``radius`` on the parabola, and what it promises."""
-    bend, directions = np.linalg.eigh(-here.curvature)
+    information, directions = np.linalg.eigh(-here.curvature)
     uphill = (directions * here.slope[:, None]).sum(axis=0)
 
     def steps(damping: float) -> Floats:
-        return np.asarray(uphill / (bend + damping))
+        return np.asarray(uphill / (information + damping))
 
-    low = max(0.0, -float(bend[0])) + 1e-12 * (1.0 + float(np.abs(bend).max()))
-    damping = 0.0 if bend[0] > 0 else low
+    low = max(0.0, -float(information[0])) + 1e-12 * (1.0 + float(np.abs(information).max()))
+    damping = 0.0 if information[0] > 0 else low
     if (steps(damping) ** 2).sum() > radius**2:
         high = low + float(np.sqrt((uphill**2).sum())) / radius  # long enough: every step is then within the radius
         for _ in range(60):
@@ -190,7 +190,7 @@ def _step(here: LikelihoodPoint, radius: float) -> tuple[Floats, float]:
             low, high = (damping, high) if (steps(damping) ** 2).sum() > radius**2 else (low, damping)
         damping = high
     along = steps(damping)
-    return (directions * along).sum(axis=1), float((uphill * along - 0.5 * bend * along**2).sum())
+    return (directions * along).sum(axis=1), float((uphill * along - 0.5 * information * along**2).sum())
 
 
 @dataclass(frozen=True)
@@ -215,25 +215,25 @@ class _DropoutOdds:
         log_odds = np.log(a / stays)[self.passed] + shape * silence
         small = np.exp(-np.abs(log_odds))
         value = (self.weights * (np.maximum(log_odds, 0.0) + np.log1p(small))).sum()
-        gone = self.weights * np.where(log_odds >= 0.0, 1.0, small) / (1.0 + small)
-        unsure = gone * np.where(log_odds >= 0.0, small, 1.0) / (1.0 + small)
+        dropout = self.weights * np.where(log_odds >= 0.0, 1.0, small) / (1.0 + small)
+        unsure = dropout * np.where(log_odds >= 0.0, small, 1.0) / (1.0 + small)
         now = since / (1.0 + shrink)  # 1 / (alpha + T)
         by_alpha = -shrink * now  # of the silence
         d_alpha = shape * by_alpha
-        n_gone, n_unsure = gone.sum(), unsure.sum()
-        left_by_b = (gone * counted).sum()
-        slope[:] = (gone * silence).sum(), (gone * d_alpha).sum(), n_gone / a, -left_by_b
+        n_gone, n_unsure = dropout.sum(), unsure.sum()
+        left_by_b = (dropout * counted).sum()
+        slope[:] = (dropout * silence).sum(), (dropout * d_alpha).sum(), n_gone / a, -left_by_b
         unsure_silence, unsure_alpha, unsure_b = unsure * silence, unsure * d_alpha, unsure * counted
         curvature[0, 0] = (unsure_silence * silence).sum()
-        curvature[0, 1] = (unsure_silence * d_alpha).sum() + (gone * by_alpha).sum()
+        curvature[0, 1] = (unsure_silence * d_alpha).sum() + (dropout * by_alpha).sum()
         curvature[0, 2] = unsure_silence.sum() / a
         curvature[0, 3] = -(unsure_silence * counted).sum()
-        curvature[1, 1] = (unsure_alpha * d_alpha).sum() - (gone * d_alpha * (since + now)).sum()
+        curvature[1, 1] = (unsure_alpha * d_alpha).sum() - (dropout * d_alpha * (since + now)).sum()
         curvature[1, 2] = unsure_alpha.sum() / a
         curvature[1, 3] = -(unsure_alpha * counted).sum()
         curvature[2, 2] = (n_unsure - n_gone) / a**2
         curvature[2, 3] = -unsure_b.sum() / a
-        curvature[3, 3] = (unsure_b * counted).sum() + (gone * counted**2).sum()
+        curvature[3, 3] = (unsure_b * counted).sum() + (dropout * counted**2).sum()
         return float(value), slope, curvature
 
 
@@ -256,7 +256,7 @@ _TYPICAL_PARAMETERS = (0.5, 0.8, 2.5)
 """r, a and b of many a shop: where the search begins, and what the prior holds to; alpha follows from the mean rate."""
 _OTHER_STARTS = ((0.2, 0.1, 1.0), (3.0, 0.1, 10.0), (1.0, 3.0, 3.0))
 _PRIOR_SPREAD = 3.0
-"""Of each logarithm: one standard deviation is a factor of 20. It acts only where customers tell less than it does."""
+"""Of each logarithm: one standard deviation is a factor of 20. It matters only where the customers contain less information."""
 _MAX_P = 1e3
 _MIN_Q = 1.05
 

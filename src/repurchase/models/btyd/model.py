@@ -65,7 +65,7 @@ class DistinctPairs:
         self._lock = Lock()
 
     def rows(self, first: int, last: int) -> "DistinctPairs":
-        """Look at customers that stand side by side; what is computed is shared."""
+        """Keep customers that are neighbours; computed values are shared."""
         some = object.__new__(DistinctPairs)
         some.first, some.second, some.index = self.first, self.second, self.index[first:last]
         some._known, some._lock = self._known, self._lock
@@ -181,7 +181,7 @@ class GammaGamma:
 
 
 class BtydForecast:
-    """What a fit says of customers over several horizons, what these share being computed once."""
+    """Predictions of a fitted model over several horizons; what these share is computed once."""
 
     def __init__(self, fit: BtydModel, rfm: tuple[Floats, Floats, Floats], pairs: DistinctPairs) -> None:
         self.fit = fit
@@ -217,7 +217,7 @@ def expected_if_alive(fit: BtydModel, x: Floats, T: Floats, horizon_days: float)
     leftover = np.exp((fit.a - 1.0) * np.log1p(-z))
     series = _hyp2f1(c - fit.r - x, c - fit.b - x - shift, c, z)
     expected = c / (fit.a - 1.0) * (1.0 - leftover * series)
-    # Dropout only takes away. Where digits are lost, as for a huge r, what would come without it stands in.
+    # Dropout only reduces. Where digits are lost, as for a huge r, the value without dropout is used.
     without_dropout = (fit.r + x) / (fit.alpha + T) * horizon_days
     return np.where((expected > 0.0) & (expected <= without_dropout), expected, without_dropout)
 
@@ -228,10 +228,10 @@ def _p_alive(fit: BtydModel, x: Floats, t_x: Floats, T: Floats) -> Floats:
     with np.errstate(over="ignore", divide="ignore"):
         power = (fit.r + x) * (np.log(fit.alpha + T) - np.log(fit.alpha + t_x))
         chance = fit.b + x - 1.0 if fit.family == "bgnbd" else fit.b + x
-        gone = np.exp(power + np.log(fit.a) - np.log(np.where(chance > 0, chance, np.nan)))
+        dropout_odds = np.exp(power + np.log(fit.a) - np.log(np.where(chance > 0, chance, np.nan)))
     if fit.family == "bgnbd":
-        gone = np.where(x > 0, gone, 0.0)
-    return np.asarray(1.0 / (1.0 + gone))
+        dropout_odds = np.where(x > 0, dropout_odds, 0.0)
+    return np.asarray(1.0 / (1.0 + dropout_odds))
 
 
 def _p_if_alive(fit: BtydModel, x: Floats, T: Floats, horizon_days: float) -> Floats:
