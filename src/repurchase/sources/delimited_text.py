@@ -17,15 +17,13 @@ from repurchase.errors import LayoutError, OrdersError, first_few
 from repurchase.i18n.messages import Message, message
 from repurchase.sources.dialects import (
     Dialect,
-    Footer,
     RowFormat,
     dialect_of,
     drop_blank_rows,
     escapes_quotes,
     find_footer,
-    footer_note,
     last_records,
-    preamble_note,
+    left_out_notes,
     uses_single_quotes,
 )
 from repurchase.sources.encodings import (
@@ -240,14 +238,11 @@ class _Scan:
             return replace(text, is_old_mac=True)
         if counted.escaped_quotes and not text.has_escapes and escapes_quotes(_around_escapes(text), self._dialect):
             return replace(text, has_escapes=True)
-        if text.stop is None and self._footer.n_bytes:
-            return replace(text, stop=counted.size - self._footer.n_bytes, footer=self._footer.records)
+        if text.stop is None:
+            below_heading = max(self.row_format.start - counted.size, -len(counted.tail))
+            n_bytes, footer = find_footer(counted.tail[below_heading:], self._dialect.delimiter)
+            return replace(text, stop=counted.size - n_bytes, footer=footer) if n_bytes else text
         return text
-
-    @property
-    def _footer(self) -> Footer:
-        below = max(self.row_format.start - self._statistics.size, -len(self._statistics.tail))
-        return find_footer(self._statistics.tail[below:], self._dialect.delimiter)
 
     def refuse_cut_off(self) -> None:
         if self.text.stop is None:
@@ -262,9 +257,9 @@ class _Scan:
             ("backslashes", text.has_escapes),
         )
         params = {"name": name, "delimiter": DELIMITER_NAMES.get(mark, mark)}
-        said = (message(f"file_note.{key}", **params) for key, holds in found if holds)
-        preamble, footer = preamble_note(name, self._dialect), footer_note(name, Footer(records=text.footer))
-        return (*encoding_notes(name, text.encoding), *said, *preamble, *footer)
+        notes = (message(f"file_note.{key}", **params) for key, holds in found if holds)
+        left_out = left_out_notes(name, above=self._dialect.preamble, below=text.footer)
+        return (*encoding_notes(name, text.encoding), *notes, *left_out)
 
 
 def _find_dialect(text: TextFile) -> tuple[TextFile, list[str], Dialect]:
@@ -373,7 +368,7 @@ def _line_ends(head: bytes) -> list[str]:
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
-    """Tell what stands between the fields of a text."""
+    """Name the character between the fields of a text."""
     return dialect_of(lines).delimiter
 
 
@@ -384,11 +379,11 @@ def _row_format(lines: Sequence[str], dialect: Dialect, shown: str, *, swaps_quo
     if len(heading) > _MOST_COLUMNS:
         raise LayoutError(f"{shown}: {len(heading):,} columns, more than {_MOST_COLUMNS:,}: no table of orders.")
     if not any(letter.isalpha() for name in heading for letter in name):
-        words = first_few(heading)
+        found = first_few(heading)
         raise LayoutError(
-            f"{shown}: the first line is data, not a heading: {words}. "
+            f"{shown}: the first line is data, not a heading: {found}. "
             "Put a line with the columns' names above it, such as customer_id,order_date,amount.",
-            withheld=words,
+            withheld=found,
         )
     start = len("".join(lines[: dialect.lines]).encode("utf-8"))
     return RowFormat.of(dialect, start=start, swaps_quotes=swaps_quotes)
@@ -397,25 +392,17 @@ def _row_format(lines: Sequence[str], dialect: Dialect, shown: str, *, swaps_quo
 def _refuse_cut_off(text: TextFile, statistics: ByteStatistics, row_format: RowFormat) -> None:
     if statistics.quotes % 2:
         _refuse_open_quote(text, row_format.delimiter)
-    last = _last_records(statistics.tail, row_format.delimiter)
+    last = [fields for fields, _ in last_records(statistics.tail.rstrip(b"\r\n"), row_format.delimiter, count=2)]
     width = row_format.n_named
-    if not last or len(last[-1]) >= width or statistics.lines == 0:
-        return
-    if len(last) > 1 and len(last[-2]) < width:
+    if not last or len(last[0]) >= width or statistics.lines == 0 or (len(last) > 1 and len(last[1]) < width):
         return
     line = statistics.lines + (0 if statistics.tail.endswith(b"\n") else 1)
-    shown = first_few(last[-1])
+    found = first_few(last[0])
     raise OrdersError(
-        f"{text.shown}: cut off in line {line:,}, which has {len(last[-1])} of the {width} columns "
-        f"({shown}). The export is not whole: export it again, or delete that line.",
-        withheld=shown,
+        f"{text.shown}: cut off in line {line:,}, which has {len(last[0])} of the {width} columns ({found}). "
+        "The export is not whole: export it again, or delete that line.",
+        withheld=found,
     )
-
-
-def _last_records(tail: bytes, delimiter: str) -> list[list[str]]:
-    """The last two records of a text."""
-    last = [fields for fields, _ in last_records(tail.rstrip(b"\r\n"), delimiter, count=2)]
-    return last[::-1]
 
 
 def _refuse_open_quote(text: TextFile, delimiter: str) -> None:

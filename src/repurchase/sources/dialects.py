@@ -16,7 +16,18 @@ from repurchase.i18n.messages import Message, first_items, message
 _DELIMITERS = (",", ";", "\t", "|")
 _RECORDS = 200
 _LONGEST_PREAMBLE = 60
-_HEAD_BYTES = 1 << 18
+_TOTAL_WORDS = re.compile(
+    r"^\W*(grand\W|sub\W?|net\W|zwischen|gesamt)?"
+    r"(totals?|totaux|totaal|totale|totalt|sums?|summe|suma|somme|summa|gesamt\w*|insgesamt|razem|celkem|összesen|toplam"
+    r"|yhteensä|итого|всего|сумма|σύνολο)(?!\w)|^\W*(合計|小計|総計|总计|合计|小计|總計|合計|합계|총계)",
+    re.IGNORECASE,
+)
+_TOTAL_WORD_PATTERN = re.compile(r"[^\W\d_]{4}")
+_MOST_LINES = 5
+_REMARK = re.compile(
+    r"^(#\s|--|\*\*|//|\(?\d[\d.,]*\s+(rows?|records?|lines?|orders?|zeilen?|lignes?|filas?|строк)\b)", re.IGNORECASE
+)
+_SWAPPED = str.maketrans("\"'", "'\"")
 _SEPARATOR_LINE = re.compile(r'^"?sep=(.|\\t)"?\s*$', re.IGNORECASE)
 
 
@@ -48,16 +59,19 @@ def dialect_of(lines: Sequence[str], *, delimiters: Sequence[str] = _DELIMITERS)
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     declared = _SEPARATOR_LINE.match(lines[first]) if lines else None
     skip = first + 1 if declared else 0
-    wanted = (declared[1].replace("\\t", "\t"),) if declared else delimiters
-    found = [locate_table(_parsed(lines[skip:], delimiter, skip), delimiter) for delimiter in wanted]
+    found = _tables(lines, skip, (declared[1].replace("\\t", "\t"),) if declared else delimiters)
     if declared and len(found[0][1].heading) == 1:
-        found = [locate_table(_parsed(lines[skip:], delimiter, skip), delimiter) for delimiter in _DELIMITERS]
+        found = _tables(lines, skip, _DELIMITERS)
     best = max(found, key=lambda one: (one[0], one[0] and not one[1].preamble, len(one[1].heading)))[1]
     if len(best.heading) > 1:
         return best
     widths = {len(line.split()) for line in lines[skip:][:20] if line.strip()}
     is_blank_separated = len(widths) == 1 and widths != {1}
     return Dialect(" " if is_blank_separated else ",", best.heading, best.lines)
+
+
+def _tables(lines: Sequence[str], skip: int, delimiters: Sequence[str]) -> list[tuple[bool, Dialect]]:
+    return [locate_table(_parsed(lines[skip:], delimiter, skip), delimiter) for delimiter in delimiters]
 
 
 def locate_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = ",") -> tuple[bool, Dialect]:
@@ -78,10 +92,10 @@ def locate_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = ","
 
 def _parsed(lines: Sequence[str], delimiter: str, skipped: int) -> list[tuple[int, list[str]]]:
     reader = csv.reader(iter(lines), delimiter=delimiter)
-    said = ((skipped + reader.line_num, fields) for fields in reader if any(field.strip() for field in fields))
+    filled = ((skipped + reader.line_num, fields) for fields in reader if any(field.strip() for field in fields))
     rows: list[tuple[int, list[str]]] = []
     with suppress(csv.Error):
-        rows.extend(islice(said, _RECORDS))
+        rows.extend(islice(filled, _RECORDS))
     return rows
 
 
@@ -101,14 +115,14 @@ def _heading_at(records: Sequence[_NumberedRecord], width: int, filled: set[int]
 
 
 def _is_textual(record: _NumberedRecord) -> bool:
-    """Whether every field that says something is made of letters rather than digits."""
+    """Whether nearly every filled field is made of letters rather than digits."""
     fields = [field for field in record.fields if field.strip()]
     return len(fields) > 1 and sum(map(_is_name, fields)) >= 0.8 * len(fields)
 
 
 def _is_name(field: str) -> bool:
-    letters = sum(sign.isalpha() for sign in field)
-    digits = sum(sign.isdigit() for sign in field)
+    letters = sum(map(str.isalpha, field))
+    digits = sum(map(str.isdigit, field))
     return letters > 0 and digits < 0.3 * (letters + digits) and "@" not in field
 
 
@@ -129,52 +143,31 @@ def _count_fitting(lines: Sequence[str], dialect: Dialect, escape: str | None) -
 
 def uses_single_quotes(lines: Sequence[str], delimiter: str) -> bool:
     """Say whether values are clearly enclosed in apostrophes."""
-    said = [line.strip() for line in lines if line.strip()]
+    filled = [line.strip() for line in lines if line.strip()]
     mark = re.escape(delimiter)
     enclosed = re.compile(rf"(?:(?<=[{mark}\n])|^)'(?:[^']|'')*'(?=[{mark}\n]|$)")
-    text = "\n".join(said)
+    text = "\n".join(filled)
     found = [*enclosed.finditer(text)]
-    if len(said) < 2 or len(found) < 0.9 * len(said):
+    if len(filled) < 2 or len(found) < 0.9 * len(filled):
         return False
     return "'" not in enclosed.sub("", text[: found[-1].end()])
 
 
-def preamble_note(name: str, dialect: Dialect) -> tuple[Message, ...]:
-    """Say which lines above the heading were left out."""
-    said = [" ".join(field for field in record if field.strip()) for record in dialect.preamble]
-    if not said:
-        return ()
-    return (message("file_note.preamble", name=name, n=len(said), lines=first_items(said)),)
+def left_out_notes(name: str, *, above: Sequence[Sequence[str]], below: Sequence[str]) -> tuple[Message, ...]:
+    """Say which lines above the heading and below the table were left out."""
+    preamble = [" ".join(field for field in record if field.strip()) for record in above]
+    left_out = (("preamble", preamble), ("footer", below))
+    return tuple(
+        message(f"file_note.{key}", name=name, n=len(lines), lines=first_items(lines)) for key, lines in left_out if lines
+    )
 
 
-_TOTAL_WORDS = re.compile(
-    r"^\W*(grand\W|sub\W?|net\W|zwischen|gesamt)?"
-    r"(totals?|totaux|totaal|totale|totalt|sums?|summe|suma|somme|summa|gesamt\w*|insgesamt|razem|celkem|összesen|toplam"
-    r"|yhteensä|итого|всего|сумма|σύνολο)(?!\w)|^\W*(合計|小計|総計|总计|合计|小计|總計|合計|합계|총계)",
-    re.IGNORECASE,
-)
-_TOTAL_WORD_PATTERN = re.compile(r"[^\W\d_]{4}")
-_MOST_LINES = 5
-_REMARK = re.compile(
-    r"^(#\s|--|\*\*|//|\(?\d[\d.,]*\s+(rows?|records?|lines?|orders?|zeilen?|lignes?|filas?|строк)\b)", re.IGNORECASE
-)
-
-
-@dataclass(frozen=True)
-class Footer:
-    """What stands below the table."""
-
-    n_bytes: int = 0
-    records: tuple[str, ...] = ()
-
-
-def find_footer(tail: bytes, delimiter: str) -> Footer:
-    """Find totals and remarks below a table."""
+def find_footer(tail: bytes, delimiter: str) -> tuple[int, tuple[str, ...]]:
+    """Find totals and remarks below a table: how many bytes they take, and what they say."""
     records = last_records(tail, delimiter)
-    ends = tail.endswith((b"\n", b"\r"))
-    cut = count_footers([fields for fields, _ in records], ends=ends)
+    cut = count_footers([fields for fields, _ in records], ends=tail.endswith((b"\n", b"\r")))
     lines = [raw.decode("utf-8", errors="replace").strip() for fields, raw in records[:cut] if _filled(fields)]
-    return Footer(sum(len(raw) for _, raw in records[:cut]), tuple(reversed(lines)))
+    return sum(len(raw) for _, raw in records[:cut]), tuple(reversed(lines))
 
 
 def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
@@ -223,14 +216,6 @@ def last_records(tail: bytes, delimiter: str, *, count: int = 40) -> list[tuple[
     return records
 
 
-def footer_note(name: str, footer: Footer) -> tuple[Message, ...]:
-    """Say which lines below the table were left out."""
-    if not footer.records:
-        return ()
-    count = len(footer.records)
-    return (message("file_note.footer", name=name, n=count, lines=first_items(footer.records)),)
-
-
 def _is_total(fields: Sequence[str]) -> bool:
     """Whether a row has a word for a total in its first column, and numbers otherwise."""
     found = _TOTAL_WORDS.match(fields[0])
@@ -254,9 +239,6 @@ def _is_footer(fields: Sequence[str], always: set[int], *, apart: bool, is_sente
 
 def _filled(fields: Sequence[str]) -> set[int]:
     return {n for n, field in enumerate(fields) if field.strip()}
-
-
-_SWAPPED = str.maketrans("\"'", "'\"")
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,19 @@
 """The table of orders in a spreadsheet."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from repurchase.errors import OrdersError, first_few
 from repurchase.i18n.messages import Message, first_items, message
-from repurchase.sources.dialects import (
-    Dialect,
-    Footer,
-    RowFormat,
-    count_footers,
-    footer_note,
-    locate_table,
-    preamble_note,
-)
+from repurchase.sources.dialects import Dialect, RowFormat, count_footers, left_out_notes, locate_table
 from repurchase.sources.folders import require_bounded_size
 from repurchase.sources.tables import FileOptions, OpenedFile, Spool
 
@@ -47,7 +39,7 @@ class _SheetTable:
     sheet: "CalamineSheet"
     dialect: Dialect
     n_rows: int
-    footer: Footer
+    footer: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,11 +95,10 @@ class _SheetColumns:
         for row in table.rows():
             self.n_rows += 1
             for n, cell in enumerate(row[: len(self._names)]):
-                if isinstance(cell, str):
-                    if cell == "":
-                        continue
-                    if not self._has_comma[n]:
-                        self._has_comma[n] = bool(_DECIMAL_COMMA.match(cell))
+                if cell == "":
+                    continue
+                if isinstance(cell, str) and not self._has_comma[n]:
+                    self._has_comma[n] = bool(_DECIMAL_COMMA.match(cell))
                 self._kinds[n].add(_whole_or_not(cell) if isinstance(cell, float) else type(cell))
 
     @property
@@ -118,23 +109,17 @@ class _SheetColumns:
     def frames(self) -> Iterator[pl.DataFrame]:
         rows, schema = self._table.rows(), self.schema
         while block := list(islice(rows, _ROWS)):
-            columns = dict(zip(self._names, zip(*block, strict=False), strict=False))
+            columns = enumerate(zip(self._names, zip(*block, strict=False), strict=False))
             yield pl.DataFrame(
-                {
-                    name: pl.Series(name, self._values(columns[name], n, schema[name]), dtype=schema[name])
-                    for n, name in enumerate(self._names)
-                    if name in schema
-                }
+                {name: self._values(cells, n, schema[name]) for n, (name, cells) in columns if name in schema}, schema
             )
 
     def _values(self, cells: Sequence[_Cell], n: int, kind: pl.DataType) -> list[object]:
         if kind == pl.String():
             mark = "," if self._has_comma[n] else "."
             return [_cell_text(cell, mark) or None for cell in cells]
-        cast = (
-            int if kind == pl.Int64() else float if kind == pl.Float64() else _cell_time if kind != pl.Date() else None
-        )
-        return [None if cell == "" else cast(cell) if cast else cell for cell in cells]  # type: ignore[arg-type]
+        cast = _CASTS.get(kind)
+        return [None if cell == "" else cast(cell) if cast else cell for cell in cells]
 
     def notes(self, name: str) -> tuple[Message, ...]:
         mixed = [
@@ -143,7 +128,8 @@ class _SheetColumns:
             if str in kinds and kinds & {date, datetime}
         ]
         warning = (message("file_note.mixed_dates", name=name, columns=first_items(mixed)),) if mixed else ()
-        return (*preamble_note(name, self._table.dialect), *footer_note(name, self._table.footer), *warning)
+        left_out = left_out_notes(name, above=self._table.dialect.preamble, below=self._table.footer)
+        return (*left_out, *warning)
 
 
 def _workbook(path: Path, shown: str) -> "CalamineWorkbook":
@@ -161,12 +147,12 @@ def _workbook(path: Path, shown: str) -> "CalamineWorkbook":
 
 
 def _one_table(
-    workbook: "CalamineWorkbook", shown: str, wanted: Sequence[str]
+    workbook: "CalamineWorkbook", shown: str, columns: Sequence[str]
 ) -> tuple[_SheetTable, tuple[Message, ...]]:
     tables = _tables(workbook, shown)
     if not tables:
         raise OrdersError(f"{shown}: no sheet holds a table. Expected a heading and one row per order.")
-    fitting = [name for name, table in tables.items() if set(wanted) <= set(table.dialect.heading)]
+    fitting = [name for name, table in tables.items() if set(columns) <= set(table.dialect.heading)]
     dated = [name for name in fitting if tables[name].has_dates()]
     names = [*tables] if len(tables) == 1 else dated or fitting or [*tables]
     if len(names) > 1:
@@ -208,7 +194,7 @@ def _table(sheet: "CalamineSheet") -> tuple[bool, _SheetTable | None]:
     rows = [[_cell_text(cell) for cell in row] for row in last]
     cut = count_footers(rows[::-1])
     below = (" ".join(filter(None, row)) for row in rows[len(rows) - cut :] if any(row))
-    return fits, _SheetTable(sheet, dialect, sheet.height - dialect.lines - cut, Footer(0, tuple(below)))
+    return fits, _SheetTable(sheet, dialect, sheet.height - dialect.lines - cut, tuple(below))
 
 
 def _cut(row: Sequence[_Cell]) -> list[str]:
@@ -232,6 +218,13 @@ def _type(kinds: set[type]) -> pl.DataType:
 
 def _cell_time(cell: date) -> datetime:
     return cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001
+
+
+_CASTS: dict[pl.DataType, Callable[[Any], object]] = {
+    pl.Int64(): int,
+    pl.Float64(): float,
+    pl.Datetime("us"): _cell_time,
+}
 
 
 def _cell_text(cell: _Cell, mark: str = ".") -> str:
