@@ -180,8 +180,8 @@ class TestStreaming:
     def test_rows_come_before_the_query_has_ended(self, shop):
         endless = "select generate_series(1, 10000000000) as n, repeat('x', 100) as words"
 
-        def first_rows(connection, watch):
-            rows = postgres.stream_query(connection, endless, watch)
+        def first_rows(connection, monitor):
+            rows = postgres.stream_query(connection, endless, monitor)
             try:
                 return next(rows)
             finally:

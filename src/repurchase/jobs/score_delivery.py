@@ -289,14 +289,14 @@ def write_scores_table(
 ) -> TableWriteResult:
     """Put scores in the place of those of the same day and model; all of them, or none."""
 
-    def work(connection: "Connection", watch: ConnectionMonitor) -> TableWriteResult:
+    def work(connection: "Connection", monitor: ConnectionMonitor) -> TableWriteResult:
         execute_statement(connection, "SELECT set_config('lock_timeout', %s, true)", (f"{max(1, round(seconds))}s",))
-        sha256 = _stage(connection, watch, batch)
+        sha256 = _stage(connection, monitor, batch)
         is_new, added = _fit_table(connection, table, batch)
         replaced = _replace(connection, table, batch)
-        watch.beat()
+        monitor.note_answer()
         _require_arrived(connection, table, batch)
-        watch.beat()
+        monitor.note_answer()
         written = TableWriteResult(batch.scores.count(), replaced, is_new, added, sha256)
         before_commit(written)
         return written
@@ -409,14 +409,14 @@ def _make_staging(connection: "Connection", types: dict[str, str]) -> None:
     execute_statement(connection, f"CREATE TEMPORARY TABLE {_STAGING} ({columns}) ON COMMIT DROP")
 
 
-def _stage(connection: "Connection", watch: ConnectionMonitor, batch: ScoreBatch) -> str:
+def _stage(connection: "Connection", monitor: ConnectionMonitor, batch: ScoreBatch) -> str:
     _make_staging(connection, _types(dict(batch.scores.schema)))
     digest = hashlib.sha256()
     with connection.cursor() as cursor, cursor.copy(f"COPY {_STAGING} FROM STDIN (FORMAT csv)".encode()) as copy:
         for part in (text for frame in batch.scores.frames() for text in _copy_csv(frame)):
             digest.update(part)
             copy.write(part)
-            watch.beat()
+            monitor.note_answer()
     return digest.hexdigest()
 
 

@@ -57,7 +57,7 @@ class _RowDigest:
 
 
 def _row_lines(rows: pl.DataFrame) -> list[bytes]:
-    r"""Write each row as one line, whatever signs are in it."""
+    r"""Write each row as one line, whatever characters it has."""
     plain = rows.with_columns(cs.string().str.replace_many({"\\": "\\\\", "\n": "\\n"}))
     return plain.write_csv(include_header=False).encode().split(b"\n")[:-1]
 
@@ -94,8 +94,8 @@ def _load_driver(package: str) -> ModuleType:
 class ConnectionMonitor:
     """Notices when a server no longer answers, however long a query may take.
 
-    A query may rest for an hour and be well. So silence alone is no fault: after some of it the server is asked for
-    another connection, and only if that is not given the work is cut off, as if the server had closed the line.
+    A query may be silent for an hour and still run. So after some silence the server is asked for a second connection,
+    and only if it gives none is the first one closed, as if the server had closed it.
     """
 
     def __init__(self, connection: "Connection", server: Server, *, silence_seconds: float) -> None:
@@ -104,8 +104,8 @@ class ConnectionMonitor:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._monitor, name="database-monitor", daemon=True)
 
-    def beat(self) -> None:
-        """Note a sign of life."""
+    def note_answer(self) -> None:
+        """Note that the server answered."""
         self._last_answer = time.monotonic()
 
     def __enter__(self) -> "ConnectionMonitor":
@@ -121,9 +121,9 @@ class ConnectionMonitor:
             if time.monotonic() - self._last_answer < self._silence:
                 continue
             if self._answers():
-                self.beat()
+                self.note_answer()
             elif not self._ended.is_set():
-                self._cut()
+                self._close()
                 return
 
     def _answers(self) -> bool:
@@ -134,7 +134,7 @@ class ConnectionMonitor:
             return "FATAL" in str(fault)
         return True
 
-    def _cut(self) -> None:
+    def _close(self) -> None:
         with (
             suppress(OSError, _load_driver("psycopg").Error),
             socket.socket(fileno=dup(self._connection.fileno())) as line,
@@ -201,8 +201,8 @@ def _error_message(fault: Exception) -> str:
     diagnosis = getattr(fault, "diag", None)
     primary = getattr(diagnosis, "message_primary", None) or str(fault).strip().splitlines()[0]
     hint = getattr(diagnosis, "message_hint", None)
-    words = str(primary).removeprefix("connection failed: ").rstrip(".")
-    return f"{words}. {hint}".rstrip(".") if hint else words
+    message = str(primary).removeprefix("connection failed: ").rstrip(".")
+    return f"{message}. {hint}".rstrip(".") if hint else message
 
 
 def _advice(fault: Exception, *, tried: bool) -> str:
@@ -240,7 +240,7 @@ def stream_query(connection: "Connection", select: str, monitor: ConnectionMonit
     size = 0
     with _copying(connection, select) as blocks:
         for block in blocks:
-            monitor.beat()
+            monitor.note_answer()
             held.append(bytes(block))
             size += len(block)
             if size >= CHUNK_BYTES:
@@ -378,9 +378,9 @@ def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Pa
     open_rows = _from_sqlite if kind == "SQLite" else _from_duckdb
 
     def refused(fault: Exception, tries: str) -> OrdersError:
-        words = str(fault).strip().splitlines()[0].rstrip(".")
+        message = str(fault).strip().splitlines()[0].rstrip(".")
         quotes_values = isinstance(fault, getattr(driver, "DataError", ()))
-        return OrdersError(f"{source}: {words}{tries}.", withheld=words if quotes_values else "")
+        return OrdersError(f"{source}: {message}{tries}.", withheld=message if quotes_values else "")
 
     return retry(
         lambda: _spool_batches(source, open_rows(path, source.select, settings), spool),
@@ -393,7 +393,7 @@ def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Pa
 
 
 def _is_held_by_another(fault: Exception) -> bool:
-    return any(words in str(fault) for words in ("database is locked", "database table is locked", "Conflicting lock"))
+    return any(text in str(fault) for text in ("database is locked", "database table is locked", "Conflicting lock"))
 
 
 def _kind_of(path: Path) -> str:

@@ -46,7 +46,7 @@ _LINE_FEED, _RETURN, _QUOTE = b'\n\r"'
 
 
 class _QuotesWithinValues(Exception):  # noqa: N818 - a finding, caught nearby
-    """Quotation marks stand within values, so rows cannot be told apart by counting them."""
+    """Quotation marks are inside values, so counting them does not show where a row ends."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def _whole_rows(chunks: Iterator[bytes], row_format: RowFormat) -> Iterator[byte
 
 
 def _last_row_end(text: bytes) -> int:
-    marks = text.count(b'"')
+    n_quotes = text.count(b'"')
     end = len(text)
     while (found := text.rfind(b"\n", 0, end)) >= 0:
-        marks -= text.count(b'"', found, end)
+        n_quotes -= text.count(b'"', found, end)
         end = found
-        if marks % 2 == 0:
+        if n_quotes % 2 == 0:
             return end + 1
     return 0
 
@@ -109,22 +109,22 @@ def _checked(piece: bytes, delimiter: str) -> bytes:
 
 
 def _is_well_quoted(piece: bytes, delimiter: str) -> bool:
-    """Say whether quotation marks stand only around whole values, or doubled within them."""
-    signs = np.frombuffer(piece, dtype=np.uint8)
-    marks = np.flatnonzero(signs == _QUOTE)
-    if len(marks) % 2:
+    """Say whether quotation marks only enclose whole values, or are doubled within them."""
+    characters = np.frombuffer(piece, dtype=np.uint8)
+    quotes = np.flatnonzero(characters == _QUOTE)
+    if len(quotes) % 2:
         return False
     edges = np.array([_LINE_FEED, _RETURN, ord(delimiter), _QUOTE], dtype=np.uint8)
-    opening, closing = marks[::2], marks[1::2]
-    before = signs[opening[opening > 0] - 1]
-    after = signs[closing[closing < len(signs) - 1] + 1]
+    opening, closing = quotes[::2], quotes[1::2]
+    before = characters[opening[opening > 0] - 1]
+    after = characters[closing[closing < len(characters) - 1] + 1]
     return bool(np.isin(before, edges).all() and np.isin(after, edges).all())
 
 
 def _parse_records(
     lines: Iterable[str], row_format: RowFormat, *, shown: str, before: int, on_long: Callable[[int, list[str]], None]
 ) -> Iterator[pl.DataFrame]:
-    """Take rows apart one by one, as spreadsheets do: for text in which quotation marks stand within values."""
+    """Parse rows one by one, as spreadsheets do: for text with quotation marks inside values."""
     numbered = _numbered_records(lines, row_format.delimiter, shown=shown, before=before)
     while rows := list(islice(numbered, _RECORDS)):
         fitting = []
@@ -156,7 +156,7 @@ def _refuse_swallowed(row: Sequence[str], row_format: RowFormat, number: int, sh
 def _numbered_records(
     lines: Iterable[str], delimiter: str, *, shown: str, before: int = 0
 ) -> Iterator[tuple[int, list[str]]]:
-    """Take records apart, whatever the length of their fields up to a bound."""
+    """Parse records and number their last lines; fields may be long, up to a bound."""
     csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(lines, delimiter=delimiter)
     end = 0
@@ -198,7 +198,7 @@ def open_text(
         scan = _Scan(text, spool)
         scan.run()
     scan.refuse_cut_off()
-    rows = scan.rows or _read_by_hand(scan.text, scan.row_format, spool, set_aside=options.set_aside)
+    rows = scan.rows or _read_records(scan.text, scan.row_format, spool, set_aside=options.set_aside)
     table = rows.table(scan.text, stamp)
     stamp.require_unchanged()
     notes = (*scan.notes(), *rows.notes(Path(shown).name))
@@ -249,14 +249,14 @@ class _Scan:
             _refuse_cut_off(self.text, self._statistics, self.row_format)
 
     def notes(self) -> tuple[Message, ...]:
-        name, text, mark = Path(self.text.shown).name, self.text, self._dialect.delimiter
-        mark = " " if text.is_blank_separated else mark
+        name, text = Path(self.text.shown).name, self.text
+        delimiter = " " if text.is_blank_separated else self._dialect.delimiter
         found = (
-            ("delimiter", mark != ","),
+            ("delimiter", delimiter != ","),
             ("apostrophes", text.swaps_quotes),
             ("backslashes", text.has_escapes),
         )
-        params = {"name": name, "delimiter": DELIMITER_NAMES.get(mark, mark)}
+        params = {"name": name, "delimiter": DELIMITER_NAMES.get(delimiter, delimiter)}
         notes = (message(f"file_note.{key}", **params) for key, holds in found if holds)
         left_out = left_out_notes(name, above=self._dialect.preamble, below=text.footer)
         return (*encoding_notes(name, text.encoding), *notes, *left_out)
@@ -333,8 +333,8 @@ class _RowCollector:
         return (message("file_note.repeated_heading", name=name, n=self._n_headings),)
 
 
-def _read_by_hand(text: TextFile, row_format: RowFormat, spool: Path, *, set_aside: bool) -> _RowCollector:
-    """Read a text record by record, as spreadsheets do."""
+def _read_records(text: TextFile, row_format: RowFormat, spool: Path, *, set_aside: bool) -> _RowCollector:
+    """Read a text whose rows cannot be found by counting quotation marks, record by record."""
     rows = _RowCollector(row_format, Spool(spool, shown=text.shown))
 
     def on_long(number: int, fields: list[str]) -> None:

@@ -144,8 +144,8 @@ def _count_fitting(lines: Sequence[str], dialect: Dialect, escape: str | None) -
 def uses_single_quotes(lines: Sequence[str], delimiter: str) -> bool:
     """Say whether values are clearly enclosed in apostrophes."""
     filled = [line.strip() for line in lines if line.strip()]
-    mark = re.escape(delimiter)
-    enclosed = re.compile(rf"(?:(?<=[{mark}\n])|^)'(?:[^']|'')*'(?=[{mark}\n]|$)")
+    edge = re.escape(delimiter)
+    enclosed = re.compile(rf"(?:(?<=[{edge}\n])|^)'(?:[^']|'')*'(?=[{edge}\n]|$)")
     text = "\n".join(filled)
     found = [*enclosed.finditer(text)]
     if len(filled) < 2 or len(found) < 0.9 * len(filled):
@@ -165,9 +165,9 @@ def left_out_notes(name: str, *, above: Sequence[Sequence[str]], below: Sequence
 def find_footer(tail: bytes, delimiter: str) -> tuple[int, tuple[str, ...]]:
     """Find totals and remarks below a table: how many bytes they take, and what they say."""
     records = last_records(tail, delimiter)
-    cut = count_footers([fields for fields, _ in records], ends=tail.endswith((b"\n", b"\r")))
-    lines = [raw.decode("utf-8", errors="replace").strip() for fields, raw in records[:cut] if _filled(fields)]
-    return sum(len(raw) for _, raw in records[:cut]), tuple(reversed(lines))
+    n_footers = count_footers([fields for fields, _ in records], ends=tail.endswith((b"\n", b"\r")))
+    lines = [raw.decode("utf-8", errors="replace").strip() for fields, raw in records[:n_footers] if _filled(fields)]
+    return sum(len(raw) for _, raw in records[:n_footers]), tuple(reversed(lines))
 
 
 def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
@@ -181,7 +181,7 @@ def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
     are_usual = len(gaps) > _MOST_LINES  # such as further lines of an order
     n_blank = sum(not _filled(fields) for fields in rows)
     has_words = any(" " in fields[0].strip() for fields in whole)
-    cut = 0
+    n_footers = 0
     for at, fields in enumerate(rows):
         if not _filled(fields):
             continue
@@ -190,12 +190,12 @@ def count_footers(rows: Sequence[Sequence[str]], *, ends: bool = True) -> int:
         is_footer = _is_total(fields) if are_usual else _is_footer(fields, always, apart=apart, is_sentence=is_sentence)
         if not is_footer:
             break
-        cut = at + 1
-    return cut
+        n_footers = at + 1
+    return n_footers
 
 
 def last_records(tail: bytes, delimiter: str, *, count: int = 40) -> list[tuple[list[str], bytes]]:
-    """Parse the last records: reading backwards, one begins where the quotation marks since then pair up."""
+    """Parse the last records: read backwards, a record begins where its quotation marks are paired."""
     records: list[tuple[list[str], bytes]] = []
     pending: list[bytes] = []
     for line in reversed(tail.splitlines(keepends=True)):
@@ -223,7 +223,7 @@ def _is_total(fields: Sequence[str]) -> bool:
 
 
 def _is_footer(fields: Sequence[str], always: set[int], *, apart: bool, is_sentence: bool) -> bool:
-    """Whether a row without a value that every row has is a total, a remark, or stands apart."""
+    """Whether a row without a value that every row has is a total, a remark, or set apart by a blank line."""
     filled = _filled(fields)
     if not always - filled:
         return False
@@ -257,12 +257,16 @@ class RowFormat:
     @classmethod
     def of(cls, dialect: Dialect, *, start: int, swaps_quotes: bool) -> "RowFormat":
         """Give columns of equal names different ones."""
-        mark = dialect.delimiter
+        delimiter = dialect.delimiter
         heading = (*dialect.heading, *[""] * dialect.padding)
-        names = pl.read_csv(_joined_line(heading, mark), separator=mark, infer_schema=False, glob=False).columns
+        names = pl.read_csv(
+            _joined_line(heading, delimiter), separator=delimiter, infer_schema=False, glob=False
+        ).columns
         if swaps_quotes:
             names = [name.translate(_SWAPPED) for name in names]
-        return cls(mark, heading, tuple(names), start, dialect.lines, dialect.padding, dialect.preamble, swaps_quotes)
+        return cls(
+            delimiter, heading, tuple(names), start, dialect.lines, dialect.padding, dialect.preamble, swaps_quotes
+        )
 
     @property
     def most_fields(self) -> int:
@@ -318,7 +322,7 @@ class RowFormat:
         return self._restored(rows if columns is None else rows.select(columns))
 
     def frame(self, fields: Sequence[Sequence[str]]) -> pl.DataFrame:
-        """Make a frame of rows that were taken apart by hand."""
+        """Make a frame of parsed records."""
         width = len(self.names)
         whole = [[value or None for value in row] + [None] * (width - len(row)) for row in fields]
         return self._restored(pl.DataFrame(whole, schema=dict.fromkeys(self.names, pl.String), orient="row"))

@@ -6,9 +6,9 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ _PAGES, _EAST_ASIAN = _TABLES["alphabetic"]["pages"], _TABLES["east_asian"]["pag
 _CASELESS = ("cyrillic", "greek")
 _NAMES: Mapping[str, str] = {page["codec"]: page["name"] for page in (*_PAGES, *_EAST_ASIAN)}
 _KNOWN_WORD, _MOST_KNOWN_WORDS, _MOST_CONTEXTS, _LETTER_BY_DIGIT = 5.0, 12, 5, -12.0
-_FOREIGN, _SIGN, _SIGN_IN_WORD, _HARMLESS_SIGN, _CASE_BREAK = -7.0, -9.0, -7.0, -4.0, -8.0
+_FOREIGN, _SYMBOL, _SYMBOL_IN_WORD, _HARMLESS_SYMBOL, _CASE_BREAK = -7.0, -9.0, -7.0, -4.0, -8.0
 _TOO_MANY_ACCENTS, _COMMON_CHARACTER, _KANA, _CHARACTER, _RARE_CHARACTER = -5.0, -4.0, -4.5, -7.0, -14.0
 _HARMLESS = frozenset("€£¥§°©®™«»“”„‘’‚–—…·•´¨¿¡№ªº²³½¼¾×±\u00a0\u00ad")
 _CLEAR, _OTHER_LANGUAGE = 6.0, -1.5
@@ -60,7 +60,7 @@ UTF_8 = Encoding()
 
 
 def unicode_mark(head: bytes) -> Encoding | None:
-    """Recognise UTF-16 and UTF-32 by their mark, or by where they have zeros."""
+    """Recognise UTF-16 and UTF-32 by their byte order mark, or by where they have zeros."""
     for marks, codec, name in _MARKS:
         if head.startswith(marks):
             return Encoding(codec, name)
@@ -116,7 +116,7 @@ def _scores(sample: bytes) -> dict[str, float]:
     for page in _PAGES:
         text = _decoded(sample, page["codec"])
         if text is not None:
-            fit = page["prior"] + _fit_signs(text) + _fit_words(_split_words(text), page["letters"])
+            fit = page["prior"] + _fit_symbols(text) + _fit_words(_split_words(text), page["letters"])
             scores[page["codec"]] = max(scores.get(page["codec"], -math.inf), fit)
     for page in _EAST_ASIAN:
         text = _decoded(sample, page["codec"])
@@ -130,7 +130,7 @@ def _decoded(sample: bytes, codec: str) -> str | None:
         text = sample.decode(codec)
     except UnicodeDecodeError:
         return None
-    return None if any("\x7f" <= sign <= "\x9f" or "\ue000" <= sign <= "\uf8ff" for sign in text) else text
+    return None if any("\x7f" <= one <= "\x9f" or "\ue000" <= one <= "\uf8ff" for one in text) else text
 
 
 def _is_utf8(line: bytes) -> bool:
@@ -141,27 +141,27 @@ def _split_words(text: str) -> set[str]:
     return {word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()}
 
 
-def _fit_signs(text: str) -> float:
-    """How well signs that are no letters fit: those of money and blanks stand beside digits, letters do not."""
+def _fit_symbols(text: str) -> float:
+    """How well symbols fit their places: those of money and blanks are next to digits, letters are not."""
     contexts: dict[str, set[str]] = {}
-    for around in set(re.findall(r"(?=(.?[^\w\x00-\x7f].?))", text)):
-        at = 1 if around[0] <= "\x7f" or around[0].isalpha() else 0
-        sign = around[at : at + 1] or around[0]
-        contexts.setdefault(sign, set()).add(around.replace(sign, " "))
-    total = sum(_fit_sign(sign, around) for sign, around in contexts.items())
+    for context in set(re.findall(r"(?=(.?[^\w\x00-\x7f].?))", text)):
+        at = 1 if context[0] <= "\x7f" or context[0].isalpha() else 0
+        symbol = context[at : at + 1] or context[0]
+        contexts.setdefault(symbol, set()).add(context.replace(symbol, " "))
+    total = sum(_fit_symbol(symbol, found) for symbol, found in contexts.items())
     adjacent_to_digits: set[str] = set(
         re.findall(r"(?<=\d)[^\W\d_](?=\d)|(?<![^\W_])[^\W\d_](?=\d)|(?<=\d)[^\W\d_](?![^\W\d_])", text)
     )
     return total + _LETTER_BY_DIGIT * sum(letter > "\x7f" for letter in adjacent_to_digits)
 
 
-def _fit_sign(sign: str, contexts: set[str]) -> float:
-    if sign not in _HARMLESS:
-        return _SIGN * min(len(contexts), _MOST_CONTEXTS)
-    if all(any(letter.isdigit() for letter in around) for around in contexts):
+def _fit_symbol(symbol: str, contexts: set[str]) -> float:
+    if symbol not in _HARMLESS:
+        return _SYMBOL * min(len(contexts), _MOST_CONTEXTS)
+    if all(any(map(str.isdigit, context)) for context in contexts):
         return 0.0
-    within = sum(sum(letter.isalpha() for letter in around) > 1 for around in contexts)
-    return _SIGN_IN_WORD * min(within, _MOST_CONTEXTS) + _HARMLESS_SIGN * (within == 0)
+    within = sum(sum(map(str.isalpha, context)) > 1 for context in contexts)
+    return _SYMBOL_IN_WORD * min(within, _MOST_CONTEXTS) + _HARMLESS_SYMBOL * (within == 0)
 
 
 @cache
@@ -173,18 +173,18 @@ def _weights(letters: str, *, caseless: bool) -> dict[str, float]:
 
 
 def _fit_words(words: set[str], group: str) -> float:
-    """How well words read in one language, or some of them in another."""
+    """How well words fit one language, or some of them another."""
     alphabets = [*_TABLES["letters"][group].values()]
     fits = [[_fit(word, letters, caseless=group in _CASELESS) for letters in alphabets] for word in words]
     if not fits:
         return 0.0
     main = max(range(len(alphabets)), key=lambda n: sum(fit[n] for fit in fits))
-    known = min(sum(map(_is_of_exports, words)), _MOST_KNOWN_WORDS)
+    known = min(sum(map(_is_export_word, words)), _MOST_KNOWN_WORDS)
     return sum(max(fit[main], max(fit) + _OTHER_LANGUAGE) for fit in fits) + _KNOWN_WORD * known
 
 
-def _is_of_exports(word: str) -> bool:
-    """Whether a word is one of headings, statuses or months, so that it was read as it was written."""
+def _is_export_word(word: str) -> bool:
+    """Whether a word is one of headings, statuses or months, so that it was decoded rightly."""
     return is_known_word(word) or classify_status(word) != "unknown" or word.lower() in month_numbers()
 
 
@@ -269,7 +269,7 @@ class ByteStatistics:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file, and what makes plain UTF-8 of it."""
+    """A text file, and how it is turned into plain UTF-8."""
 
     path: Path
     shown: str
@@ -294,20 +294,23 @@ class TextFile:
         return self.member is None and not is_compressed(self.path)
 
     def chunks(self, *, size: int | None = None, digest: "hashlib._Hash | None" = None) -> Iterator[bytes]:
-        """Stream the text as UTF-8 without a mark at its beginning; the bytes as stored go into the digest."""
+        """Stream the text as UTF-8 without a byte order mark; the bytes as stored go into the digest."""
         chunks = decompressed_bytes(
             self.path, shown=self.shown, member=self.member, size=size or CHUNK_BYTES, most_bytes=self.most_bytes
         )
         if digest is not None:
             chunks = _digested(chunks, digest)
         if self.encoding.codec is not None:
-            decode = _decoded_by_line if self.encoding.is_mostly_utf8 else _decode_chunks
-            chunks = decode(chunks, self.encoding.codec)
+            codec = self.encoding.codec
+            if self.encoding.is_mostly_utf8:
+                chunks = _rewritten(chunks, partial(_as_utf8, encoding=codec))
+            else:
+                chunks = _decode_chunks(chunks, codec)
         chunks = _without_mark(chunks)
         if self.is_old_mac:
             chunks = (chunk.replace(b"\r", b"\n") for chunk in chunks)
         if self.is_blank_separated:
-            chunks = _tabbed(chunks)
+            chunks = _rewritten(chunks, _with_tabs)
         if self.swaps_quotes:
             chunks = (chunk.translate(_SWAPPED) for chunk in chunks)
         if self.has_escapes:
@@ -403,13 +406,13 @@ def _decode_chunks(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     yield decoder.decode(b"", True).encode("utf-8")
 
 
-def _decoded_by_line(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Keep lines that are UTF-8, and decode the others."""
+def _rewritten(chunks: Iterator[bytes], rewrite: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """Rewrite whole lines."""
     rest = b""
     for chunk in chunks:
         whole, end, rest = (rest + chunk).rpartition(b"\n")
-        yield _as_utf8(whole + end, encoding)
-    yield _as_utf8(rest, encoding)
+        yield rewrite(whole + end)
+    yield rewrite(rest)
 
 
 def _as_utf8(text: bytes, encoding: str) -> bytes:
@@ -422,7 +425,7 @@ def _as_utf8(text: bytes, encoding: str) -> bytes:
 
 
 def _doubled(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Write quotation marks behind a backslash doubled instead."""
+    """Double quotation marks that have a backslash before them, as CSV does."""
     rest = b""
     for chunk in chunks:
         held = rest + chunk
@@ -446,14 +449,6 @@ def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
     first = next((chunk for chunk in chunks if chunk), b"")
     yield first.removeprefix(codecs.BOM_UTF8)
     yield from chunks
-
-
-def _tabbed(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        whole, end, rest = (rest + chunk).rpartition(b"\n")
-        yield _with_tabs(whole) + end
-    yield _with_tabs(rest)
 
 
 def _with_tabs(lines: bytes) -> bytes:

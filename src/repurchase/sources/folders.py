@@ -274,7 +274,7 @@ def _matches(folder: Path, pattern: Sequence[str], above: tuple[tuple[int, int],
 
 
 def _is_pattern(text: str) -> bool:
-    return any(sign in text for sign in "*?[")
+    return any(wildcard in text for wildcard in "*?[")
 
 
 def _folders(paths: Iterable[Path]) -> Iterator[Path]:
@@ -364,7 +364,7 @@ def partition_columns(paths: Sequence[str], *, root: str) -> list[dict[str, str 
 
 
 def pattern_root(pattern: str) -> list[str]:
-    """Name the folders of a pattern above its first sign."""
+    """Name the folders of a pattern above its first wildcard."""
     parts = pattern.rstrip("/").split("/")
     return parts[: next((at for at, part in enumerate(parts) if _is_pattern(part)), len(parts))]
 
@@ -380,14 +380,14 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Message]]:
     entries, notes = files.finished()
     names = {entry: entry.relative_to(folder).as_posix() for entry in entries}
     readable, left_out = readable_files([*names.values()], where=str(folder))
-    wanted = set(readable)
-    return [entry for entry, name in names.items() if name in wanted], [*notes, *left_out]
+    kept = set(readable)
+    return [entry for entry, name in names.items() if name in kept], [*notes, *left_out]
 
 
 def readable_files(
     names: Sequence[str], *, where: str, endings: tuple[str, ...] = _TABLE_ENDINGS
 ) -> tuple[list[str], list[Message]]:
-    """Tell the files of a folder that can hold orders from others, by their names."""
+    """Select the files of a folder that can hold orders, by their names."""
     tables = [name for name in names if name.lower().endswith(endings)]
     readable = [name for name in tables if not _is_explanation(name)] or tables
     others = [name.rpartition("/")[2] for name in names if name not in set(readable)]

@@ -154,7 +154,7 @@ def parse_table_name(text: str) -> tuple[str, ...]:
     if match is None:
         raise InputError(
             f"'{text}' is no table's name. Expected table or schema.table; in quotation marks where it has capitals or "
-            "signs: '\"Order Lines\"'."
+            "other characters: '\"Order Lines\"'."
         )
     parts = (part for part in match.groups() if part is not None)
     return tuple(part[1:-1].replace('""', '"') if part.startswith('"') else part.lower() for part in parts)
@@ -172,7 +172,7 @@ def require_one_select(query: str) -> str:
     end = len(bare.rstrip("; \t\r\n"))
     bare = bare[:end]
     if not _SELECT.match(bare):
-        # Redacted before it is cut: a part of a password is not known as one.
+        # Redacted before it is shortened: a part of a password would not be recognised.
         begins = f"It begins with '{redact(bare.split()[0])[:20]}' instead" if bare.strip() else "It is empty"
         raise InputError(f"--query must be one SELECT or WITH. {begins}.")
     if ";" in bare:
@@ -183,7 +183,7 @@ def require_one_select(query: str) -> str:
 
 
 def _is_balanced(text: str) -> bool:
-    depths = [*accumulate(1 if sign == "(" else -1 for sign in re.findall(r"[()]", text))]
+    depths = [*accumulate(1 if bracket == "(" else -1 for bracket in re.findall(r"[()]", text))]
     return not depths or (depths[-1] == 0 and min(depths) >= 0)
 
 
@@ -248,16 +248,16 @@ class _RemoteFile:
 
 
 class _StoreError(Exception):
-    """What went wrong in a store, in words without credentials."""
+    """What went wrong in a store; the message has no credentials."""
 
     def __init__(self, fault: Exception) -> None:
-        words = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        message = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         for name in _SECRET_NAMES:
-            words = words.replace(os.environ.get(name) or "\0", "…")
-        words = _SIGNED.sub(r"\1…", words)
-        super().__init__(words)
+            message = message.replace(os.environ.get(name) or "\0", "…")
+        message = _SIGNED.sub(r"\1…", message)
+        super().__init__(message)
         is_missing = isinstance(fault, FileNotFoundError | PermissionError)
-        self.is_transient = not is_missing and not _PERMANENT_FAULTS.search(words)
+        self.is_transient = not is_missing and not _PERMANENT_FAULTS.search(message)
 
 
 def is_remote(text: str) -> bool:
@@ -298,9 +298,9 @@ def fetch_file(file: _RemoteFile, target: Path, *, seconds: int) -> Path:
     def once() -> Path:
         stored, size = _open_remote(file)
         with closing(stored):
-            got = _copied(stored, copy, shown=file.shown)
-        if size is not None and got != size:
-            raise OSError(f"it ended after {got:,} of {size:,} bytes")
+            n_bytes = _copied(stored, copy, shown=file.shown)
+        if size is not None and n_bytes != size:
+            raise OSError(f"it ended after {n_bytes:,} of {size:,} bytes")
         return copy
 
     return _with_retry(once, shown=file.shown, seconds=seconds)
@@ -366,13 +366,13 @@ def _open_remote(file: _RemoteFile) -> tuple[IO[bytes], int | None]:
     if file.path:
         store, _ = _store(file.shown, file.shown.partition("://")[0])
         return store.open_input_stream(file.path, compression=None), file.size
-    answer = urllib.request.urlopen(file.address, timeout=_SILENCE_SECONDS)  # noqa: S310 - http or https, as asked
+    answer = urllib.request.urlopen(file.address, timeout=_SILENCE_SECONDS)  # noqa: S310 - http or https, checked by the caller
     size = answer.headers.get("Content-Length")
     return answer, None if size is None else int(size)
 
 
 def _copied(stored: IO[bytes], target: Path, *, shown: str) -> int:
-    got = 0
+    n_bytes = 0
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
         copy = target.open("wb")
@@ -380,12 +380,12 @@ def _copied(stored: IO[bytes], target: Path, *, shown: str) -> int:
         raise cannot_keep(shown, target.parent, fault) from fault
     with copy:
         while chunk := stored.read(_CHUNK_BYTES):
-            got += len(chunk)
+            n_bytes += len(chunk)
             try:
                 copy.write(chunk)
             except OSError as fault:
                 raise cannot_keep(shown, target.parent, fault) from fault
-    return got
+    return n_bytes
 
 
 def _with_retry(action: Callable[[], Result], *, shown: str, seconds: int) -> Result:

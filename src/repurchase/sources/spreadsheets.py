@@ -116,8 +116,8 @@ class _SheetColumns:
 
     def _values(self, cells: Sequence[_Cell], n: int, kind: pl.DataType) -> list[object]:
         if kind == pl.String():
-            mark = "," if self._has_comma[n] else "."
-            return [_cell_text(cell, mark) or None for cell in cells]
+            decimal_mark = "," if self._has_comma[n] else "."
+            return [_cell_text(cell, decimal_mark) or None for cell in cells]
         cast = _CASTS.get(kind)
         return [None if cell == "" else cast(cell) if cast else cell for cell in cells]
 
@@ -192,9 +192,9 @@ def _table(sheet: "CalamineSheet") -> tuple[bool, _SheetTable | None]:
         return False, None
     last = islice(sheet.iter_rows(), max(sheet.height - _TAIL_ROWS, dialect.lines), None)
     rows = [[_cell_text(cell) for cell in row] for row in last]
-    cut = count_footers(rows[::-1])
-    below = (" ".join(filter(None, row)) for row in rows[len(rows) - cut :] if any(row))
-    return fits, _SheetTable(sheet, dialect, sheet.height - dialect.lines - cut, tuple(below))
+    n_footers = count_footers(rows[::-1])
+    below = (" ".join(filter(None, row)) for row in rows[len(rows) - n_footers :] if any(row))
+    return fits, _SheetTable(sheet, dialect, sheet.height - dialect.lines - n_footers, tuple(below))
 
 
 def _cut(row: Sequence[_Cell]) -> list[str]:
@@ -227,7 +227,7 @@ _CASTS: dict[pl.DataType, Callable[[Any], object]] = {
 }
 
 
-def _cell_text(cell: _Cell, mark: str = ".") -> str:
+def _cell_text(cell: _Cell, decimal_mark: str = ".") -> str:
     """A cell as text: whole numbers without a point, none with an exponent, dates as in ISO 8601."""
     if isinstance(cell, str):
         return cell
@@ -237,5 +237,5 @@ def _cell_text(cell: _Cell, mark: str = ".") -> str:
         return cell.isoformat(sep=" ")
     if isinstance(cell, int | float):
         whole = float(cell).is_integer()
-        return str(int(cell)) if whole else format(Decimal(repr(cell)), "f").replace(".", mark)
+        return str(int(cell)) if whole else format(Decimal(repr(cell)), "f").replace(".", decimal_mark)
     return cell.isoformat() if isinstance(cell, date | time) else str(cell)

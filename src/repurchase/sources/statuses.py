@@ -36,7 +36,7 @@ _FAR, _NEAR = 5, 2
 
 def status_key(text: str) -> str:
     """Reduce a status to what counts in a comparison."""
-    letters = "".join(sign for sign in fold(text) if sign.isalnum())
+    letters = "".join(filter(str.isalnum, fold(text)))
     return letters.removeprefix("wc") if fold(text).startswith("wc-") else letters
 
 
@@ -50,14 +50,14 @@ def classify_status(
 ) -> StatusClass:
     """Say what a status means."""
     key = status_key(text)
-    wanted, unwanted = {status_key(word) for word in sale}, {status_key(word) for word in not_sale}
-    if key in unwanted:
+    sales, others = {status_key(word) for word in sale}, {status_key(word) for word in not_sale}
+    if key in others:
         return "not_sale"
-    if key in wanted:
+    if key in sales:
         return "sale"
     is_open = payment and key.startswith(_STATUSES["open_payment"])
     found = (shop or {}).get(key) or ("not_sale" if is_open else _class_of_text(text, key))
-    return "not_sale" if wanted and found != "refunded" else found
+    return "not_sale" if sales and found != "refunded" else found
 
 
 def _class_of_text(text: str, key: str) -> StatusClass:
@@ -128,7 +128,7 @@ class _UnmadeRefund(NamedTuple):
 
 
 def _unmade_refund(words: list[str], place: int) -> _UnmadeRefund | None:
-    """What a clause says around one of its words, if that is of a refund that was not made."""
+    """The words around a place that speak of a refund that was not made, if they do."""
     word = words[place]
     if _has_stem(word, _STATUSES["refunded"]) and (first := _denial_before(words, place)) is not None:
         return _UnmadeRefund(first, place + 1)

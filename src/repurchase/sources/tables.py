@@ -44,7 +44,7 @@ class SourceTable(Protocol):
 
 @dataclass(frozen=True)
 class FileStamp:
-    """A file as it was when it was opened, so that it can be seen whether it still is."""
+    """Size and time of change of a file when it was opened, to notice later changes."""
 
     path: Path
     size: int
@@ -53,7 +53,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path, *, shown: str | None = None) -> "FileStamp":
-        """Note how a file is now."""
+        """Record how a file is now."""
         found = path.stat()
         return cls(path, found.st_size, found.st_mtime_ns, shown or str(path))
 
@@ -91,7 +91,7 @@ class JoinedTables:
 
 @dataclass(frozen=True)
 class LongLines:
-    """Lines with more fields than the heading, left out because that was asked for."""
+    """Lines with more fields than the heading, left out as the settings say."""
 
     count: int = 0
     first: tuple[int, ...] = ()
@@ -194,7 +194,7 @@ def _unreadable(shown: str, fault: Exception) -> OrdersError:
 
 
 class Spool:
-    """Takes rows in and keeps them as Parquet files in a folder that only its owner may look into."""
+    """Takes rows in and keeps them as Parquet files in a folder that only its owner may read."""
 
     def __init__(self, folder: Path, *, shown: str) -> None:
         self._folder, self._shown = folder, shown

@@ -123,7 +123,7 @@ class ColumnName:
 def fold(text: str) -> str:
     """Lower-case a text without accents."""
     decomposed = unicodedata.normalize("NFKD", text.translate(_FOLDED).casefold().replace("й", "\0"))
-    return "".join(sign for sign in decomposed if not unicodedata.combining(sign)).replace("\0", "й")
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).replace("\0", "й")
 
 
 def column_key(name: str) -> str:
