@@ -158,7 +158,9 @@ def left_out_notes(name: str, *, above: Sequence[Sequence[str]], below: Sequence
     preamble = [" ".join(field for field in record if field.strip()) for record in above]
     left_out = (("preamble", preamble), ("footer", below))
     return tuple(
-        message(f"file_note.{key}", name=name, n=len(lines), lines=first_items(lines)) for key, lines in left_out if lines
+        message(f"file_note.{key}", name=name, n=len(lines), lines=first_items(lines))
+        for key, lines in left_out
+        if lines
     )
 
 
