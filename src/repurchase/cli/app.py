@@ -58,7 +58,7 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def _global_options(
-    context: typer.Context, version: Annotated[bool, option("Show the version and exit.", "--version")] = False
+    context: typer.Context, version: Annotated[bool, option("Show the version and exit.", None, "--version")] = False
 ) -> None:
     if version:
         print_lines([f"repurchase {__version__}"])
@@ -105,7 +105,7 @@ def run_commands() -> int:
             logger.warning("Standard output could not be written (%s); the job itself is not affected.", streams.lost)
         if as_json:
             log_native_output(streams.native_output_lines(), values=requested_log_values(arguments))
-            log_end(arguments[0], exit_code=code, begun=begin)
+            log_end(arguments[0], exit_code=code, begin=begin)
     return code
 
 

@@ -1,5 +1,6 @@
 """Commands about campaigns and money: campaign plan, campaign measure, economics."""
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -23,51 +24,61 @@ campaign_app = CommandGroup(help="Plan a campaign with a control group, and meas
 economics_app = CommandGroup()
 
 ContactCost = Annotated[float, option("Cost per customer contacted.")]
-Horizon = Annotated[
-    int | None, option("Days in which purchases count; one of the horizons of the scores.", panel=MODEL)
+HorizonDays = Annotated[
+    int | None, option("Days in which purchases count; a horizon of the scores.", MODEL, "--horizon")
 ]
 Margin = Annotated[float | None, option("Contribution margin as a share of sales, such as 0.3.")]
 OfferCost = Annotated[float, option("Cost per contacted customer who buys: discount, gift, postage.")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Fields of `CampaignOptions`."""
+
+    effect_points: Annotated[
+        float | None, option("Uplift to detect: 2 if 2 more in 100 should buy.", None, "--effect")
+    ] = None
+    list_file: Annotated[Path | None, option("Choose among these (CSV or Parquet).", INPUT, "--list")] = None
+    segments: Annotated[list[str] | None, option("Choose in this segment; repeatable.", INPUT, "--segment")] = None
+    past: Annotated[list[Path] | None, option("Learn from this *.measured.json; repeatable.", INPUT)] = None
+    day: Annotated[date | None, day_option("First day of the campaign; default the day of the scores.")] = None
+    horizon_days: HorizonDays = None
+    uplift_points: Annotated[
+        float | None, option("Assumed uplift, in points; default --effect.", MODEL, "--uplift")
+    ] = None
+    power: Annotated[float, option("Probability of detecting the effect.", MODEL)] = 0.8
+    alpha: Annotated[float, option("Probability of a false positive.", MODEL)] = 0.05
+    control_share: Annotated[float | None, option("Control group; default by --effect, 0 for none.", MODEL)] = None
+    name: Annotated[str | None, option("Name; the random assignment depends on it.", ADVANCED)] = None
+    seed: Annotated[int, option("Seed of the random assignment.", ADVANCED)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EconomicsOptions:
+    """Parameters of `calculate_economics`."""
+
+    out: Annotated[Path | None, option("JSON file; a table (CSV) and a chart are written next to it.")] = None
+    margin: Margin = None
+    contact_cost: ContactCost = 0.0
+    offer_cost: OfferCost = 0.0
+    new_customer_cost: Annotated[float | None, option("Cost of acquiring a new customer.")] = None
+    reach: Annotated[int | None, option("Customers to contact; default as many as pay.", MODEL)] = None
+    uplift_points: Annotated[float, option("Assumed uplift, in percentage points.", MODEL, "--uplift")] = 1.0
+    horizon_days: HorizonDays = None
+
+
 @campaign_app.command("plan")
 def plan_campaign(
     scores: ScoresFile,
+    plan: PlanOptions,
     *,
     out: Annotated[Path, option("Campaign file (.json), or a folder for it.")],
-    effect: Annotated[
-        float | None, option("Uplift to detect, in percentage points: 2 if 2 more in 100 should buy.")
-    ] = None,
     budget: Annotated[float | None, option("Budget for contacts and offers.")] = None,
     cost_per_contact: ContactCost = 0.0,
     offer_cost: OfferCost = 0.0,
     margin: Margin = None,
     home: Home = Path(),
-    list_file: Annotated[
-        Path | None, option("Choose among these customers (CSV or Parquet).", "--list", panel=INPUT)
-    ] = None,
-    segment: Annotated[
-        list[str] | None, option("Choose among customers of this segment; repeatable.", panel=INPUT)
-    ] = None,
-    past: Annotated[
-        list[Path] | None, option("A measured campaign (*.measured.json) to learn from; repeatable.", panel=INPUT)
-    ] = None,
     columns: IdColumn = None,
-    name: Annotated[
-        str | None, option("Name of the campaign; the random assignment depends on it.", panel=ADVANCED)
-    ] = None,
-    day: Annotated[date | None, day_option("First day of the campaign; default the day of the scores.")] = None,
-    horizon: Horizon = None,
-    uplift: Annotated[
-        float | None, option("Assumed uplift, in percentage points; default --effect.", panel=MODEL)
-    ] = None,
-    power: Annotated[float, option("Probability of detecting the effect.", panel=MODEL)] = 0.8,
-    alpha: Annotated[float, option("Probability of a false positive.", panel=MODEL)] = 0.05,
-    control_share: Annotated[
-        float | None,
-        option("Share in the control group; default the least that detects the effect; 0 for none.", panel=MODEL),
-    ] = None,
-    seed: Annotated[int, option("Seed of the random assignment.", panel=ADVANCED)] = 0,
 ) -> None:
     """Choose whom to contact, and randomly assign a control group.
 
@@ -77,24 +88,11 @@ def plan_campaign(
     from repurchase.marketing.economics import CampaignTerms
     from repurchase.settings import Settings
 
-    options = CampaignOptions(
-        name=name,
-        day=day,
-        list_file=list_file,
-        segments=segment or (),
-        horizon_days=horizon,
-        effect_points=effect,
-        uplift_points=uplift,
-        past=past or (),
-        power=power,
-        alpha=alpha,
-        control_share=control_share,
-        seed=seed,
-    )
+    options = CampaignOptions(**{**vars(plan), "segments": plan.segments or (), "past": plan.past or ()})
     terms = CampaignTerms(cost_per_contact=cost_per_contact, offer_cost=offer_cost, budget=budget)
     settings = Settings.load(home, columns=columns)
-    plan = prepare_campaign(scores, out, settings=settings, asked=options, margin=margin, terms=terms)
-    print_lines(planned_lines(plan.record, plan.path))
+    result = prepare_campaign(scores, out, settings=settings, asked=options, margin=margin, terms=terms)
+    print_lines(planned_lines(result.record, result.path))
 
 
 @campaign_app.command("measure")
@@ -102,10 +100,10 @@ def measure_campaign(
     campaign: Annotated[Path, argument("Campaign file, or its folder.", "CAMPAIGN")],
     orders: OrderOptions,
     *,
-    out: Annotated[
-        Path | None, option("Result file (*.measured.json), or a folder for it; default next to the campaign.")
+    out: Annotated[Path | None, option("*.measured.json or folder; default next to the campaign.")] = None,
+    from_day: Annotated[
+        date | None, day_option("First day of the campaign, if not as planned.", None, "--from")
     ] = None,
-    from_day: Annotated[date | None, day_option("First day of the campaign, if not as planned.", "--from")] = None,
 ) -> None:
     """Measure the effect of a campaign against its control group.
 
@@ -119,35 +117,11 @@ def measure_campaign(
 
 
 @economics_app.command()
-def economics(
-    scores: ScoresFile,
-    *,
-    out: Annotated[Path | None, option("JSON file; a table (CSV) and a chart are written next to it.")] = None,
-    margin: Margin = None,
-    contact_cost: ContactCost = 0.0,
-    offer_cost: OfferCost = 0.0,
-    new_customer_cost: Annotated[float | None, option("Cost of acquiring a new customer.")] = None,
-    reach: Annotated[int | None, option("Customers to contact; default as many as pay.", panel=MODEL)] = None,
-    uplift: Annotated[
-        float, option("Assumed increase of purchases among contacted customers, in percentage points.", panel=MODEL)
-    ] = 1.0,
-    horizon: Horizon = None,
-) -> None:
+def economics(scores: ScoresFile, options: EconomicsOptions) -> None:
     """Estimate what retention is worth to this shop.
 
     The value of one percentage point of retention and of contacting the best customers, with ranges.
     """
     from repurchase.jobs.economics import calculate_economics, economics_lines
 
-    result = calculate_economics(
-        scores,
-        out=out,
-        margin=margin,
-        contact_cost=contact_cost,
-        offer_cost=offer_cost,
-        new_customer_cost=new_customer_cost,
-        reach=reach,
-        uplift_points=uplift,
-        horizon_days=horizon,
-    )
-    print_lines(economics_lines(result))
+    print_lines(economics_lines(calculate_economics(scores, **vars(options))))

@@ -1,14 +1,15 @@
-"""Log lines on standard error: text or one JSON object a line, without passwords and customers."""
+"""Log lines on standard error: text or one JSON object per line, without passwords and customers."""
 
 import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise, takewhile
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from repurchase.errors import RepurchaseError
@@ -34,33 +35,26 @@ FIELDS = (
     "column",
     "meaning",
 )
-"""What a line may say beside its time, level, event and message; anything else a logger carries is left out."""
+"""What a line may hold besides time, level, event and message; other attributes of a log record are left out."""
 
 logger = logging.getLogger("repurchase")
 
 
-def requested_log_format(words: Sequence[str]) -> str:
-    """Find out from the command line how to log, before it is parsed: a fault in it is to be logged so too."""
-    asked = LOG_FORMATS[0]
-    for number, word in enumerate(words):
-        if word == "--":
-            break
-        if word == LOG_FORMAT_OPTION and number + 1 < len(words):
-            asked = words[number + 1]
-        elif word.startswith(f"{LOG_FORMAT_OPTION}="):
-            asked = word.partition("=")[2]
-    return asked if asked in LOG_FORMATS else LOG_FORMATS[0]
+def requested_log_format(arguments: Sequence[str]) -> str:
+    """Find the log format before the command line is parsed, so that usage errors are logged in it too."""
+    options = takewhile(lambda word: word != "--", arguments)
+    words = [part for word in options for part in (word.split("=", 1) if word.startswith("--log-format=") else [word])]
+    values = [value for name, value in pairwise(words) if name == LOG_FORMAT_OPTION]
+    return values[-1] if values and values[-1] in LOG_FORMATS else LOG_FORMATS[0]
 
 
-def requested_log_values(words: Sequence[str]) -> bool:
-    """Find out from the command line whether log lines may hold values of rows."""
-    options = list(words)
-    end = options.index("--") if "--" in options else len(options)
-    return LOG_VALUES_OPTION in options[:end]
+def requested_log_values(arguments: Sequence[str]) -> bool:
+    """Find out before the command line is parsed whether log lines may hold values of rows."""
+    return LOG_VALUES_OPTION in takewhile(lambda word: word != "--", arguments)
 
 
 class _TextLines(logging.Formatter):
-    """A log record as one line of text, whatever line breaks its message holds."""
+    """A log record as one line of text, without the line breaks of its message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -74,7 +68,7 @@ class JsonLines(logging.Formatter):
     """A log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Format a record."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -88,21 +82,21 @@ class JsonLines(logging.Formatter):
 
 def _json_line(line: dict[str, Any]) -> str:
     text = json.dumps(line, ensure_ascii=False, default=lambda value: redact(str(value)))
-    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 class _CurrentStderr(logging.Handler):
-    """Writes to whatever standard error is at the time."""
+    """Writes to the current standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        write = getattr(sys.stderr, "write_as_is", sys.stderr.write)  # redacted already, and a whole value of JSON
+        write = getattr(sys.stderr, "write_as_is", sys.stderr.write)  # already redacted, and one value of JSON
         write(self.format(record) + "\n")
         sys.stderr.flush()
 
 
 @contextmanager
 def json_lines() -> Iterator[None]:
-    """Log JSON, and nothing but JSON, while a command runs."""
+    """Log JSON only while a command runs."""
     handler = _CurrentStderr()
     handler.setFormatter(JsonLines())
     with _logging_to(handler):
@@ -115,7 +109,7 @@ def json_lines() -> Iterator[None]:
 
 @contextmanager
 def text_lines() -> Iterator[None]:
-    """Log lines for people while a command runs, where nobody else has decided how to log."""
+    """Log text while a command runs, unless logging is already configured."""
     if logging.getLogger().handlers:
         yield
         return
@@ -142,53 +136,33 @@ def _logging_to(handler: logging.Handler) -> Iterator[None]:
 
 def log_fault(fault: RepurchaseError | str, *, exit_code: int, values: bool = False) -> None:
     """Log why a command stops."""
-    words = fault if isinstance(fault, str) else str(fault) if values else fault.log_message
+    message = fault if isinstance(fault, str) else str(fault) if values else fault.log_message
     kind = "Interrupted" if exit_code == 130 else "Usage" if isinstance(fault, str) else type(fault).__name__
-    logger.error("%s", words, extra={"event": "error", "error": kind, "exit_code": exit_code})
+    _log(logging.ERROR, "error", message, error=kind, exit_code=exit_code)
 
 
 def log_defect(fault: BaseException, *, values: bool = False) -> None:
     """Log a defect: its kind and where it happened, but not its message, which may quote a row."""
-    logger.error(
-        "A defect%s",
-        f": {fault}"
-        if values
-        else f". Run the same with {LOG_VALUES_OPTION} or {LOG_FORMAT_OPTION} text to see its message.",
-        extra={
-            "event": "error",
-            "error": type(fault).__name__,
-            "exit_code": 1,
-            "at": list(_trace_locations(fault.__traceback__)),
-        },
-    )
+    advice = f". Run again with {LOG_VALUES_OPTION} or {LOG_FORMAT_OPTION} text to see its message."
+    places = [f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in traceback.extract_tb(fault.__traceback__)]
+    message = f"A defect: {fault}" if values else f"A defect{advice}"
+    _log(logging.ERROR, "error", message, error=type(fault).__name__, exit_code=1, at=places)
 
 
 def log_native_output(lines: Sequence[str], *, values: bool = False) -> None:
     """Log that native code printed something, which may quote rows, in one line."""
     if lines:
-        words = " / ".join(lines)[:MAX_NATIVE_OUTPUT] if values else f"{LOG_VALUES_OPTION} shows them"
-        logger.warning(
-            "%d lines that libraries printed to standard error were left out: %s",
-            len(lines),
-            words,
-            extra={"event": "noise"},
-        )
+        shown = " / ".join(lines)[:MAX_NATIVE_OUTPUT] if values else f"{LOG_VALUES_OPTION} shows them"
+        message = f"{len(lines)} lines that libraries printed to standard error were left out: {shown}"
+        _log(logging.WARNING, "noise", message)
 
 
-def log_end(command: str, *, exit_code: int, begun: float) -> None:
-    """Log that a command is over."""
-    seconds = round(time.perf_counter() - begun, 3)
-    logger.info(
-        "%s: ended with %d after %.1f s",
-        command,
-        exit_code,
-        seconds,
-        extra={"event": "end", "command": command, "exit_code": exit_code, "seconds": seconds},
-    )
+def log_end(command: str, *, exit_code: int, begin: float) -> None:
+    """Log that a command is done."""
+    seconds = round(time.perf_counter() - begin, 3)
+    message = f"{command}: ended with {exit_code} after {seconds:.1f} s"
+    _log(logging.INFO, "end", message, command=command, exit_code=exit_code, seconds=seconds)
 
 
-def _trace_locations(trace: TracebackType | None) -> Iterator[str]:
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        yield f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}"
-        trace = trace.tb_next
+def _log(level: int, event: str, message: str, **details: object) -> None:
+    logger.log(level, "%s", message, extra={"event": event, **details})

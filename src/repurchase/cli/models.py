@@ -36,7 +36,7 @@ def promote(
     version: Version,
     home: Home = Path(),
     force: Annotated[
-        bool, option("Promote even if the version does not beat the champion and the rules.", "--force")
+        bool, option("Promote even if the version does not beat the champion and the rules.", None, "--force")
     ] = False,
 ) -> None:
     """Make a version the champion."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -29,7 +29,7 @@ PANELS = (None, INPUT, OUTPUT, MODEL, ENGINE, ADVANCED)
 """Groups of options in help texts, in the order in which they are shown; None is shown first."""
 
 
-def option(help_text: str, *names: str, panel: str | None = None, **settings: Any) -> Any:
+def option(help_text: str, panel: str | None = None, *names: str, **settings: Any) -> Any:
     """Describe an option."""
     return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
 
@@ -39,13 +39,11 @@ def argument(help_text: str, name: str) -> Any:
     return typer.Argument(help=help_text, metavar=name)
 
 
-def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Split ``one,two words,three``."""
-    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
+def _split_names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """Read ``name=column,name=column``."""
+def _parse_columns(text: str) -> dict[str, str]:
     parts = [part.partition("=") for part in text.split(",")]
     wrong = [name for name, sign, column in parts if not (sign and name.strip() and column.strip())]
     if wrong:
@@ -53,87 +51,60 @@ def parse_columns(text: str) -> dict[str, str]:
     return {name.strip(): column.strip() for name, _, column in parts}
 
 
-def parse_day(text: str) -> date:
-    """Read a calendar day."""
+def _parse_day(text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a calendar day has no zone
     except ValueError as fault:
         raise typer.BadParameter(f"'{text}' is not a day such as 2024-12-31") from fault
 
 
-def day_option(help_text: str, *names: str, panel: str | None = None) -> Any:
-    """Describe an option that takes a day."""
-    return option(help_text, *names, panel=panel, parser=parse_day, metavar="YYYY-MM-DD")
-
-
 def _complete_locale(start: str) -> list[str]:
     return [code for code in LOCALES if code.startswith(start)]
 
 
-def locale_option(help_text: str, *, panel: str | None = None) -> Any:
-    """Describe an option that takes the code of a language."""
-    return option(help_text, panel=panel, metavar="|".join(LOCALES), autocompletion=_complete_locale)
-
+day_option = partial(option, parser=_parse_day, metavar="YYYY-MM-DD")
+columns_option = partial(option, parser=_parse_columns, metavar="NAME=COLUMN")
+statuses_option = partial(option, panel=INPUT, parser=_split_names, metavar="NAME,...")
+locale_option = partial(option, metavar="|".join(LOCALES), autocompletion=_complete_locale)
 
 ScoresFile = Annotated[Path, argument("Scores written by `repurchase score`.", "SCORES")]
 Home = Annotated[Path, option("Folder with models/, mlruns/, outputs/ and repurchase.toml.")]
-Columns = Annotated[
-    dict[str, str] | None,
-    option("Columns of the orders: customer_id=Kunde,order_date=Dato,...", parser=parse_columns, metavar="NAME=COLUMN"),
-]
-IdColumn = Annotated[
-    dict[str, str] | None,
-    option("Column of the list that holds the ids: customer_id=Kunde.", "--columns", panel=INPUT, parser=parse_columns),
-]
-Query = Annotated[str | None, option("Database: one SELECT or WITH statement that returns the orders.", panel=INPUT)]
-Table = Annotated[str | None, option("Database: table of the orders, written as in SQL (schema.table).", panel=INPUT)]
-Horizons = Annotated[list[int] | None, option("Prediction window; repeatable.", panel=MODEL, metavar="DAYS")]
-DryRun = Annotated[bool, option("Run every step except writing.", "--dry-run")]
-Jobs = Annotated[int | None, option("Parallel workers; default one per core.", panel=ENGINE)]
+Columns = Annotated[Any, columns_option("Columns of the orders: customer_id=Kunde,order_date=Dato,...")]
+IdColumn = Annotated[Any, columns_option("Column of ids in the list: customer_id=Kunde.", INPUT, "--columns")]
+Query = Annotated[str | None, option("Database: one SELECT or WITH statement that returns the orders.", INPUT)]
+Table = Annotated[str | None, option("Database: table of the orders, written as in SQL (schema.table).", INPUT)]
+Horizons = Annotated[list[int] | None, option("Prediction window; repeatable.", MODEL, metavar="DAYS")]
+DryRun = Annotated[bool, option("Run every step except writing.", None, "--dry-run")]
+Jobs = Annotated[int | None, option("Parallel workers; default one per core.", ENGINE)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderOptions:
-    """Options of all commands that read orders."""
+    """Options of all commands that read orders; most are fields of `Settings`."""
 
-    orders: Annotated[
-        str,
-        argument(
-            "CSV, Parquet or spreadsheet: a file, a folder, a quoted glob or a URL; or a database address.", "ORDERS"
-        ),
-    ]
+    orders: Annotated[str, argument("Orders: a file, folder, quoted glob, URL or database.", "ORDERS")]
     columns: Columns = None
     as_of: Annotated[date | None, day_option("Last observed day; default the day of the last order.")] = None
     home: Home = Path()
-    timezone: Annotated[str | None, option("Time zone of calendar days, such as Europe/Oslo.", panel=INPUT)] = None
-    currency: Annotated[str | None, option("Currency of the amounts, such as NOK.", panel=INPUT)] = None
+    timezone: Annotated[str | None, option("Time zone of calendar days, such as Europe/Oslo.", INPUT)] = None
+    currency: Annotated[str | None, option("Currency of the amounts, such as NOK.", INPUT)] = None
     date_order: Annotated[
-        Literal["day_first", "month_first"] | None,
-        option("How to read 03/04/2024 where the column does not decide.", panel=INPUT),
+        Literal["day_first", "month_first"] | None, option("How to read 03/04/2024 if the column is unclear.", INPUT)
     ] = None
     decimal_mark: Annotated[
-        Literal["point", "comma"] | None,
-        option("How to read 1.234 where the column does not decide.", panel=INPUT),
+        Literal["point", "comma"] | None, option("How to read 1.234 if the column is unclear.", INPUT)
     ] = None
-    sale_statuses: Annotated[
-        str | None, option("Order statuses that are sales, and no others: paid,sent,...", panel=INPUT)
-    ] = None
-    not_sale_statuses: Annotated[str | None, option("Further order statuses that are not sales.", panel=INPUT)] = None
+    sale_statuses: Annotated[Any, statuses_option("Statuses that are sales, and no others.")] = None
+    not_sale_statuses: Annotated[Any, statuses_option("Further statuses that are not sales.")] = None
     table: Table = None
     query: Query = None
     on_bad_file: Annotated[
         Literal["fail", "set-aside"] | None,
-        option("Damaged files and CSV lines: stop (default), or leave them out and report them.", panel=INPUT),
+        option("Stop at damaged files and CSV lines (default), or leave them out.", INPUT),
     ] = None
-    memory_gb: Annotated[
-        float | None, option("Approximate memory limit in GB (default 4); larger logs are partitioned.", panel=ENGINE)
-    ] = None
-    partitions: Annotated[
-        int | None, option("Number of customer partitions; default derived from --memory-gb.", panel=ENGINE)
-    ] = None
-    retry_seconds: Annotated[
-        int | None, option("How long to retry a database that is unavailable (default 60).", panel=ADVANCED)
-    ] = None
+    memory_gb: Annotated[float | None, option("Approximate memory limit in GB (default 4).", ENGINE)] = None
+    partitions: Annotated[int | None, option("Customer partitions; default by --memory-gb.", ENGINE)] = None
+    retry_seconds: Annotated[int | None, option("How long to retry a database (default 60).", ADVANCED)] = None
 
     @property
     def source(self) -> "str | DatabaseSource":
@@ -146,35 +117,18 @@ class OrderOptions:
         """Load the home folder's settings, overridden by options."""
         from repurchase.settings import Settings
 
-        return Settings.load(
-            self.home,
-            columns=self.columns,
-            timezone=self.timezone,
-            currency=self.currency,
-            date_order=self.date_order,
-            decimal_mark=self.decimal_mark,
-            sale_statuses=split_names(self.sale_statuses),
-            not_sale_statuses=split_names(self.not_sale_statuses),
-            on_bad_file=self.on_bad_file and self.on_bad_file.replace("-", "_"),
-            memory_gb=self.memory_gb,
-            partitions=self.partitions,
-            retry_seconds=self.retry_seconds,
-            horizons=tuple(horizons) if horizons else None,
-            **more,
-        )
+        given = {name: value for name, value in vars(self).items() if name not in {"orders", "as_of", "table", "query"}}
+        given["on_bad_file"] = self.on_bad_file and self.on_bad_file.replace("-", "_")
+        return Settings.load(**given, horizons=tuple(horizons) if horizons else None, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """Options of commands that can run on a Spark cluster."""
 
-    engine: Annotated[Literal["local", "spark"], option("Run on this machine or on Spark.", panel=ENGINE)] = "local"
-    master: Annotated[
-        str | None, option("Spark master, such as spark://host:7077, yarn or k8s://host.", panel=ENGINE)
-    ] = None
-    spark_conf: Annotated[
-        list[str] | None, option("Spark setting; repeatable.", panel=ENGINE, metavar="SPARK.NAME=VALUE")
-    ] = None
+    engine: Annotated[Literal["local", "spark"], option("Run on this machine or on Spark.", ENGINE)] = "local"
+    master: Annotated[str | None, option("Spark master: spark://host:7077, yarn, k8s://...", ENGINE)] = None
+    spark_conf: Annotated[list[str] | None, option("Spark setting; repeatable.", ENGINE, metavar="NAME=VALUE")] = None
     dry_run: DryRun = False
 
     @contextmanager
@@ -198,13 +152,11 @@ class EngineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LogOptions:
-    """Options of all commands; the command line is searched for them before it is parsed, to log usage errors too."""
+    """Options of all commands; `logs` looks for them before the command line is parsed, to log usage errors too."""
 
-    log_format: Annotated[Literal["text", "json"], option("Format of log lines on standard error.", panel=ADVANCED)] = (
-        "text"
-    )
+    log_format: Annotated[Literal["text", "json"], option("Format of log lines on standard error.", ADVANCED)] = "text"
     log_values: Annotated[
-        bool, option("Allow JSON log lines to quote values of rows (personal data).", "--log-values", panel=ADVANCED)
+        bool, option("Allow JSON log lines to quote values of rows (personal data).", ADVANCED, "--log-values")
     ] = False
 
 
@@ -240,10 +192,8 @@ class CommandGroup(typer.Typer):
 def _expand_options(run: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter that is an options class by one parameter per field, and add the log options."""
     declared = inspect.signature(run).parameters
-    classes: dict[str, Any] = {
-        name: parameter.annotation for name, parameter in declared.items() if is_dataclass(parameter.annotation)
-    }
-    expanded = {name: parameter for name, parameter in declared.items() if name not in classes}
+    classes: dict[str, Any] = {name: one.annotation for name, one in declared.items() if is_dataclass(one.annotation)}
+    expanded = {name: one for name, one in declared.items() if name not in classes}
     for options in (*classes.values(), LogOptions):
         expanded |= inspect.signature(options).parameters
 

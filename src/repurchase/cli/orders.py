@@ -55,7 +55,7 @@ def train(
     engine: EngineOptions,
     *,
     horizon: Horizons = None,
-    seed: Annotated[int | None, option("Random seed.", panel=MODEL)] = None,
+    seed: Annotated[int | None, option("Random seed.", MODEL)] = None,
     jobs: Jobs = None,
 ) -> None:
     """Train a model and grade it on later orders.
@@ -82,22 +82,14 @@ def score(
     orders: OrderOptions,
     engine: EngineOptions,
     *,
-    out: Annotated[str, option("Output: a .parquet or .csv file, or postgresql://host/database/schema.table.")],
-    customers: Annotated[Path | None, option("Score only the customers of this list (CSV or Parquet).")] = None,
-    model: Annotated[str, option("Version number, champion or latest.", panel=MODEL)] = "champion",
+    out: Annotated[str, option("A .parquet or .csv file, or postgresql://host/database/schema.table.")],
+    customers: Annotated[Path | None, option("Score only this list (CSV or Parquet).")] = None,
+    model: Annotated[str, option("Version number, champion or latest.", MODEL)] = "champion",
     pseudonyms: Annotated[
-        bool | None,
-        option(
-            "Write customer ids as keyed hashes; the key is read from REPURCHASE_ID_KEY.",
-            "--pseudonyms/--no-pseudonyms",
-            panel=OUTPUT,
-        ),
+        bool | None, option("Write ids as keyed hashes (REPURCHASE_ID_KEY).", OUTPUT, "--pseudonyms/--no-pseudonyms")
     ] = None,
     fail_on_drift: Annotated[
-        bool,
-        option(
-            "Exit with 3 if the orders have drifted; scores are written all the same.", "--fail-on-drift", panel=OUTPUT
-        ),
+        bool, option("Exit with 3 if the orders have drifted, after writing.", OUTPUT, "--fail-on-drift")
     ] = False,
     jobs: Jobs = None,
 ) -> None:
@@ -130,12 +122,8 @@ def monitor(
     scores: ScoresFile,
     orders: OrderOptions,
     *,
-    max_age_days: Annotated[
-        int, option("Model age, in days, above which training again is recommended.", panel=MODEL, min=1)
-    ] = 180,
-    fail_on_drift: Annotated[
-        bool, option("Exit with 3 if training again is recommended.", "--fail-on-drift", panel=OUTPUT)
-    ] = False,
+    max_age_days: Annotated[int, option("Model age above which to train again.", MODEL, min=1)] = 180,
+    fail_on_drift: Annotated[bool, option("Exit with 3 if training again is due.", OUTPUT, "--fail-on-drift")] = False,
 ) -> None:
     """Compare earlier scores with later orders.
 

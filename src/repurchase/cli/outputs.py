@@ -30,12 +30,10 @@ def report(
     *,
     out: Annotated[Path, option("The HTML page to write.")] = Path("report.html"),
     locale: Annotated[str, locale_option("Language of the page.")] = "en",
-    orders: Annotated[str | None, option("The scored orders; adds every purchase of a customer, and products.")] = None,
+    orders: Annotated[str | None, option("The scored orders; adds all purchases, and products.")] = None,
     home: Home = Path(),
-    campaigns: Annotated[
-        Path | None, option("Folder with campaign files; default the folder of the scores.", panel=INPUT)
-    ] = None,
     columns: Columns = None,
+    campaigns: Annotated[Path | None, option("Folder of campaign files; default that of the scores.", INPUT)] = None,
     query: Query = None,
     table: Table = None,
 ) -> None:
@@ -64,31 +62,21 @@ def make_lists(
     scores: ScoresFile,
     *,
     out: Annotated[Path, option("Folder for the lists; earlier lists in it are replaced.")],
-    contacts: Annotated[Path | None, option("Names, addresses and consent by customer id (CSV or Parquet).")] = None,
+    contacts: Annotated[Path | None, option("Names, addresses and consent (CSV or Parquet).")] = None,
     budget: Annotated[float | None, option("Total budget; requires --cost-per-contact.")] = None,
     cost_per_contact: Annotated[float | None, option("Cost of one contact.")] = None,
     length: Annotated[int | None, option("Maximum number of customers.")] = None,
     home: Home = Path(),
-    contacted: Annotated[
-        Path | None, option("Customers contacted recently: ids, with days if known.", panel=INPUT)
-    ] = None,
-    contacted_within_days: Annotated[
-        int | None, option("Leave out customers contacted within this many days (default 14).", panel=INPUT)
-    ] = None,
-    bought_within_hours: Annotated[
-        int | None, option("Leave out customers who bought within this many hours (default 24).", panel=INPUT)
-    ] = None,
-    since: Annotated[
-        Path | None, option("Earlier scores of the same model; marks customers newly at risk.", panel=INPUT)
-    ] = None,
-    orders: Annotated[
-        str | None, option("Orders that name products; adds customers due for a refill.", panel=INPUT)
-    ] = None,
     columns: Columns = None,
-    locale: Annotated[str | None, locale_option("Language and number format of the lists.", panel=OUTPUT)] = None,
-    mail_tool: Annotated[
-        str | None, option("Mail tool whose column names are used.", panel=OUTPUT, metavar="plain|klaviyo|mailchimp")
+    contacted: Annotated[Path | None, option("Customers contacted before; with days if known.", INPUT)] = None,
+    contacted_within_days: Annotated[
+        int | None, option("Leave out if contacted so recently (default 14).", INPUT)
     ] = None,
+    bought_within_hours: Annotated[int | None, option("Leave out if bought so recently (default 24).", INPUT)] = None,
+    since: Annotated[Path | None, option("Earlier scores of this model; finds new risks.", INPUT)] = None,
+    orders: Annotated[str | None, option("Orders with products; adds customers due for a refill.", INPUT)] = None,
+    locale: Annotated[str | None, locale_option("Language and number format of the lists.", OUTPUT)] = None,
+    mail_tool: Annotated[str | None, option("Whose column names.", OUTPUT, metavar="plain|klaviyo|mailchimp")] = None,
 ) -> None:
     """Write lists of customers to contact, one CSV per segment.
 
@@ -114,9 +102,7 @@ def make_lists(
 
 @outputs_app.command()
 def forget(
-    customers: Annotated[
-        list[str] | None, argument("Customer ids as in the orders, or e-mail addresses as in the lists.", "CUSTOMERS")
-    ] = None,
+    customers: Annotated[list[str] | None, argument("Ids as in the orders, or e-mail addresses.", "CUSTOMERS")] = None,
     *,
     from_file: Annotated[Path | None, option("List of ids to erase (CSV or Parquet).")] = None,
     dry_run: DryRun = False,

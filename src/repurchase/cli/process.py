@@ -8,17 +8,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FrameType, TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from repurchase.cli.logs import requested_log_format
 from repurchase.storage.atomic_files import restore_handlers, set_handlers
 from repurchase.storage.redaction import escape_control_characters, redact
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from repurchase.jobs.order_intake import Steps
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -131,7 +134,7 @@ class RedactingStream(io.TextIOBase):
     def fileno(self) -> int:
         """File descriptor of the stream."""
         if self._stream is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            raise _closed_stream()
         return self._stream.fileno()
 
     @contextmanager
@@ -139,17 +142,18 @@ class RedactingStream(io.TextIOBase):
         try:
             yield
         except (OSError, ValueError) as fault:
-            self.fault = fault if isinstance(fault, OSError) else OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self.fault = fault if isinstance(fault, OSError) else _closed_stream()
             self._discard()
 
     def _discard(self) -> None:
         # Buffered text would fail again when the interpreter ends, and decide its exit code.
-        stream, self._stream = self._stream, None
-        with suppress(OSError, ValueError, AttributeError):
-            number = stream.fileno()  # type: ignore[union-attr]
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, number)
-            os.close(null)
+        with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), self.fileno())
+        self._stream = None
+
+
+def _closed_stream() -> OSError:
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 @dataclass(frozen=True)
@@ -178,21 +182,15 @@ class GuardedStreams:
 @contextmanager
 def guarded_streams(*, lines_only: bool) -> Iterator[GuardedStreams]:
     """Replace standard output and error with redacting streams."""
-    before = sys.stdout, sys.stderr
-    with ExitStack() as held:
-        stream, noise = held.enter_context(_captured_stderr(before[1])) if lines_only else (before[1], None)
-        streams = GuardedStreams(RedactingStream(before[0]), RedactingStream(stream), noise)
-        held.callback(_restore_streams, before)
-        sys.stdout, sys.stderr = streams.out, streams.err
-        try:
-            yield streams
-        finally:
-            streams.out.flush()
-            streams.err.flush()
-
-
-def _restore_streams(before: tuple[Any, Any]) -> None:
-    sys.stdout, sys.stderr = before
+    with ExitStack() as stack:
+        stderr, noise = stack.enter_context(_captured_stderr(sys.stderr)) if lines_only else (sys.stderr, None)
+        streams = GuardedStreams(RedactingStream(sys.stdout), RedactingStream(stderr), noise)
+        with redirect_stdout(streams.out), redirect_stderr(streams.err):
+            try:
+                yield streams
+            finally:
+                streams.out.flush()
+                streams.err.flush()
 
 
 @contextmanager
@@ -242,28 +240,10 @@ def print_lines(lines: Iterable[str]) -> None:
 class TerminalSteps:
     """Progress on a terminal: one line per step, with a bar where its length is known."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+    def __init__(self, bars: "Progress") -> None:
         self.timings_seconds: dict[str, float] = {}
-        self._bars = Progress(
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            console=Console(file=cast("IO[str]", RedactingStream(sys.__stderr__, plain=False))),
-        )
-        self._task = self._bars.add_task("", visible=False)
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+        self._bars = bars
+        self._task = bars.add_task("", visible=False)
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, int]]:
@@ -283,8 +263,13 @@ class TerminalSteps:
 def progress_display() -> "Iterator[Steps]":
     """Show steps on a terminal, or log them."""
     if sys.stderr.isatty() and requested_log_format(sys.argv[1:]) == "text":
-        with TerminalSteps() as steps:
-            yield steps
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        spinner, bar = SpinnerColumn(finished_text="✓"), BarColumn(bar_width=24)
+        console = Console(file=cast("IO[str]", RedactingStream(sys.__stderr__, plain=False)))
+        with Progress(spinner, TextColumn("{task.description}"), bar, TimeElapsedColumn(), console=console) as bars:
+            yield TerminalSteps(bars)
     else:
         from repurchase.jobs.order_intake import LogSteps
 
