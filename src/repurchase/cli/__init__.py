@@ -1,1 +1,1 @@
-"""The command line; imports nothing, so that signals are set before anything that takes long is imported."""
+"""The command line; imports nothing here, so that signal handlers are set before slow imports."""

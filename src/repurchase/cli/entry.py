@@ -1,4 +1,4 @@
-"""The entry point: streams and signals are set, then the commands are imported and run."""
+"""The entry point: sets up streams and signal handlers, then imports and runs the commands."""
 
 import sys
 
