@@ -187,7 +187,10 @@ MISUSED: dict[str, tuple[Arrange, str]] = {
         lambda desk: ["train", desk.orders, "--home", desk.home, "--horizon", 365],
         r"307 days of history, needed are at least 365 days",
     ),
-    "horizon_of_no_days": (lambda desk: ["check", desk.orders, "--horizon", 0], r"'horizons' must be a list of 1 to 3650 days"),
+    "horizon_of_no_days": (
+        lambda desk: ["check", desk.orders, "--horizon", 0],
+        r"'horizons' must be a list of 1 to 3650 days",
+    ),
     "horizon_not_a_number": (lambda desk: ["train", desk.orders, "--horizon", "soon"], r"--horizon.*integer"),
     "no_jobs": (lambda desk: ["train", desk.orders, "--jobs", 0], r"'jobs' must be 1 or more"),
     "negative_seed": (lambda desk: ["train", desk.orders, "--seed", -1], r"'random_state' must be 0 to"),
