@@ -295,11 +295,11 @@ class TestTheWholeWay:
     @pytest.mark.parametrize(
         ("kept", "words"),
         [
-            (pl.col("customer_id") < "c00060", "60 customers, needed are at least 100"),
-            (pl.col("customer_id").is_first_distinct(), "no customer who bought on a second day, needed are at least"),
+            (pl.col("customer_id") < "c00060", "60 customers, required: at least 100"),
+            (pl.col("customer_id").is_first_distinct(), "no customer who bought on a second day, required: at least"),
             (
                 pl.col("order_date") - pl.col("order_date").min() < timedelta(days=40),
-                "40 days of history, needed are at least 45",
+                "40 days of history, required: at least 45",
             ),
         ],
         ids=["few customers", "one-time buyers only", "forty days"],

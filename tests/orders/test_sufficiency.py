@@ -53,7 +53,7 @@ def test_a_good_log_passes(simulate_orders: Callable[..., pl.DataFrame]) -> None
 def test_one_customer() -> None:
     orders = log(*(("a", day) for day in range(0, 180, 5)))
     assert refusal(orders) == (
-        "Not enough orders: 1 customer, needed are at least 100; 1 customer who bought on a second day, needed are at "
+        "Not enough orders: 1 customer, required: at least 100; 1 customer who bought on a second day, required: at "
         "least 30. Send a longer export, or lower min_customers in repurchase.toml."
     )
 
@@ -61,8 +61,8 @@ def test_one_customer() -> None:
 def test_all_one_time_buyers() -> None:
     orders = log(*((f"c{number}", number) for number in range(150)))
     assert refusal(orders) == (
-        "Not enough orders: no customer who bought on a second day, needed are at least 30. "
-        "Repeat purchases are what is learned from: send a longer export."
+        "Not enough orders: no customer who bought on a second day, required: at least 30. "
+        "Models learn from repeat purchases: send a longer export."
     )
 
 
@@ -72,8 +72,8 @@ def test_two_orders_on_one_day_are_no_repeat_purchase() -> None:
 
 def test_one_day_of_orders() -> None:
     assert refusal(log(*many(150, 0)), as_of=date(2024, 1, 1)) == (
-        "Not enough orders: orders on 1 day, needed are orders on at least 2 days; no customer who bought on a second "
-        "day, needed are at least 30; 1 day of history, needed are at least 45 days to look 30 days ahead. "
+        "Not enough orders: orders on 1 day, required: orders on at least 2 days; no customer who bought on a second "
+        "day, required: at least 30; 1 day of history, required: at least 45 days to predict 30 days ahead. "
         "Send an export that covers more than one day."
     )
 
@@ -81,10 +81,10 @@ def test_one_day_of_orders() -> None:
 def test_history_shorter_than_the_horizon() -> None:
     settings = Settings(horizons=(365,))
     assert refusal(log(*many(150, 0, 20)), settings=settings) == (
-        "Not enough orders: 182 days of history, needed are at least 365 days to look 365 days ahead. "
-        "Send a longer export, or ask for a shorter horizon (--horizon)."
+        "Not enough orders: 182 days of history, required: at least 365 days to predict 365 days ahead. "
+        "Send a longer export, or request a shorter horizon (--horizon)."
     )
-    with pytest.raises(InsufficientHistory, match=r"182 days of history .* but a horizon of 365 days was asked for"):
+    with pytest.raises(InsufficientHistory, match=r"182 days of history .* but a horizon of 365 days was requested"):
         supported_horizons(first_day=FIRST.date(), as_of=AS_OF, settings=settings)
 
 
@@ -128,7 +128,7 @@ def test_the_last_order_is_the_default() -> None:
             date(2023, 12, 31),
             InsufficientHistory,
             (
-                "--as-of 2023-12-31 is before the first order (2024-01-01): nothing is known by then. "
+                "--as-of 2023-12-31 is before the first order (2024-01-01): there is no order up to that day. "
                 "Take a day from 2024-01-01 to 2024-01-21."
             ),
         ),
@@ -136,8 +136,9 @@ def test_the_last_order_is_the_default() -> None:
             date(2024, 4, 1),
             OrdersError,
             (
-                "--as-of 2024-04-01 is 71 days after the last order (2024-01-21); the longest quiet spell in the log "
-                "is 20 days, so it was hardly observed that long. Take a day up to 2024-03-21, or send a newer export."
+                "--as-of 2024-04-01 is 71 days after the last order (2024-01-21); the longest time without "
+                "orders is 20 days, so the shop was probably not observed that long. Take a day up to 2024-03-21, or "
+                "send a newer export."
             ),
         ),
         (

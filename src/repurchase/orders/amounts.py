@@ -1,4 +1,4 @@
-"""Money and quantities as numbers, whichever way the export writes them, and their currencies."""
+"""Money and quantities as numbers, in any notation, and their currencies."""
 
 import re
 import unicodedata
@@ -171,7 +171,7 @@ def _kind(core: str) -> str | None:
 
 
 def _around(before: str, after: str) -> tuple[int, str, str] | None:
-    """Read the sign and the words around a number; None if anything else stands there."""
+    """Read the sign and the words around a number; None if there is anything else."""
     negative = "(" in before and ")" in after
     if ("(" in before) != (")" in after) or (before + after).count("(") > 1 or (before + after).count(")") > 1:
         return None
@@ -333,13 +333,14 @@ class NumberEvidence(Mergeable):
         return "point" if point else "comma"
 
     def _question(self, column: str, source: str) -> str:
-        pick = self.examples.get("three_point") or self.examples["three_comma"]
-        mark, other = ("point", "comma") if "." in pick else ("comma", "point")
-        bare = "".join(letter for letter in pick if letter.isdigit() or letter in ".,")
+        example = self.examples.get("three_point") or self.examples["three_comma"]
+        mark, other = ("point", "comma") if "." in example else ("comma", "point")
+        bare = "".join(letter for letter in example if letter.isdigit() or letter in ".,")
         decimal, thousand = bare.replace(",", "."), bare.replace(",", "").replace(".", "")
         return (
-            f"{source}: the numbers in '{column}' can be read in two ways: '{pick}' is {decimal} if the {mark} is the "
-            f"decimal mark, or {int(thousand):,} if it separates thousands, and none of {self.rows:,} rows decides. "
+            f"{source}: the numbers in '{column}' can be read in two ways: '{example}' is {decimal} if the {mark} is "
+            f"the decimal mark, or {int(thousand):,} if it separates thousands, and none of {self.rows:,} rows "
+            "decides. "
             f"Say which is the decimal mark: --decimal-mark {mark} or --decimal-mark {other}."
         )
 

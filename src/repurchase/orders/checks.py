@@ -138,7 +138,7 @@ def _one_large_customer(counts: CleaningCounts, settings: Settings, source: str)
         return None
     return OrdersError(
         f"{source}: customer '{customer}' has {orders:,} of {counted(counts.n_orders, 'order')}, the next one only "
-        f"{next_largest:,}: this id may stand for guests or for a till. Remove those rows, name another column "
+        f"{next_largest:,}: this id may belong to guests or to a till. Remove those rows, name another column "
         "(--columns customer_id=...), or, if it is a real customer, add it to repurchase.toml: real_customers = "
         f"['{customer}'].",
         withheld=customer,
@@ -222,7 +222,7 @@ def example_lines(counts: CleaningCounts, *, has_amounts: bool) -> list[str]:
 
 _QUIET_DAYS = 30
 _QUIET_PERIODS = 3
-_LEAST_DAYS_FOR_A_RHYTHM = 10
+_MIN_GAPS = 10
 
 
 @dataclass(frozen=True)
@@ -274,14 +274,14 @@ def sufficiency(extent: HistoryExtent, *, settings: Settings) -> tuple[Sufficien
             found=f"{buyers} who bought on a second day",
             needed=f"at least {settings.min_repeat_buyers:,}",
             holds=extent.repeat_buyers >= settings.min_repeat_buyers,
-            advice="Repeat purchases are what is learned from: send a longer export.",
+            advice="Models learn from repeat purchases: send a longer export.",
         ),
         SufficiencyRule(
             name="history",
             found=f"{counted(history, 'day')} of history",
-            needed=f"at least {needed_days:,} days to look {ahead:,} days ahead",
+            needed=f"at least {needed_days:,} days to predict {ahead:,} days ahead",
             holds=history >= needed_days,
-            advice="Send a longer export, or ask for a shorter horizon (--horizon).",
+            advice="Send a longer export, or request a shorter horizon (--horizon).",
         ),
         SufficiencyRule(
             name="amounts",
@@ -297,15 +297,15 @@ def require_sufficient(rules: Iterable[SufficiencyRule]) -> None:
     """Stop where a rule fails."""
     failed = [rule for rule in rules if not rule.holds]
     if failed:
-        named = "; ".join(f"{rule.found}, needed are {rule.needed}" for rule in failed)
+        named = "; ".join(f"{rule.found}, required: {rule.needed}" for rule in failed)
         raise InsufficientHistory(f"Not enough orders: {named}. {failed[0].advice}")
 
 
 def supported_horizons(*, first_day: date, as_of: date, settings: Settings) -> tuple[int, ...]:
-    """Say how far ahead a log lets us look.
+    """Choose the horizons that a log supports.
 
-    A horizon of h days needs customers seen for h days and longer before their outcome, so without a wish the
-    default horizons are cut to two thirds of the history.
+    A horizon of h days needs customers observed for h days and longer before their outcome, so the default horizons
+    are limited to two thirds of the history.
     """
     history = (as_of - first_day).days + 1
     span = f"{counted(max(history, 0), 'day')} of history ({first_day} to {as_of})"
@@ -313,21 +313,21 @@ def supported_horizons(*, first_day: date, as_of: date, settings: Settings) -> t
         too_long = [h for h in settings.horizons if h > history]
         if too_long:
             raise InsufficientHistory(
-                f"{span}, but a horizon of {max(too_long)} days was asked for. "
-                f"Ask for at most {max(history, 1)} days (--horizon), or send a longer export."
+                f"{span}, but a horizon of {max(too_long)} days was requested. "
+                f"Request at most {max(history, 1)} days (--horizon), or send a longer export."
             )
         return settings.horizons
     supported = tuple(h for h in DEFAULT_HORIZONS if 3 * h <= 2 * history)
     if not supported:
         raise InsufficientHistory(
-            f"{span}; to look {DEFAULT_HORIZONS[0]} days ahead, {_days_needed(DEFAULT_HORIZONS[0])} are needed. "
-            "Send a longer export, or ask for a shorter horizon (--horizon)."
+            f"{span}; to predict {DEFAULT_HORIZONS[0]} days ahead, {_days_needed(DEFAULT_HORIZONS[0])} are needed. "
+            "Send a longer export, or request a shorter horizon (--horizon)."
         )
     return supported
 
 
 def resolve_as_of(order_days: Iterable[date], *, as_of: date | None, today: date | None = None) -> date:
-    """Settle the last day known."""
+    """Decide the last observed day."""
     days = sorted(set(order_days))
     first, last = days[0], days[-1]
     if as_of is None:
@@ -335,16 +335,16 @@ def resolve_as_of(order_days: Iterable[date], *, as_of: date | None, today: date
         return last
     if as_of < first:
         raise InsufficientHistory(
-            f"--as-of {as_of} is before the first order ({first}): nothing is known by then. "
+            f"--as-of {as_of} is before the first order ({first}): there is no order up to that day. "
             f"Take a day from {first} to {last}."
         )
-    spell = max(((after - before).days for before, after in pairwise(days)), default=0)
-    latest = last + timedelta(days=max(_QUIET_DAYS, _QUIET_PERIODS * spell))
+    longest = max(((after - before).days for before, after in pairwise(days)), default=0)
+    latest = last + timedelta(days=max(_QUIET_DAYS, _QUIET_PERIODS * longest))
     if as_of > latest:
         raise OrdersError(
             f"--as-of {as_of} is {counted((as_of - last).days, 'day')} after the last order "
-            f"({last}); the longest quiet "
-            f"spell in the log is {counted(spell, 'day')}, so it was hardly observed that long. "
+            f"({last}); the longest time without orders is {counted(longest, 'day')}, so the shop was probably not "
+            "observed that long. "
             f"Take a day up to {latest}, or send a newer export."
         )
     present = today or datetime.now(tz=UTC).astimezone(LATEST_ZONE).date()
@@ -354,16 +354,15 @@ def resolve_as_of(order_days: Iterable[date], *, as_of: date | None, today: date
 
 
 def _require_no_stray_day(days: list[date]) -> None:
-    """Refuse a last day so long after all others that it is rather a slip of the pen than an observation."""
+    """Refuse a last day so long after all others that it is a typing error rather than an observation."""
     gaps = [(after - before).days for before, after in pairwise(days)]
-    if len(gaps) < _LEAST_DAYS_FOR_A_RHYTHM or gaps[-1] <= max(_QUIET_DAYS, _QUIET_PERIODS * max(gaps[:-1])):
+    if len(gaps) < _MIN_GAPS or gaps[-1] <= max(_QUIET_DAYS, _QUIET_PERIODS * max(gaps[:-1])):
         return
     raise OrdersError(
         f"The last day with orders ({days[-1]}) is {counted(gaps[-1], 'day')} after the one before "
-        f"it ({days[-2]}); the "
-        f"longest quiet spell until then is {counted(max(gaps[:-1]), 'day')}. A mistyped date would "
-        "make every customer "
-        f"look lost. Say which day was the last one observed: --as-of {days[-2]}, or --as-of {days[-1]} if it is right."
+        f"it ({days[-2]}); the longest time without orders until then is {counted(max(gaps[:-1]), 'day')}. A mistyped "
+        "date would make every customer appear lost. Set the last observed day: "
+        f"--as-of {days[-2]}, or --as-of {days[-1]} if it is right."
     )
 
 

@@ -114,7 +114,7 @@ _DIMENSIONS: Mapping[str, str] = {
     "written": "of the values written like '{group}'",
     "size": "of the amounts written with {group} digits",
 }
-_KINDS: Mapping[str, str] = {"unreadable_date": "dates", "amount_not_a_number": "amounts"}
+_VALUE_KINDS: Mapping[str, str] = {"unreadable_date": "dates", "amount_not_a_number": "amounts"}
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,13 @@ class _LossCounts(Mergeable):
         lost, (reason, dimension, group) = max(suspects)
         named = files[int(group)] if dimension == "file" else group
         where = _DIMENSIONS[dimension].format(group=named)
-        return f"{lost:,} {_KINDS[reason]} cannot be read: {lost / self.rows[reason, dimension, group]:.0%} {where}"
+        return (
+            f"{lost:,} {_VALUE_KINDS[reason]} cannot be read: {lost / self.rows[reason, dimension, group]:.0%} {where}"
+        )
 
 
 def _shapes(text: pl.Series) -> pl.Series:
-    """The form of a text: every digit a 9, every letter an a."""
+    """The shape of a text: every digit a 9, every word an a."""
     return text.str.slice(0, 40).str.replace_all(r"\d", "9").str.replace_all(r"\p{L}+", "a")
 
 

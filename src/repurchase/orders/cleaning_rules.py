@@ -84,21 +84,21 @@ def decide_rules(
 def _one_currency(currencies: Mapping[str, int], settings: Settings, source: str) -> str | None:
     counts = sorted(currencies.items(), key=lambda item: (-item[1], item[0]))
     present = [name for name, _ in counts]
-    wanted = settings.currency.upper() if settings.currency else None
-    if wanted is not None and present and wanted not in present:
+    requested = settings.currency.upper() if settings.currency else None
+    if requested is not None and present and requested not in present:
         raise OrdersError(
-            f"{source}: no row is in {wanted}, the currency of the settings. Found: {first_few(present)}. "
+            f"{source}: no row is in {requested}, the currency of the settings. Found: {first_few(present)}. "
             "Correct the setting 'currency', or leave it out.",
             withheld=first_few(present),
         )
-    if wanted is None and len(present) > 1:
+    if requested is None and len(present) > 1:
         shown = first_few(f"{name} ({rows:,} rows)" for name, rows in counts)
         raise OrdersError(
             f"{source}: {len(present)} currencies in one log: {shown}. Money of two currencies cannot be added. "
             f"Convert it before, or keep one: currency = '{present[0]}' in repurchase.toml sets the others aside.",
             withheld=(shown, f"'{present[0]}'"),
         )
-    return wanted or (present[0] if present else None)
+    return requested or (present[0] if present else None)
 
 
 def classify_rows(
@@ -132,12 +132,12 @@ def _with_separate_orders(rows: pl.DataFrame) -> pl.DataFrame:
 def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rules: CleaningRules) -> pl.DataFrame:
     money = "net_total" if _has_totals(layout) else "amount"
     repeats = exact_repeats(raw) if rules.repeats_are_faults else _all_false(raw.height)
-    stopped = pl.any_horizontal(
+    is_cancelled = pl.any_horizontal(
         "cancelled",
         (pl.col("validity") == "not_sale").fill_null(value=False),
         (pl.col("record_type") == "void").fill_null(value=False),
     )
-    rows = _with_unsold_rows(rows.with_columns(stopped.alias("stopped")), layout)
+    rows = _with_cancelled_orders(rows.with_columns(is_cancelled.alias("cancelled_order")), layout)
     return rows.with_columns(
         pl.col("customer_id").is_null().alias("missing_customer"),
         pl.col("order_date").is_null().alias("unreadable_date"),
@@ -146,20 +146,20 @@ def _with_line_faults(rows: pl.DataFrame, raw: pl.DataFrame, layout: Layout, rul
         (pl.col("currency") != pl.lit(rules.currency, pl.String)).fill_null(value=False).alias("other_currency"),
         repeats.alias("duplicate_line"),
         (pl.col("record_type") == "other").fill_null(value=False).alias("not_an_order"),
-    ).rename({"stopped": "cancelled_order"})
+    )
 
 
-def _with_unsold_rows(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Settle which rows no sale came of: what gives money back counts, unless its own sale does not."""
-    if not rows["stopped"].any():
+def _with_cancelled_orders(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Decide which rows are no sales: what gives money back counts, unless its own sale does not."""
+    if not rows["cancelled_order"].any():
         return rows
     rows = rows.with_columns(_gives_back(layout).alias("gives_back"))
-    rows = rows.with_columns((pl.col("stopped") & ~pl.col("gives_back")).alias("stopped"))
+    rows = rows.with_columns((pl.col("cancelled_order") & ~pl.col("gives_back")).alias("cancelled_order"))
     if rows["gives_back"].any():
         order = ["customer_id", "order_id"]
-        sold = (~pl.col("gives_back") & ~pl.col("stopped")).any().over(order)
-        undone = pl.col("order_id").is_not_null() & pl.col("stopped").any().over(order) & ~sold
-        rows = rows.with_columns((pl.col("stopped") | (pl.col("gives_back") & undone)).alias("stopped"))
+        sold = (~pl.col("gives_back") & ~pl.col("cancelled_order")).any().over(order)
+        undone = pl.col("order_id").is_not_null() & pl.col("cancelled_order").any().over(order) & ~sold
+        rows = rows.with_columns((pl.col("cancelled_order") | (pl.col("gives_back") & undone)).alias("cancelled_order"))
     return rows.drop("gives_back")
 
 

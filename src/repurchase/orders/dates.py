@@ -1,4 +1,4 @@
-"""Dates and times of orders as timestamps, whichever way the export writes them."""
+"""Dates and times of orders as timestamps, in any notation."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from repurchase.sources.tables import drop_impossible_dates
 from repurchase.sources.vocabulary import ZONE_MINUTES, distinct_shapes, shapes_of, tidy_texts
 
 _MOST = 100_000
-"""So many different texts in no known form are no column of dates."""
+"""So many different texts in no known format are no column of dates."""
 _TRIED_FIRST = 200
 _DEFAULTS = (datetime(2001, 3, 17), datetime(2014, 8, 26))  # noqa: DTZ001 - clock time
 _YEAR = re.compile(r"(?<!\d)(?:19|20|21)\d\d(?!\d)")
@@ -66,12 +66,12 @@ def _parse(text: str, timezone: str | None) -> tuple[datetime, int | None] | Non
     if _ISO_WEEK.match(text) is None and _YEAR.search(text) is None:
         return None
     try:
-        ways = {parser.isoparse(text)} if _ISO_WEEK.match(text) else _possible_dates(text, timezone)
+        readings = {parser.isoparse(text)} if _ISO_WEEK.match(text) else _possible_dates(text, timezone)
     except (ValueError, OverflowError, TypeError, AttributeError):
         return None
-    if len(ways) != 1:
+    if len(readings) != 1:
         return None
-    when = ways.pop()
+    when = readings.pop()
     east = when.utcoffset()
     return when.replace(tzinfo=None), None if east is None else int(east.total_seconds() // 60)
 
@@ -198,7 +198,7 @@ def _from_counts(texts: pl.Series, unit: str, timezone: str | None) -> pl.Series
 
 
 def _plain_iso(texts: pl.Series) -> pl.Series | None:
-    """Read a column that is ISO throughout the quick way, as most exports are; None if any value is not."""
+    """Read a column that is ISO throughout, as most exports are, in one step; None if any value is not."""
     for pattern, length in _ISO_FORMATS.items():
         has_length = (texts.str.len_bytes() == length).all()
         if has_length and texts.head(100).str.to_datetime(pattern, strict=False).is_not_null().all():

@@ -38,7 +38,7 @@ from repurchase.sources.vocabulary import (
 )
 
 _COUNTS = re.compile(r"^(9{5}|9{9,10}|9{13}|9{16}|9{19})([.,]9+)?$")
-"""Numbers that may count something; ``9`` stands for any digit."""
+"""Numbers that may count something; ``9`` is any digit."""
 _DateUnit = Literal["days", "s", "ms", "us", "ns"]
 _NUMBER_UNITS: dict[int, _DateUnit] = {5: "days", 9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
 """What a number of so many whole digits counts."""
@@ -92,7 +92,7 @@ _EAST_ASIAN = str.maketrans({"年": "-", "月": "-", "日": " ", "년": "-", "�
 
 @dataclass(frozen=True)
 class DateShape:
-    """Where the parts of the dates of one shape stand."""
+    """Positions of the components of dates of one shape."""
 
     spans: dict[str, tuple[int, int]]
     month: int | None = None
@@ -133,7 +133,7 @@ def _read(found: "re.Match[str]", words: dict[str, Any]) -> DateShape | None:
 
 
 def _masked(shape: str) -> tuple[str | None, dict[str, Any]]:
-    """Put signs in place of words, one per letter: # month, @ before noon, & after noon, ! time zone."""
+    """Replace words by signs, one per letter: # month, @ before noon, & after noon, ! time zone."""
     text = shape.translate(_EAST_ASIAN).replace("-feira", " " * 6)
     words: dict[str, Any] = {}
     text = _without_brackets(text, words)
@@ -344,7 +344,7 @@ def dates_as_text(values: pl.Series) -> pl.Series:
     """Write dates as text, and whole numbers without a decimal point."""
     if values.dtype.is_decimal():
         values = values.cast(pl.Float64)
-    if values.dtype.is_float():  # 20240131.0 stands in a column of whole numbers that has gaps
+    if values.dtype.is_float():  # 20240131.0 is a whole number in a column that has gaps
         whole = (values % 1 == 0).fill_null(value=False)
         return (
             values.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, values.fill_nan(None).cast(pl.String))

@@ -44,7 +44,7 @@ PLACEHOLDER_WORDS = {
         "|dummy|deleted|deleted user"
     ),
 }
-"""Names, by what they mean, of customers that stand for nobody in particular; in lower case, separated by bars."""
+"""Names, by what they mean, of customers that are nobody in particular; in lower case, separated by bars."""
 
 _PLACEHOLDERS = frozenset(word for words in PLACEHOLDER_WORDS.values() for word in words.split("|"))
 _PLACEHOLDER_FORMS = (
@@ -61,7 +61,7 @@ _DAMAGED = (
 )
 _WHOLE_NUMBER_AS_DECIMAL = r"^([1-9]\d*|0)\.0+$"
 
-_PlaceholderWords = npt.NDArray[np.uint64]
+_Hashes = npt.NDArray[np.uint64]
 _WORD = 8
 _AT_ONCE = 1 << 14
 """Ids handled together, few enough to stay in the cache."""
@@ -71,7 +71,7 @@ _MIXING = (
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
 _TO_TIDY = r"^\s|\s$|\.0+$|[A-Z].*@|@.*[A-Z]|^" + BLANK_PATTERN + r"$|^['\x22=]|\x22$|[\x00-\x1F\x7F]"
-"""One cheap look finds whether any id is spelled otherwise; most exports are tidy."""
+"""One cheap check finds whether any id needs cleaning; those of most exports do not."""
 
 
 def clean_ids(values: pl.Series) -> pl.Series:
@@ -104,12 +104,12 @@ def damaged_ids(values: pl.Series) -> pl.Series:
 
 
 def placeholder_ids(values: pl.Series) -> pl.Series:
-    """Find ids that stand for no particular customer: ``Guest``, ``0``, ``(not set)``, the zero UUID."""
+    """Find ids of no particular customer: ``Guest``, ``0``, ``(not set)``, the zero UUID."""
     return _of_distinct(values, _is_placeholder)
 
 
 def known_ids(values: pl.Series) -> pl.Series:
-    """Clean ids, null where they stand for no particular customer."""
+    """Clean ids, null for those of no particular customer."""
     ids = clean_ids(values)
     return ids.set(placeholder_ids(ids).fill_null(value=False), None)
 
@@ -137,7 +137,7 @@ def id_hash(ids: pl.Series) -> pl.Series:
     return pl.Series(ids.name, hashes)
 
 
-def _hashed(words: _PlaceholderWords, start: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> _PlaceholderWords:
+def _hashed(words: _Hashes, start: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> _Hashes:
     hashes = _mixed(length.astype(np.uint64))
     for done in range(0, int(length.max()), _WORD):
         rows = np.flatnonzero(length > done)
@@ -147,7 +147,7 @@ def _hashed(words: _PlaceholderWords, start: npt.NDArray[np.int64], length: npt.
     return hashes
 
 
-def _mixed(state: _PlaceholderWords) -> _PlaceholderWords:
+def _mixed(state: _Hashes) -> _Hashes:
     state = state + _GOLDEN
     for shift, factor in _MIXING:
         state ^= state >> shift
@@ -162,7 +162,7 @@ def _is_placeholder(ids: pl.Series) -> pl.Series:
 
 
 def _of_distinct(values: pl.Series, test: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """Test every different id once, cleaned; stand-ins for nothing are tested too, missing ones are not."""
+    """Test every different id once, cleaned; placeholders are tested too, missing ids are not."""
     text = values.cast(pl.String) if not values.dtype.is_float() else _from_floats(values)
     distinct = text.unique().drop_nulls()
     cleaned = clean_ids(distinct)
@@ -209,11 +209,11 @@ class IdKey(bytes):
 def read_key(environment: Mapping[str, str] | None = None) -> IdKey:
     """Read the key of the hashes from the environment, or from a file that the environment names."""
     given = os.environ if environment is None else environment
-    told = [name for name in (_KEY, _KEY_FILE) if given.get(name)]
-    if len(told) != 1:
-        found = "both are set" if told else "neither is set"
+    given_names = [name for name in (_KEY, _KEY_FILE) if given.get(name)]
+    if len(given_names) != 1:
+        found = "both are set" if given_names else "neither is set"
         raise InputError(f"Keyed hashes of ids need a key, in {_KEY} or in a file named by {_KEY_FILE}; {found}.")
-    (name,) = told
+    (name,) = given_names
     key = os.fsencode(given[_KEY]) if name == _KEY else _from_file(Path(given[_KEY_FILE]))
     if len(key) < _LEAST_BYTES:
         raise InputError(
@@ -270,7 +270,7 @@ def _hasher(key: bytes) -> Callable[[str], str]:
 
 
 def pseudonymise_rows(rows: pl.DataFrame, ids: pl.Series, key: bytes) -> pl.DataFrame:
-    """Replace each row's own id wherever it stands in that row, as it was exported or before an ``@``.
+    """Replace each row's own id wherever it occurs in that row, as it was exported or before an ``@``.
 
     Rows that were set aside and customer lists hold an id as the export spells it, in more than one column at times,
     and order ids may be made of it (``13085@2024-01-31``).
@@ -281,9 +281,9 @@ def pseudonymise_rows(rows: pl.DataFrame, ids: pl.Series, key: bytes) -> pl.Data
 
 
 def _pseudonymised_cells(cells: pl.Series, ids: pl.Series, hashed: pl.Series) -> pl.Series:
-    beside = pl.DataFrame({"cell": cells, "id": ids, "hashed": hashed, "spelled": clean_ids(cells)})
+    table = pl.DataFrame({"cell": cells, "id": ids, "hashed": hashed, "spelled": clean_ids(cells)})
     is_own = (pl.col("spelled") == pl.col("id")).fill_null(value=False)
     begins = pl.col("cell").str.starts_with(pl.concat_str("id", pl.lit("@"))).fill_null(value=False)
     rest = pl.col("cell").str.slice(pl.col("id").str.len_chars())
     hidden = pl.when(is_own).then("hashed").when(begins).then(pl.concat_str("hashed", rest)).otherwise("cell")
-    return beside.select(hidden.alias(cells.name)).to_series()
+    return table.select(hidden.alias(cells.name)).to_series()

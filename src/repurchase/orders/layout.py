@@ -14,7 +14,7 @@ from repurchase.sources.vocabulary import column_key
 _IMPLIED = frozenset({"by_name", "customer_id", "order_id", "dates", "single_lines"})
 """Says nothing that the role and the column do not."""
 _BRIEF = frozenset({"named", "by_content", "only_dates", "day_first", "month_first", "decimal_comma"})
-"""Evidence that stands on the same line as the column."""
+"""Evidence shown on the same line as the column."""
 _WITH_VALUES = frozenset({"currency", "placeholder"})
 _WIDTH = 100
 _SHOWN_VALUES = 8
@@ -25,7 +25,7 @@ _PLURAL_PARAMS = ("orders", "rows", "shared", "count")
 
 @dataclass(frozen=True)
 class Fact:
-    """A statement without its words."""
+    """A statement as a message key and parameters."""
 
     key: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -165,7 +165,7 @@ def _formatted_value(value: Any) -> str:
 
 
 FILE_COLUMN = "_file"
-"""Beside the columns of an export that has several files: the number of the file a row stands in."""
+"""Additional column of an export of several files: the number of the row's file."""
 
 STATUS_ROLES = ("status", "payment_status")
 MONEY_COLUMN_ROLES = ("amount", "order_total", "price")
@@ -204,7 +204,7 @@ class Layout:
 
     @property
     def first_line_only(self) -> bool:
-        """Whether order fields stand on the first line of an order only."""
+        """Whether order fields are filled on the first line of an order only."""
         return self.header_column is not None or self.continued
 
 

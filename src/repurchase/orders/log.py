@@ -43,7 +43,7 @@ class FileRead:
 
 @dataclass(frozen=True)
 class _FileFault:
-    """A damaged file that was left out because that was asked for."""
+    """A damaged file that was left out, as the settings allow."""
 
     path: str
     why: str
