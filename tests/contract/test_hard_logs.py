@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from repurchase.i18n.messages import render
 from repurchase.models.model import RepurchaseModel
 
 START = date(2024, 1, 1)
@@ -41,7 +42,7 @@ def test_scores_are_honest(
     assert 200 not in model.learned_  # no outcome of 200 days is known to whom was seen long enough before
     scores = model.predict(orders)
     honest(scores, (30, 200))
-    assert any(note.startswith("200 days ahead: answered by BTYD alone") for note in model.notes_)
+    assert any(note.startswith("200 days ahead: answered by BTYD alone") for note in map(render, model.notes_))
 
 
 def test_a_giant_order_does_not_blow_up_what_others_are_worth(simulate_orders: Simulate, honest: Honest) -> None:
@@ -72,7 +73,7 @@ class TestWithoutAmounts:
     ) -> None:
         assert model.learned_ == (30,)
         honest(model.predict(orders), (30,), money=False)
-        assert any("no amounts" in note for note in model.notes_)
+        assert any("no amounts" in note for note in map(render, model.notes_))
 
     def test_customers_still_have_segments_and_subsets_their_bits(
         self, model: RepurchaseModel, orders: pl.DataFrame, same_bits: Callable[[pl.DataFrame, pl.DataFrame], None]
@@ -101,7 +102,7 @@ class TestTooShortToLearn:
         honest(scores, (7, 30, 35))
         rising = [scores[f"p_repurchase_{h}d"] for h in (7, 30, 35)]
         assert (rising[2] > rising[1]).all()
-        assert sum("answered by BTYD alone" in note for note in model.notes_) >= 2
+        assert sum("answered by BTYD alone" in note for note in map(render, model.notes_)) >= 2
 
     def test_alone_means_its_very_probability(self, simulate_orders: Simulate) -> None:
         orders = simulate_orders(customers=300, days=40, arrival_days=30, alpha=10.0)
@@ -118,7 +119,7 @@ def test_all_one_time_buyers_fall_back_by_name(simulate_orders: Simulate, honest
     scores = model.predict(orders)
     honest(scores, (30,))
     assert model.learned_ == ()
-    assert any("neither BG/NBD nor MBG/NBD converged" in note for note in model.notes_)
+    assert any("neither BG/NBD nor MBG/NBD converged" in note for note in map(render, model.notes_))
     assert scores["p_repurchase_30d"].max() < 0.05
 
 

@@ -25,6 +25,7 @@ from repurchase.evaluation.backtest import record_predictions
 from repurchase.evaluation.comparison import RULE_SCORES, fit_rule
 from repurchase.features.behaviour import rfm_table
 from repurchase.features.ledger import build_ledger
+from repurchase.i18n.messages import render
 from repurchase.models.snapshots import Snapshots
 
 Floats = npt.NDArray[np.float64]
@@ -126,7 +127,7 @@ class TestEveryOddShop:
         assert (curve > 0.0).all()
         assert (curve < 1.0).all()
         assert (np.diff(curve, axis=0) > 0.0).all()
-        assert any("no amounts" in note for note in answered.model.notes_) is not money
+        assert any("no amounts" in note for note in map(render, answered.model.notes_)) is not money
 
     def test_says_as_many_as_will_buy(self, answered: Answer) -> None:
         """All together, in tenths by what was said, and none of them too sure."""
@@ -164,7 +165,7 @@ class TestHorizons:
 
     def test_one_too_long_to_learn_is_named(self, four: Answer) -> None:
         assert four.model.learned_ == (30, 90, 180)
-        alone = [note for note in four.model.notes_ if "answered by BTYD alone" in note]
+        alone = [note for note in map(render, four.model.notes_) if "answered by BTYD alone" in note]
         assert [note.split()[0] for note in alone] == ["365"]
 
     def test_one_alone_says_what_it_says_among_others(self, four: Answer) -> None:
@@ -208,7 +209,7 @@ class TestAfterAClosing:
         return answer_for("closed_two_months")
 
     def test_the_reader_is_told_and_reads_true_dates(self, reopened: Answer) -> None:
-        noted = [note for note in reopened.model.notes_ if "closed" in note]
+        noted = [note for note in map(render, reopened.model.notes_) if "closed" in note]
         assert [note.split(",")[0] for note in noted] == ["no order from 2022-12-19 to 2023-02-16"]
         known = rfm_table(reopened.shop.orders, as_of=reopened.shop.as_of)
         assert reopened.scores.select(known.columns).equals(known)

@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 
 from repurchase.i18n.catalogues import LOCALES
-from repurchase.report.record_texts import rerender_sentence
+from repurchase.i18n.messages import render
 
 OTHERS = [name for name in LOCALES if name != "en"]
 
 
-def sentences(run: dict[str, Any]) -> Iterator[str]:
-    """Every sentence of a record that a page shows."""
+def messages(run: dict[str, Any]) -> Iterator[Any]:
+    """Every message of a record that a page shows."""
     evaluation, cleaning = run["evaluation"], run["cleaning"]
     yield from (evaluation["grade_words"], evaluation["rule"], *evaluation["reasons"], *evaluation["limits"])
     yield from (row["why_not_judged"] for row in evaluation["horizons"] if row["why_not_judged"])
     yield from (*run["notes"], *cleaning["notes"], *(reason["words"] for reason in cleaning["reasons"]))
     yield run["drift"]["words"]
-    yield from (row["feature"].replace("_", " ") for row in run["drift"]["features"])
 
 
-def test_every_sentence_of_the_record_has_a_template(scored: Path) -> None:
-    told = list(sentences(json.loads(scored.with_suffix(".run.json").read_text())))
-    assert len(told) > 70
-    unknown = [sentence for sentence in told if rerender_sentence(sentence) is None]
-    assert not unknown, f"no template in report/catalogues/*_record.toml for: {unknown}"
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_record_holds_messages_and_no_sentences(scored: Path, locale: str) -> None:
+    found = list(messages(json.loads(scored.with_suffix(".run.json").read_text())))
+    assert len(found) > 10
+    assert all(isinstance(one, dict) for one in found)
+    assert [one["key"] for one in found if one["key"] in render(one, locale=locale)] == []
 
 
 @pytest.mark.parametrize("locale", OTHERS)

@@ -19,6 +19,8 @@ from repurchase.evaluation.drift import (
     unknown_drift,
 )
 from repurchase.features.ledger import Ledger, build_ledger, find_closing
+from repurchase.i18n.formatting import format_day
+from repurchase.i18n.messages import render
 
 START = date(2022, 1, 3)
 AS_OF = START + timedelta(days=7 * 80 - 1)
@@ -71,14 +73,17 @@ def test_the_same_orders_are_steady_to_the_last_digit(shop, drift) -> None:
 
     assert same["level"] == "steady"
     assert same["psi_max"] == 0
-    assert same["words"] == f"The orders are like the orders up to {AS_OF} that the model learned from."
+    assert (
+        render(same["words"])
+        == f"The orders are like the orders up to {format_day(AS_OF)} that the model learned from."
+    )
 
 
 @pytest.mark.parametrize("days", [1, 28, 90, 170])
 def test_a_shop_that_goes_on_as_before_has_not_drifted(shop, drift, days) -> None:
     later = drift(shop, days=days)
 
-    assert not later["drifted"], later["words"]
+    assert not later["drifted"], render(later["words"])
 
 
 def test_an_old_shops_age_moves_and_is_no_drift(shop, drift) -> None:
@@ -117,7 +122,7 @@ def test_a_third_of_the_export_is_a_drift_of_volume(shop, drift) -> None:
     short = drift(shop.filter(kept))
 
     assert short["volume"]["level"] == "drifted"
-    assert "purchase days in the last week" in short["words"]
+    assert "purchase days in the last week" in render(short["words"])
 
 
 def test_customers_who_now_come_every_other_day_are_a_drift_of_features(shop, drift) -> None:
@@ -126,7 +131,7 @@ def test_customers_who_now_come_every_other_day_are_a_drift_of_features(shop, dr
     eager = drift(pl.concat([shop, orders_of(often)]), days=60)
 
     assert eager["n_features"]["drifted"] > 10
-    assert "PSI" in eager["words"]
+    assert "PSI" in render(eager["words"])
 
 
 def test_prices_times_four_are_a_drift_of_baskets(shop, drift) -> None:
@@ -134,7 +139,7 @@ def test_prices_times_four_are_a_drift_of_baskets(shop, drift) -> None:
 
     assert dear["baskets"]["level"] == "drifted"
     assert dear["baskets"]["mean"] == pytest.approx(4 * dear["baskets"]["usual"], rel=0.2)
-    assert "spent on a purchase day of the last four weeks" in dear["words"]
+    assert "spent on a purchase day of the last four weeks" in render(dear["words"])
 
 
 def test_a_feature_that_was_never_seen_before_is_found(shop, drift) -> None:
@@ -153,7 +158,7 @@ def test_no_newcomers_any_more(shop, drift) -> None:
 
     assert alone["newcomers"]["level"] == "drifted"
     assert alone["newcomers"]["share"] == 0
-    assert "0% of the last four weeks' buyers are new" in alone["words"]
+    assert "0% of the last four weeks' buyers are new" in render(alone["words"])
 
 
 @pytest.mark.parametrize(("share", "level"), [(0.02, "steady"), (0.08, "moved"), (0.4, "drifted")])
@@ -216,5 +221,5 @@ def test_edges_of_what_never_varies_and_never_applies() -> None:
 
 
 def test_a_model_without_a_profile_says_so() -> None:
-    assert unknown_drift("it is old")["words"] == "Drift of the orders is not known: it is old."
+    assert render(unknown_drift("it is old")["words"]) == "Drift of the orders is not known: it is old."
     assert not unknown_drift("it is old")["drifted"]

@@ -17,6 +17,7 @@ from repurchase.evaluation.realised import (
     training_reference,
 )
 from repurchase.features.ledger import Ledger, build_ledger
+from repurchase.i18n.messages import render
 
 START, AS_OF = date(2022, 1, 1), date(2023, 1, 1)
 STEADY = {"known": True, "drifted": False, "words": "The orders are like before."}
@@ -110,7 +111,7 @@ def test_a_shop_that_keeps_to_its_scores_keeps_its_model(kept) -> None:
     advice = retraining_advice(judged(kept), drift=STEADY, age_days=60, primary_horizon_days=90)
 
     assert not advice["retrain"]
-    assert advice["words"].startswith("Keep the model: what it promised for 30, 90, 180 days came")
+    assert render(advice["words"]).startswith("Keep the model: what it promised for 30, 90, 180 days came")
 
 
 def test_halved_rates_are_named(halved) -> None:
@@ -118,7 +119,7 @@ def test_halved_rates_are_named(halved) -> None:
 
     assert advice["retrain"]
     assert {reason["kind"] for reason in advice["reasons"]} >= {"calibration"}
-    assert "90 days ahead probabilities were off by" in advice["words"]
+    assert "90 days ahead probabilities were off by" in render(advice["words"])
     promised, came = (evaluate_delivered(halved, horizon_days=90)[name] for name in ("p_mean", "bought_share"))
     assert came < 0.75 * promised
 
@@ -133,7 +134,7 @@ def test_a_fallen_grade_is_named_only_beyond_chance() -> None:
     fell = retraining_advice([row], **told)
 
     assert [reason["kind"] for reason in fell["reasons"]] == ["grade"]
-    assert "from B to D" in fell["words"]
+    assert "from B to D" in render(fell["words"])
     assert not retraining_advice([{**row, "log_loss_gain_high": 0.09}], **told)["retrain"]
     assert not retraining_advice([{**row, "grade": "B", "then": {"grade": "A", "log_loss_gain": 0.06}}], **told)[
         "retrain"
@@ -147,7 +148,7 @@ def test_drift_and_age_are_reasons_too() -> None:
     advice = retraining_advice([], drift=drifted, age_days=200)
 
     assert [reason["kind"] for reason in advice["reasons"]] == ["drift", "age"]
-    assert advice["words"] == (
+    assert render(advice["words"]) == (
         "Train again: the orders have drifted from before: fewer; the model is 200 days old; 180 are allowed."
     )
 
@@ -159,7 +160,7 @@ def test_a_window_that_is_not_over_is_not_judged() -> None:
     assert [row["passed"] for row in rows] == [True, False, False]
     assert (rows[1]["ends"], rows[1]["days_missing"]) == ("2023-04-01", 1)
     waiting = retraining_advice(rows[1:], drift={"known": False, "drifted": False, "words": ""}, age_days=89)
-    assert waiting["words"] == (
+    assert render(waiting["words"]) == (
         "Keep the model: no window of these scores has passed yet, the first does on 2023-04-01; it is 89 days old."
     )
 

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from repurchase.evaluation.grade import GRADING_RULE
+from repurchase.evaluation.grade import grading_rule
 from repurchase.evaluation.metrics import auc, log_loss
 from repurchase.evaluation.summary import summarise_evaluation
+from repurchase.i18n.messages import Message, render
 
 Maker = Callable[..., pl.DataFrame]
 WITH_PARTS = {"model": 0.0, "days_since_last": 1.5, "past_rate": 1.0, "btyd": 0.3, "boosting": 0.2}
@@ -30,20 +31,20 @@ def evaluation(predictions: pl.DataFrame) -> dict:
     return summarise_evaluation(predictions, not_judged={365: "the history is 270 days long."}, currency="GBP")
 
 
-def _holds(sentences: list[str], *parts: str) -> bool:
-    return any(all(part in sentence for part in parts) for sentence in sentences)
+def _holds(messages: list[Message], *parts: str) -> bool:
+    return any(all(part in render(message) for part in parts) for message in messages)
 
 
 def test_it_is_json_and_says_how_it_was_made(evaluation: dict) -> None:
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
     assert evaluation["schema"] == 1
-    assert evaluation["rule"] == GRADING_RULE
+    assert evaluation["rule"] == grading_rule()
     assert (evaluation["primary_horizon_days"], evaluation["best_rule"]) == (90, "past_rate")
 
 
 def test_knowing_the_truth_earns_an_a(evaluation: dict) -> None:
     assert evaluation["grade"] == "A"
-    assert evaluation["grade_words"].startswith("The model explains ")
+    assert render(evaluation["grade_words"]).startswith("The model explains ")
 
 
 def test_horizons_hold_the_means_over_cutoffs(evaluation: dict, predictions: pl.DataFrame) -> None:
@@ -70,7 +71,9 @@ def test_a_horizon_that_could_not_be_judged_says_why(evaluation: dict) -> None:
     long = evaluation["horizons"][2]
     assert (long["judged"], long["grade"], long["model"]) == (False, "-", None)
     assert long["why_not_judged"] == "the history is 270 days long."
-    assert "365 days ahead could not be judged: the history is 270 days long." in evaluation["limits"]
+    assert "365 days ahead could not be judged: the history is 270 days long." in [
+        render(limit) for limit in evaluation["limits"]
+    ]
 
 
 def test_the_backtest_is_one_row_per_horizon_cutoff_and_predictor(evaluation: dict) -> None:
@@ -132,12 +135,12 @@ def test_reasons_tell_lead_cutoffs_calibration_buyers_money_and_totals(evaluatio
     reasons = evaluation["reasons"]
     money = evaluation["money_top_decile"]
     assert len(reasons) == 8
-    assert _holds(reasons, "within 90 days", "the customer's own past rate", "95 % interval", "lower")
+    assert _holds(reasons, "within 90 days", "the customer's own past rate", "95% interval", "lower")
     assert _holds(reasons, "The purchase-rate model alone (MBG/NBD) explains", "log loss")
     assert _holds(reasons, "beat every rule at 3 of 3 cut-offs")
     assert _holds(reasons, "Promised and actual share")
     assert _holds(reasons, "times the buyers of a random list")
-    assert _holds(reasons, f"{money['model']:,.0f} GBP", f"{money['best_rule']:,.0f} GBP")
+    assert _holds(reasons, f"£{money['model']:,.0f}", f"£{money['best_rule']:,.0f}")
     assert _holds(reasons, "The number of buyers in total: expect an error of")
     assert _holds(reasons, "Spend in total: expect an error of")
 
@@ -151,24 +154,26 @@ def test_another_horizon_can_be_the_primary_one(predictions: pl.DataFrame) -> No
     short = summarise_evaluation(predictions, primary_horizon_days=30)
     assert (short["primary_horizon_days"], short["grade"]) == (30, "D")
     assert not _holds(short["reasons"], "What keeps it from")
-    assert short["grade_words"] == "Worse than a simple rule: use the customer's own past rate instead."
+    assert render(short["grade_words"]) == "Worse than a simple rule: use the customer's own past rate instead."
     assert short["money_top_decile"]["currency"] is None
 
 
 def test_a_primary_horizon_that_could_not_be_judged_gives_way(predictions: pl.DataFrame) -> None:
     given = summarise_evaluation(predictions, primary_horizon_days=365, not_judged={365: "too long"})
     assert (given["primary_horizon_days"], given["grade"]) == (90, "A")
-    assert "The grade is for 90 days ahead, as 365 days could not be judged." in given["limits"]
+    assert "The grade is for 90 days ahead, as 365 days could not be judged." in [
+        render(limit) for limit in given["limits"]
+    ]
 
 
 def test_probabilities_that_promise_too_much_cost_the_grade(make_predictions: Maker) -> None:
     rows = make_predictions(customers=5000, noise={"model": 0.0, "past_rate": 2.0}, shift={"model": 0.5})
     judged = summarise_evaluation(rows)
     assert judged["grade"] == "C"
-    assert "its probabilities are off by" in judged["grade_words"]
+    assert "its probabilities are off by" in render(judged["grade_words"])
     bias = judged["horizons"][0]["buyers_total"]["bias"]
     assert bias > 0.1
-    assert _holds(judged["reasons"], "The number of buyers", f"the model promised {100 * bias:.0f} % more than came")
+    assert _holds(judged["reasons"], "The number of buyers", f"the model promised {100 * bias:.0f}% more than came")
     assert _holds(judged["reasons"], "What keeps it from an A", "its probabilities are off by")
 
 
@@ -177,7 +182,7 @@ def test_a_small_world_is_graded_with_its_limits(make_predictions: Maker) -> Non
     assert judged["grade"] in {"B", "C", "D"}
     assert _holds(judged["limits"], "Few to judge by: 200 customers")
     assert _holds(judged["limits"], "Judged at 1 cut-off only")
-    assert _holds(judged["limits"], "between 2024-01-02 and 2024-03-31, 90 days")
+    assert _holds(judged["limits"], "between 2 January 2024 and 31 March 2024, 90 days")
 
 
 def test_the_smallest_cutoff_sets_the_limit(make_predictions: Maker) -> None:
@@ -234,6 +239,8 @@ def test_one_outcome_only_is_not_judged(make_predictions: Maker, bought: bool) -
 def test_nothing_to_judge_is_no_grade(make_predictions: Maker) -> None:
     none = summarise_evaluation(make_predictions(customers=10).clear(), not_judged={90: "the history is 40 days long"})
     assert (none["grade"], none["best_rule"], none["primary_horizon_days"]) == ("-", None, None)
-    assert none["grade_words"].startswith("Not judged")
-    assert none["limits"] == ["90 days ahead could not be judged: the history is 40 days long."]
+    assert render(none["grade_words"]).startswith("Not judged")
+    assert [render(limit) for limit in none["limits"]] == [
+        "90 days ahead could not be judged: the history is 40 days long."
+    ]
     assert (none["reasons"], none["backtest"], none["gains"]) == ([], [], [])
