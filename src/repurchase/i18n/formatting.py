@@ -163,7 +163,7 @@ def number_templates(currency: str | None) -> dict[str, str]:
     day_parts = {"d": "{day}", "dd": "{day2}", "M": "{month1}", "MM": "{month2}", "MMM": "{month}", "y": "{year}"}
     return {
         "number.group": symbols["group"],
-        "number.decimal": symbols["decimal"],
+        "number.decimal": decimal_mark(),
         "number.percent": format_percent(0.01).replace("1", value),
         "number.money": format_currency(1, currency).replace("1", value),
         "number.negative_money": format_currency(-1, currency).replace("1", value),
@@ -174,4 +174,9 @@ def number_templates(currency: str | None) -> dict[str, str]:
 
 def csv_separator() -> str:
     """What separates columns in the CSV files that spreadsheets of the locale read."""
-    return ";" if babel_locale().number_symbols["latn"]["decimal"] == "," else ","
+    return ";" if decimal_mark() == "," else ","
+
+
+def decimal_mark() -> str:
+    """The decimal mark of the locale."""
+    return str(babel_locale().number_symbols["latn"]["decimal"])

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from repurchase.errors import InputError
+from repurchase.i18n.catalogues import use_locale
+from repurchase.i18n.formatting import csv_separator, decimal_mark
 
 _FORMULA_PREFIXES = "=+-@＝＋－＠"
 _NUMBER = r"^-?\d+([.,]\d+)?$"
@@ -33,21 +34,16 @@ class _CsvFormat(NamedTuple):
     with_bom: bool = True
 
 
-CSV_FORMATS = {
-    "en": _CsvFormat(",", "."),
-    "nb": _CsvFormat(";", ","),
-    "nl": _CsvFormat(";", ","),
-    "ru": _CsvFormat(";", ","),
-}
 _MAIL_TOOL_FORMAT = _CsvFormat(",", ".", with_bom=False)
 """What mail tools import, wherever they are: commas, points, no mark."""
 
 
 def csv_format(name: str, *, mail_tool: str = "plain") -> _CsvFormat:
     """Find how to separate."""
-    if name not in CSV_FORMATS:
-        raise InputError(f"unknown locale '{name}'. Known: {', '.join(CSV_FORMATS)}.")
-    return CSV_FORMATS[name] if mail_tool == "plain" else _MAIL_TOOL_FORMAT
+    if mail_tool != "plain":
+        return _MAIL_TOOL_FORMAT
+    with use_locale(name):
+        return _CsvFormat(csv_separator(), decimal_mark())
 
 
 def escape_formula(text: pl.Expr) -> pl.Expr:

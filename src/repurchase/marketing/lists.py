@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError, first_few
+from repurchase.i18n.catalogues import LOCALES
 from repurchase.marketing.contacts import DETAILS, FLAGS, Contacts
-from repurchase.marketing.csv_export import CSV_FORMATS
 from repurchase.marketing.segments import (
     LISTED_SEGMENTS,
     NO_HISTORY,
@@ -64,7 +64,7 @@ _ID_KEPT = Check(lambda value: value != "", "a name: without ids nobody can be r
 _SETTINGS_SCHEMA: Schema = {
     "margin": _SHARE,
     "effect": _SHARE,
-    "locale": one_of(*CSV_FORMATS),
+    "locale": one_of(*LOCALES),
     "mail_tool": one_of(*_MAIL_TOOLS),
     "bought_within_hours": _WHOLE_NUMBER,
     "contacted_within_days": _WHOLE_NUMBER,
