@@ -7,7 +7,8 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from repurchase.models.boosting import BLOCK_ROWS, MAX_LEAVES, BoostedModel, Tree, read_trees
+from repurchase.models.boosting import BLOCK_ROWS, MAX_LEAVES, BoostedModel, Tree, _binned_columns, build_training_set, read_trees
+from repurchase.models.snapshots import FeatureMatrix
 
 COLUMNS = 7
 
@@ -44,6 +45,22 @@ def test_adds_up_to_the_same_bits(booster: HistGradientBoostingClassifier, rows:
     again = BoostedModel.from_dict(json.loads(json.dumps(trees.to_dict(), allow_nan=False)))
     assert again == trees
     assert again.total(list(asked.T)).tobytes() == wanted.tobytes()
+
+
+def test_older_snapshots_count_half_as_much_for_every_horizon() -> None:
+    parts = [FeatureMatrix({"a": np.zeros(rows)}) for rows in (2, 3)]
+    bought = [np.zeros(2, dtype=bool), np.ones(3, dtype=bool)]
+    rows = build_training_set(parts, bought, [0, 60], 30)
+    np.testing.assert_allclose(rows.weight, np.array([1.0, 1.0, 0.25, 0.25, 0.25]) / (2.75 / 5))
+
+
+def test_bins_are_of_equal_size_at_their_means() -> None:
+    values = np.append(np.arange(620.0), np.nan)[:, None]
+    coarse = _binned_columns(values)
+    assert np.isnan(coarse[-1, 0])
+    found, size = np.unique(coarse[:-1], return_counts=True)
+    assert (len(found), size.min(), size.max()) == (62, 10, 10)
+    np.testing.assert_allclose(found, np.arange(62) * 10 + 4.5)
 
 
 def test_values_at_a_threshold_go_left_and_missing_ones_where_the_tree_sends_them() -> None:

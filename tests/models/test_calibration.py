@@ -9,6 +9,7 @@ import pytest
 
 from repurchase.features.ledger import build_ledger
 from repurchase.models.calibration import (
+    SEASON_DAYS_AHEAD,
     Season,
     calibration_offset,
     carried_offset,
@@ -31,6 +32,8 @@ def test_a_shift_reaches_the_mean_asked_for(mean: float) -> None:
 def test_a_mean_out_of_reach_is_not_chased() -> None:
     assert shift_to_mean(np.full(3, -40.0), 0.5) == 8.0
     assert shift_to_mean(np.full(3, 40.0), 0.5) == -8.0
+    assert shift_to_mean(np.full(3, 8.1), 0.5) == -8.0
+    assert shift_to_mean(np.full(3, 7.9), 0.5) == pytest.approx(-7.9, abs=1e-6)
 
 
 def test_the_level_lies_between_what_was_taught_and_btyd() -> None:
@@ -52,7 +55,7 @@ def test_a_miss_is_carried_on_only_as_far_as_the_level_moves() -> None:
     assert carried_offset(()) == 0.0
     steady, moving = carried_offset((0.1, -0.1, 0.1)), carried_offset((0.5, 0.4, 0.6))
     assert 0.0 < steady < 0.01
-    assert 0.5 * 0.4 < moving < 0.5 * 0.8
+    assert moving == pytest.approx(0.8 * (77 / 300) / (77 / 300 + 0.16) * 0.5)
     assert carried_offset((-0.5, -0.4, -0.6)) == -moving
 
 
@@ -118,6 +121,23 @@ class TestSeason:
     def test_is_not_made_up_where_the_log_is_too_short(self, snapshots: Snapshots) -> None:
         season = self.learn(snapshots, START + timedelta(days=380), peak=lambda day: True)
         assert season.at(0) == season.at(60) == (0.0, 0.0)
+
+    @pytest.mark.parametrize(("days", "known"), [(365 + 30 + 90, (0.0,)), (365 + 30 + 89, None)])
+    def test_needs_ninety_days_before_the_window_before_last_years(
+        self, snapshots: Snapshots, days: int, known: tuple[float, ...] | None
+    ) -> None:
+        as_of = snapshots.ledger.first_day + timedelta(days=days)
+        asked: list[date] = []
+
+        def shifts(snapshot: Snapshot) -> tuple[float, float]:
+            asked.append(snapshot.as_of)
+            return 0.0, 0.0
+
+        learn_season(snapshots, as_of, horizon_days=30, observed_shifts=shifts, random_state=0)
+        assert bool(asked) == (known is not None)
+
+    def test_days_ahead_of_a_model_in_use(self) -> None:
+        assert SEASON_DAYS_AHEAD == (0, 30, 60, 90, 135, 180)
 
     def test_never_asks_for_windows_that_end_after_the_day(self, snapshots: Snapshots) -> None:
         as_of, asked = START + timedelta(days=900), []

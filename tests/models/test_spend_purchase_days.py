@@ -1,6 +1,7 @@
 """Purchase days of a buyer: learned where buyers teach, BTYD's where they do not."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_pace_follows_level_and_season_up_to_a_bound_each() -> None:
     assert pace_factor(0.2, -0.5) == pytest.approx(np.exp(-0.3))
     assert pace_factor(3.0, 0.0) == pytest.approx(np.exp(0.4)) == pytest.approx(1.0 / pace_factor(-3.0, 0.0))
     assert pace_factor(0.0, 3.0) == pytest.approx(np.exp(0.9)) == pytest.approx(1.0 / pace_factor(0.0, -3.0))
+
+
+def test_the_correction_is_a_factor_of_a_thousand_at_most() -> None:
+    head, design, btyd_days = learned(1.0)
+    for intercept, factor in ((20.0, np.exp(7.0)), (-20.0, np.exp(-7.0))):
+        extreme = PurchaseDaysModel(replace(head.curves, intercept=intercept))
+        found = extreme.if_bought(design, btyd_days, pace=1.0, horizon_days=10**9)
+        np.testing.assert_allclose(found, 1.0 + factor * (btyd_days - 1.0))
 
 
 def test_a_saved_head_says_the_same() -> None:

@@ -41,6 +41,22 @@ def test_low_median_and_high_are_in_order_and_within_the_window() -> None:
     assert (high <= 365).all()
 
 
+def test_days_are_interpolated_from_today_to_the_first_horizon() -> None:
+    steady = {100: np.array([1 - np.exp(-1.0)]), 365: np.array([1 - 1e-9])}
+    _, median, _ = days_to_next_order(steady)
+    assert median[0] == np.ceil(100 * np.log(2))
+
+
+def test_a_range_from_the_second_day_on_keeps_its_late_end() -> None:
+    curve = {2: np.array([0.109]), 365: np.array([1 - 1e-9])}
+    low, _, high = days_to_next_order(curve)
+    later = days_to_next_order({2: np.array([0.2]), 365: np.array([1 - 1e-9])})
+    assert (low[0], later[0][0]) == (3, 2)
+    for days, p in ((high[0], 0.109), (later[2][0], 0.2)):
+        start, end = -np.log1p(-p), -np.log(1e-9)
+        assert days == np.ceil(2 + 363 * (-np.log1p(-0.91 * (1 - 1e-9)) - start) / (end - start))
+
+
 def test_only_windows_beyond_a_year_give_no_day() -> None:
     assert np.isnan(days_to_next_order({730: np.array([0.9, 0.99])})).all()
 

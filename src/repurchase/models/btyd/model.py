@@ -9,7 +9,7 @@ References
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from threading import Lock
 from typing import Any, Literal
@@ -111,7 +111,7 @@ class BtydModel:
     a: float
     b: float
     log_likelihood: float = float("nan")
-    note: Message | None = None
+    note: Message | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values."""
