@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from repurchase.evaluation.summary import summarise_evaluation
 from repurchase.jobs.train import training_lines
-from repurchase.registry.bundle import model_card
+from repurchase.registry.bundle import TrainingRun
 from repurchase.registry.champion import GateVerdict, judge_evaluation
 from repurchase.registry.tracking import evaluation_metrics
 from repurchase.report.prediction_charts import calibration_chart, gains_chart
@@ -59,14 +60,18 @@ def require_plain(text: str) -> None:
     assert not [word for word in words if word.strip(".;%)") in ABSENT or word.startswith(("nan", "inf "))], text
 
 
+def card_of(evaluation: dict[str, Any]) -> str:
+    about: dict[str, Any] = {"state": {}, "as_of": date(2024, 12, 31), "horizons": (90,), "orders": {}, "cleaning": {}}
+    return TrainingRun(**about, evaluation=evaluation).card("1")
+
+
 def test_is_shown_as_absent(evaluation: dict[str, Any]) -> None:
     json.dumps(evaluation, allow_nan=False)
     verdict = judge_evaluation(evaluation)
     record = {"version": "1", "verdict": verdict.to_dict(), "evaluation": evaluation}
     lines = training_lines(record, Path("models/1"))
     require_plain("\n".join(lines))
-    about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
-    require_plain(model_card(**about, evaluation=evaluation))  # type: ignore[arg-type]
+    require_plain(card_of(evaluation))
     require_plain(json.dumps([evaluation_rows(evaluation), grade_section(evaluation)], ensure_ascii=False))
     assert all(metric.value == metric.value for metric in evaluation_metrics(evaluation))
     for picture in (calibration_chart(evaluation), gains_chart(evaluation)):
@@ -89,8 +94,7 @@ def test_every_single_one_may_be_absent(make_predictions: Predict) -> None:
         verdict = judge_evaluation(evaluation, evaluation)
         record = {"version": "1", "verdict": verdict.to_dict(), "evaluation": evaluation}
         text = "\n".join(training_lines(record, Path("models/1")))
-        about = {"version": "1", "as_of": "2024-12-31", "horizons": [90], "orders": {}, "cleaning": {}}
-        text += model_card(**about, evaluation=evaluation)  # type: ignore[arg-type]
+        text += card_of(evaluation)
         evaluation_metrics(evaluation)
         json.dumps([evaluation_rows(evaluation), grade_section(evaluation)])
         assert verdict.passed == judge_evaluation(whole, whole, tolerance=0).passed or name in {"log_loss", "grade"}

@@ -1,16 +1,13 @@
-from repurchase.registry.bundle import model_card
+from datetime import date
+from typing import Any
+
+from repurchase.registry.bundle import TrainingRun
 
 
-def card(**changes: object) -> str:
-    known = {
-        "version": "3",
-        "as_of": "1998-06-30",
-        "horizons": (30, 90),
-        "orders": {},
-        "cleaning": {},
-        "evaluation": {},
-    }
-    return model_card(**{**known, **changes})  # type: ignore[arg-type]
+def card(**changes: Any) -> str:
+    known: dict[str, Any] = {"state": {}, "as_of": date(1998, 6, 30), "horizons": (30, 90)}
+    known |= {"orders": {}, "cleaning": {}, "evaluation": {}}
+    return TrainingRun(**{**known, **changes}).card("3")
 
 
 def test_what_is_not_known_is_not_said() -> None:

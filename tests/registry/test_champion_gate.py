@@ -1,11 +1,16 @@
 import pytest
 
 from repurchase.errors import InputError
-from repurchase.registry.champion import judge_candidate, judge_evaluation
+from repurchase.i18n.messages import render
+from repurchase.registry.champion import GateVerdict, judge_candidate, judge_evaluation
 
 
 def losses(*values: float, customers: int = 900) -> dict[str, dict[str, float]]:
     return {f"1998-0{i}-01": {"log_loss": v, "n_customers": customers} for i, v in enumerate(values, start=1)}
+
+
+def text_of(verdict: GateVerdict) -> str:
+    return render(verdict.message, locale="en")
 
 
 RULES = {"days_since_last": losses(0.34, 0.321), "past_rate": losses(0.35, 0.33)}
@@ -14,8 +19,8 @@ RULES = {"days_since_last": losses(0.34, 0.321), "past_rate": losses(0.35, 0.33)
 def test_the_best_rule_is_the_one_with_the_lowest_mean() -> None:
     verdict = judge_candidate(losses(0.3, 0.3242), RULES, None)
     assert verdict.passed
-    assert verdict.words == (
-        "Passed: log loss 0.3121 against 0.3305 of the best rule (days since last order): 5.6 % better. "
+    assert text_of(verdict) == (
+        "Passed: log loss 0.3121 against 0.3305 of the best rule (days since the last order): 5.6% better. "
         "No champion yet."
     )
     assert verdict.numbers["candidate"] == pytest.approx(0.3121)
@@ -26,8 +31,8 @@ def test_the_best_rule_is_the_one_with_the_lowest_mean() -> None:
 def test_a_candidate_that_loses_to_a_rule_is_refused_even_without_a_champion() -> None:
     verdict = judge_candidate(losses(0.34, 0.33), RULES, None)
     assert not verdict.passed
-    assert verdict.words.startswith("Refused: log loss 0.3350 against 0.3305 of the best rule")
-    assert "1.4 % worse" in verdict.words
+    assert text_of(verdict).startswith("Refused: log loss 0.3350 against 0.3305 of the best rule")
+    assert "1.4% worse" in text_of(verdict)
 
 
 def test_a_candidate_that_equals_a_rule_does_not_beat_it() -> None:
@@ -37,11 +42,11 @@ def test_a_candidate_that_equals_a_rule_does_not_beat_it() -> None:
 @pytest.mark.parametrize(
     ("champion", "tolerance", "passed", "words"),
     [
-        (0.320, 0.0, True, "0.3200 of the champion: 3.1 % better."),
+        (0.320, 0.0, True, "0.3200 of the champion: 3.1% better."),
         (0.310, 0.0, False, "0.3100 of the champion: the same."),
-        (0.300, 0.0, False, "0.3000 of the champion: 3.3 % worse."),
-        (0.30999, 0.0, False, "0.3100 of the champion: less than 0.1 % worse."),
-        (0.300, 0.05, True, "0.3000 of the champion: 3.3 % worse."),
+        (0.300, 0.0, False, "0.3000 of the champion: 3.3% worse."),
+        (0.30999, 0.0, False, "0.3100 of the champion: less than 0.1% worse."),
+        (0.300, 0.05, True, "0.3000 of the champion: 3.3% worse."),
         (0.310, 0.01, True, "0.3100 of the champion: the same."),
     ],
 )
@@ -50,7 +55,7 @@ def test_the_champion_must_be_beaten_within_the_tolerance(
 ) -> None:
     verdict = judge_candidate(losses(0.31, 0.31), RULES, losses(champion, champion), tolerance=tolerance)
     assert verdict.passed is passed
-    assert verdict.words.endswith(words)
+    assert text_of(verdict).endswith(words)
     assert verdict.numbers["gain_over_champion"] == pytest.approx(1 - 0.31 / champion)
 
 
@@ -81,13 +86,13 @@ def test_evaluations_are_compared_at_the_primary_horizon(make_evaluation) -> Non
 def test_a_champion_without_that_horizon_is_not_beaten_by_default(make_evaluation) -> None:
     verdict = judge_evaluation(make_evaluation(0.31, 0.33), make_evaluation(days=30))
     assert not verdict.passed
-    assert "not judged at 90 days" in verdict.words
+    assert "not judged at 90 days" in text_of(verdict)
 
 
 def test_a_rule_that_was_silent_at_a_cutoff_is_left_out(make_evaluation) -> None:
     evaluation = make_evaluation(0.34, 0.33)
     evaluation["backtest"].remove(next(row for row in evaluation["backtest"] if row["predictor"] == "past_rate"))
-    assert "days since last order" in judge_evaluation(evaluation).words
+    assert "days since the last order" in text_of(judge_evaluation(evaluation))
 
 
 @pytest.mark.parametrize("grade", ["D", "-"])
@@ -97,5 +102,5 @@ def test_a_grade_that_shows_no_lead_is_refused_though_the_mean_is_lower(grade: s
         for who, loss in (("model", 0.3999), ("days_since_last", 0.4), ("past_rate", 0.41))
     ]
     evaluation = {"primary_horizon_days": 90, "backtest": rows, "grade": grade, "grade_words": "Not shown."}
-    assert judge_evaluation(evaluation).words == f"Refused: grade {grade}. Not shown."
+    assert text_of(judge_evaluation(evaluation)) == f"Refused: grade {grade}. Not shown."
     assert judge_evaluation({**evaluation, "grade": "C"}).passed

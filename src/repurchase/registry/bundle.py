@@ -287,30 +287,56 @@ def _parse_bundle_json(path: Path, content: bytes) -> Any:
         raise BundleError(f"{path}: not readable as JSON ({fault}). Restore it or fetch the bundle again.") from fault
 
 
-def model_card(
-    *,
-    version: str,
-    as_of: str,
-    horizons: Iterable[int],
-    orders: Mapping[str, Any],
-    cleaning: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
-) -> str:
-    """Write the card of a model."""
-    ahead = ", ".join(str(days) for days in horizons)
-    verdict = evaluation.get("grade_words", "This model was not judged.")
-    blocks = [
-        f"# repurchase, version {version}",
-        f"Knows orders up to {as_of}. Says who buys again within {ahead} days, who does not, and what they spend.",
-        "## Data",
-        *_bullets(_data_section(orders, cleaning)),
-        "## Grade",
-        f"Grade **{evaluation.get('grade', '-')}**. {render(verdict, locale='en')}",
-        *_bullets([*_gains_section(evaluation), *_as_sentences(evaluation, "reasons")]),
-        "## Limits",
-        *_bullets([*_as_sentences(evaluation, "limits"), *_GENERAL_LIMITS]),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+CLEANING_SETTINGS = ("columns", "timezone", "currency", "date_order", "duplicates", "returns")
+
+
+def cleaning_settings(settings: Settings) -> dict[str, Any]:
+    """Select the settings that decide how orders are cleaned."""
+    return {name: getattr(settings, name) for name in CLEANING_SETTINGS} | {"columns": dict(settings.columns)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """The results of a training run."""
+
+    state: Mapping[str, Any]
+    as_of: date
+    horizons: tuple[int, ...]
+    orders: Mapping[str, Any]
+    cleaning: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    settings: Settings = field(default_factory=Settings)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    profile: Mapping[str, Any] | None = None
+
+    def manifest(self, version: str) -> dict[str, Any]:
+        """Build the training's part of the bundle's manifest."""
+        return {
+            "model_version": version,
+            "as_of": self.as_of.isoformat(),
+            "horizons": list(self.horizons),
+            "data_digest": self.orders.get("digest"),
+            "grade": self.evaluation.get("grade", "-"),
+            "settings": cleaning_settings(self.settings),
+        }
+
+    def card(self, version: str) -> str:
+        """Write the model card."""
+        day, ahead = self.as_of.isoformat(), ", ".join(str(days) for days in self.horizons)
+        verdict = self.evaluation.get("grade_words", "This model was not judged.")
+        blocks = [
+            f"# repurchase, version {version}",
+            f"Knows orders up to {day}. Says who buys again within {ahead} days, who does not, and what they spend.",
+            "## Data",
+            *_bullets(_data_section(self.orders, self.cleaning)),
+            "## Grade",
+            f"Grade **{self.evaluation.get('grade', '-')}**. {render(verdict, locale='en')}",
+            *_bullets([*_gains_section(self.evaluation), *_as_sentences(self.evaluation, "reasons")]),
+            "## Limits",
+            *_bullets([*_as_sentences(self.evaluation, "limits"), *_GENERAL_LIMITS]),
+        ]
+        return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 _GENERAL_LIMITS = (
@@ -362,49 +388,3 @@ def _as_sentences(evaluation: Mapping[str, Any], key: str) -> list[str]:
 def _bullets(sentences: Iterable[str]) -> list[str]:
     lines = [f"- {sentence}" for sentence in sentences]
     return ["\n".join(lines)] if lines else []
-
-
-CLEANING_SETTINGS = ("columns", "timezone", "currency", "date_order", "duplicates", "returns")
-
-
-def cleaning_settings(settings: Settings) -> dict[str, Any]:
-    """Select the settings that decide how orders are cleaned."""
-    return {name: getattr(settings, name) for name in CLEANING_SETTINGS} | {"columns": dict(settings.columns)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRun:
-    """The results of a training run."""
-
-    state: Mapping[str, Any]
-    as_of: date
-    horizons: tuple[int, ...]
-    orders: Mapping[str, Any]
-    cleaning: Mapping[str, Any]
-    evaluation: Mapping[str, Any]
-    settings: Settings = field(default_factory=Settings)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-    profile: Mapping[str, Any] | None = None
-
-    def manifest(self, version: str) -> dict[str, Any]:
-        """Build the training's part of the bundle's manifest."""
-        return {
-            "model_version": version,
-            "as_of": self.as_of.isoformat(),
-            "horizons": list(self.horizons),
-            "data_digest": self.orders.get("digest"),
-            "grade": self.evaluation.get("grade", "-"),
-            "settings": cleaning_settings(self.settings),
-        }
-
-    def card(self, version: str) -> str:
-        """Write the model card."""
-        return model_card(
-            version=version,
-            as_of=self.as_of.isoformat(),
-            horizons=self.horizons,
-            orders=self.orders,
-            cleaning=self.cleaning,
-            evaluation=self.evaluation,
-        )
