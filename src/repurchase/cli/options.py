@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
-from repurchase.cli.process import styled_output
+from repurchase.cli.process import progress_display, styled_output
 from repurchase.errors import InputError
 from repurchase.i18n.catalogues import LOCALES
 
@@ -132,15 +132,20 @@ class EngineOptions:
     dry_run: DryRun = False
 
     @contextmanager
-    def open(self) -> Iterator["Cluster | None"]:
-        """Start the engine; None is this process."""
+    def start(self) -> Iterator[dict[str, Any]]:
+        """Start the engine and the progress display, as arguments of a job."""
+        if self.engine == "local" and (self.master or self.spark_conf):
+            raise InputError("--master and --spark-conf require --engine spark. Add it, or leave them out.")
+        if self.engine == "spark" and self.dry_run:
+            raise InputError("--dry-run works with --engine local only. Leave --engine spark out.")
+        with self._cluster() as cluster, progress_display() as steps:
+            yield {"cluster": cluster, "steps": steps, "dry_run": self.dry_run}
+
+    @contextmanager
+    def _cluster(self) -> Iterator["Cluster | None"]:
         if self.engine == "local":
-            if self.master or self.spark_conf:
-                raise InputError("--master and --spark-conf require --engine spark. Add it, or leave them out.")
             yield None
             return
-        if self.dry_run:
-            raise InputError("--dry-run works with --engine local only. Leave --engine spark out.")
         from repurchase.jobs.order_intake import workspace
         from repurchase.spark.cluster import open_cluster
         from repurchase.spark.session import parse_spark_settings

@@ -65,15 +65,8 @@ def train(
     from repurchase.jobs.train import train as run
 
     settings = orders.settings(horizons=horizon, random_state=seed, jobs=jobs)
-    with engine.open() as cluster, progress_display() as steps:
-        trained = run(
-            orders.source,
-            settings=settings,
-            as_of=orders.as_of,
-            steps=steps,
-            cluster=cluster,
-            dry_run=engine.dry_run,
-        )
+    with engine.start() as job:
+        trained = run(orders.source, settings=settings, as_of=orders.as_of, **job)
     print_lines(trained.summary)
 
 
@@ -100,17 +93,9 @@ def score(
     from repurchase.jobs.score import score as run
 
     settings = orders.settings(pseudonyms=pseudonyms, jobs=jobs)
-    with engine.open() as cluster, progress_display() as steps:
+    with engine.start() as job:
         scored = run(
-            orders.source,
-            out=out,
-            settings=settings,
-            as_of=orders.as_of,
-            customers=customers,
-            model=model,
-            steps=steps,
-            cluster=cluster,
-            dry_run=engine.dry_run,
+            orders.source, out=out, settings=settings, as_of=orders.as_of, customers=customers, model=model, **job
         )
     print_lines(scored.summary)
     if fail_on_drift and not engine.dry_run and scored.record["drift"]["drifted"]:
