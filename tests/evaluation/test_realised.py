@@ -17,7 +17,7 @@ from repurchase.evaluation.realised import (
     training_reference,
 )
 from repurchase.features.ledger import Ledger, build_ledger
-from repurchase.i18n.messages import render
+from repurchase.i18n.messages import message, render
 
 START, AS_OF = date(2022, 1, 1), date(2023, 1, 1)
 STEADY = {"known": True, "drifted": False, "words": "The orders are like before."}
@@ -142,14 +142,18 @@ def test_a_fallen_grade_is_named_only_beyond_chance() -> None:
     assert not retraining_advice([{**row, "grade": "-"}], **told)["retrain"]
 
 
+DRIFTED = message("drift.drifted", profile_as_of="2024-01-01", reasons=["fewer"])
+
+
 def test_drift_and_age_are_reasons_too() -> None:
-    drifted = {"known": True, "drifted": True, "words": "The orders have drifted from before: fewer."}
+    drifted = {"known": True, "drifted": True, "words": DRIFTED}
 
     advice = retraining_advice([], drift=drifted, age_days=200)
 
     assert [reason["kind"] for reason in advice["reasons"]] == ["drift", "age"]
     assert render(advice["words"]) == (
-        "Train again: the orders have drifted from before: fewer; the model is 200 days old; 180 are allowed."
+        "Train again: the orders have drifted from the orders up to 1 January 2024 that the model learned from: fewer; "
+        "the model is 200 days old; 180 are allowed."
     )
 
 
@@ -161,7 +165,7 @@ def test_a_window_that_is_not_over_is_not_judged() -> None:
     assert (rows[1]["ends"], rows[1]["days_missing"]) == ("2023-04-01", 1)
     waiting = retraining_advice(rows[1:], drift={"known": False, "drifted": False, "words": ""}, age_days=89)
     assert render(waiting["words"]) == (
-        "Keep the model: no window of these scores has passed yet, the first does on 2023-04-01; it is 89 days old."
+        "Keep the model: no window of these scores has passed yet, the first does on 1 April 2023; it is 89 days old."
     )
 
 

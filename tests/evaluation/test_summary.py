@@ -10,7 +10,7 @@ import pytest
 from repurchase.evaluation.grade import grading_rule
 from repurchase.evaluation.metrics import auc, log_loss
 from repurchase.evaluation.summary import summarise_evaluation
-from repurchase.i18n.messages import Message, render
+from repurchase.i18n.messages import Message, message, render
 
 Maker = Callable[..., pl.DataFrame]
 WITH_PARTS = {"model": 0.0, "days_since_last": 1.5, "past_rate": 1.0, "btyd": 0.3, "boosting": 0.2}
@@ -28,11 +28,14 @@ def predictions(make_predictions: Maker) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def evaluation(predictions: pl.DataFrame) -> dict:
-    return summarise_evaluation(predictions, not_judged={365: "the history is 270 days long."}, currency="GBP")
+    return summarise_evaluation(predictions, not_judged={365: WHY}, currency="GBP")
+
+
+WHY = message("not_judged.too_short")
 
 
 def _holds(messages: list[Message], *parts: str) -> bool:
-    return any(all(part in render(message) for part in parts) for message in messages)
+    return any(all(part in render(one) for part in parts) for one in messages)
 
 
 def test_it_is_json_and_says_how_it_was_made(evaluation: dict) -> None:
@@ -70,10 +73,9 @@ def test_every_horizon_has_the_same_keys(evaluation: dict) -> None:
 def test_a_horizon_that_could_not_be_judged_says_why(evaluation: dict) -> None:
     long = evaluation["horizons"][2]
     assert (long["judged"], long["grade"], long["model"]) == (False, "-", None)
-    assert long["why_not_judged"] == "the history is 270 days long."
-    assert "365 days ahead could not be judged: the history is 270 days long." in [
-        render(limit) for limit in evaluation["limits"]
-    ]
+    assert long["why_not_judged"] == WHY
+    assert message("limit.not_judged", days=365, why=WHY) in evaluation["limits"]
+    assert render(message("limit.not_judged", days=365, why=WHY)).startswith("365 days ahead could not be judged: the")
 
 
 def test_the_backtest_is_one_row_per_horizon_cutoff_and_predictor(evaluation: dict) -> None:
@@ -127,7 +129,7 @@ def test_the_same_predictions_in_any_row_order_give_the_same_digits(
     predictions: pl.DataFrame, evaluation: dict
 ) -> None:
     shuffled = predictions.sample(fraction=1, shuffle=True, seed=5)
-    again = summarise_evaluation(shuffled, not_judged={365: "the history is 270 days long."}, currency="GBP")
+    again = summarise_evaluation(shuffled, not_judged={365: WHY}, currency="GBP")
     assert json.dumps(again) == json.dumps(evaluation)
 
 

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 
 from repurchase.errors import InputError
+from repurchase.i18n.catalogues import LOCALES, use_locale
+from repurchase.i18n.messages import translate_text
 from repurchase.marketing.repeat_business import find_benchmarks, read_benchmarks
 from repurchase.report.history_sections import campaign_rows, measure_section, read_campaigns
 from repurchase.storage.run_records import validate_scored_run
@@ -139,7 +141,12 @@ def test_benchmarks_of_ones_own(tmp_path: Path, name: str) -> None:
     assert find_benchmarks(tmp_path / "scores.parquet") == path
     (stick,) = read_benchmarks(path)
     assert (stick.low, stick.caveat_in("ru")) == (0.3, "c")
-    assert all(set(one.caveat) == {"en", "nb", "nl", "ru"} for one in read_benchmarks())
+    for locale in LOCALES:
+        with use_locale(locale):
+            for one in read_benchmarks():
+                texts = (one.source, one.caveat_in(locale))
+                translated = [translate_text(text, "benchmark.") for text in texts]
+                assert all((a == b) == (locale == "en") for a, b in zip(texts, translated, strict=True))
 
 
 def test_campaigns_are_found_measured_before_planned(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from repurchase.i18n.catalogues import use_locale
 from repurchase.marketing.products import SAME_BRAND
-from repurchase.report import prediction_charts as figures
+from repurchase.report import charts
 from repurchase.report.customer_list import (
     PurchaseDetails,
     json_for_html,
@@ -122,7 +122,7 @@ def test_fifty_thousand_customers_with_seven_purchases_each() -> None:
 def test_the_section_is_there_where_products_are(
     scored: pl.DataFrame, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, has_products: bool
 ) -> None:
-    monkeypatch.setattr(figures, "to_svg", lambda picture: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda picture: "<svg></svg>")
     told = products({"name": "<b>Salt</b>"} | companion()) if has_products else None
     page = build_report(scored, record, bought=bought(products=told))
     assert ('<section id="products"' in page) == ('href="#products"' in page) == has_products

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from repurchase.i18n.messages import message, render
 from repurchase.models.segments import SegmentThresholds
 from repurchase.storage import json_files
 from repurchase.storage.json_files import sha256_of, with_digest
@@ -78,11 +79,11 @@ def test_a_record_that_was_changed_by_hand_is_not_used(tmp_path: Path) -> None:
     record.write_text(record.read_text().replace("0.1", "0.2"))
     assert read_run_record(scores) == (
         {},
-        f"{record.name} was changed by hand: digest is not as `repurchase score` writes it.",
+        message("record.misshapen", name=record.name, part="digest"),
     )
     for content in ("[" * 100_000, "\udc80", "{"):
         record.write_text(content, errors="surrogateescape")
-        assert "cannot be read as JSON" in str(read_run_record(scores)[1])
+        assert "cannot be read as JSON" in render(read_run_record(scores)[1] or "")
 
 
 def test_a_record_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +91,7 @@ def test_a_record_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path, mo
     scores = tmp_path / "scores.parquet"
     for ending, read in ((".run.json", read_run_record), (".monitor.json", read_monitor_record)):
         scores.with_suffix(ending).write_text("{" + " " * 200 + "}")
-        assert "cannot be read as JSON" in str(read(scores)[1])
+        assert "cannot be read as JSON" in render(read(scores)[1] or "")
 
 
 def test_curves_of_two_lengths_are_named() -> None:

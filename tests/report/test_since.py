@@ -85,7 +85,7 @@ def test_the_page_shows_what_came_and_what_drifted(scored, record) -> None:
     assert "days since last</th>" in page
     assert "frequency</th>" not in page
     assert "£4,321 of £5,000 expected" in page
-    assert "365 days ahead: not over before 2025-12-31, 244 days are missing." in page
+    assert "365 days ahead: not over before 31 December 2025, 244 days are missing." in page
 
 
 def test_without_either_there_is_no_section(scored, record) -> None:
@@ -161,7 +161,7 @@ Scores of 2024-12-31 by version 4, beside orders up to 2025-05-01: 290 customers
   111 purchase days of 120 expected; spend £4,321 of £5,000 expected.
   The tenth of customers ranked first by expected spend brought £2,000 (46%), by value at risk £900 (21%),\
  by the best rule £1,500 (35%) of what came.
-365 days ahead: not over before 2025-12-31, 244 days are missing.
+365 days ahead: not over before 31 December 2025, 244 days are missing.
 The 80 % ranges of lifetime value held 81% of 290 outcomes.
 The orders are like before.
 Note: of one day only.

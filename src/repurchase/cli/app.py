@@ -31,11 +31,12 @@ from repurchase.cli.logs import (
     text_lines,
 )
 from repurchase.cli.models import models_app
-from repurchase.cli.options import CommandGroup, EngineOptions, Home, OrderOptions, option
+from repurchase.cli.options import CommandGroup, EngineOptions, Home, OrderOptions, locale_option, option
 from repurchase.cli.orders import check, orders_app, score, train
 from repurchase.cli.outputs import outputs_app, report
 from repurchase.cli.process import INTERRUPTED, guarded_streams, interruptible, interruption_message, print_lines
 from repurchase.errors import InputError, RepurchaseError
+from repurchase.i18n.catalogues import environment_locale, set_locale
 from repurchase.storage.redaction import register_secrets
 
 logger = logging.getLogger("repurchase")
@@ -58,7 +59,9 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def _global_options(
-    context: typer.Context, version: Annotated[bool, option("Show the version and exit.", None, "--version")] = False
+    context: typer.Context,
+    version: Annotated[bool, option("Show the version and exit.", None, "--version")] = False,
+    locale: Annotated[str | None, locale_option("Language of the results; default LC_MESSAGES.")] = None,
 ) -> None:
     if version:
         print_lines([f"repurchase {__version__}"])
@@ -66,6 +69,7 @@ def _global_options(
     if context.invoked_subcommand is None:
         context.get_help()  # which prints
         raise InputError("no command was given. Choose one of those above.")
+    set_locale(locale or environment_locale())
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 

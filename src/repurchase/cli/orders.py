@@ -17,6 +17,7 @@ from repurchase.cli.options import (
     option,
 )
 from repurchase.cli.process import print_lines, progress_display
+from repurchase.i18n.messages import translate
 
 EXIT_DRIFTED = 3
 
@@ -39,12 +40,12 @@ def check(orders: OrderOptions, *, horizon: Horizons = None) -> None:
     print_lines(intake.cleaning.decision.lines())
     print_lines(["", *example_lines(intake.cleaning.counts, has_amounts=intake.report.has_amounts), ""])
     print_lines(intake.report.lines())
-    print_lines([f"Last observed day: {intake.as_of}."])
+    print_lines([translate("line.last_day", day=str(intake.as_of))])
     for rule in checked.rules:
         print_lines([f"{'enough ' if rule.holds else 'MISSING'}  {rule.found} (needed: {rule.needed})"])
         print_lines([] if rule.holds else [f"         {rule.advice}"])
     if checked.horizons:
-        print_lines([f"Horizons that this history supports, in days: {', '.join(map(str, checked.horizons))}."])
+        print_lines([translate("line.horizons", horizons=list(checked.horizons))])
     require_plausible(intake.cleaning.problems)
     require_sufficient(checked.rules)
 

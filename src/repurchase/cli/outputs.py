@@ -20,6 +20,7 @@ from repurchase.cli.options import (
 )
 from repurchase.cli.process import print_lines
 from repurchase.errors import InputError
+from repurchase.i18n.messages import translate
 
 outputs_app = CommandGroup()
 
@@ -54,7 +55,7 @@ def report(
         for name in (name for name, value in options.items() if value is not None):
             raise InputError(f"{name} requires --orders. Add --orders, or leave {name} out.")
     page = run(scores, out, settings=settings, locale=locale, campaigns=campaigns, orders=source)
-    print_lines([f"Report: {page}"])
+    print_lines([translate("line.report", path=str(page))])
 
 
 @outputs_app.command("lists")

@@ -4,6 +4,7 @@
 the key of a message. A language needs no more than its file; a message without a translation is shown in English.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,6 +50,19 @@ def use_locale(name: str) -> Iterator[None]:
         yield
     finally:
         _ACTIVE_LOCALE.reset(before)
+
+
+def set_locale(name: str) -> None:
+    """Render messages in another language from now on."""
+    _ACTIVE_LOCALE.set(require_locale(name))
+
+
+def environment_locale() -> str:
+    """The language that the environment asks for, if there is a catalogue for it."""
+    named = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "en")
+    language = named.partition(".")[0].partition("_")[0].lower()
+    language = {"no": "nb"}.get(language, language)
+    return language if language in LOCALES else "en"
 
 
 def active_locale() -> str:

@@ -133,6 +133,8 @@ def format_day(value: date | str | None, *, short: bool = False) -> str:
         day = date.fromisoformat(value[:10]) if isinstance(value, str) else value
     except ValueError:
         return str(value)
+    if not isinstance(day, date):
+        raise TypeError(f"not a day: {day!r}")
     return format_date(day, "medium" if short else "long", locale=babel_locale())
 
 

@@ -12,6 +12,7 @@ from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.i18n.catalogues import use_locale
 from repurchase.i18n.formatting import NO_BREAK_SPACE
+from repurchase.i18n.messages import message, translate, translate_text
 from repurchase.jobs.customer_lists import Pseudonymizer, id_column
 from repurchase.jobs.order_intake import workspace
 from repurchase.jobs.outputs import (
@@ -224,17 +225,29 @@ def list_lines(record: Mapping[str, Any], out: Path) -> list[str]:
     for told in record["segments"]:
         at_risk = "" if told["value_at_risk"] is None else f"{told['value_at_risk']:,.0f}"
         lines.append(f"{told['segment']:<24}{told['customers']:>10,}{told['listed']:>9,}{at_risk:>16}")
-    left = "; ".join(f"{number:,} {({**REASONS, **_LIMITS})[why]}" for why, number in record["left_out"].items())
-    lines.append(f"Left out: {left}." if left else "Nobody was left out.")
+    left = [
+        message("line.count_of", n=number, what=message(f"left_out.{why}"))
+        for why, number in record["left_out"].items()
+    ]
+    lines.append(translate("line.left_out", reasons=left) if left else translate("line.nobody_left_out"))
     if record["changes"]:
-        lines.append("Since then: " + ", ".join(f"{number:,} {why}" for why, number in record["changes"].items()) + ".")
+        changes = _counted_texts(record["changes"], "lists.changed.")
+        lines.append(translate("line.since", changes=changes))
     if record["contacts"]:
-        repair = ", ".join(f"{number:,} {what}" for what, number in record["contacts"]["repair"].items())
-        lines.append(f"For repair: {repair}. See repair.csv." if repair else "Every address is valid.")
-    gain = "" if worth["expected_gain"] is None else f", expected to bring {worth['expected_gain']:,.2f}"
-    paid = "" if worth["cost"] is None else f" at a cost of {worth['cost']:,.2f}"
-    lines.append(f"{worth['contacts']:,} customers to reach{gain}{paid}. {record['assumptions']['words']}")
-    return [*lines, f"Lists: {out}"]
+        faults = _counted_texts(record["contacts"]["repair"], "lists.repair.")
+        lines.append(translate("line.repair", faults=faults) if faults else translate("line.no_repair"))
+    gain, cost = worth["expected_gain"], worth["cost"]
+    to_reach = {
+        "n": worth["contacts"],
+        "gain": "" if gain is None else message("line.expected_gain", gain=gain),
+        "cost": "" if cost is None else message("line.cost", cost=cost),
+        "assumptions": record["assumptions"]["words"],
+    }
+    return [*lines, translate("line.to_reach", **to_reach), translate("line.lists", path=str(out))]
+
+
+def _counted_texts(counts: Mapping[str, int], prefix: str) -> list[str]:
+    return [translate("line.count_of", n=number, what=translate_text(text, prefix)) for text, number in counts.items()]
 
 
 _ALL, _REPAIR = "all", "repair"

@@ -13,7 +13,7 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import DeliveryError
 from repurchase.features.ledger import Ledger
-from repurchase.i18n.messages import Message, message, render
+from repurchase.i18n.messages import Message, message, render, translate
 from repurchase.jobs.customer_lists import (
     CustomerList,
     Pseudonymizer,
@@ -302,36 +302,29 @@ def _replacement_note(plan: _ScoringPlan) -> str:
 def _score_lines(plan: _ScoringPlan, run: Mapping[str, Any]) -> Iterator[str]:
     """Say who was scored, where the scores are, and whether the orders have drifted."""
     counts = run["counts"]
-    yield (
-        f"{counts['scored']:,} customer{'' if counts['scored'] == 1 else 's'} scored as of {run['as_of']} by version "
-        f"{run['model_version']}; {_unscored_summary(counts)}. Scores: {plan.destination}{_table_note(plan, run)}"
-    )
+    where = f"{plan.destination}{_table_note(plan, run)}"
+    about = {"as_of": run["as_of"], "version": run["model_version"], "unscored": _unscored_summary(counts)}
+    yield translate("line.scored", n=counts["scored"], path=where, **about)
     if counts["duplicates_in_list"]:
-        yield f"{counts['duplicates_in_list']:,} ids were in the list more than once; each is scored once."
+        yield translate("line.duplicates", n=counts["duplicates_in_list"])
     yield from _change_lines(run["changes"])
     yield render(run["drift"]["words"])
 
 
 def _unscored_summary(counts: Mapping[str, int]) -> str:
     """Say how many customers have no predictions, and why."""
-    no_history, no_purchases = f"{counts['no_history']:,} without history", counts["no_purchases"]
+    no_history, no_purchases = translate("line.no_history", n=counts["no_history"]), counts["no_purchases"]
     if not no_purchases:
         return no_history
-    return f"{no_purchases:,} with orders but no purchase (all cancelled, returned or free); {no_history}"
-
-
-_CHANGE_TEXTS = {
-    "corrected": "with other earlier orders than then",
-    "gone": "gone",
-    "late": "with earlier orders that were not there then",
-}
+    return translate("line.no_purchases", n=no_purchases, no_history=no_history)
 
 
 def _change_lines(changes: Mapping[str, Any] | None) -> Iterator[str]:
     customers = (changes or {}).get("customers") or {}
-    texts = [f"{customers[name]:,} {text}" for name, text in _CHANGE_TEXTS.items() if customers.get(name)]
-    if changes and texts:
-        yield f"Customers compared with the last run (as of {changes['as_of']}): {'; '.join(texts)}."
+    kinds = [kind for kind in ("corrected", "gone", "late") if customers.get(kind)]
+    if changes and kinds:
+        texts = [message(f"line.change.{kind}", n=customers[kind]) for kind in kinds]
+        yield translate("line.changes", as_of=changes["as_of"], changes=texts)
 
 
 def _table_note(plan: _ScoringPlan, run: Mapping[str, Any]) -> str:

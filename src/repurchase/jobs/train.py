@@ -14,7 +14,7 @@ from repurchase.evaluation.backtest import backtest, backtest_days
 from repurchase.evaluation.drift import InputSummary
 from repurchase.evaluation.summary import summarise_evaluation
 from repurchase.features.ledger import Ledger
-from repurchase.i18n.messages import Message, message, render
+from repurchase.i18n.messages import Message, message, render, translate
 from repurchase.jobs.monitor import training_profile
 from repurchase.jobs.order_intake import Intake, LogSteps, OrderEngine, Steps, load_orders, workspace
 from repurchase.jobs.outputs import JobResult, require_access
@@ -42,24 +42,18 @@ def training_lines(record: Mapping[str, Any], folder: Path) -> list[str]:
     version, verdict, evaluation = record["version"], record["verdict"], record["evaluation"]
     return [
         "",
-        f"Grade {evaluation['grade']}: {render(evaluation['grade_words'])}",
+        translate("line.grade", grade=evaluation["grade"], verdict=evaluation["grade_words"]),
         *(f"  - {render(text)}" for text in (*evaluation["reasons"], *evaluation["limits"])),
         _backtest_table(evaluation),
         render(verdict["words"]),
-        f"Version {version} is {'the champion' if verdict['passed'] else 'kept as challenger'}. Model: {folder}",
+        translate(f"line.{'champion' if verdict['passed'] else 'challenger'}", version=version, folder=str(folder)),
         *([] if verdict["passed"] else [_next_step_line(version, verdict["numbers"])]),
     ]
 
 
 def _next_step_line(version: str, numbers: Mapping[str, float]) -> str:
-    force = f"`repurchase models promote {version} --force`"
-    if "champion" in numbers and numbers["gain_over_rule"] > 0:
-        return f"Next: nothing; the champion goes on scoring. {force} promotes this one all the same."
-    return (
-        "Next: train on a longer history, if there is one. Until then rank customers by a rule, such as "
-        f"days_since_last in the scores (`repurchase score ORDERS --model {version}`); {force} promotes it all the "
-        "same."
-    )
+    is_beaten_by_champion = "champion" in numbers and numbers["gain_over_rule"] > 0
+    return translate("line.next_nothing" if is_beaten_by_champion else "line.next_rule", version=version)
 
 
 def _backtest_table(evaluation: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import polars as pl
 
 from repurchase.errors import InputError, first_few
 from repurchase.i18n.catalogues import LOCALES
+from repurchase.i18n.messages import message
 from repurchase.marketing.contacts import DETAILS, FLAGS, Contacts
 from repurchase.marketing.segments import (
     LISTED_SEGMENTS,
@@ -107,12 +108,7 @@ class ListSettings:
         return {
             "margin": self.margin,
             "effect": self.effect,
-            "words": (
-                f"Expected gain of a contact = margin {100 * self.margin:g} % x value at risk x effect "
-                f"{100 * self.effect:g} %: of the value at risk, one contact is assumed to keep "
-                f"{100 * self.effect:g} %. Both are assumptions, set under [lists] in repurchase.toml; "
-                "a campaign with a control group measures the effect."
-            ),
+            "words": message("assumptions", margin=self.margin, effect=self.effect),
         }
 
 
