@@ -105,7 +105,7 @@ def test_equal_rows_without_order_ids_or_times_are_purchases() -> None:
     result = clean(log(("a", "2024-01-31", "10"), ("a", "2024-01-31", "10"), columns=columns))
     assert result.report.n_kept == 2
     assert result.orders["order_id"].to_list() == ["a@2024-01-31", "a@2024-01-31#2"]
-    assert any("1 rows equal an earlier row and were kept" in note for note in texts(result.report.notes))
+    assert any("1 row equal an earlier row and were kept" in note for note in texts(result.report.notes))
 
 
 def test_equal_rows_with_a_time_of_day_are_duplicates() -> None:
@@ -419,7 +419,7 @@ def test_an_ambiguous_column_of_dates_is_asked_about() -> None:
 
 def test_the_report_reads_well_and_adds_up() -> None:
     result = clean(log(GOOD, GOOD, (None, "2", "2024-02-01", "p", "5"), ("a", "3", "2024-03-01", "p", "-10.00")))
-    assert result.report.words() == [
+    assert result.report.lines() == [
         "4 rows came in, laid out as orders with named columns.",
         "1 row is a sale and is kept as it is.",
         "1 row was set aside: no customer id.",
@@ -439,7 +439,7 @@ def test_the_report_is_plain_json() -> None:
 
 
 def test_a_report_that_does_not_add_up_is_refused() -> None:
-    why = Reason("return", rows=1, found=1, treatment="netted", words="a return")
+    why = Reason("return", rows=1, found=1, treatment="netted")
     with pytest.raises(OrdersError, match="does not add up: 3 rows read, but 1 kept"):
         CleaningReport(n_raw=3, n_kept=1, reasons=(why,))
 

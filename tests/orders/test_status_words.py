@@ -139,7 +139,7 @@ class TestSaleStatuses:
         result = cleaned([*self.ROWS], status="status", sale_statuses=("completed",))
         assert {why.reason: why.rows for why in result.report.reasons} == {"cancelled_order": 1}
         assert result.report.n_orders == 9
-        assert "not among sale_statuses" in " ".join(result.report.words())
+        assert "not among sale_statuses" in " ".join(result.report.lines())
 
     def test_may_list_those_that_were_paid_back(self) -> None:
         result = cleaned([*self.ROWS], status="status", sale_statuses=("completed", "refunded"))
