@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from repurchase.i18n.messages import render
 from repurchase.jobs.order_intake import OrderCheck, check_orders, load_orders
 from repurchase.settings import Settings
 
@@ -16,7 +17,7 @@ def taken_in(tmp_path: Path) -> Callable[..., tuple[tuple[str, ...], float]]:
     def take(source: Path, **settings: object) -> tuple[tuple[str, ...], float]:
         own = Settings(**settings)  # type: ignore[arg-type]
         taken = load_orders(str(source), settings=own, folder=tmp_path / "work")
-        return taken.report.notes, taken.cleaning.counts.sales_total
+        return tuple(render(note, locale="en") for note in taken.report.notes), taken.cleaning.counts.sales_total
 
     return take
 

@@ -243,7 +243,7 @@ def test_shopify_order_fields_of_the_first_line_are_those_of_the_order() -> None
 def test_shopify_refunds_are_taken_off_the_order() -> None:
     result = shopify(first("#1", "60.00", back="15.00"), more("#1"))
     assert result.orders["amount"].sum() == pytest.approx(45.0)
-    assert any("1 orders were paid back in part; 15.00 in all" in note for note in texts(result.report.notes))
+    assert any("1 order were paid back in part; 15.00 in all" in note for note in texts(result.report.notes))
 
 
 def test_a_shopify_order_paid_back_in_full_makes_no_purchase() -> None:

@@ -212,7 +212,7 @@ def test_a_zone_in_words() -> None:
 
 def test_mixed_offsets_are_said() -> None:
     notes = read_dates(pl.Series(["2024-01-31 10:00-08:00", "2024-07-31 10:00-07:00"])).notes
-    assert any("different offsets" in note for note in notes)
+    assert any("different offsets" in note for note in texts(notes))
 
 
 def test_typed_columns() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from repurchase.errors import OrdersError
+from repurchase.i18n.messages import render
 from repurchase.sources.files import open_file
 from repurchase.sources.folders import find_files
 
@@ -92,7 +93,7 @@ def test_links_are_followed_and_nothing_is_read_twice(folder: Path, tmp_path: Pa
     (folder / "1-current").symlink_to(folder / "2024")
     (folder / "2024" / "loop").symlink_to(folder)
     assert names(folder, folder) == ["2022/f.csv", *ALL]
-    notes = find_files(str(folder))[1]
+    notes = [render(note, locale="en") for note in find_files(str(folder))[1]]
     for name in ("0-latest.csv", "1-current", "loop"):
         assert any(f"{name}: left out, as it is the same as" in note for note in notes)
     assert names(folder / "**" / "b.csv", folder) == ["2024/b.csv"]

@@ -7,7 +7,7 @@ import io
 import pickle
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from repurchase.errors import LayoutError, OrdersError
+from repurchase.i18n.messages import Message, render
 from repurchase.orders.layout import FILE_COLUMN
 from repurchase.orders.log import OrderLog, open_orders, read_orders
 from repurchase.orders.pipeline import clean_orders
@@ -32,6 +33,10 @@ N_ROWS = 2000
 ROWS = [(f"c{n % 300}", f"o{n}", f"2024-01-{n % 28 + 1:02d}", f"{n}.25") for n in range(N_ROWS)]
 WHOLE = "\n".join([HEADING, *(",".join(row) for row in ROWS)]) + "\n"
 QUOTED = re.sub(r"o(\d*7),", r'"o,\n\1",', WHOLE).replace("o1,", '"say ""o1""",')
+
+
+def texts(messages: Iterable[Message]) -> list[str]:
+    return [render(message, locale="en") for message in messages]
 
 
 def opened(source: object, spool: Path, **settings: object) -> OrderLog:
@@ -293,7 +298,7 @@ class TestDamagedFiles:
         assert why["b.parquet"].startswith("not readable as Parquet (")
         assert why["d.csv"].startswith("cut off in line 3, which has 2 of the 4 columns (…).")
         assert why["f.csv"] == "lacks amount and also has sum, compared with a.parquet."
-        (note,) = [note for note in raw.notes if note.startswith("Set aside")]
+        (note,) = [text for text in texts(raw.notes) if text.startswith("Set aside")]
         assert note.startswith("Set aside, as damaged: 5 of 8 files: b.parquet (not readable as Parquet (")
         assert "secret" not in f"{raw.notes}{raw.bad_files}"
 
@@ -352,9 +357,9 @@ class TestDamagedLines:
         assert raw.rows["amount"].to_list() == [row[3] for row in kept]
         assert raw.n_bad_lines == 7
         assert (
-            "a.csv: 7 lines were set aside, with more columns than the heading: line 3, 700, 701, 1,500, 1,501, "
+            "a.csv: 7 lines were set aside, with more columns than the heading: line 3, 700, 701, 1,500, 1,501 "
             "and 2 more."
-        ) in raw.notes
+        ) in texts(raw.notes)
 
     def test_the_first_is_refused_by_default(self, path: Path) -> None:
         with pytest.raises(

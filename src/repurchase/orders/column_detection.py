@@ -336,15 +336,18 @@ class _LayoutDetection:
         evidence: Fact,
         rejected: tuple[tuple[str, Fact], ...],
     ) -> None:
-        kind = next((kind for kind in ("email", "phone") if profile.name.has(kind)), "id")
-        if kind == "id" and profile.person_share >= 0.5:
-            kind = "name"
+        meaning = Fact("customer_id")
+        if profile.name.has("email"):
+            meaning = Fact("customer_email")
+        elif profile.name.has("phone"):
+            meaning = Fact("customer_phone")
+        elif profile.person_share >= 0.5:
+            meaning = Fact("customer_name")
         facts = [evidence]
         if fallback is not None and _adds_customers(profile, fallback.profile):
             facts.append(Fact("fallback", {"column": fallback.profile.text}))
             self.roles["customer_fallback"] = fallback.profile.text
         self.roles["customer_id"] = profile.text
-        meaning = Fact(f"customer_{kind}")
         self.decisions.insert(0, RoleDecision("customer_id", profile.text, meaning, tuple(facts), rejected))
 
     def _require(self) -> None:
