@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repurchase.features.behaviour import behaviour_table, window_table
+from repurchase.features.behaviour import behaviour_table, window_features
 from repurchase.features.ledger import build_ledger
 
 Make = Callable[[list[tuple[Any, ...]]], pl.DataFrame]
@@ -25,7 +25,10 @@ def features(orders: pl.DataFrame, as_of: date, *, observed_until: date = END) -
     """Everything a model may hear of customers on a day, with who they are."""
     ledger = build_ledger(orders, observed_until=observed_until)
     history = ledger.history(as_of)
-    windows = [window_table(history, horizon_days=h).rename(lambda name, h=h: f"{name}/{h}") for h in (30, 365)]
+    windows = [
+        pl.DataFrame(window_features(history, horizon_days=h)).rename(lambda name, h=h: f"{name}/{h}")
+        for h in (30, 365)
+    ]
     return pl.concat(
         [pl.DataFrame({"customer_id": ledger.ids.gather(history.customer)}), behaviour_table(history), *windows],
         how="horizontal",

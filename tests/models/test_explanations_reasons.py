@@ -17,14 +17,21 @@ from repurchase.models.explanations import (
     MIN_REASON_LOG_ODDS,
     Explanation,
     fit_explanation,
+    rank_reasons,
     reason_contributions,
+    reason_figures,
 )
-from repurchase.models.reason_texts import reasons_table
-from repurchase.models.snapshots import Snapshot
+from repurchase.models.reason_texts import render_reasons
+from repurchase.models.snapshots import FeatureMatrix, Snapshot
 
 Who = dict[str, float]
 
 USUAL = {"days_since_last": 50.0, "frequency": 3.0, "days_bought_365d": 3.0, "rate": 0.01, "spend_typical": 40.0}
+
+
+def reasons_table(features: FeatureMatrix, explanation: Explanation) -> pl.DataFrame:
+    return pl.DataFrame(render_reasons(rank_reasons(features, explanation), reason_figures(features), explanation))
+
 
 HOLDS: dict[str, Callable[[Who, Who], bool]] = {
     "raises risk: one purchase only": lambda who, usual: who["frequency"] == 0,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
 
-from repurchase.evaluation.comparison import BTYD, RULE_SCORES, PredictorOutput, fit_rule
+from repurchase.evaluation.comparison import BTYD, PredictorOutput, fit_rules
 from repurchase.features.history import Outcomes
 from repurchase.features.ledger import train_cutoffs
 from repurchase.i18n.messages import Message, message
@@ -75,8 +75,8 @@ def record_predictions(forecaster: Forecaster, snapshots: Snapshots, day: date, 
     """Predictions of fitted models and of the rules on a day, with the outcomes."""
     snapshot = snapshots.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
     outcome = snapshots.outcomes(snapshot, horizon_days=horizon_days)
-    voices = _predictor_outputs(forecaster, snapshots, snapshot, horizon_days=horizon_days)
-    frames = [_prediction_frame(name, snapshot, outcome, expected) for name, expected in voices]
+    outputs = _predictor_outputs(forecaster, snapshots, snapshot, horizon_days=horizon_days)
+    frames = [_prediction_frame(name, snapshot, outcome, expected) for name, expected in outputs]
     labels = (
         pl.lit(horizon_days, dtype=pl.Int64).alias("horizon_days"),
         pl.lit(snapshots.ledger.calendar_date(day)).alias("cutoff"),
@@ -94,17 +94,10 @@ def _predictor_outputs(
     for part, by_horizon in forecast.p_parts.items():
         if h in by_horizon:
             yield part, PredictorOutput(by_horizon[h], None, btyd_days if part == BTYD else None)
-    earlier = [
-        snapshots.sample(day, most=_MAX_JUDGED_CUSTOMERS, random_state=0)
-        for day in snapshots.train_days(snapshot.as_of, horizon_days=h)
-    ]
-    outcomes = [snapshots.outcomes(known, horizon_days=h) for known in earlier]
-    bought = [outcome.bought for outcome in outcomes]
-    days = np.concatenate([outcome.purchase_days[outcome.bought] for outcome in outcomes])
-    days_if_bought = float(days.mean()) if len(days) else 1.0
-    for rule in RULE_SCORES:
-        p = fit_rule(rule, earlier, bought, horizon_days=h).p_purchase(snapshot)
-        yield rule, PredictorOutput(p, None, p * days_if_bought)
+    rules, days_if_bought = fit_rules(snapshots, snapshot.as_of, horizon_days=h)
+    for name, rule in rules.items():
+        p = rule.p_purchase(snapshot)
+        yield name, PredictorOutput(p, None, p * days_if_bought)
 
 
 def _prediction_frame(name: str, snapshot: Snapshot, outcome: Outcomes, expected: PredictorOutput) -> pl.DataFrame:

@@ -25,9 +25,11 @@ from repurchase.evaluation.metrics import (
     total_bias,
 )
 from repurchase.features.history import Floats
-from repurchase.models.snapshots import Snapshot
+from repurchase.models.snapshots import Snapshot, Snapshots
 
 _Bools = npt.NDArray[np.bool_]
+_MAX_RULE_CUSTOMERS = 50_000
+"""Customers of a snapshot from whom rules are calibrated, at most."""
 
 
 def _days_since_last(snapshot: Snapshot) -> Floats:
@@ -80,6 +82,19 @@ def fit_rule(
     shares = _shrunk_to_base_rate(fitted.predict(rank), outcome, weight)
     knots = fitted.X_thresholds_
     return _CalibratedRule(name, tuple(map(float, knots)), tuple(shares(level) for level in fitted.y_thresholds_))
+
+
+def fit_rules(snapshots: Snapshots, as_of: date, *, horizon_days: int) -> tuple[dict[str, _CalibratedRule], float]:
+    """Calibrate every rule on the windows known on a day; also the mean purchase days of the buyers in them."""
+    days = snapshots.train_days(as_of, horizon_days=horizon_days)
+    if not days:
+        return {}, 1.0
+    earlier = [snapshots.sample(day, most=_MAX_RULE_CUSTOMERS, random_state=0) for day in days]
+    outcomes = [snapshots.outcomes(known, horizon_days=horizon_days) for known in earlier]
+    bought = [outcome.bought for outcome in outcomes]
+    rules = {name: fit_rule(name, earlier, bought, horizon_days=horizon_days) for name in RULE_SCORES}
+    purchase_days = np.concatenate([outcome.purchase_days[outcome.bought] for outcome in outcomes])
+    return rules, float(purchase_days.mean()) if len(purchase_days) else 1.0
 
 
 def _recency_weight(latest: Snapshot, snapshot: Snapshot, horizon_days: int) -> float:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from repurchase.errors import InputError
-from repurchase.evaluation.comparison import CONTACTED_SHARE, MODEL, RULE_SCORES, Cutoff, PredictorOutput, fit_rule
+from repurchase.evaluation.comparison import CONTACTED_SHARE, MODEL, Cutoff, PredictorOutput, fit_rules
 from repurchase.evaluation.grade import HorizonEvaluation, evaluate_horizon, excess_ece, predictor_metrics
 from repurchase.evaluation.metrics import estimate_with_interval, exact_sum, top_total
 from repurchase.features.history import Floats, Outcomes
@@ -120,7 +120,6 @@ def _reasons_to_keep(
     return [*reasons, message("advice_keep.age", days=age_days)]
 
 
-_RULE_CUSTOMERS = 50_000
 _NEXT_ORDER_DAYS = 365
 """A next order is dated if one is to be expected within so many days (see ``models.timing``)."""
 _MIN_MATCHED_SHARE = 0.5
@@ -248,19 +247,12 @@ def _delivered_cutoff(delivered: DeliveredScores, outcome: Outcomes, horizon_day
 def _rule_outputs(delivered: DeliveredScores, horizon_days: int) -> dict[str, PredictorOutput]:
     """Fit the rules on what was known on the day of the scores; none where nothing was known of earlier windows."""
     snapshots = Snapshots(delivered.ledger.until(delivered.as_of), horizons=(horizon_days,))
-    days = snapshots.train_days(delivered.as_of, horizon_days=horizon_days)
-    if not days:
-        return {}
-    earlier = [snapshots.sample(day, most=_RULE_CUSTOMERS, random_state=0) for day in days]
-    bought = [snapshots.outcomes(known, horizon_days=horizon_days).bought for known in earlier]
+    rules, _ = fit_rules(snapshots, delivered.as_of, horizon_days=horizon_days)
     now = snapshots.at(delivered.as_of)
     if not np.isin(delivered.customer, now.history.customer).all():
         return {}
     index = np.searchsorted(now.history.customer, delivered.customer)
-    return {
-        name: PredictorOutput(fit_rule(name, earlier, bought, horizon_days=horizon_days).p_purchase(now)[index], None)
-        for name in RULE_SCORES
-    }
+    return {name: PredictorOutput(rule.p_purchase(now)[index], None) for name, rule in rules.items()}
 
 
 def _metrics_of(cutoff: Cutoff, predictor: str) -> dict[str, float]:

@@ -53,11 +53,6 @@ def money_features(history: History, *, money_unit: float) -> dict[str, Floats]:
     return _floats({**_fading_money(history, money_unit), **_value(history, money_unit)})
 
 
-def window_table(history: History, *, horizon_days: int) -> pl.DataFrame:
-    """Describe what customers did in windows as long as the one to be predicted."""
-    return pl.DataFrame(window_features(history, horizon_days=horizon_days))
-
-
 def window_features(history: History, *, horizon_days: int, money_unit: float = MONEY_SCALE) -> dict[str, Floats]:
     """Describe what customers did in windows as long as the one to be predicted, column by column."""
     now, first, _ = _ends(history)

@@ -13,10 +13,7 @@ from repurchase.models.explanations import (
     SPEND_FEATURE,
     Codes,
     Explanation,
-    rank_reasons,
-    reason_figures,
 )
-from repurchase.models.snapshots import FeatureMatrix
 
 _MEAN_YEAR_DAYS, _MEAN_MONTH_DAYS = 365.25, 30.4375
 MAX_LOOKUP_STEPS = 1_000_000
@@ -135,11 +132,6 @@ _FIGURE_TEXTS: Mapping[str, tuple[str, int, pl.Expr]] = {
     "money": _figure_text("spend_typical", 100, _money_text),
 }
 """Figure, steps per unit in which it is shown (a median may lie half a day between), and the texts."""
-
-
-def reasons_table(features: FeatureMatrix, explanation: Explanation) -> pl.DataFrame:
-    """Reasons of each customer, as text."""
-    return pl.DataFrame(render_reasons(rank_reasons(features, explanation), reason_figures(features), explanation))
 
 
 def render_reasons(codes: Codes, figures: Mapping[str, Floats], explanation: Explanation) -> dict[str, pl.Series]:

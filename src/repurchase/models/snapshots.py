@@ -190,7 +190,7 @@ class Snapshot:
 
     @cached_property
     def features(self) -> FeatureMatrix:
-        """Behaviour of every customer, money in currency (see `behaviour_table`)."""
+        """Behaviour of every customer, money in currency (see `behaviour_features`)."""
         return FeatureMatrix(behaviour_features(self.history))
 
     def features_in(self, money_unit: float) -> FeatureMatrix:
