@@ -26,7 +26,7 @@ def test_a_campaign_that_worked(
     planned = plan(scores, out)
     assert planned.code == 0, planned.err
     assert "ASSUMED, not known" in planned.out
-    assert "held out by lot" in planned.out
+    assert "randomly assigned to the control group" in planned.out
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o640}
     record = json.loads((out / "campaign.json").read_text())
     assert "c00001" not in (out / "campaign.json").read_text()
@@ -152,7 +152,7 @@ def test_a_forgotten_customer_is_counted_and_a_changed_file_refused(
     rows.write_parquet(path)
     record = out / "campaign.json"
     record.write_text(record.read_text().replace('"margin": 0.5', '"margin": 0.9'))
-    assert "its digest does not fit" in measure(out, log).err
+    assert "its digest does not match" in measure(out, log).err
 
 
 def test_forget_takes_a_customer_out_and_the_campaign_can_still_be_measured(
@@ -309,7 +309,7 @@ def test_what_cannot_be_measured_is_said_in_a_line(
         (measure(out, log, "--from", "2024-12-01"), "it has not begun"),
         (measure(out, log, "--from", "2024-01-01"), "before the campaign was planned"),
         (measure(out, stranger), "the orders of another shop"),
-        (measure(out / "campaign.treatment.csv", log), "nobody was held out by lot"),
+        (measure(out / "campaign.treatment.csv", log), "no control group was randomly assigned"),
         (measure(tmp_path / "none.json", log), "no such file"),
     ]
     for refused, words in cases:
@@ -322,10 +322,10 @@ def test_without_a_control_group_nothing_can_be_measured(
     scores: Path, tmp_path: Path, orders: Callable[..., Path], plan: Command, measure: Command
 ) -> None:
     planned = plan(scores, tmp_path / "may", "--control-share", 0)
-    assert "NOBODY IS HELD OUT" in planned.out
+    assert "NO CONTROL GROUP" in planned.out
     refused = measure(tmp_path / "may", orders())
     assert refused.code == 2
-    assert "nobody was held out" in refused.err
+    assert "there is no control group" in refused.err
 
 
 def test_economics_of_the_shop(scores: Path, tmp_path: Path, repurchase: Command) -> None:

@@ -84,15 +84,15 @@ def plan_campaign(
 
     Says what the campaign should bring, and which effect it can detect.
     """
-    from repurchase.jobs.campaign_planning import CampaignOptions, planned_lines, prepare_campaign
+    from repurchase.jobs.campaign_planning import CampaignOptions, prepare_campaign
     from repurchase.marketing.economics import CampaignTerms
     from repurchase.settings import Settings
 
     options = CampaignOptions(**{**vars(plan), "segments": plan.segments or (), "past": plan.past or ()})
     terms = CampaignTerms(cost_per_contact=cost_per_contact, offer_cost=offer_cost, budget=budget)
     settings = Settings.load(home, columns=columns)
-    result = prepare_campaign(scores, out, settings=settings, asked=options, margin=margin, terms=terms)
-    print_lines(planned_lines(result.record, result.path))
+    result = prepare_campaign(scores, out, settings=settings, options=options, margin=margin, terms=terms)
+    print_lines(result.summary)
 
 
 @campaign_app.command("measure")
@@ -109,11 +109,11 @@ def measure_campaign(
 
     Uplift, sales, profit and return on spend with confidence intervals, or that the data does not show an effect.
     """
-    from repurchase.jobs.campaign_measurement import measured_lines, run_measurement
+    from repurchase.jobs.campaign_measurement import run_measurement
 
     settings = orders.settings()
     result = run_measurement(campaign, orders.source, settings=settings, from_day=from_day, as_of=orders.as_of, out=out)
-    print_lines(measured_lines(result.record, result.path))
+    print_lines(result.summary)
 
 
 @economics_app.command()
