@@ -69,14 +69,14 @@ def test_a_season_in_one_campaign_is_no_effect_of_either(past: Write) -> None:
     quiet = past("may", customers(3000, reached=0.5))
     busy = past("december", customers(3000, reached=0.9, season=True))
     found = read_past_campaigns([quiet, busy], horizon_days=DAYS)
-    assert found.model is None, found.words
-    assert "It does not beat all of them" in found.words["learning"]["words"]
+    assert found.model is None, found.record
+    assert "It does not beat all of them" in found.record["learning"]["words"]
 
 
 def test_the_order_of_campaigns_changes_nothing(past: Write) -> None:
     one, other = (past(name, customers(800, reached=0.6, seed=seed)) for seed, name in enumerate(("may", "june")))
     found, again = (read_past_campaigns(paths, horizon_days=DAYS) for paths in ([one, other], [other, one]))
-    assert found.words == again.words
+    assert found.record == again.record
     assert found.assumption == again.assumption
 
 
@@ -94,13 +94,13 @@ def test_where_all_did_the_same_chance_cannot_be_told(past: Write) -> None:
 
 def test_too_few_customers_are_said_to_be_held_not_reached(past: Write) -> None:
     found = read_past_campaigns([past("may", customers(100, reached=0.5))], horizon_days=DAYS)
-    assert "Past campaigns hold 100 customers, too few to learn" in found.words["learning"]["words"]
+    assert "Past campaigns hold 100 customers, too few to learn" in found.record["learning"]["words"]
 
 
 def test_who_asked_to_be_forgotten_is_missed_by_nobody(past: Write, tmp_path: Path) -> None:
     path, table = past("may", customers(100, reached=0.5)), tmp_path / "may.outcomes.parquet"
     pl.read_parquet(table)[1:].write_parquet(table)
-    assert "hold 99 customers" in read_past_campaigns([path], horizon_days=DAYS).words["learning"]["words"]
+    assert "hold 99 customers" in read_past_campaigns([path], horizon_days=DAYS).record["learning"]["words"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_who_asked_to_be_forgotten_is_missed_by_nobody(past: Write, tmp_path: Pa
         (lambda rows: rows.with_columns(pl.col("p").cast(pl.String)), "100 rows changed"),
         (lambda rows: rows.with_columns(~pl.col("bought")), "100 rows changed"),
         (lambda rows: rows.with_columns(days_since_last=pl.lit(0)), "100 rows changed"),
-        (lambda rows: pl.concat([rows, rows]), "100 came twice"),
+        (lambda rows: pl.concat([rows, rows]), "100 repeated"),
         (lambda rows: rows[:50], "50 of 100 are gone"),
         (lambda rows: rows.drop("p"), "p missing"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 from repurchase import __version__
 from repurchase.errors import DeliveryError, InputError
-from repurchase.i18n.messages import Message
+from repurchase.i18n.messages import Message, render
 from repurchase.marketing.segments import require_single_run
 from repurchase.sources.locations import DatabaseSource, is_database, parse_orders_source
 from repurchase.storage.atomic_files import write_file
@@ -180,7 +180,7 @@ def load_scores(path: Path) -> ScoredRun:
     """Read scores to act on: there must be customers, and a record beside them must fit them."""
     scored, why_not = read_scored_run(path)
     if why_not and path.with_suffix(RUN_SUFFIX).is_file():
-        raise InputError(f"{path}: scores of another version: {why_not} Score again with this version.")
+        raise InputError(f"{path}: scores of another version: {render(why_not)} Score again with this version.")
     if not scored.scores.height:
         raise InputError(f"{path}: no customers. Send what `repurchase score` wrote.")
     return scored
