@@ -1,7 +1,9 @@
 """Measures of repeat business against a log done by hand, a second opinion in plain Python, and published counts."""
 
 import json
+import math
 import pickle
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,8 +22,10 @@ from hypothesis import strategies as st
 
 from repurchase.errors import InputError, OrdersError
 from repurchase.features.ledger import Closing, build_ledger
+from repurchase.i18n.catalogues import LOCALES, use_locale
+from repurchase.i18n.messages import translate_text
 from repurchase.marketing.purchase_counts import PurchaseCounts, count_purchases
-from repurchase.marketing.repeat_business import measure_orders, repeat_business
+from repurchase.marketing.repeat_business import find_benchmarks, measure_orders, read_benchmarks, repeat_business
 
 START = date(2024, 1, 1)
 
@@ -553,3 +557,68 @@ def test_new_counts_of_parts_give_the_whole_s() -> None:
 
     for name in ("spenders", "rhythm", "reorder_rate", "cohorts", "monthly"):
         assert added[name] == whole[name], name
+
+
+# Benchmarks
+
+
+def a_stick(**changed: object) -> str:
+    """A benchmark in TOML, one thing of it changed."""
+    caveat = {"en": "c"}
+    told: dict[str, object] = {"measure": "lost", "low": 0.1, "high": 0.2, "source": "s", "caveat": caveat, **changed}
+    values = {
+        name: "{" + ", ".join(f"{key} = {json.dumps(word)}" for key, word in value.items()) + "}"
+        if isinstance(value, dict)
+        else json.dumps(value).lower()
+        for name, value in told.items()
+    }
+    return "\n".join(["[[benchmark]]", *(f"{name} = {value}" for name, value in values.items())])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[yardstick", "cannot be read as TOML"),
+        ('[[benchmark]]\nmeasure = "lost"\nlow = 0.1\nhigh = 0.2', "benchmark[0].source must be given"),
+        (
+            a_stick(low=20, high=40),
+            "benchmark[0].low must be a share from 0 to 1. Got 20 instead.",
+        ),
+        (a_stick(source=" "), "benchmark[0].source must be a text that is not empty"),
+        (a_stick(caveat={"en": "c", "nb": 5}), "benchmark[0].caveat.nb must be a text that is not empty"),
+        (a_stick(caveat=5), "benchmark[0].caveat must be a table"),
+        (a_stick(caveat={"nb": "c"}), "benchmark[0].caveat.en must be given"),
+        (a_stick(measure="x"), "benchmark[0].measure must be one of repeat_purchase_rate, "),
+        (a_stick(measure=[1]), "Got [1] instead"),
+        (a_stick(high=True), "must be a share from 0 to 1"),
+        (a_stick(low=math.nan), "must be a share from 0 to 1"),
+        (a_stick(low=0.3), "low must not be above high"),
+        ("benchmark = 5", "benchmark must be a list. Got 5 instead"),
+        ("yardstick = [1]", "yardstick[0] must be a table. Got 1 instead"),
+        ("[benchmark]", "benchmark must be a list"),
+        (a_stick().replace("benchmark", "benchmarks"), "nothing else. Found: benchmarks"),
+    ],
+)
+def test_benchmarks_that_cannot_be_shown(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "yardsticks.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(told)) as fault:
+        read_benchmarks(path)
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("name", ["benchmark", "yardstick"])
+def test_benchmarks_of_ones_own(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}s.toml"
+    path.write_text(f'[[{name}]]\nmeasure = "lost_year"\nlow = 0.3\nhigh = 0.3\nsource = "s"\ncaveat = {{ en = "c" }}')
+    assert find_benchmarks(tmp_path / "scores.parquet") == path
+    (stick,) = read_benchmarks(path)
+    assert (stick.low, stick.caveat_in("ru")) == (0.3, "c")
+
+
+@pytest.mark.parametrize("locale", sorted({*LOCALES} - {"en"}))
+def test_benchmarks_of_the_package_are_translated(locale: str) -> None:
+    benchmarks = read_benchmarks()
+    assert [one.measure for one in benchmarks] == ["repeat_purchase_rate", "returning_sales", "lost_year"]
+    with use_locale(locale):
+        assert all(translate_text(one.caveat["en"], "benchmark.") != one.caveat["en"] for one in benchmarks)

@@ -148,7 +148,14 @@ def test_when_to_reach() -> None:
         next_order_date_low=[None, None, None, date(2024, 7, 11), None, None],
         frequency=[0, 0, 4, 4, 5, 9],
     )
-    assert made["when"].to_list() == ["2024-07-14", "by 2024-08-09", "now", "by 2024-08-01", "now", "any time"]
+    assert [(when["key"], when["date"]) for when in made["when"]] == [
+        ("on", date(2024, 7, 14)),
+        ("by", date(2024, 8, 9)),
+        ("now", None),
+        ("by", date(2024, 8, 1)),
+        ("now", None),
+        ("any_time", None),
+    ]
     assert made["reach_on"].to_list() == [
         date(2024, 7, 14),
         tomorrow,
