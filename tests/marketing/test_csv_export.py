@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repurchase.marketing.csv_export import CSV_FORMATS, csv_bytes, csv_format, unescape_formulas
+from repurchase.i18n.catalogues import LOCALES
+from repurchase.marketing.csv_export import csv_bytes, csv_format, unescape_formulas
 
 
-@pytest.mark.parametrize("name", CSV_FORMATS)
+@pytest.mark.parametrize("name", LOCALES)
 def test_a_file_of_a_locale(name: str) -> None:
     locale = csv_format(name)
     rows = pl.DataFrame(

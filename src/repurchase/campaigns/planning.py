@@ -74,43 +74,52 @@ def plan_campaign(
             f"{100 * assumption.uplift:.3g} points more often: the cheapest contact costs {cost.min():.2f}. Lower the "
             "costs, or do not run this campaign."
         )
-    chosen, groups = selection.within_budget(cost, ranked)
-    candidates = who.take(chosen)
+    positions, groups = selection.within_budget(cost, ranked)
+    chosen = who.take(positions)
 
     def scenario_uplift(share: float) -> _Floats:
         if learned is not None:
-            return uplift[chosen] * (share / assumption.uplift)
-        return log_odds_shift(candidates.p, min(share, candidates.max_uplift))
+            return uplift[positions] * (share / assumption.uplift)
+        return log_odds_shift(chosen.p, min(share, chosen.max_uplift))
 
-    expected_uplift = scenario_uplift(assumption.uplift)
-    final_cost, final_gain = expected_profit(candidates, expected_uplift, terms)
-    unknown = np.full(len(chosen), np.nan)
-    customers = pl.DataFrame(
+    expected = scenario_uplift(assumption.uplift)
+    scenarios = [(name, share, scenario_uplift(share)[groups.treated]) for name, share in _scenarios(assumption)]
+    facts = {
+        "candidates": {"asked": len(ids), "worth_reaching": len(ranked), "chosen": len(positions)},
+        "arms": _group_counts(groups),
+        "power": _power_record(chosen, groups, design),
+        **_forecast(
+            chosen.take(groups.treated),
+            expected[groups.treated],
+            scenarios,
+            terms=terms,
+            relative_error=assumption.error / assumption.uplift,
+            has_money=has_money,
+        ),
+        "strata": _stratum_records(groups),
+    }
+    customers = _customer_table(chosen, groups, expected, terms=terms, has_money=has_money)
+    customers.insert_column(0, ids.gather(pl.Series(positions)).alias("customer_id"))
+    return PlannedCampaign(customers.sort("customer_id"), facts)
+
+
+def _customer_table(
+    chosen: CampaignCandidates, groups: Assignment, uplift: _Floats, *, terms: CampaignTerms, has_money: bool
+) -> pl.DataFrame:
+    cost, gain = expected_profit(chosen, uplift, terms)
+    unknown = np.full(len(cost), np.nan)
+    return pl.DataFrame(
         {
-            "customer_id": ids.gather(pl.Series(chosen)),
             "arm": np.where(groups.treated, TREATMENT, CONTROL),
             "stratum": groups.stratum,
             "lot": groups.rank,
-            "p": candidates.p,
-            "spend": candidates.p * candidates.spend if has_money else unknown,
-            "uplift": expected_uplift,
-            "cost": final_cost,
-            "gain": final_gain if has_money else unknown,
+            "p": chosen.p,
+            "spend": chosen.p * chosen.spend if has_money else unknown,
+            "uplift": uplift,
+            "cost": cost,
+            "gain": gain if has_money else unknown,
         }
-    ).sort("customer_id")
-    contacted = candidates.take(groups.treated)
-    scenarios = [
-        (name, share, scenario_uplift(share)[groups.treated])
-        for name, share in [("expected", assumption.uplift), *_scenarios(assumption)]
-    ]
-    facts = {
-        "candidates": {"asked": len(ids), "worth_reaching": len(ranked), "chosen": len(chosen)},
-        "arms": _group_counts(groups),
-        "power": _power_record(candidates, groups, design),
-        **_forecast(contacted, scenarios, terms=terms, assumption=assumption, has_money=has_money),
-        "strata": _stratum_records(groups),
-    }
-    return PlannedCampaign(customers, facts)
+    )
 
 
 class _Selection(NamedTuple):
@@ -260,24 +269,25 @@ def _power_figures(design: CampaignDesign, counts: dict[str, Any], base: float, 
 
 def _forecast(
     contacted: CampaignCandidates,
+    expected: _Floats,
     scenarios: list[tuple[str, float, _Floats]],
     *,
     terms: CampaignTerms,
-    assumption: UpliftAssumption,
+    relative_error: float,
     has_money: bool,
 ) -> dict[str, Any]:
     """Expected outcome of the contacted, as assumed and in other scenarios."""
-    (_, _, main), *others = scenarios
-    relative_error = assumption.error / assumption.uplift
-    pays = break_even_uplift(contacted, terms) if has_money else None
 
     def record(uplift: _Floats, error: float = 0.0) -> dict[str, Any]:
         outcome = expected_outcome(contacted, uplift, terms, relative_error=error)
         return _outcome_record(outcome, ("sales", "cost", "profit") if has_money else ("cost",))
 
+    pays = break_even_uplift(contacted, terms) if has_money else None
     return {
-        "expected": record(main, relative_error),
-        "scenarios": [{"name": name, "uplift_points": 100 * share, **record(uplift)} for name, share, uplift in others],
+        "expected": record(expected, relative_error),
+        "scenarios": [
+            {"name": name, "uplift_points": 100 * share, **record(uplift)} for name, share, uplift in scenarios
+        ],
         "break_even_points": pays and 100 * pays,
     }
 
