@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from repurchase.models.snapshots import FeatureMatrix
-from repurchase.models.spend import SpendModel, fit_spend, mix_with_gamma_gamma
+from repurchase.models.spend import SpendModel, _gamma_line, fit_spend, mix_with_gamma_gamma
 
 
 def buyers(n: int, *, seed: int) -> tuple[FeatureMatrix, np.ndarray]:
@@ -72,6 +72,15 @@ def test_one_price_is_that_price() -> None:
 
 def test_comes_through_json_exactly(head: SpendModel) -> None:
     assert SpendModel.from_dict(json.loads(json.dumps(head.to_dict(), allow_nan=False))) == head
+
+
+@pytest.mark.parametrize(("true", "found"), [(0.2, 0.5), (0.6, 0.6), (1.0, 1.0), (1.4, 1.4), (3.0, 1.5)])
+def test_the_slope_of_money_is_found_within_bounds(true: float, found: float) -> None:
+    x = np.linspace(-1.0, 1.0, 201)
+    a, b = _gamma_line(x, np.exp(0.3 + true * x), np.ones(201))
+    assert b == pytest.approx(found, abs=1e-4)
+    if true == found:
+        assert a == pytest.approx(0.3, abs=1e-4)
 
 
 def test_the_mix_lies_between_its_parts() -> None:

@@ -43,8 +43,8 @@ def test_low_median_and_high_are_in_order_and_within_the_window() -> None:
 
 def test_days_are_interpolated_from_today_to_the_first_horizon() -> None:
     steady = {100: np.array([1 - np.exp(-1.0)]), 365: np.array([1 - 1e-9])}
-    _, median, _ = days_to_next_order(steady)
-    assert median[0] == np.ceil(100 * np.log(2))
+    low, median, _ = days_to_next_order(steady)
+    assert (low[0], median[0]) == (np.ceil(-100 * np.log(0.89)), np.ceil(100 * np.log(2))) == (12, 70)
 
 
 def test_a_range_from_the_second_day_on_keeps_its_late_end() -> None:
