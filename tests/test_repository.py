@@ -382,6 +382,11 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [name for name in DOCS if name not in listed and not name.startswith("docs/decisions/")] == []
 
 
+def test_every_decision_is_in_the_index() -> None:
+    listed = set(re.findall(r"\]\(([a-z0-9-]+\.md)\)", page("docs/decisions/index.md")))
+    assert {path.name for path in (ROOT / "docs" / "decisions").glob("*.md")} - {"index.md"} == listed
+
+
 # Dependencies, versions, notebooks
 
 
