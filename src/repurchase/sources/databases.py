@@ -30,13 +30,38 @@ if TYPE_CHECKING:
     import psycopg
 
 
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+Result = TypeVar("Result")
+_ColumnType = tuple[str, int]
+"""A column's name, and PostgreSQL's number of its type."""
+CHUNK_BYTES = 1 << 23
 _HASH_BYTES = 16
+_CONNECT_SECONDS = 10
+SILENCE_SECONDS = 30
+_TRANSIENT_STATES = ("08", "40", "53", "57P01", "57P02", "57P03", "57P05", "25P03")
+_LOCKED = "55P03"
+_OF_VALUES = ("22", "23", "P0")
+_PERMANENT_STATES = re.compile(
+    r"no password supplied|not known|invalid |does not support SSL|certificate"
+    r"|FATAL: (?!.*(?:starting up|shutting down|recovery|too many|connection slots|not accept|terminating))"
+)
+_PASSWORD = re.compile(r"password", re.IGNORECASE)
+_BATCH_ROWS = 100_000
+_SQLITE_MARK = b"SQLite format 3\0"
+_DUCKDB_MARK = b"DUCK"
+_NUMBERS = {20: pl.Int64, 21: pl.Int64, 23: pl.Int64, 26: pl.Int64, 700: pl.Float64, 701: pl.Float64}
+_BOOLEAN, _DATE, _TIMESTAMP, _ZONED = 16, 1082, 1114, 1184
+_ESCAPED = {"\\\\": "\\", "\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
+_DUCKDB_NATIVE_TYPES = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "VARCHAR")
+_ZONED_BY_DUCKDB = "TIMESTAMP WITH TIME ZONE"
+_Batch = tuple[pl.DataFrame, list[bytes]]
+"""Rows, and each of them as it goes into the digest."""
 
 
 class _RowDigest:
     """Adds up the rows' BLAKE2b hashes of 128 bits, in two halves modulo 2**64.
 
-    A sum keeps count of equal rows, which an exclusive or would not. It tells accident and change, not malice.
+    A sum counts equal rows, which an exclusive or would not. It detects accidental changes, not malicious ones.
     """
 
     def __init__(self) -> None:
@@ -60,24 +85,6 @@ def _row_lines(rows: pl.DataFrame) -> list[bytes]:
     r"""Write each row as one line, whatever characters it has."""
     plain = rows.with_columns(cs.string().str.replace_many({"\\": "\\\\", "\n": "\\n"}))
     return plain.write_csv(include_header=False).encode().split(b"\n")[:-1]
-
-
-Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
-Result = TypeVar("Result")
-_ColumnType = tuple[str, int]
-"""A column's name, and PostgreSQL's number of its type."""
-
-CHUNK_BYTES = 1 << 23
-_CONNECT_SECONDS = 10
-SILENCE_SECONDS = 30
-_TRANSIENT_STATES = ("08", "40", "53", "57P01", "57P02", "57P03", "57P05", "25P03")
-_LOCKED = "55P03"
-_OF_VALUES = ("22", "23", "P0")
-_PERMANENT_STATES = re.compile(
-    r"no password supplied|not known|invalid |does not support SSL|certificate"
-    r"|FATAL: (?!.*(?:starting up|shutting down|recovery|too many|connection slots|not accept|terminating))"
-)
-_PASSWORD = re.compile(r"password", re.IGNORECASE)
 
 
 def _load_driver(package: str) -> ModuleType:
@@ -161,9 +168,9 @@ def with_server(
             return done
 
     def refused(fault: Exception, tries: str) -> RepurchaseError:
-        error = refuse(f"{server.shown}: {_error_message(fault)}{tries}.{_advice(fault, tried=bool(tries))}")
+        error = refuse(f"{server.shown}: {_reason_of(fault)}{tries}.{_advice(fault, tried=bool(tries))}")
         if str(getattr(fault, "sqlstate", None)).startswith(_OF_VALUES):
-            error.withheld = _error_message(fault)  # PostgreSQL quotes the value that it cannot take
+            error.withheld = _reason_of(fault)  # PostgreSQL quotes the value that it cannot take
         return error
 
     return retry(
@@ -197,12 +204,12 @@ def _is_transient(fault: Exception) -> bool:
     return isinstance(fault, _load_driver("psycopg").OperationalError) and not _PERMANENT_STATES.search(str(fault))
 
 
-def _error_message(fault: Exception) -> str:
+def _reason_of(fault: Exception) -> str:
     diagnosis = getattr(fault, "diag", None)
     primary = getattr(diagnosis, "message_primary", None) or str(fault).strip().splitlines()[0]
     hint = getattr(diagnosis, "message_hint", None)
-    message = str(primary).removeprefix("connection failed: ").rstrip(".")
-    return f"{message}. {hint}".rstrip(".") if hint else message
+    reason = str(primary).removeprefix("connection failed: ").rstrip(".")
+    return f"{reason}. {hint}".rstrip(".") if hint else reason
 
 
 def _advice(fault: Exception, *, tried: bool) -> str:
@@ -260,20 +267,6 @@ def _copying(connection: "Connection", select: str) -> Iterator[Any]:
 
 def _copy(select: str) -> bytes:
     return f"COPY (\n{select}\n) TO STDOUT".encode()
-
-
-_BATCH_ROWS = 100_000
-_SQLITE_MARK = b"SQLite format 3\0"
-_DUCKDB_MARK = b"DUCK"
-_NUMBERS = {20: pl.Int64, 21: pl.Int64, 23: pl.Int64, 26: pl.Int64, 700: pl.Float64, 701: pl.Float64}
-_BOOLEAN, _DATE, _TIMESTAMP, _ZONED = 16, 1082, 1114, 1184
-_ESCAPED = {"\\\\": "\\", "\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
-_DUCKDB_NATIVE_TYPES = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "VARCHAR")
-_ZONED_BY_DUCKDB = "TIMESTAMP WITH TIME ZONE"
-
-
-_Batch = tuple[pl.DataFrame, list[bytes]]
-"""Rows, and each of them as it goes into the digest."""
 
 
 def open_database(source: DatabaseSource, *, settings: Settings, spool: Path) -> OpenedFile:
@@ -378,9 +371,9 @@ def _read_file(source: DatabaseSource, path: Path, settings: Settings, spool: Pa
     open_rows = _from_sqlite if kind == "SQLite" else _from_duckdb
 
     def refused(fault: Exception, tries: str) -> OrdersError:
-        message = str(fault).strip().splitlines()[0].rstrip(".")
+        reason = str(fault).strip().splitlines()[0].rstrip(".")
         quotes_values = isinstance(fault, getattr(driver, "DataError", ()))
-        return OrdersError(f"{source}: {message}{tries}.", withheld=message if quotes_values else "")
+        return OrdersError(f"{source}: {reason}{tries}.", withheld=reason if quotes_values else "")
 
     return retry(
         lambda: _spool_batches(source, open_rows(path, source.select, settings), spool),

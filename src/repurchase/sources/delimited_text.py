@@ -43,9 +43,12 @@ _LARGEST_PIECE = 1 << 26
 _RECORDS = 50_000
 _BLANK_LINES = re.compile(rb"\n{2,}")
 _LINE_FEED, _RETURN, _QUOTE = b'\n\r"'
+_MOST_COLUMNS = 10_000
+_LINES_AROUND = 500
+DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
 
 
-class _QuotesWithinValues(Exception):  # noqa: N818 - a finding, caught nearby
+class _QuotesWithinValuesError(Exception):
     """Quotation marks are inside values, so counting them does not show where a row ends."""
 
 
@@ -83,7 +86,7 @@ def _whole_rows(chunks: Iterator[bytes], row_format: RowFormat) -> Iterator[byte
             yield _checked(rest[:end], row_format.delimiter)
             rest = rest[end:]
         elif len(rest) > _LARGEST_PIECE:
-            raise _QuotesWithinValues
+            raise _QuotesWithinValuesError
     if rest:
         yield _checked(rest, row_format.delimiter)
 
@@ -102,7 +105,7 @@ def _last_row_end(text: bytes) -> int:
 def _checked(piece: bytes, delimiter: str) -> bytes:
     if b'"' in piece:
         if not _is_well_quoted(piece, delimiter):
-            raise _QuotesWithinValues
+            raise _QuotesWithinValuesError
     elif piece.count(b"\n\n\n\n") * 8 > len(piece):  # hardly anything but blank lines
         return _BLANK_LINES.sub(b"\n", piece)
     return piece
@@ -171,11 +174,6 @@ def _numbered_records(
         ) from fault
 
 
-_MOST_COLUMNS = 10_000
-_LINES_AROUND = 500
-DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
-
-
 def open_text(
     path: Path,
     *,
@@ -223,9 +221,9 @@ class _Scan:
             for piece in _whole_rows(chunks, self.row_format):
                 rows.add(self.row_format.parse(piece))
                 if rows.has_wide_rows:
-                    raise _QuotesWithinValues
+                    raise _QuotesWithinValuesError
             self.rows = rows
-        except (_QuotesWithinValues, pl.exceptions.PolarsError):
+        except (_QuotesWithinValuesError, pl.exceptions.PolarsError):
             for _ in chunks:  # what is counted, checked and digested is the whole file
                 pass
 

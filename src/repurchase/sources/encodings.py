@@ -39,6 +39,13 @@ _ZEROS = (  # codec, which of four bytes are never zero, which often
     ("utf-16-le", (0, 2), (1, 3)),
     ("utf-16-be", (1, 3), (0, 2)),
 )
+CHUNK_BYTES = 1 << 23
+EDGE_BYTES = 1 << 20
+LONGEST_LINE = 1 << 26
+_BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_NOT_ASCII = re.compile(rb"[^\r\n]*[\x80-\xff][^\r\n]*")
+_ESCAPED = re.compile(rb'\\(["\\])')
+_SWAPPED = bytes.maketrans(b"\"'", b"'\"")
 
 
 @dataclass(frozen=True)
@@ -225,15 +232,6 @@ def _guess(sample: bytes) -> Encoding:
     if match is None:
         return Encoding("latin-1", "Latin-1")
     return Encoding(match.encoding, match.encoding, ("latin-1",))
-
-
-CHUNK_BYTES = 1 << 23
-EDGE_BYTES = 1 << 20
-LONGEST_LINE = 1 << 26
-_BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_NOT_ASCII = re.compile(rb"[^\r\n]*[\x80-\xff][^\r\n]*")
-_ESCAPED = re.compile(rb'\\(["\\])')
-_SWAPPED = bytes.maketrans(b"\"'", b"'\"")
 
 
 class ByteStatistics:

@@ -24,10 +24,7 @@ from repurchase.storage.redaction import redact
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-
 Result = TypeVar("Result")
-
-
 _SERVERS = ("postgresql", "postgres")
 _FILES = ("sqlite", "duckdb")
 _FILE_ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3", ".duckdb", ".ddb")
@@ -42,6 +39,21 @@ _SQL_PARTS = re.compile(
     re.DOTALL,
 )
 _SELECT = re.compile(r"[\s(]*(?:select|with)\b", re.IGNORECASE)
+_logger = logging.getLogger("repurchase")
+_FIRST_RETRY_SECONDS = 0.25
+_MAX_RETRY_PAUSE_SECONDS = 8.0
+_S3, _GOOGLE, _AZURE, _WEB = ("s3", "s3a"), ("gs", "gcs"), ("az", "abfs", "abfss"), ("http", "https")
+_STORE_SCHEME = re.compile(r"^([a-z][a-z0-9]*)://", re.IGNORECASE)
+_CHUNK_BYTES = 1 << 23
+_SILENCE_SECONDS = 60
+_PRIVATE = 0o700
+_PERMANENT_FAULTS = re.compile(
+    r"ACCESS_DENIED|NO_SUCH|NOT_FOUND|INVALID|SIGNATURE|UNRECOGNIZED|HTTP status 40[0134]|HTTP Error 4(?!08|29)"
+    r"|credential|Forbidden|Unauthorized|resolve host|not known|certificate",
+    re.IGNORECASE,
+)
+_SECRET_NAMES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")
+_SIGNED = re.compile(r"((?:sig|signature|token|key|x-amz-[a-z-]+)=)[^&\s]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -187,12 +199,6 @@ def _is_balanced(text: str) -> bool:
     return not depths or (depths[-1] == 0 and min(depths) >= 0)
 
 
-_logger = logging.getLogger("repurchase")
-
-_FIRST_RETRY_SECONDS = 0.25
-_MAX_RETRY_PAUSE_SECONDS = 8.0
-
-
 def retry(
     action: Callable[[], Result],
     *,
@@ -223,20 +229,6 @@ def retry(
         pause = min(2 * pause, _MAX_RETRY_PAUSE_SECONDS)
 
 
-_S3, _GOOGLE, _AZURE, _WEB = ("s3", "s3a"), ("gs", "gcs"), ("az", "abfs", "abfss"), ("http", "https")
-_STORE_SCHEME = re.compile(r"^([a-z][a-z0-9]*)://", re.IGNORECASE)
-_CHUNK_BYTES = 1 << 23
-_SILENCE_SECONDS = 60
-_PRIVATE = 0o700
-_PERMANENT_FAULTS = re.compile(
-    r"ACCESS_DENIED|NO_SUCH|NOT_FOUND|INVALID|SIGNATURE|UNRECOGNIZED|HTTP status 40[0134]|HTTP Error 4(?!08|29)"
-    r"|credential|Forbidden|Unauthorized|resolve host|not known|certificate",
-    re.IGNORECASE,
-)
-_SECRET_NAMES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")
-_SIGNED = re.compile(r"((?:sig|signature|token|key|x-amz-[a-z-]+)=)[^&\s]+", re.IGNORECASE)
-
-
 @dataclass(frozen=True)
 class _RemoteFile:
     """A file in a store."""
@@ -251,13 +243,13 @@ class _StoreError(Exception):
     """What went wrong in a store; the message has no credentials."""
 
     def __init__(self, fault: Exception) -> None:
-        message = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         for name in _SECRET_NAMES:
-            message = message.replace(os.environ.get(name) or "\0", "…")
-        message = _SIGNED.sub(r"\1…", message)
-        super().__init__(message)
+            reason = reason.replace(os.environ.get(name) or "\0", "…")
+        reason = _SIGNED.sub(r"\1…", reason)
+        super().__init__(reason)
         is_missing = isinstance(fault, FileNotFoundError | PermissionError)
-        self.is_transient = not is_missing and not _PERMANENT_FAULTS.search(message)
+        self.is_transient = not is_missing and not _PERMANENT_FAULTS.search(reason)
 
 
 def is_remote(text: str) -> bool:

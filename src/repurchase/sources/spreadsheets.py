@@ -217,7 +217,7 @@ def _type(kinds: set[type]) -> pl.DataType:
 
 
 def _cell_time(cell: date) -> datetime:
-    return cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001
+    return cell if isinstance(cell, datetime) else datetime.combine(cell, time())
 
 
 _CASTS: dict[pl.DataType, Callable[[Any], object]] = {

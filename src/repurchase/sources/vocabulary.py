@@ -13,6 +13,26 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+_SHORT_COLUMN_WORD = 4
+_LINKS = ("s", "n", "en", "es", "e")
+_FOLDED = str.maketrans(
+    {"ø": "o", "Ø": "O", "æ": "ae", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "œ": "oe", "ъ": "", "ё": "е"}
+)
+_NUMBER_SIGN = re.compile(r"[#№]|\bn[º°]")
+_LOWER, _UPPER = "a-zà-öø-ÿа-яё", "A-ZÀ-ÖØ-ÞА-ЯЁ"
+_CAMEL = re.compile(rf"(?<=[{_LOWER}0-9])(?=[{_UPPER}])|(?<=[{_UPPER}])(?=[{_UPPER}][{_LOWER}])")
+_UNIT = re.compile(r"[(\[](?:[A-Z]{3}|[€$£¥₽₹]|in [A-Z]{3})[)\]]")
+_COUNT = re.compile(r"(?i)^(?:number|count)[ _-]+of[ _-]+")
+_REPEATED_HEADING = re.compile(r"_duplicated_\d+$")
+_UNTIDY = r"[^\x20-\x7E]|^[='\"\s]|[\"\s]$"
+INVISIBLE = (
+    r"[\u{200B}-\u{200F}\u{202A}-\u{202E}\u{2060}\u{2066}-\u{2069}\u{FEFF}\u{061C}\u{00AD}]"
+    r"|[\p{Cc}&&[^\t\n\r]]"
+)
+_MAX_TEXT_LENGTH = 80
+_MAX_SHAPES = 50_000
+_EQUAL_DIGITS = np.where(np.isin(np.arange(256), list(b"0123456789")), ord("9"), np.arange(256)).astype(np.uint8)
+
 
 def word_table(name: str) -> dict[str, Any]:
     """Read one of the word lists beside this module."""
@@ -90,17 +110,6 @@ _COLUMN_CONCEPTS = {word: concept for concept, words in _COLUMN_WORDS["words"].i
 _COLUMN_STEMS = words_by_name(_COLUMN_WORDS["stems"])
 NOT_FOR = words_by_name(_COLUMN_WORDS["not_for"])
 """Concepts that the name of a column for a role does not have."""
-_SHORT_COLUMN_WORD = 4
-_LINKS = ("s", "n", "en", "es", "e")
-_FOLDED = str.maketrans(
-    {"ø": "o", "Ø": "O", "æ": "ae", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "œ": "oe", "ъ": "", "ё": "е"}
-)
-_NUMBER_SIGN = re.compile(r"[#№]|\bn[º°]")
-_LOWER, _UPPER = "a-zà-öø-ÿа-яё", "A-ZÀ-ÖØ-ÞА-ЯЁ"
-_CAMEL = re.compile(rf"(?<=[{_LOWER}0-9])(?=[{_UPPER}])|(?<=[{_UPPER}])(?=[{_UPPER}][{_LOWER}])")
-_UNIT = re.compile(r"[(\[](?:[A-Z]{3}|[€$£¥₽₹]|in [A-Z]{3})[)\]]")
-_COUNT = re.compile(r"(?i)^(?:number|count)[ _-]+of[ _-]+")
-_REPEATED_HEADING = re.compile(r"_duplicated_\d+$")
 
 
 @dataclass(frozen=True)
@@ -187,16 +196,6 @@ def _compound(word: str) -> list[str] | None:
             if word.startswith(link, end) and (rest := _compound(word[end + len(link) :])) is not None:
                 return [concept, *rest] if not rest or rest[0] != concept else rest
     return None
-
-
-_UNTIDY = r"[^\x20-\x7E]|^[='\"\s]|[\"\s]$"
-INVISIBLE = (
-    r"[\u{200B}-\u{200F}\u{202A}-\u{202E}\u{2060}\u{2066}-\u{2069}\u{FEFF}\u{061C}\u{00AD}]"
-    r"|[\p{Cc}&&[^\t\n\r]]"
-)
-_MAX_TEXT_LENGTH = 80
-_MAX_SHAPES = 50_000
-_EQUAL_DIGITS = np.where(np.isin(np.arange(256), list(b"0123456789")), ord("9"), np.arange(256)).astype(np.uint8)
 
 
 def tidy_texts(texts: pl.Series) -> pl.Series:
