@@ -128,6 +128,15 @@ def test_some_lines_in_another_encoding(tmp_path: Path) -> None:
     assert any("some lines are not UTF-8" in note for note in texts(file.notes))
 
 
+def test_one_line_in_another_encoding_far_below(tmp_path: Path) -> None:
+    """However many lines in UTF-8 come first, the line that is not decides how such lines are read."""
+    lines = [f"kjøper{n},2024-01-01".encode() for n in range(5000)]
+    (tmp_path / "orders.csv").write_bytes(b"\n".join([b"id,day", *lines, "Bjørn,2024-01-01".encode("cp1252"), b""]))
+    file, rows = opened(tmp_path / "orders.csv")
+    assert file.encoding.is_mostly_utf8
+    assert rows["id"].to_list()[-2:] == ["kjøper4999", "Bjørn"]
+
+
 def test_marks_of_unicode() -> None:
     assert unicode_mark(codecs.BOM_UTF16_LE + b"a\0") == Encoding("utf-16", "UTF-16")
     assert unicode_mark(codecs.BOM_UTF32_LE + b"a\0\0\0") == Encoding("utf-32", "UTF-32")

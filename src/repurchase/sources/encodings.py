@@ -361,18 +361,20 @@ def encoding_notes(name: str, encoding: Encoding) -> tuple[Message, ...]:
 
 
 def _lines_not_ascii(text: TextFile) -> Iterator[bytes]:
-    """Give different lines that are not ASCII, up to the size of a sample."""
-    size, seen, rest = 0, set[bytes](), b""
+    """Give different lines that are not ASCII: a sample of those in UTF-8, and one of the others."""
+    bytes_left = {True: _SAMPLE_BYTES, False: _SAMPLE_BYTES}
+    seen, rest = set[bytes](), b""
     for chunk in chain(text.chunks(), (b"\n",)):
         held = rest + chunk
-        cut = max(held.rfind(b"\n"), held.rfind(b"\r")) + 1
-        whole, rest = held[:cut], held[cut:]
+        end = max(held.rfind(b"\n"), held.rfind(b"\r")) + 1
+        whole, rest = held[:end], held[end:]
         for line in _NOT_ASCII.findall(whole) if not whole.isascii() else ():
-            if line not in seen:
+            is_utf8 = _is_utf8(line)
+            if line not in seen and bytes_left[is_utf8] >= 0:
                 seen.add(line)
-                size += len(line)
+                bytes_left[is_utf8] -= len(line)
                 yield line
-            if size > _SAMPLE_BYTES:
+            if bytes_left[False] < 0:
                 return
 
 
