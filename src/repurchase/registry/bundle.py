@@ -324,7 +324,7 @@ class TrainingRun:
     def card(self, version: str) -> str:
         """Write the model card."""
         day, ahead = self.as_of.isoformat(), ", ".join(str(days) for days in self.horizons)
-        verdict = self.evaluation.get("grade_words", "This model was not judged.")
+        verdict = self.evaluation.get("grade_words") or "This model was not judged."
         blocks = [
             f"# repurchase, version {version}",
             f"Knows orders up to {day}. Says who buys again within {ahead} days, who does not, and what they spend.",
