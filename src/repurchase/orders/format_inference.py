@@ -105,26 +105,26 @@ class DateShape:
 @lru_cache(maxsize=1 << 16)
 def shape_of(shape: str) -> DateShape | None:
     """Find the parts of a date in one shape."""
-    masked, words = _masked(shape)
+    masked, named = _masked(shape)
     if masked is None:
         return None
     matches = (pattern.match(masked) for pattern in _DATE_PATTERNS)
     found = next((match for match in matches if match is not None), None)
-    return None if found is None else _read(found, words)
+    return None if found is None else _read(found, named)
 
 
-def _read(found: "re.Match[str]", words: dict[str, Any]) -> DateShape | None:
+def _read(found: "re.Match[str]", named: dict[str, Any]) -> DateShape | None:
     parts = {name: span for name, span in found.groupdict().items() if span is not None}
     spans = {name: (found.start(name), len(parts[name])) for name in _DATE_COMPONENTS if name in parts}
     if "hour_only" in parts:
         spans["hour"] = (found.start("hour_only"), len(parts["hour_only"]))
     half = next((parts[name] for name in ("half", "half_before", "half_only") if name in parts), "")
-    zone = words.get("zone") if "zone" in parts else None
+    zone = named.get("zone") if "zone" in parts else None
     if zone is not None and zone not in ZONE_MINUTES and "hour" not in spans:
         return None
     return DateShape(
         spans,
-        month=words.get("month") if "name" in parts else None,
+        month=named.get("month") if "name" in parts else None,
         half={"": 0, "@": 1, "&": 2}[half[:1]],
         sign={"+": 1, "-": -1}.get(parts.get("sign", ""), 0),
         zone=zone,
@@ -135,12 +135,12 @@ def _read(found: "re.Match[str]", words: dict[str, Any]) -> DateShape | None:
 def _masked(shape: str) -> tuple[str | None, dict[str, Any]]:
     """Replace words by signs, one per letter: # month, @ before noon, & after noon, ! time zone."""
     text = shape.translate(_EAST_ASIAN).replace("-feira", " " * 6)
-    words: dict[str, Any] = {}
-    text = _without_brackets(text, words)
+    named: dict[str, Any] = {}
+    text = _without_brackets(text, named)
     zones = [match for match in _ZONE_NAME.finditer(text) if _is_zone(match.group())]
     if zones:
         zone = zones[-1]
-        words["zone"] = zone.group().lower()
+        named["zone"] = zone.group().lower()
         text = text[: zone.start()] + "!" * len(zone.group()) + text[zone.end() :]
     text = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
     text = _HALF.sub(lambda half: ("@" if "a" in half.group() else "&") * len(half.group()), text)
@@ -148,38 +148,38 @@ def _masked(shape: str) -> tuple[str | None, dict[str, Any]]:
     between = {place for match in _BETWEEN.finditer(text) for place in range(*match.span())}
     months = [word for word in _WORD.finditer(text) if _folded(word.group()) in month_numbers()]
     for word in _WORD.finditer(text):
-        sign = "" if word.start() in between else _sign(word, months, words)
+        sign = "" if word.start() in between else _sign(word, months, named)
         if sign is None:
-            return None, words
+            return None, named
         pieces += [text[end : word.start()], sign * len(word.group()) or word.group()]
         end = word.end()
-    return re.sub(r"(?<=[#@&])\.", " ", "".join((*pieces, text[end:]))), words
+    return re.sub(r"(?<=[#@&])\.", " ", "".join((*pieces, text[end:]))), named
 
 
-def _without_brackets(text: str, words: dict[str, Any]) -> str:
+def _without_brackets(text: str, named: dict[str, Any]) -> str:
     brackets = _BRACKETS.search(text)
     if brackets is None:
         return text
     inside = brackets.group(1)
     if _is_zone(inside) and not re.search(r"[+-]9\S*$|[A-Za-z]$", text[: brackets.start()]):
-        words["zone"] = inside.lower()
+        named["zone"] = inside.lower()
         start = brackets.start(1)
         return text[: brackets.start()] + " " * (start - brackets.start()) + "!" * len(inside)
     return text[: brackets.start()]
 
 
-def _sign(word: "re.Match[str]", months: "list[re.Match[str]]", words: dict[str, Any]) -> str | None:
+def _sign(word: "re.Match[str]", months: "list[re.Match[str]]", named: dict[str, Any]) -> str | None:
     name = _folded(word.group())
     is_month = name in month_numbers()
     if is_month and (word.start() == months[-1].start() or name not in weekdays()):
-        words["month"] = month_numbers()[name] if words.get("month") in (None, month_numbers()[name]) else None
+        named["month"] = month_numbers()[name] if named.get("month") in (None, month_numbers()[name]) else None
         return "#"
     if name in HALVES_OF_DAY:
         return "@&"[HALVES_OF_DAY[name] - 1]
     if name in weekdays() or name in FILLER_WORDS:
         return " "
     if name in ZONE_MINUTES:
-        words["zone"] = name
+        named["zone"] = name
         return "!"
     return None
 

@@ -1,7 +1,7 @@
 """The layout of an export: which column has which role, how it is understood, and on what evidence."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -210,66 +210,51 @@ class Layout:
 
 @dataclass(frozen=True)
 class KnownExport:
-    """Software whose exports are recognised by the names of their columns."""
+    """Software whose exports are recognised by the names of their columns: one name of each group."""
 
     name: str
-    needs: tuple[tuple[str, ...], ...]
+    needs: tuple[str, ...] = ()
     cancellation_prefix: str | None = None
     statuses: Mapping[str, StatusClass] = field(default_factory=dict)
     notes: tuple[Message, ...] = ()
 
+    def matches(self, keys: frozenset[str]) -> bool:
+        """Say whether columns with these keys are of this software."""
+        return all(not keys.isdisjoint(group.split("|")) for group in self.needs)
+
 
 _WOO: Mapping[str, StatusClass] = {"pending": "not_sale", "onhold": "sale"}
+_WOO_CUSTOMERS = "billingemail|emailbilling|customeremail|customeruser|customeruserid|billingemailaddress|customerid"
 _EXPORTS = (
-    KnownExport(
-        "Shopify orders",
-        (("name",), ("createdat",), ("total", "lineitemprice"), ("financialstatus", "lineitemquantity")),
-    ),
-    KnownExport("Squarespace orders", (("orderid",), ("financialstatus",), ("lineitemprice",))),
+    KnownExport("Shopify orders", ("name", "createdat", "total|lineitemprice", "financialstatus|lineitemquantity")),
+    KnownExport("Squarespace orders", ("orderid", "financialstatus", "lineitemprice")),
     KnownExport(
         "UCI Online Retail",
-        (
-            ("invoice", "invoiceno"),
-            ("stockcode",),
-            ("quantity",),
-            ("invoicedate",),
-            ("price", "unitprice"),
-            ("customerid",),
-        ),
+        ("invoice|invoiceno", "stockcode", "quantity", "invoicedate", "price|unitprice", "customerid"),
         cancellation_prefix="C",
         notes=(message("cleaning_note.not_goods"),),
     ),
-    KnownExport("CDNOW", (("customerid",), ("date",), ("numberofcds",), ("dollarvalue",))),
+    KnownExport("CDNOW", ("customerid", "date", "numberofcds", "dollarvalue")),
     KnownExport(
         "WooCommerce analytics",
-        (("ordernumber", "order"), ("date",), ("status",), ("customer",), ("nrevenue", "netsales", "nettotal")),
+        ("ordernumber|order", "date", "status", "customer", "nrevenue|netsales|nettotal"),
         statuses=_WOO,
     ),
     KnownExport(
         "WooCommerce orders",
         (
-            ("orderid", "ordernumber"),
-            ("orderdate", "date", "datecreated"),
-            ("status", "orderstatus"),
-            ("ordertotal", "ordertotalamount", "total"),
-            (
-                "billingemail",
-                "emailbilling",
-                "customeremail",
-                "customeruser",
-                "customeruserid",
-                "billingemailaddress",
-                "customerid",
-            ),
+            "orderid|ordernumber",
+            "orderdate|date|datecreated",
+            "status|orderstatus",
+            "ordertotal|ordertotalamount|total",
+            _WOO_CUSTOMERS,
         ),
         statuses=_WOO,
     ),
 )
 
 
-def known_export(columns: Mapping[str, object] | list[str]) -> KnownExport | None:
+def known_export(columns: Iterable[str]) -> KnownExport | None:
     """Recognise the software that wrote an export."""
-    names = {column_key(column) for column in columns}
-    return next(
-        (known for known in _EXPORTS if all(any(name in names for name in group) for group in known.needs)), None
-    )
+    keys = frozenset(column_key(column) for column in columns)
+    return next((known for known in _EXPORTS if known.matches(keys)), None)

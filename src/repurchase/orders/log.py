@@ -270,7 +270,7 @@ def read_orders(source: str | Path | DatabaseSource, *, settings: Settings | Non
         If there is no such file, a file cannot be read, is empty or cut off, or the files' columns differ; or if a
         database cannot be reached or refuses.
     LayoutError
-        If the columns cannot be told apart.
+        If the columns cannot be identified.
     InputError
         If a database comes without a table or query.
 

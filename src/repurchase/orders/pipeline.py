@@ -74,7 +74,7 @@ def clean_orders(raw: RawOrders | Frame, *, settings: Settings | None = None, to
         If every customer is missing, most dates or amounts cannot be read, there are two currencies, or
         nothing is left.
     LayoutError
-        If a frame's columns cannot be told apart.
+        If a frame's columns cannot be identified.
 
     Examples
     --------

@@ -41,16 +41,16 @@ def frame(rows: list[tuple[str | int | None, ...]], *, files: bool = False) -> p
     return whole if files else whole.drop(FILE_COLUMN)
 
 
-def decided(survey: FormatEvidence, layout: Layout = LAYOUT) -> object:
+def decided(evidence: FormatEvidence, layout: Layout = LAYOUT) -> object:
     try:
-        return survey.decide(layout, settings=Settings(), source="orders")
+        return evidence.decide(layout, settings=Settings(), source="orders")
     except OrdersError as fault:
         return str(fault)
 
 
 @hypothesis_settings(deadline=None)
 @given(rows_of, st.integers(1, 7), st.booleans())
-def test_a_survey_of_pieces_is_that_of_the_whole(
+def test_evidence_of_pieces_is_that_of_the_whole(
     rows: list[tuple[str | int | None, ...]], size: int, files: bool
 ) -> None:
     whole = frame(rows, files=files)
@@ -61,15 +61,15 @@ def test_a_survey_of_pieces_is_that_of_the_whole(
 
 @hypothesis_settings(deadline=None)
 @given(rows_of, st.integers(1, 7))
-def test_facts_of_pieces_are_those_of_the_whole(rows: list[tuple[str | int | None, ...]], size: int) -> None:
+def test_statistics_of_pieces_are_those_of_the_whole(rows: list[tuple[str | int | None, ...]], size: int) -> None:
     whole = frame(rows)
     settings = Settings(date_order="day_first", decimal_mark="comma")
-    forms = FormatEvidence.of(whole, LAYOUT).decide(LAYOUT, settings=settings, source="orders")
+    formats = FormatEvidence.of(whole, LAYOUT).decide(LAYOUT, settings=settings, source="orders")
 
-    def facts(piece: pl.DataFrame) -> LogStatistics:
-        return read_values(piece, LAYOUT, forms, settings=settings).statistics
+    def statistics(piece: pl.DataFrame) -> LogStatistics:
+        return read_values(piece, LAYOUT, formats, settings=settings).statistics
 
-    together, at_once = reduce(add, map(facts, whole.iter_slices(size))), facts(whole)
+    together, at_once = reduce(add, map(statistics, whole.iter_slices(size))), statistics(whole)
     for name in ("n_rows", "n_named", "n_dated", "n_priced", "has_times", "currencies", "offsets"):
         assert getattr(together, name) == getattr(at_once, name), name
     assert together.dates.unread == at_once.dates.unread
@@ -81,12 +81,12 @@ def test_a_few_values_decide_for_all_but_not_a_slip(deciding: int, decides: bool
     many = frame([("a", "03/04/2024", "1.234")] * 500)
     few = frame([("b", "31/12/2024", "7,50")] * deciding)
 
-    forms = decided(FormatEvidence.of(many, LAYOUT) + FormatEvidence.of(few, LAYOUT))
+    formats = decided(FormatEvidence.of(many, LAYOUT) + FormatEvidence.of(few, LAYOUT))
 
-    assert isinstance(forms, str) != decides
-    if not isinstance(forms, str):
-        assert forms.dates.order == "day_first"  # type: ignore[attr-defined]
-        assert forms.numbers["amount"].mark == "comma"  # type: ignore[attr-defined]
+    assert isinstance(formats, str) != decides
+    if not isinstance(formats, str):
+        assert formats.dates.order == "day_first"  # type: ignore[attr-defined]
+        assert formats.numbers["amount"].mark == "comma"  # type: ignore[attr-defined]
     assert isinstance(decided(FormatEvidence.of(many, LAYOUT)), str)
 
 
@@ -98,21 +98,23 @@ def test_typed_columns_leave_nothing_to_decide() -> None:
     assert untyped_columns(schema | {"order_date": pl.Int64()}, LAYOUT) == ["order_date"]
 
 
-def test_columns_that_were_not_surveyed_have_a_form_all_the_same() -> None:
-    forms = FormatEvidence().decide(LAYOUT, settings=Settings(), source="orders")
+def test_columns_without_evidence_have_a_format() -> None:
+    formats = FormatEvidence().decide(LAYOUT, settings=Settings(), source="orders")
 
-    assert list(forms.numbers) == ["amount"]
+    assert list(formats.numbers) == ["amount"]
 
 
 @pytest.mark.parametrize(("unread", "refused"), [(2, True), (1, False)])
 def test_most_of_the_values_must_be_readable(unread: int, refused: bool) -> None:
-    facts = LogStatistics(n_rows=3, n_named=3, n_dated=3, numbers={"amount": UnreadableValues(3, unread, ("'free'",))})
+    statistics = LogStatistics(
+        n_rows=3, n_named=3, n_dated=3, numbers={"amount": UnreadableValues(3, unread, ("'free'",))}
+    )
 
     if refused:
         with pytest.raises(OrdersError, match="2 of 3 values in the amount column 'amount' are not numbers: 'free'"):
-            facts.require_usable(LAYOUT, source="orders")
+            statistics.require_usable(LAYOUT, source="orders")
     else:
-        facts.require_usable(LAYOUT, source="orders")
+        statistics.require_usable(LAYOUT, source="orders")
 
 
 DAY = pl.col("day").str.to_date()
