@@ -104,3 +104,17 @@ def test_at_the_break_even_uplift_nothing_is_earned() -> None:
     assert uplift is not None
     assert expected_profit(who, log_odds_shift(who.p, uplift), terms)[1].sum() == pytest.approx(0.0, abs=0.01)
     assert break_even_uplift(who, CampaignTerms(margin=0.01, cost_per_contact=500.0)) is None
+
+
+def test_nobody_to_contact_has_no_break_even() -> None:
+    assert break_even_uplift(CampaignCandidates.of([], []), TERMS) is None
+
+
+def test_scenarios_are_half_the_uplift_and_twice() -> None:
+    found = reach_outcome(shop(), 1000, uplift=0.02, terms=TERMS).scenarios
+    assert [(name, uplift) for name, uplift, _ in found] == [
+        ("half of it", 0.01),
+        ("as assumed", 0.02),
+        ("twice", 0.04),
+    ]
+    assert [outcome.buyers_more for *_, outcome in found] == pytest.approx([10.0, 20.0, 40.0])

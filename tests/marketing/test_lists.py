@@ -80,7 +80,7 @@ def test_columns_are_named_as_the_tool_wants_them() -> None:
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({"locale": "xx"}, "locale must be one of en, nb, nl, ru. Got 'xx' instead"),
+        ({"locale": "xx"}, "locale must be one of en, .*nl, .*Got 'xx' instead"),
         ({"mail_tool": "pigeon"}, "one of plain, klaviyo, mailchimp"),
         ({"margin": 0}, "margin"),
         ({"effect": 1.5}, "effect"),

@@ -202,3 +202,25 @@ def test_what_goes_with_it_shares_its_category_or_its_brand() -> None:
 )
 def test_nobody_runs_out_of_postage(name: str, is_goods: bool) -> None:
     assert pl.Series([name]).str.contains(NON_PRODUCT_PATTERN).item() is not is_goods
+
+
+def test_a_refill_is_due_at_the_median_of_the_customer_and_the_product() -> None:
+    """One product bought every 10 days, so that every mean gap is 10: the spread is the least that is assumed."""
+    log = days(*((f"c{number}", "soap", 10 * step) for number in range(40) for step in range(9)))
+    as_of = START + timedelta(days=80)
+    gaps = product_gaps(log, as_of=as_of)
+    rates = refill_rates(gaps)
+    assert (rates.spread, np.exp(rates.log_gap)) == (0.2, pytest.approx(10.0))
+    assert rates.again == pytest.approx(8 / 9)
+    due = due_products(gaps, rates, as_of=as_of, within_days=10)
+    waits = [(due[name][0] - as_of).days for name in ("refill_low", "refill_on", "refill_high")]
+    # Spread of the next gap: the root of 6 x 0.2^2 / (7 + 6) x (1 + 1 / 11), so quantiles are 10 x exp(z x 0.142).
+    assert waits == [8, 10, 12]
+    # 9 purchases, of which 8 were followed, the last counted half; half of gaps are over in ten days.
+    again = (8 * 40 + 20 * 8 / 9) / (9 * 40 + 20)
+    assert due["chance"][0] == pytest.approx((8 + 2 * again) / 10.5 / 2)
+
+
+def test_a_shop_without_products_has_rates_too() -> None:
+    rates = refill_rates(product_gaps(days(("a", "x", 0)).clear(), as_of=START))
+    assert (rates.products.height, rates.log_gap, rates.spread) == (0, 0.0, 0.2)

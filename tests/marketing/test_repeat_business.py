@@ -166,6 +166,12 @@ def test_no_orders_yet_is_an_answer_too() -> None:
     assert (measured["monthly"], measured["cohorts"]) == ([], [])
 
 
+def test_a_log_of_returns_alone_has_no_months() -> None:
+    measured = measure_orders(log(("anna", "1", "2024-01-10", -5.0)), as_of=AS_OF)
+    assert (measured["n_customers"], measured["monthly"], measured["first_day"]) == (0, [], None)
+    assert measured["sales_total"] == -5.0
+
+
 def test_a_return_that_comes_to_light_later_is_not_known_before() -> None:
     early = measure_orders(BY_HAND, as_of=date(2024, 3, 4))
     assert early["repeat_customers"] == 2  # anna, and cleo until she sends it back on 5 March

@@ -174,4 +174,4 @@ def test_what_a_contact_may_cost() -> None:
         segment=["regular", "lost", "regular"], value_at_risk=[200.0, 50.0, None], churn_risk_90d=[0.5, 0.9, 0.2]
     )
     assert made["contact_cost_at_most"].to_list() == [pytest.approx(0.30 * 0.05 * 200.0), None, None]
-    assert "margin 30 % x value at risk x effect 5 %" in ListSettings().assumptions()["words"]
+    assert ListSettings().assumptions()["words"] == {"key": "assumptions", "params": {"margin": 0.3, "effect": 0.05}}

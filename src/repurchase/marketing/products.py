@@ -224,8 +224,8 @@ def refill_rates(gaps: pl.DataFrame) -> _RefillRates:
     again = pl.col("purchases") - 1
     sums = [again.sum().alias("n"), pl.col("purchases").sum().alias("tries"), pl.col("sum_log").sum().alias("sum")]
     n_again, n_tries, total_log = gaps.select(sums).row(0)
-    n = max(int(n_again or 0), 1)
-    log_gap, share = float(total_log or 0.0) / n, float(n) / max(int(n_tries or 0), 1)
+    n = max(n_again, 1)
+    log_gap, share = total_log / n, n / max(n_tries, 1)
     products = (
         gaps.group_by("product_id")
         .agg(sums)
