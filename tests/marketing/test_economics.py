@@ -118,3 +118,11 @@ def test_scenarios_are_half_the_uplift_and_twice() -> None:
         ("twice", 0.04),
     ]
     assert [outcome.buyers_more for *_, outcome in found] == pytest.approx([10.0, 20.0, 40.0])
+
+
+def test_a_bias_of_nine_tenths_says_nothing() -> None:
+    unknown = retention_point_value(shop(), margin=0.4)
+    assert retention_point_value(shop(), margin=0.4, sales_bias=(-0.9,)) == unknown
+    assert retention_point_value(shop(), margin=0.4, sales_bias=(-0.8,))["sales"][2] == pytest.approx(
+        5 * unknown["sales"][2]
+    )
