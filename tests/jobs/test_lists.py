@@ -17,8 +17,8 @@ from repurchase.cli.app import app
 from repurchase.errors import DeliveryError, InputError
 from repurchase.jobs.customer_lists import read_customers
 from repurchase.jobs.forget import forget_customers
-from repurchase.jobs.lists import ListOptions, ListsResult, list_lines, write_lists
-from repurchase.jobs.outputs import LISTS_RECORD, id_column_of_list, read_lists_record
+from repurchase.jobs.lists import ListOptions, list_lines, write_lists
+from repurchase.jobs.outputs import LISTS_RECORD, JobResult, id_column_of_list, read_lists_record
 from repurchase.marketing.lists import ListLimit, list_settings
 from repurchase.models.segments import SEGMENTS, SegmentThresholds
 from repurchase.orders.ids import key_id, pseudonymise
@@ -90,10 +90,10 @@ def scores(tmp_path: Path) -> Path:
     return write_scores(tmp_path / "scores.parquet", table())
 
 
-def make(scores: Path, out: Path | None = None, *, told: dict[str, Any] | None = None, **asked: Any) -> ListsResult:
+def make(scores: Path, out: Path | None = None, *, told: dict[str, Any] | None = None, **asked: Any) -> JobResult:
     out = out or scores.parent / "lists"
     return write_lists(
-        scores, out=out, asked=ListOptions(**asked), rules=list_settings(told or {}), settings=Settings()
+        scores, out=out, options=ListOptions(**asked), rules=list_settings(told or {}), settings=Settings()
     )
 
 
@@ -101,8 +101,8 @@ def cells(path: Path, separator: str = ",") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), delimiter=separator))
 
 
-def segment_files(made: ListsResult) -> dict[str, list[dict[str, str]]]:
-    return {told["segment"]: cells(made.out / told["name"]) for told in made.record["files"] if told["segment"]}
+def segment_files(made: JobResult) -> dict[str, list[dict[str, str]]]:
+    return {told["segment"]: cells(made.path / told["name"]) for told in made.record["files"] if told["segment"]}
 
 
 def test_every_customer_stands_in_one_segments_list(scores: Path) -> None:
@@ -110,14 +110,14 @@ def test_every_customer_stands_in_one_segments_list(scores: Path) -> None:
     by_segment = segment_files(made)
     named = sorted(row["customer_id"] for rows in by_segment.values() for row in rows)
     assert named == sorted(["'=1+1" if one == "=1+1" else one for one in IDS])
-    reached = [row["customer_id"] for row in cells(made.out / "all.csv")]
+    reached = [row["customer_id"] for row in cells(made.path / "all.csv")]
     assert len(reached) == N - len(by_segment["lost"])
     assert not {row["customer_id"] for row in by_segment["lost"]} & set(reached)
     told = {segment["segment"]: segment["customers"] for segment in made.record["segments"]}
     assert sum(told.values()) == N
     assert "no history" in told
     assert made.record["thresholds"]["high_value"] == 100.0
-    lines = list_lines(made.record, made.out)
+    lines = list_lines(made.record, made.path)
     assert list(told) != made.record["rules"]["tried"]
     assert set(told) <= set(made.record["rules"]["tried"])
     assert all("\u00a0" not in segment["rule"] for segment in made.record["segments"])
@@ -145,13 +145,13 @@ def test_contacts_consent_and_suppression(scores: Path) -> None:
     made = make(scores, contacts=path, contacted=contacted, told={"locale": "nb", "contacted_within_days": 10})
     assert made.record["left_out"] == {"no_consent": 2, "no_valid_address": 1, "just_contacted": 1}
     assert made.record["contacts"]["repair"] == {"invalid email": 1, "invalid phone": 1, "no phone": 2}
-    rows = cells(made.out / "all.csv", ";")
+    rows = cells(made.path / "all.csv", ";")
     assert not {"0", "1", "2", "3"} & {row["Kunde-ID"] for row in rows}
     assert rows[0]["Navn"] == "Åse Bø"
-    assert {row["Kunde-ID"]: row["Navn"] for row in cells(made.out / "9-lost.csv", ";")}["'=1+1"] == "'=cmd()"
+    assert {row["Kunde-ID"]: row["Navn"] for row in cells(made.path / "9-lost.csv", ";")}["'=1+1"] == "'=cmd()"
     assert {row["Telefon"] for row in rows} == {"'+4790012345"}
     assert all("," in row["Verdi i fare"] for row in rows)
-    repair = cells(made.out / "repair.csv", ";")
+    repair = cells(made.path / "repair.csv", ";")
     assert {row["Står der nå"] for row in repair} == {"broken", "nei", ""}
 
 
@@ -188,45 +188,45 @@ def test_lists_speak_the_language_of_the_locale(scores: Path, locale: str, tool:
     assert {told["segment"] for told in made.record["segments"]} >= {"win back", "no history"}
     assert made.record["locale"] == locale
     for told in made.record["files"]:
-        rows = cells(made.out / told["name"], ";" if tool == "plain" or told["name"] == "repair.csv" else ",")
+        rows = cells(made.path / told["name"], ";" if tool == "plain" or told["name"] == "repair.csv" else ",")
         assert len(rows) == told["rows"]
         assert all(row[told["id_column"]].strip("'") in IDS for row in rows)
         shown = [cell for row in rows for cell in row.values()]
         shown += list(rows[0]) if rows and (tool == "plain" or told["name"] == "repair.csv") else []
         words = {word for cell in shown for word in re.findall(r"[a-z]+", re.sub(r"\S+@\S+", "", cell.lower()))}
         assert not words & ENGLISH - SPOKEN_TOO[locale], told["name"]
-    assert "Full Name" in cells(made.out / "all.csv")[0] or tool == "plain"
-    reached = cells(made.out / "all.csv", ";" if tool == "plain" else ",")
+    assert "Full Name" in cells(made.path / "all.csv")[0] or tool == "plain"
+    reached = cells(made.path / "all.csv", ";" if tool == "plain" else ",")
     assert any(cell == str(AS_OF + timedelta(days=1)) for cell in reached[0].values())  # days stay what they were
 
 
 @pytest.mark.parametrize("locale", ["nb", "nl", "ru"])
 def test_lists_of_every_language_are_read_back(scores: Path, locale: str) -> None:
     made = make(scores, contacts=contacts_file(scores.parent / "c.csv", phone=["x"] * N), told={"locale": locale})
-    everyone = made.out / "all.csv"
+    everyone = made.path / "all.csv"
     ids = {row[made.record["id_column"]].strip("'") for row in cells(everyone, ";")}
     assert made.record["id_column"] != "customer_id"
     assert set(read_customers(everyone, column_map={}).rows["customer_id"]) == ids
     copied = scores.parent / "copied.csv"  # without the record beside it
-    copied.write_bytes((made.out / "1-valuable-and-slipping.csv").read_bytes())
+    copied.write_bytes((made.path / "1-valuable-and-slipping.csv").read_bytes())
     assert set(read_customers(copied, column_map={}).rows["customer_id"]) <= ids
     again = make(scores, scores.parent / "again", contacted=everyone, told={"locale": locale})
     assert again.record["left_out"]["just_contacted"] == len(ids)
     with pytest.raises(DeliveryError, match=r"may remain in 1 place .*: copied\.csv: names 1 of these"):
         list(forget_customers(["0", "=1+1"], settings=Settings(home=scores.parent)))
-    for told in json.loads((made.out / "lists.json").read_text())["files"]:
-        assert not {row[told["id_column"]] for row in cells(made.out / told["name"], ";")} & {"0", "'=1+1"}
+    for told in json.loads((made.path / "lists.json").read_text())["files"]:
+        assert not {row[told["id_column"]] for row in cells(made.path / told["name"], ";")} & {"0", "'=1+1"}
 
 
 def test_names_that_are_told_win_over_those_of_the_language(scores: Path) -> None:
     names = {"plain": {"customer_id": "Nr", "clv": ""}}
     made = make(scores, told={"locale": "nb", "columns": names})
-    row = cells(made.out / "all.csv", ";")[0]
+    row = cells(made.path / "all.csv", ";")[0]
     assert "Nr" in row
     assert "Livstidsverdi" not in row
     assert "Verdi i fare" in row
     assert made.record["id_column"] == "Nr"
-    assert read_customers(made.out / "all.csv", column_map={}).rows.height == made.record["worth"]["contacts"]
+    assert read_customers(made.path / "all.csv", column_map={}).rows.height == made.record["worth"]["contacts"]
 
 
 def test_lists_of_an_earlier_version_name_their_column_once(scores: Path) -> None:
@@ -234,9 +234,9 @@ def test_lists_of_an_earlier_version_name_their_column_once(scores: Path) -> Non
     older = {**made.record, "files": [{**file} for file in made.record["files"]]}
     for file in older["files"]:
         del file["id_column"]
-    (made.out / "lists.json").write_text(json.dumps(older))
+    (made.path / "lists.json").write_text(json.dumps(older))
     list(forget_customers(["0"], settings=Settings(home=scores.parent)))
-    assert not any(row["Nr"] == "0" for path in made.out.glob("*.csv") for row in cells(path))
+    assert not any(row["Nr"] == "0" for path in made.path.glob("*.csv") for row in cells(path))
 
 
 def test_who_just_bought_is_left_alone(scores: Path) -> None:
@@ -250,16 +250,16 @@ def test_who_just_bought_is_left_alone(scores: Path) -> None:
 def test_a_mail_tool_gets_its_columns(scores: Path) -> None:
     path = contacts_file(scores.parent / "c.csv")
     made = make(scores, contacts=path, told={"mail_tool": "klaviyo", "locale": "nb"})
-    content = (made.out / "all.csv").read_bytes()
+    content = (made.path / "all.csv").read_bytes()
     assert content.startswith(b"Full Name,Email,Phone Number,customer_id,")
-    assert {row["Phone Number"] for row in cells(made.out / "all.csv")} == {"+4790012345"}
+    assert {row["Phone Number"] for row in cells(made.path / "all.csv")} == {"+4790012345"}
     with pytest.raises(InputError, match="--mail-tool klaviyo needs addresses"):
         make(scores, told={"mail_tool": "klaviyo"})
 
 
 def test_length_and_budget(scores: Path) -> None:
     made = make(scores, limit=ListLimit(length=3))
-    rows = cells(made.out / "all.csv")
+    rows = cells(made.path / "all.csv")
     assert [row["customer_id"] for row in rows] == ["22", "21", "20"]
     paid = make(scores, limit=ListLimit(budget=2.0, cost_per_contact=0.5))
     assert paid.record["worth"]["contacts"] == 4
@@ -280,9 +280,9 @@ def test_what_changed_since(scores: Path) -> None:
     back = [number for number in (6, 8, 9) if now[number] not in risky]
     assert 0 < len(back) < 3  # who bought but is silent again has not come back
     assert made.record["changes"] == {"newly at risk": len(fresh), "came back": len(back)}
-    listed = {row["customer_id"] for row in cells(made.out / "newly-at-risk.csv")}
+    listed = {row["customer_id"] for row in cells(made.path / "newly-at-risk.csv")}
     assert listed == {str(number) for number in fresh if now[number] != "lost"}
-    assert {row["customer_id"] for row in cells(made.out / "came-back.csv")} == {str(number) for number in back}
+    assert {row["customer_id"] for row in cells(made.path / "came-back.csv")} == {str(number) for number in back}
 
 
 def test_earlier_lists_are_replaced_and_other_files_are_not(scores: Path) -> None:
@@ -308,13 +308,13 @@ def test_earlier_lists_are_replaced_and_other_files_are_not(scores: Path) -> Non
 )
 def test_a_record_that_was_changed_by_hand_is_none(scores: Path, files: object) -> None:
     made = make(scores)
-    (made.out / LISTS_RECORD).write_text(json.dumps(made.record | {"files": files}))
-    before = {path.name: path.read_bytes() for path in made.out.iterdir()}
-    assert read_lists_record(made.out) is None
-    assert id_column_of_list(made.out / "all.csv") is None
+    (made.path / LISTS_RECORD).write_text(json.dumps(made.record | {"files": files}))
+    before = {path.name: path.read_bytes() for path in made.path.iterdir()}
+    assert read_lists_record(made.path) is None
+    assert id_column_of_list(made.path / "all.csv") is None
     with pytest.raises(InputError, match="holds files that are no lists of ours"):
         make(scores)
-    assert {path.name: path.read_bytes() for path in made.out.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in made.path.iterdir()} == before
 
 
 def test_a_folder_with_somebody_elses_record_alone_is_not_replaced(scores: Path) -> None:
@@ -424,18 +424,18 @@ def test_bad_input_writes_nothing(tmp_path: Path) -> None:
 
 def test_forgetting_reaches_every_list(scores: Path) -> None:
     made = make(scores, contacts=contacts_file(scores.parent / "c.csv", phone=["nei", *["+4790012345"] * (N - 1)]))
-    (lost,) = (cells(made.out / told["name"])[0] for told in made.record["files"] if told["segment"] == "lost")
+    (lost,) = (cells(made.path / told["name"])[0] for told in made.record["files"] if told["segment"] == "lost")
     gone = ["0", "=1+1", lost["customer_id"].removeprefix("'")]
     said = list(forget_customers(gone, settings=Settings(home=scores.parent), dry_run=True))
     assert any("lists/all.csv: 1 row would be removed" in line or "lists/all.csv: 2 rows" in line for line in said)
     list(forget_customers(gone, settings=Settings(home=scores.parent)))
-    for path in made.out.glob("*.csv"):
+    for path in made.path.glob("*.csv"):
         named = {row["customer_id"] for row in cells(path)}
         assert not named & {"0", "'=1+1", lost["customer_id"]}, path.name
-    record = json.loads((made.out / "lists.json").read_text())
+    record = json.loads((made.path / "lists.json").read_text())
     for file in record["files"]:
-        assert file["rows"] == len(cells(made.out / file["name"]))
-        assert hashlib.sha256((made.out / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+        assert file["rows"] == len(cells(made.path / file["name"]))
+        assert hashlib.sha256((made.path / file["name"]).read_bytes()).hexdigest() == file["sha256"]
     make(scores)  # still ours
 
 
@@ -449,10 +449,10 @@ def test_hashed_scores_meet_plain_contacts(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("REPURCHASE_ID_KEY", KEY)
     made = make(scores, contacts=path)
     assert made.record["contacts"]["of_the_scores"] == N
-    assert all(len(row["customer_id"]) == 32 for row in cells(made.out / "all.csv"))
+    assert all(len(row["customer_id"]) == 32 for row in cells(made.path / "all.csv"))
     list(forget_customers(["3"], settings=Settings(home=tmp_path)))
     mark = pseudonymise(pl.Series(["3"]), KEY.encode())[0]
-    assert mark not in (made.out / "all.csv").read_text()
+    assert mark not in (made.path / "all.csv").read_text()
 
 
 def test_scores_without_money_without_a_record_and_of_a_list(tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_scores_without_money_without_a_record_and_of_a_list(tmp_path: Path) -> 
     path = tmp_path / "scores.csv"
     frame.write_csv(path)
     made = make(path, contacts=contacts_file(tmp_path / "c.csv"), limit=ListLimit(length=5))
-    rows = cells(made.out / "all.csv")
+    rows = cells(made.path / "all.csv")
     assert len(rows) == 5
     assert {row["contact_cost_at_most"] for row in rows} == {""}
     assert "list@example.no" not in {row["email"] for row in rows}
@@ -478,8 +478,8 @@ def test_customers_may_be_their_addresses(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     pl.DataFrame({"Email": addresses, "consent": ["yes"] * N}).write_csv(path)
     made = make(scores, contacts=path)
-    assert [row["email"] for row in cells(made.out / "all.csv")] == [
-        row["customer_id"] for row in cells(made.out / "all.csv")
+    assert [row["email"] for row in cells(made.path / "all.csv")] == [
+        row["customer_id"] for row in cells(made.path / "all.csv")
     ]
 
 
@@ -497,7 +497,9 @@ def test_who_is_due_for_a_refill(scores: Path, partitions: int) -> None:
     log.write_csv(orders)
     asked = ListOptions(orders=str(orders))
     out = scores.parent / "lists"
-    made = write_lists(scores, out=out, asked=asked, rules=list_settings({}), settings=Settings(partitions=partitions))
+    made = write_lists(
+        scores, out=out, options=asked, rules=list_settings({}), settings=Settings(partitions=partitions)
+    )
     due = segment_files(made)["due for a refill"]
     assert sorted(row["customer_id"] for row in due) == sorted(buyers)
     assert {row["refill_product"] for row in due} == {"Soap"}

@@ -122,6 +122,6 @@ def economics(scores: ScoresFile, options: EconomicsOptions) -> None:
 
     The value of one percentage point of retention and of contacting the best customers, with ranges.
     """
-    from repurchase.jobs.economics import calculate_economics, economics_lines
+    from repurchase.jobs.economics import calculate_economics
 
-    print_lines(economics_lines(calculate_economics(scores, **vars(options))))
+    print_lines(calculate_economics(scores, **vars(options)).summary)

@@ -83,7 +83,7 @@ def make_lists(
 
     Each row says why, what to do, by which channel, when, and how much a contact may cost.
     """
-    from repurchase.jobs.lists import ListOptions, list_lines, write_lists
+    from repurchase.jobs.lists import ListOptions, write_lists
     from repurchase.marketing.lists import ListLimit, list_settings
     from repurchase.settings import Settings
 
@@ -97,8 +97,8 @@ def make_lists(
     )
     limit = ListLimit(budget=budget, cost_per_contact=cost_per_contact, length=length)
     options = ListOptions(contacts=contacts, contacted=contacted, since=since, limit=limit, orders=orders)
-    written = write_lists(scores, out=out, asked=options, rules=rules, settings=settings)
-    print_lines(list_lines(written.record, written.out))
+    written = write_lists(scores, out=out, options=options, rules=rules, settings=settings)
+    print_lines(written.summary)
 
 
 @outputs_app.command()

@@ -1,7 +1,6 @@
 """`repurchase economics`: what retention and reaching customers is worth; figures, a table, a picture."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from repurchase.errors import InputError
 from repurchase.evaluation.summary import to_json_values
 from repurchase.i18n.formatting import format_money
 from repurchase.jobs.campaign_planning import choose_horizon
-from repurchase.jobs.outputs import economics_outputs, load_scores, scores_inputs
+from repurchase.jobs.outputs import JobResult, economics_outputs, load_scores, scores_inputs, stage_record
 from repurchase.marketing.economics import (
     CampaignCandidates,
     CampaignTerms,
@@ -34,14 +33,6 @@ _MAX_POINTS = 50
 _MAX_MONEY = 1e12
 
 
-@dataclass(frozen=True)
-class _EconomicsResult:
-    """What was counted."""
-
-    record: dict[str, Any]
-    path: Path | None
-
-
 def calculate_economics(
     scores: Path,
     *,
@@ -53,7 +44,7 @@ def calculate_economics(
     reach: int | None = None,
     uplift_points: float = 1.0,
     horizon_days: int | None = None,
-) -> _EconomicsResult:
+) -> JobResult:
     """Count what a point of retention and reaching the best customers is worth."""
     if out is not None:
         require_distinct_paths(economics_outputs(out), scores_inputs(scores))
@@ -68,10 +59,10 @@ def calculate_economics(
         _require_money("--new-customer-cost", new_customer_cost)
     if reach is not None and reach < 1:
         raise InputError(f"--reach must be 1 or more customers. Got {reach:,} instead.")
-    facts = load_scores(scores)
-    usual = max((days for days in facts.horizons if days <= _MAX_DEFAULT_DAYS), default=facts.horizons[0])
-    horizon = choose_horizon(facts, usual if horizon_days is None else horizon_days)
-    who, off = _candidates(facts, horizon, scores), _calibration_errors(facts, horizon)
+    scored = load_scores(scores)
+    usual = max((days for days in scored.horizons if days <= _MAX_DEFAULT_DAYS), default=scored.horizons[0])
+    horizon = choose_horizon(scored, usual if horizon_days is None else horizon_days)
+    who, off = _candidates(scored, horizon, scores), _calibration_errors(scored, horizon)
     uplift = uplift_points / 100
     curve = reach_curve(who, uplift=uplift, terms=terms)
     retention = retention_point_value(who, margin=terms.margin, sales_bias=off)
@@ -84,9 +75,9 @@ def calculate_economics(
             "schema": _ECONOMICS_SCHEMA,
             "command": "economics",
             "repurchase_version": __version__,
-            "scores": {"path": scores.name, "as_of": str(facts.as_of), "customers": len(who.p)},
+            "scores": {"path": scores.name, "as_of": str(scored.as_of), "customers": len(who.p)},
             "horizon_days": horizon,
-            "currency": facts.currency,
+            "currency": scored.currency,
             "told": {
                 "margin": terms.margin,
                 "contact_cost": contact_cost,
@@ -106,12 +97,11 @@ def calculate_economics(
     )
     if out is not None:
         _write_outputs(out, record, curve)
-    return _EconomicsResult(record, out)
+    return JobResult(out, record, tuple(economics_lines(record, out)))
 
 
-def economics_lines(made: _EconomicsResult) -> list[str]:
+def economics_lines(record: Mapping[str, Any], path: Path | None) -> list[str]:
     """Say it in lines."""
-    record = made.record
     told, currency = record["told"], record["currency"]
     lines = [
         (
@@ -147,10 +137,10 @@ def economics_lines(made: _EconomicsResult) -> list[str]:
             f"({_format_money(twice, currency)} at twice the uplift, "
             f"{_format_money(half, currency)} at half).{beside}"
         )
-    return [*lines, *([f"Figures: {made.path}; table and picture beside it."] if made.path else [])]
+    return [*lines, *([f"Figures: {path}; a table and a chart are next to it."] if path else [])]
 
 
-def _targeting_note(record: dict[str, Any]) -> str:
+def _targeting_note(record: Mapping[str, Any]) -> str:
     """Those on the fence move most, and they are reached first."""
     if record["reach"] == record["scores"]["customers"]:
         return ""
@@ -170,8 +160,8 @@ def _require_money(option: str, value: float) -> None:
         raise InputError(f"{option} must be 0 or more, and at most a trillion. Got {value:g} instead.")
 
 
-def _candidates(facts: ScoredRun, horizon: int, scores: Path) -> CampaignCandidates:
-    rows = facts.scored.select(f"p_repurchase_{horizon}d", f"spend_expected_{horizon}d")
+def _candidates(scored: ScoredRun, horizon: int, scores: Path) -> CampaignCandidates:
+    rows = scored.scored.select(f"p_repurchase_{horizon}d", f"spend_expected_{horizon}d")
     if not rows.height or any(rows.null_count().row(0)):
         raise InputError(
             f"{scores}: no expected spend within {horizon} days, so nothing is worth money here. Train on orders with "
@@ -181,9 +171,9 @@ def _candidates(facts: ScoredRun, horizon: int, scores: Path) -> CampaignCandida
     return CampaignCandidates.of(p, spend)
 
 
-def _calibration_errors(facts: ScoredRun, horizon: int) -> list[float]:
+def _calibration_errors(scored: ScoredRun, horizon: int) -> list[float]:
     """Expected sales over those that came, less one, at each cut-off the model was judged at."""
-    rows = facts.evaluation.get("backtest") or []
+    rows = scored.evaluation.get("backtest") or []
     found = [row.get("spend_bias") for row in rows if row["predictor"] == "model" and row["horizon_days"] == horizon]
     return [float(one) for one in found if one is not None]
 
@@ -199,8 +189,7 @@ def _write_outputs(out: Path, record: dict[str, Any], curve: ReachCurve) -> None
             horizon_days=record["horizon_days"],
             currency=record["currency"],
         )
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-        delivery.staged(out).write_text(text + "\n", encoding="utf-8")
+        stage_record(delivery, record)
         pl.DataFrame(record["rows"]).write_csv(delivery.staged(delivery.sibling(".csv")), include_bom=True)
         delivery.staged(delivery.sibling(".svg")).write_text(_standalone_svg(to_svg(picture)), encoding="utf-8")
         delivery.staged(delivery.sibling(".png")).write_bytes(to_png(picture))
@@ -213,7 +202,7 @@ def _standalone_svg(svg: str) -> str:
     )
 
 
-def _uncertainty_lines(record: dict[str, Any]) -> str:
+def _uncertainty_lines(record: Mapping[str, Any]) -> str:
     off = record["sales_were_off"]
     judged = (
         "how far expected sales were off is not known, so ranges are too narrow"

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from repurchase import __version__
 from repurchase.errors import InputError, first_few
 from repurchase.i18n.catalogues import use_locale
 from repurchase.i18n.formatting import NO_BREAK_SPACE
@@ -19,8 +18,10 @@ from repurchase.jobs.outputs import (
     LISTS_OUTPUT,
     LISTS_RECORD,
     LISTS_SCHEMA,
+    JobResult,
     load_scores,
     local_inputs,
+    record_header,
     scores_inputs,
     write_lists_record,
 )
@@ -88,26 +89,23 @@ class _ListedCustomers:
     rows: pl.DataFrame
     contacts: Contacts | None
     matched: int
-    facts: ScoredRun
+    scored: ScoredRun
     refills: dict[str, Any] | None = None
 
 
 def _record_of(
-    scores: Path, made: _ListedCustomers, files: list[dict[str, Any]], asked: ListOptions, rules: ListSettings
+    scores: Path, made: _ListedCustomers, files: list[dict[str, Any]], options: ListOptions, rules: ListSettings
 ) -> dict[str, Any]:
     """Tell what was listed by which rules, and what was left out."""
-    facts, rows = made.facts, made.rows
-    tiers = facts.run.get("tiers")
-    told = _rules_in_english(tiers, facts)
+    scored, rows = made.scored, made.rows
+    tiers = scored.run.get("tiers")
+    told = _rules_in_english(tiers, scored)
     return {
-        "schema": LISTS_SCHEMA,
-        "command": "lists",
-        "created_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        "repurchase_version": __version__,
-        "as_of": str(facts.as_of),
-        "model_version": facts.scores["model_version"][0],
+        **record_header("lists", LISTS_SCHEMA),
+        "as_of": str(scored.as_of),
+        "model_version": scored.scores["model_version"][0],
         "scores": {"path": str(scores.absolute()), "sha256": sha256_of(scores), "customers": rows.height},
-        "pseudonyms": facts.run.get("pseudonyms"),
+        "pseudonyms": scored.run.get("pseudonyms"),
         "locale": rules.locale,
         "mail_tool": rules.mail_tool,
         "id_column": rules.names.get("customer_id", "customer_id"),
@@ -121,21 +119,21 @@ def _record_of(
         ],
         "left_out": _count_by_reason(rows),
         "bought_within_hours": rules.bought_within_hours,
-        "contacted_within_days": rules.contacted_within_days if asked.contacted else None,
-        "limit": {name: value for name, value in vars(asked.limit).items() if value is not None},
-        "worth": _limit_record(rows, asked.limit, rules.costs),
-        "changes": _change_counts(rows, asked),
+        "contacted_within_days": rules.contacted_within_days if options.contacted else None,
+        "limit": {name: value for name, value in vars(options.limit).items() if value is not None},
+        "worth": _limit_record(rows, options.limit, rules.costs),
+        "changes": _change_counts(rows, options),
         "contacts": _contact_counts(made),
         "refills": made.refills,
-        "notes": _record_notes(made, asked, rules),
+        "notes": _record_notes(made, options, rules),
         "files": files,
     }
 
 
-def _rules_in_english(tiers: Mapping[str, Any] | None, facts: ScoredRun) -> SegmentRuleTexts:
+def _rules_in_english(tiers: Mapping[str, Any] | None, scored: ScoredRun) -> SegmentRuleTexts:
     """The rules in plain English, as a record is in whatever language the lists are."""
     with use_locale("en"):
-        told = segment_rule_texts(tiers, has_money=facts.has_money, currency=facts.currency)
+        told = segment_rule_texts(tiers, has_money=scored.has_money, currency=scored.currency)
     plain = {segment: rule.replace(NO_BREAK_SPACE, " ") for segment, rule in told.by_segment.items()}
     return SegmentRuleTexts(told.intro.replace(NO_BREAK_SPACE, " "), plain)
 
@@ -179,8 +177,8 @@ def _limit_record(rows: pl.DataFrame, limit: ListLimit, costs: Mapping[str, floa
     }
 
 
-def _change_counts(rows: pl.DataFrame, asked: ListOptions) -> dict[str, int] | None:
-    if asked.since is None:
+def _change_counts(rows: pl.DataFrame, options: ListOptions) -> dict[str, int] | None:
+    if options.since is None:
         return None
     return {change: int((rows["changed"] == change).sum()) for change in CHANGE_KINDS}
 
@@ -201,7 +199,7 @@ def _contact_counts(made: _ListedCustomers) -> dict[str, Any] | None:
     }
 
 
-def _record_notes(made: _ListedCustomers, asked: ListOptions, rules: ListSettings) -> list[str]:
+def _record_notes(made: _ListedCustomers, options: ListOptions, rules: ListSettings) -> list[str]:
     notes = [
         "all.csv holds everyone to be reached; the lost stand in a list of their own, so that no money goes there.",
         "A customer who is left out is counted under the first reason that holds, in the order told.",
@@ -211,9 +209,9 @@ def _record_notes(made: _ListedCustomers, asked: ListOptions, rules: ListSetting
         notes.append("No contact file was given: consent was not checked, and there are no addresses.")
     if rules.mail_tool != "plain" and rules.locale != "en":
         notes.append(f"{rules.mail_tool} imports commas and decimal points, so the lists have these.")
-    if not made.facts.run:
+    if not made.scored.run:
         notes.append("There is no record beside the scores: thresholds are not known here.")
-    if asked.contacted is None:
+    if options.contacted is None:
         notes.append("Who was contacted lately is not known: give --contacted FILE.")
     return notes
 
@@ -254,100 +252,92 @@ _ALL, _REPAIR = "all", "repair"
 _ID = "customer_id"
 
 
-@dataclass(frozen=True)
-class ListsResult:
-    """What was made."""
-
-    out: Path
-    record: dict[str, Any]
-
-
-def write_lists(scores: Path, *, out: Path, asked: ListOptions, rules: ListSettings, settings: Settings) -> ListsResult:
+def write_lists(scores: Path, *, out: Path, options: ListOptions, rules: ListSettings, settings: Settings) -> JobResult:
     """Make lists from scores."""
     csv_format(rules.locale, mail_tool=rules.mail_tool)
-    if rules.mail_tool != "plain" and asked.contacts is None:
+    if rules.mail_tool != "plain" and options.contacts is None:
         raise InputError(f"--mail-tool {rules.mail_tool} needs addresses: give --contacts FILE.")
-    _require_place(out, scores, asked, settings)
-    facts = _load_facts(scores)
-    made = _suppressed_rows(facts, asked, rules, settings, scores)
+    _require_place(out, scores, options, settings)
+    scored = _load_facts(scores)
+    made = _suppressed_rows(scored, options, rules, settings, scores)
     with staged_folder_delivery(out, kind=LISTS_OUTPUT) as staging, use_locale(rules.locale):
         rules = translate_headings(rules)
-        files = _write_files(staging, made, rules, since=asked.since is not None)
-        record = _record_of(scores, made, files, asked, rules)
+        files = _write_files(staging, made, rules, since=options.since is not None)
+        record = _record_of(scores, made, files, options, rules)
         write_lists_record(staging / LISTS_RECORD, record)
-    return ListsResult(out, record)
+    return JobResult(out, record, tuple(list_lines(record, out)))
 
 
-def _require_place(out: Path, scores: Path, asked: ListOptions, settings: Settings) -> None:
+def _require_place(out: Path, scores: Path, options: ListOptions, settings: Settings) -> None:
     require_outside_registry(out, home=settings.home)
     read = [
         *scores_inputs(scores),
-        *scores_inputs(asked.since),
-        *local_inputs(asked.contacts, asked.contacted, asked.orders),
+        *scores_inputs(options.since),
+        *local_inputs(options.contacts, options.contacted, options.orders),
     ]
     require_distinct_paths([out], read)
     require_replaceable({out: LISTS_OUTPUT})
 
 
 def _load_facts(path: Path) -> ScoredRun:
-    facts = load_scores(path)
-    return ScoredRun(facts.scores.select(scores_table(facts.horizons).names), facts.run, facts.horizons)
+    scored = load_scores(path)
+    return ScoredRun(scored.scores.select(scores_table(scored.horizons).names), scored.run, scored.horizons)
 
 
 def _suppressed_rows(
-    facts: ScoredRun, asked: ListOptions, rules: ListSettings, settings: Settings, path: Path
+    scored: ScoredRun, options: ListOptions, rules: ListSettings, settings: Settings, path: Path
 ) -> _ListedCustomers:
-    refills = _refills(asked, settings, facts, path)
-    risk_days = facts.risk_days if facts.risk_days in facts.horizons else facts.primary_days
+    refills = _refills(options, settings, scored, path)
+    risk_days = scored.risk_days if scored.risk_days in scored.horizons else scored.primary_days
     rows = list_rows(
-        facts.scores,
-        tiers=facts.run.get("tiers"),
+        scored.scores,
+        tiers=scored.run.get("tiers"),
         risk_days=risk_days,
         rules=rules,
         name=str(path),
         refills=refills.rows if refills else None,
     )
-    if asked.since is not None:
-        rows = rows.with_columns(_changes(rows, facts, asked.since, path))
+    if options.since is not None:
+        rows = rows.with_columns(_changes(rows, scored, options.since, path))
     contacts, reachable, matched = None, None, 0
-    if asked.contacts is not None:
-        contacts = _contacts(asked.contacts, rules, settings, facts)
+    if options.contacts is not None:
+        contacts = _contacts(options.contacts, rules, settings, scored)
         rows, reachable = with_contacts(rows, contacts, mail_only=rules.mail_tool != "plain")
         matched = int(rows["in_contacts"].sum())
-        _require_same_shop(matched, asked.contacts, contacts.rows["customer_id"], rows["customer_id"])
+        _require_same_shop(matched, options.contacts, contacts.rows["customer_id"], rows["customer_id"])
     why = suppression_reasons(
         rows,
-        as_of=_scores_day(facts),
+        as_of=_scores_day(scored),
         bought_within_hours=rules.bought_within_hours,
-        contacted=_contacted(asked.contacted, settings, facts) if asked.contacted else None,
+        contacted=_contacted(options.contacted, settings, scored) if options.contacted else None,
         contacted_within_days=rules.contacted_within_days,
         reachable=reachable,
     )
     rows = rows.with_columns(why)
     may = rows.filter(pl.col("left_out").is_null() & pl.col("segment").is_in(LISTED_SEGMENTS))
-    beyond = pl.DataFrame([may["customer_id"], limit_exclusions(may, asked.limit, costs=rules.costs).alias("beyond")])
+    beyond = pl.DataFrame([may["customer_id"], limit_exclusions(may, options.limit, costs=rules.costs).alias("beyond")])
     rows = rows.join(beyond, on="customer_id", how="left", maintain_order="left")
     rows = rows.with_columns(left_out=pl.coalesce("left_out", "beyond")).drop("beyond")
-    return _ListedCustomers(rows, contacts, matched, facts, refills.account if refills else None)
+    return _ListedCustomers(rows, contacts, matched, scored, refills.account if refills else None)
 
 
-def _scores_day(facts: ScoredRun) -> date:
-    if facts.as_of is None:  # `_facts` has seen one
+def _scores_day(scored: ScoredRun) -> date:
+    if scored.as_of is None:  # `_facts` has seen one
         raise InputError("the scores do not say of which day they are.")
-    return facts.as_of
+    return scored.as_of
 
 
-def _changes(rows: pl.DataFrame, facts: ScoredRun, since: Path, path: Path) -> pl.Series:
+def _changes(rows: pl.DataFrame, scored: ScoredRun, since: Path, path: Path) -> pl.Series:
     before = _load_facts(since)
-    if _scores_day(before) >= _scores_day(facts):
-        raise InputError(f"--since {since}: scores of {before.as_of}; expected a day before {facts.as_of} ({path}).")
-    then, now = before.scores["model_version"][0], facts.scores["model_version"][0]
+    if _scores_day(before) >= _scores_day(scored):
+        raise InputError(f"--since {since}: scores of {before.as_of}; expected a day before {scored.as_of} ({path}).")
+    then, now = before.scores["model_version"][0], scored.scores["model_version"][0]
     if then != now:
         raise InputError(
             f"--since {since}: scores of another version: model {then}, while {path} is of model {now}; what differs "
             f"may be the model. Score {before.as_of} again with --model {now}."
         )
-    if before.run.get("pseudonyms") != facts.run.get("pseudonyms"):
+    if before.run.get("pseudonyms") != scored.run.get("pseudonyms"):
         raise InputError(f"--since {since}: its ids are hashed otherwise than those of {path}.")
     _require_same_shop(
         int(rows["customer_id"].is_in(before.scores["customer_id"].implode()).sum()),
@@ -358,24 +348,24 @@ def _changes(rows: pl.DataFrame, facts: ScoredRun, since: Path, path: Path) -> p
     return segment_changes(rows, before.scores, name=str(since))
 
 
-def _refills(asked: ListOptions, settings: Settings, facts: ScoredRun, path: Path) -> DueRefills | None:
-    if asked.orders is None:
+def _refills(options: ListOptions, settings: Settings, scored: ScoredRun, path: Path) -> DueRefills | None:
+    if options.orders is None:
         return None
-    pseudonymizer = Pseudonymizer.of_record(facts.run, name=str(path))
+    pseudonymizer = Pseudonymizer.of_record(scored.run, name=str(path))
     with workspace() as folder:
         return find_refills(
-            asked.orders, settings=settings, as_of=_scores_day(facts), folder=folder, pseudonymizer=pseudonymizer
+            options.orders, settings=settings, as_of=_scores_day(scored), folder=folder, pseudonymizer=pseudonymizer
         )
 
 
-def _contacts(path: Path, rules: ListSettings, settings: Settings, facts: ScoredRun) -> Contacts:
+def _contacts(path: Path, rules: ListSettings, settings: Settings, scored: ScoredRun) -> Contacts:
     rows = read_table(path)
     column = _ids_of(rows.columns, settings, path)
     contacts = read_contacts(rows, id_column=column, columns=rules.contacts, source=str(path))
     _require_addresses(contacts, rows.columns, rules.mail_tool, path)
     return Contacts(
-        contacts.rows.with_columns(_as_scored(contacts.rows["customer_id"], facts, path)),
-        contacts.repair.with_columns(_as_scored(contacts.repair["customer_id"], facts, path)),
+        contacts.rows.with_columns(_as_scored(contacts.rows["customer_id"], scored, path)),
+        contacts.repair.with_columns(_as_scored(contacts.repair["customer_id"], scored, path)),
         contacts.n_rows,
         contacts.without_id,
     )
@@ -397,11 +387,11 @@ def _require_addresses(contacts: Contacts, columns: list[str], mail_tool: str, p
     )
 
 
-def _contacted(path: Path, settings: Settings, facts: ScoredRun) -> RecentContacts:
+def _contacted(path: Path, settings: Settings, scored: ScoredRun) -> RecentContacts:
     rows = read_table(path)
     column = _ids_of(rows.columns, settings, path)
     read = read_recent_contacts(rows, id_column=column, source=str(path))
-    ids, ours = _as_scored(read.rows["customer_id"], facts, path), facts.scores["customer_id"]
+    ids, ours = _as_scored(read.rows["customer_id"], scored, path), scored.scores["customer_id"]
     if len(ids):
         _require_same_shop(int(ids.is_in(ours.implode()).sum()), path, read.rows["customer_id"], ours)
     return RecentContacts(read.rows.with_columns(ids), read.has_days)
@@ -416,12 +406,12 @@ def _ids_of(columns: list[str], settings: Settings, path: Path) -> str:
         return id_column(columns, column_map=settings.columns, path=path, option=True)
 
 
-def _as_scored(ids: pl.Series, facts: ScoredRun, path: Path) -> pl.Series:
+def _as_scored(ids: pl.Series, scored: ScoredRun, path: Path) -> pl.Series:
     """Ids as the scores name customers; hashes stay as they are."""
-    pseudonymizer = Pseudonymizer.of_record(facts.run, name=str(path))
+    pseudonymizer = Pseudonymizer.of_record(scored.run, name=str(path))
     if pseudonymizer is None:
         return ids
-    are_hashes = ids.is_in(facts.scores["customer_id"].implode()).fill_null(value=False)
+    are_hashes = ids.is_in(scored.scores["customer_id"].implode()).fill_null(value=False)
     return ids.zip_with(are_hashes, pseudonymizer.ids(ids))
 
 
