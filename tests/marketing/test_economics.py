@@ -126,3 +126,21 @@ def test_a_bias_of_nine_tenths_says_nothing() -> None:
     assert retention_point_value(shop(), margin=0.4, sales_bias=(-0.8,))["sales"][2] == pytest.approx(
         5 * unknown["sales"][2]
     )
+
+
+def test_ranges_of_profit_widen_with_those_of_sales() -> None:
+    """By margin times how far the ends of sales move; a low end below zero counts as zero."""
+    plain, biased = (
+        reach_outcome(shop(), 1000, uplift=0.2, terms=TERMS, sales_bias=bias).scenarios[1][2]
+        for bias in ((), (0.25, -0.2))
+    )
+    assert plain.sales[1] > 0
+    assert biased.sales == pytest.approx((plain.sales[0], plain.sales[1] / 1.25, plain.sales[2] / 0.8))
+    assert biased.profit[0] == plain.profit[0]
+    assert biased.profit[1] == pytest.approx(plain.profit[1] - 0.4 * (plain.sales[1] - biased.sales[1]))
+    assert biased.profit[2] == pytest.approx(plain.profit[2] + 0.4 * (biased.sales[2] - plain.sales[2]))
+
+
+def test_sales_of_a_point_of_retention_are_rounded() -> None:
+    value, *_ = retention_point_value(shop(), margin=0.4)["sales"]
+    assert value == round(value, 6)
