@@ -175,3 +175,18 @@ def test_what_a_contact_may_cost() -> None:
     )
     assert made["contact_cost_at_most"].to_list() == [pytest.approx(0.30 * 0.05 * 200.0), None, None]
     assert ListSettings().assumptions()["words"] == {"key": "assumptions", "params": {"margin": 0.3, "effect": 0.05}}
+
+
+def test_figures_of_a_list() -> None:
+    made = rows(
+        segment=["regular", "regular", "first-time buyer"],
+        value_at_risk=[200.0, None, -1.0],
+        churn_risk_90d=[0.456, 0.2, 0.5],
+        orders_expected_90d=[3.0, 1.5, 1.0],
+        frequency=[4, 3, 0],
+        recency_days=[132, 1, 0],
+    )
+    assert made["churn_risk_percent"].to_list() == [46, 20, 50]
+    assert made["risk_over_days"].to_list() == [90, 90, 90]
+    assert made["average_gap_days"].to_list() == [33, 1, None]
+    assert made["weight"].to_list() == pytest.approx([0.30 * 0.05 * 200.0, 0.2 * 1.5, 0.0])
