@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from repurchase.cli.app import app
 from repurchase.errors import DeliveryError, InputError
+from repurchase.i18n.formatting import format_day
 from repurchase.jobs.customer_lists import read_customers
 from repurchase.jobs.forget import forget_customers
 from repurchase.jobs.lists import ListOptions, list_lines, write_lists
@@ -121,7 +122,7 @@ def test_every_customer_stands_in_one_segments_list(scores: Path) -> None:
     assert list(told) != made.record["rules"]["tried"]
     assert set(told) <= set(made.record["rules"]["tried"])
     assert all("\u00a0" not in segment["rule"] for segment in made.record["segments"])
-    assert any("margin 30 % x value at risk x effect 5 %" in line for line in lines)
+    assert any("margin 30% × value at risk × effect 5%" in line for line in lines)
 
 
 def test_rights_and_record(scores: Path) -> None:
@@ -503,7 +504,7 @@ def test_who_is_due_for_a_refill(scores: Path, partitions: int) -> None:
     due = segment_files(made)["due for a refill"]
     assert sorted(row["customer_id"] for row in due) == sorted(buyers)
     assert {row["refill_product"] for row in due} == {"Soap"}
-    assert {row["when"] for row in due} == {f"by {due[0]['refill_on']}"}
+    assert {row["when"] for row in due} == {f"by {format_day(due[0]['refill_on'])}"}
     assert AS_OF < date.fromisoformat(due[0]["refill_on"]) < AS_OF + timedelta(days=15)
     assert made.record["refills"]["due"] == 11
     log.drop("product_id", "product_name").write_csv(orders)

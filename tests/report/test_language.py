@@ -21,7 +21,10 @@ PACKAGE = Path(str(files("repurchase")))
 OTHERS = [name for name in LOCALES if name != "en"]
 
 
-NAMES = r"CSV|JSON|Parquet|JavaScript|UTF-8|\bID\b|PSI|AUC|BTYD|Metrilo|Yotpo|M?BG/NBD|Gamma-Gamma|\b[A-D]\b"
+NAMES = (
+    r"--[a-z-]+|[a-z]+_[a-z_]+|\[lists\]|repurchase\.toml|repair\.csv|models/|"
+    r"CSV|JSON|Parquet|JavaScript|UTF-8|\bID\b|PSI|AUC|BTYD|Metrilo|Yotpo|M?BG/NBD|Gamma-Gamma|\b[A-D]\b"
+)
 """What has the same name in every language."""
 
 
@@ -78,7 +81,7 @@ def test_every_message_is_used() -> None:
     def is_used(key: str) -> bool:
         parts = key.split(".")
         beginnings = [f"{'.'.join(parts[:length])}." for length in range(1, len(parts))]
-        made = [f"{begin}{sign}" for begin in beginnings for sign in ("{", '"', "'")]
+        made = [f"{begin}{sign}" for begin in beginnings for sign in ("{", "$", '"', "'")]
         return (
             f'"{key}"' in sources
             or f"'{key}'" in sources

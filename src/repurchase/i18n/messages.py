@@ -21,6 +21,7 @@ from repurchase.i18n.formatting import (
     format_percent,
     format_share,
     join_list,
+    significant_places,
 )
 
 _YEAR_DAYS = (365, 366)
@@ -106,6 +107,7 @@ def _format_figure(value: float, spec: str) -> str:
 
 _NAMED_FORMATS: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "share": lambda value, _: format_share(value),
+    "percent": lambda value, _: format_percent(value, significant_places(100 * value)),
     "date": lambda value, _: format_day(value),
     "money": lambda value, params: format_currency(value, params.get("currency")),
     "cents": lambda value, params: format_currency(value, params.get("currency"), 2),
