@@ -91,9 +91,10 @@ def load_catalogue(name: str) -> Catalogue:
     for message in catalogue:
         if not message.context:
             continue
-        source = (message.id, "en") if name == "en" or message.fuzzy or not message.string else (message.string, name)
-        forms = ("one", "other") if source[1] == "en" else categories
-        text = source[0]
+        translation = message.string if isinstance(message.string, str) else list(message.string or ())
+        is_translated = name != "en" and not message.fuzzy and bool(translation) and all(translation)
+        text = translation if is_translated else message.id
+        forms = categories if is_translated else ("one", "other")
         messages[message.context] = text if isinstance(text, str) else dict(zip(forms, text, strict=True))
     return Catalogue(locale, messages)
 
