@@ -58,6 +58,10 @@ def test_limits_that_make_no_sense(told: dict[str, float], words: str) -> None:
         ListLimit(**told)
 
 
+def test_a_budget_of_one_contact_is_enough() -> None:
+    assert ListLimit(budget=5.0, cost_per_contact=5.0).budget == 5.0
+
+
 def test_without_money_a_cost_cannot_be_weighed() -> None:
     rows = people([1.0]).with_columns(value_at_risk=pl.lit(None, pl.Float64))
     with pytest.raises(InputError, match="know no money"):

@@ -150,6 +150,13 @@ def test_a_burst_of_growth_keeps_months_and_counts_the_old_cohorts() -> None:
     assert (measured["cohort_period"], measured["cohorts_left_out"]) == ("month", 5)
 
 
+def test_a_unit_that_holds_nine_in_ten_is_fine_enough() -> None:
+    old = ("old", "o", "2018-01-01", 1.0)
+    new = [(f"new{i}", f"n{i}", "2024-03-01", 1.0) for i in range(9)]
+    assert measure_orders(log(old, *new), as_of=date(2024, 3, 31))["cohort_period"] == "month"
+    assert measure_orders(log(old, *new[1:]), as_of=date(2024, 3, 31))["cohort_period"] != "month"
+
+
 def test_without_amounts_any_order_makes_a_purchase_day() -> None:
     measured = measure_orders(BY_HAND.with_columns(amount=pl.lit(None, dtype=pl.Float64)), as_of=AS_OF)
     assert measured["n_customers"] == 5
