@@ -1,7 +1,6 @@
 """A generated shop, cut at a day."""
 
 from collections.abc import Callable
-from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ import pytest
 from repurchase.features.ledger import build_ledger
 from repurchase.models.btyd.model import Family
 from repurchase.models.model import RepurchaseModel
-from repurchase.models.snapshots import Snapshot, Snapshots
+from repurchase.models.snapshots import Snapshot
 
 Floats = npt.NDArray[np.float64]
 

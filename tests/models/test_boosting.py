@@ -7,7 +7,15 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from repurchase.models.boosting import BLOCK_ROWS, MAX_LEAVES, BoostedModel, Tree, _binned_columns, build_training_set, read_trees
+from repurchase.models.boosting import (
+    BLOCK_ROWS,
+    MAX_LEAVES,
+    BoostedModel,
+    Tree,
+    _binned_columns,
+    build_training_set,
+    read_trees,
+)
 from repurchase.models.snapshots import FeatureMatrix
 
 COLUMNS = 7

@@ -69,7 +69,9 @@ class TestLatestMisses:
 
     def summary(self, orders: pl.DataFrame) -> tuple[float, ...]:
         snapshots = Snapshots(build_ledger(orders, observed_until=START + timedelta(days=500)), horizons=(60,))
-        return latest_btyd_offsets(snapshots, self.LAST, snapshots.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0)
+        return latest_btyd_offsets(
+            snapshots, self.LAST, snapshots.btyd(self.LAST, "mbgnbd"), horizon_days=60, random_state=0
+        )
 
     def test_are_small_in_a_shop_as_btyd_takes_it_to_be(self, orders: pl.DataFrame) -> None:
         assert len(self.summary(orders)) == 3

@@ -82,7 +82,9 @@ def test_too_few_or_all_alike_are_not_judged(shop_snapshot: Snapshot) -> None:
     assert all(part == pytest.approx(0.0) for part in alone.parts(one).values())
 
 
-def test_comes_back_from_json_and_gives_some_the_bits_of_all(cdnow_model: RepurchaseModel, cdnow_snapshot: Snapshot) -> None:
+def test_comes_back_from_json_and_gives_some_the_bits_of_all(
+    cdnow_model: RepurchaseModel, cdnow_snapshot: Snapshot
+) -> None:
     again = Explanation.from_dict(json.loads(json.dumps(cdnow_model.explanation_.to_dict())))
     assert again == cdnow_model.explanation_
     assert again.agreement["silence"]["raises"] > 0.9

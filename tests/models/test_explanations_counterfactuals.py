@@ -107,7 +107,9 @@ def test_flipping_the_strongest_reason_moves_the_model_the_named_way(
             told = np.flatnonzero((strongest == number) & (sign * matrix[:, number] >= MIN_REASON_LOG_ODDS))[:400]
             if len(told):
                 changed = Snapshot(
-                    counterfactual_history(cdnow_snapshot.history.take(told), fact, side, cdnow_model.explanation_.usual)
+                    counterfactual_history(
+                        cdnow_snapshot.history.take(told), fact, side, cdnow_model.explanation_.usual
+                    )
                 )
                 moved = logit(cdnow_model.predict_snapshot(changed).p[90]) - said[told]
                 as_named.append(sign * moved < 0)
@@ -123,7 +125,11 @@ def test_a_model_of_known_mind_is_agreed_with_and_a_contrary_one_is_not_told(sho
 
     def contrary(snapshot: Snapshot) -> Floats:
         """Says of changed customers, of whom there are fewer, the opposite of what it says of everybody."""
-        return minds_silence(snapshot) if snapshot.n_customers == shop_snapshot.n_customers else -20.0 - minds_silence(snapshot)
+        return (
+            minds_silence(snapshot)
+            if snapshot.n_customers == shop_snapshot.n_customers
+            else -20.0 - minds_silence(snapshot)
+        )
 
     plain = learn_explanation(shop_snapshot, minds_silence, random_state=0)
     assert plain.agreement["silence"] == {"raises": 1.0, "lowers": 1.0}

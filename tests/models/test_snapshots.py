@@ -19,7 +19,9 @@ def one_curve(name: str, knots: tuple[float, ...], heights: tuple[float, ...]) -
 
 def by_interpolation(head: AdditiveModel, values: Floats) -> Floats:
     transformed = transform_feature(head.columns[0], values)
-    return head.intercept + np.where(np.isnan(transformed), head.missing[0], np.interp(transformed, head.knots[0], head.heights[0]))
+    return head.intercept + np.where(
+        np.isnan(transformed), head.missing[0], np.interp(transformed, head.knots[0], head.heights[0])
+    )
 
 
 @pytest.mark.parametrize(

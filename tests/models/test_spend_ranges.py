@@ -91,7 +91,9 @@ class TestSpread:
 
     def test_small_spend_counts_and_none_does_not(self) -> None:
         one = window(np.random.default_rng(0), 1.0, n=400)
-        cheap = ObservedWindow(one.log_odds, one.bought, one.orders_if_bought, one.spend_if_bought / 1e3, one.spend / 1e3)
+        cheap = ObservedWindow(
+            one.log_odds, one.bought, one.orders_if_bought, one.spend_if_bought / 1e3, one.spend / 1e3
+        )
         assert (cheap.spend < 1.0).all()
         found, wanted = fit_spread([cheap]), fit_spread([one])
         np.testing.assert_allclose(found.scatter.quantiles, wanted.scatter.quantiles, rtol=1e-9)

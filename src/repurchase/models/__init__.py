@@ -1,1 +1,1 @@
-"""Models of repurchase: from features to probabilities, expected orders and spend, lifetime value, segments and reasons."""
+"""Models: from features to probabilities, expected orders and spend, lifetime value, segments and reasons."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +45,6 @@ class AdditiveModel(JsonDataclass):
     @cached_property
     def _added(self) -> float:
         return self.intercept + sum(hinges.added for hinges in self._hinges.values())
-
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ _YEAR_AGO_FEATURES = ("bought_year_ago", "bought_about_year_ago")
 _MIN_SHARE_WITH_YEAR_AGO = 0.2
 """Share of rows that reach back a year, below which only the first few customers would determine the season."""
 TAIL_SHARE = 0.001
-"""Share of values at either end of curves of purchases: curves are flat there, so that one outlier does not bend them."""
+"""Share of values at either end of curves of purchases where the curve is flat, so that no outlier bends it."""
 _SPEND_FEATURES = (
     *("frequency", "age_days", "days_since_last"),
     *(f"fading_days_{days}d" for days in (30, 120, 480)),

@@ -187,7 +187,9 @@ def fit_boosted(rows: TrainingSet, *, random_state: int) -> BoostedModel:
     )
     with _one_thread():
         booster.fit(
-            _binned_columns(np.column_stack([rows.features[name] for name in columns])), rows.bought, sample_weight=rows.weight
+            _binned_columns(np.column_stack([rows.features[name] for name in columns])),
+            rows.bought,
+            sample_weight=rows.weight,
         )
     return read_trees(booster, columns)
 
@@ -218,7 +220,7 @@ def _binned_columns(matrix: Floats) -> Floats:
 
 
 def _one_thread() -> Any:
-    # scikit-learn's OpenMP threads spin when cores are busy and get ten times slower; horizons run side by side instead.
+    # scikit-learn's OpenMP threads spin when cores are busy and get ten times slower; horizons run in parallel instead.
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1, user_api="openmp")

@@ -1,9 +1,8 @@
-"""From the parts' log odds to calibrated curves over the horizons: blend, calibration offset, season, quantiles of outcomes."""
+"""From the parts' log odds to calibrated curves over the horizons: blend, offset, season, quantiles of outcomes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +87,7 @@ _OFFSET_WINDOWS, _MIN_OFFSET_WINDOW_DAYS = 3, 7
 _OFFSET_CUSTOMERS, _MIN_OFFSET_CUSTOMERS = 8_000, 100
 _MIN_DAYS_KNOWN = 30
 _MAX_CARRIED_SHARE, _TYPICAL_OFFSET = 0.8, 0.4
-"""Share of the latest offset that lasts where offsets vary much, and the offset, in log odds, where half of that does."""
+"""Share of the latest offset that lasts where offsets vary much; the offset (log odds) at which half of that does."""
 
 
 def shift_to_mean(log_odds: Floats, mean: float) -> float:
@@ -103,7 +102,9 @@ def shift_to_mean(log_odds: Floats, mean: float) -> float:
     return float(brentq(excess, -8.0, 8.0, xtol=1e-10))
 
 
-def latest_btyd_offsets(snapshots: Snapshots, as_of: date, btyd: BtydModel, *, horizon_days: int, random_state: int) -> tuple[float, ...]:
+def latest_btyd_offsets(
+    snapshots: Snapshots, as_of: date, btyd: BtydModel, *, horizon_days: int, random_state: int
+) -> tuple[float, ...]:
     """Measure by how much BTYD was off in the latest windows, half a horizon long each.
 
     Outcomes of the whole horizon are old; those of half of it describe the shop as it is now. BTYD keeps the
@@ -176,9 +177,9 @@ def learn_season(
 ) -> Season:
     """Learn from last year by how much the coming window differs from the latest known one.
 
-    ``observed_shifts`` measures by how much the model is off in the window after a snapshot. The swing from the window that ended
-    a year before ``as_of`` to the one that began there, shrunk by a fifth, and more where the history before it is
-    short or the shop was much smaller, is expected to come again.
+    ``observed_shifts`` measures by how much the model is off in the window after a snapshot. The swing from the window
+    that ended a year before ``as_of`` to the one that began there, shrunk by a fifth, and more where the history before
+    it is short or the shop was much smaller, is expected to come again.
     """
     days: list[int] = []
     purchase: list[float] = []
@@ -197,7 +198,10 @@ def learn_season(
         if not len(earlier.history.customer):
             continue
         trust = min(1.0, known / 90.0) * min(1.0, 2.0 * len(earlier.history.customer) / len(now.history.customer))
-        swing = [_KEPT_SEASON_SHARE * trust * (b - a) for a, b in zip(observed_shifts(earlier), observed_shifts(last), strict=True)]
+        swing = [
+            _KEPT_SEASON_SHARE * trust * (b - a)
+            for a, b in zip(observed_shifts(earlier), observed_shifts(last), strict=True)
+        ]
         days.append(ahead)
         purchase.append(swing[0])
         spend.append(swing[1])
@@ -213,8 +217,8 @@ def expected_orders(
 ) -> dict[int, Floats]:
     """Expect purchase days over every horizon: the chance of any, times the days of a buyer where they were learned.
 
-    After a learned horizon BTYD's purchase days between the two are added, as `increasing_probabilities` adds its probabilities; before
-    the first one they come at BTYD's pace. Without any learned horizon BTYD answers alone.
+    After a learned horizon BTYD's purchase days between the two are added, as `increasing_probabilities` adds its
+    probabilities; before the first one they come at BTYD's pace. Without any learned horizon BTYD answers alone.
     """
     btyd = {h: btyd_forecast.expected_purchases(h) for h in p}
     learned = non_decreasing({h: p[h] * days for h, days in days_if_bought.items()})
@@ -297,10 +301,11 @@ class ConditionalQuantiles(JsonDataclass):
                 np.interp(given[here], self.at, [row[column] for row in self.quantiles])
                 for column in (number - 1, number)
             )
-            share = (inside[here] - QUANTILE_LEVELS[number - 1]) / (QUANTILE_LEVELS[number] - QUANTILE_LEVELS[number - 1])
+            share = (inside[here] - QUANTILE_LEVELS[number - 1]) / (
+                QUANTILE_LEVELS[number] - QUANTILE_LEVELS[number - 1]
+            )
             found[here] = low + share * (high - low)
         return found
-
 
 
 def fit_conditional_quantiles(given: Floats, values: Floats) -> ConditionalQuantiles:

@@ -1,6 +1,6 @@
 """Reasons: the model's log odds as a sum of curves over plain facts, checked with counterfactual purchase histories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,8 +64,9 @@ class Explanation(JsonDataclass):
         return np.where(part < 0.0, raises, lowers)
 
 
-
-def fit_explanation(features: FeatureMatrix, log_odds: Floats, *, typical_spend: int = DEFAULT_TYPICAL_SPEND) -> Explanation:
+def fit_explanation(
+    features: FeatureMatrix, log_odds: Floats, *, typical_spend: int = DEFAULT_TYPICAL_SPEND
+) -> Explanation:
     """Fit curves of plain facts to a model's log odds."""
     plain = _in_money_units(features, typical_spend)
     curves = fit_curves(plain, log_odds, features=_EXPLANATION_FEATURES, penalty=_EXPLANATION_PENALTY)
@@ -101,7 +102,9 @@ def _explained_share(features: FeatureMatrix, log_odds: Floats) -> float | None:
     spread = float(np.var(log_odds[odd])) if len(log_odds) >= _MIN_CUSTOMERS_TO_CHECK else 0.0
     if spread < 1e-12:
         return None
-    curves = fit_curves(features.rows(~odd), log_odds[~odd], features=_EXPLANATION_FEATURES, penalty=_EXPLANATION_PENALTY)
+    curves = fit_curves(
+        features.rows(~odd), log_odds[~odd], features=_EXPLANATION_FEATURES, penalty=_EXPLANATION_PENALTY
+    )
     return 1.0 - float(np.mean((log_odds[odd] - curves.total(features.rows(odd))) ** 2)) / spread
 
 
@@ -202,18 +205,29 @@ _MIN_LONG_SILENCE_DAYS = 30
 
 
 def learn_explanation(
-    snapshot: Snapshot, log_odds_of: Callable[[Snapshot], Floats], *, random_state: int, typical_spend: int = DEFAULT_TYPICAL_SPEND
+    snapshot: Snapshot,
+    log_odds_of: Callable[[Snapshot], Floats],
+    *,
+    random_state: int,
+    typical_spend: int = DEFAULT_TYPICAL_SPEND,
 ) -> Explanation:
     """Learn what moves a fitted model's risk, and check it with counterfactuals."""
     rng = np.random.default_rng([random_state, 3])
     if len(snapshot.history.customer) > _MAX_EXPLAINED_CUSTOMERS:
-        snapshot = Snapshot(snapshot.history.take(_sampled(np.arange(len(snapshot.history.customer)), _MAX_EXPLAINED_CUSTOMERS, rng)))
+        snapshot = Snapshot(
+            snapshot.history.take(_sampled(np.arange(len(snapshot.history.customer)), _MAX_EXPLAINED_CUSTOMERS, rng))
+        )
     log_odds = log_odds_of(snapshot)
     explanation = fit_explanation(snapshot.features, log_odds, typical_spend=typical_spend)
     counterfactuals = _choose_counterfactuals(reason_contributions(snapshot.features, explanation), rng)
     if not counterfactuals:
         return explanation
-    changed = History.concat([counterfactual_history(snapshot.history.take(who), *chosen, explanation.usual) for chosen, who in counterfactuals.items()])
+    changed = History.concat(
+        [
+            counterfactual_history(snapshot.history.take(who), *chosen, explanation.usual)
+            for chosen, who in counterfactuals.items()
+        ]
+    )
     moved = log_odds_of(Snapshot(changed)) - log_odds[np.concatenate(list(counterfactuals.values()))]
     ends = np.cumsum([len(who) for who in counterfactuals.values()])[:-1]
     agreement: dict[str, dict[str, float]] = {}

@@ -148,7 +148,9 @@ class _HorizonFitter:
         features, *figures = zip(*parts, strict=True)
         return _Buyers(stack_matrices(features), *map(np.concatenate, figures))
 
-    def _buyers_after(self, day: date, *, most: int, age_days: int) -> tuple[FeatureMatrix, Floats, Floats, Floats, Floats]:
+    def _buyers_after(
+        self, day: date, *, most: int, age_days: int
+    ) -> tuple[FeatureMatrix, Floats, Floats, Floats, Floats]:
         everyone = self.snapshots.at(day)
         outcome = self._outcomes(everyone)
         bought = np.flatnonzero(outcome.bought)
@@ -175,9 +177,7 @@ class _HorizonFitter:
             carried=carried_offset(latest),
         )
         shifts = partial(self._observed_shifts, model)
-        season = learn_season(
-            self.snapshots, self.as_of, observed_shifts=shifts, days_ahead=self.days_ahead, **window
-        )
+        season = learn_season(self.snapshots, self.as_of, observed_shifts=shifts, days_ahead=self.days_ahead, **window)
         return replace(model, calibration_offset=offset, season=season)
 
     def _observed_shifts(self, model: HorizonModel, snapshot: Snapshot) -> tuple[float, float]:

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from functools import partial
 from inspect import signature
 from typing import Any, Self
 
 import numpy as np
 import polars as pl
 
-from repurchase.i18n.messages import Message, message
 from repurchase.errors import OrdersError
 from repurchase.features.history import Floats, Outcomes
 from repurchase.features.ledger import Closing, Ledger, build_ledger
+from repurchase.i18n.messages import Message, message
 from repurchase.models.calibration import discount_factor
 from repurchase.models.explanations import Explanation, learn_explanation
 from repurchase.models.horizons import Forecast, Forecaster, fit_forecaster
@@ -113,11 +112,7 @@ def model_notes(
     forecaster: Forecaster, horizons: Sequence[int], explanation: Explanation, closing: Closing | None
 ) -> tuple[Message, ...]:
     """Say what the reader of the scores must know."""
-    notes = [
-        message("model_note.btyd_alone", days=h)
-        for h in horizons
-        if h not in forecaster.horizon_models
-    ]
+    notes = [message("model_note.btyd_alone", days=h) for h in horizons if h not in forecaster.horizon_models]
     if closing:
         notes.append(message("model_note.closing", **closing.dates(), days=closing.days))
     if forecaster.reference.btyd.note:
@@ -447,6 +442,7 @@ class RepurchaseModel:
         dict
             In alphabetical order.
         """
+        del deep
         return {name: getattr(self, name) for name in sorted(signature(type(self)).parameters)}
 
     def set_params(self, **params: Any) -> Self:

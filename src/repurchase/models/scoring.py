@@ -2,26 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
-from repurchase.errors import InputError, OrdersError
+from repurchase.errors import InputError
 from repurchase.features.behaviour import rfm_of_history
 from repurchase.features.history import MONEY_SCALE, Floats, History, day_number
-from repurchase.features.ledger import Closing, Ledger, build_ledger
-from repurchase.models.calibration import discount_factor
+from repurchase.features.ledger import Ledger
 from repurchase.models.explanations import Codes, Explanation, rank_reasons, reason_figures
-from repurchase.models.horizons import Forecast, Forecaster
 from repurchase.models.reason_texts import render_reasons
 from repurchase.models.segments import SegmentLabels, SegmentThresholds, label_segments, segment_texts
-from repurchase.models.snapshots import Snapshot, purchase_rate
-from repurchase.models.spend import SpendSpread, orders_if_bought, spend_range
-from repurchase.models.timing import MAX_DATED_DAYS, WaitModel, days_to_next_order
-from repurchase.schemas import Frame, as_polars, scores_table
+from repurchase.models.snapshots import Snapshot
+from repurchase.models.timing import MAX_DATED_DAYS
+from repurchase.schemas import scores_table
 
 Answer = TypeVar("Answer")
 
@@ -45,7 +42,11 @@ class Prediction:
 
 
 def predict_in_blocks(
-    snapshot: Snapshot, answer_of: Callable[[Snapshot], Answer], *, n_jobs: int = 1, customers_per_block: int = BLOCK_CUSTOMERS
+    snapshot: Snapshot,
+    answer_of: Callable[[Snapshot], Answer],
+    *,
+    n_jobs: int = 1,
+    customers_per_block: int = BLOCK_CUSTOMERS,
 ) -> Answer:
     """Predict the customers of a snapshot block by block, and join the results."""
     ends = range(0, max(snapshot.n_customers, 1), customers_per_block)
@@ -83,7 +84,9 @@ class LabelledPrediction:
     figures: Mapping[str, Floats]
 
 
-def label_prediction(snapshot: Snapshot, prediction: Prediction, *, thresholds: SegmentThresholds, explanation: Explanation) -> LabelledPrediction:
+def label_prediction(
+    snapshot: Snapshot, prediction: Prediction, *, thresholds: SegmentThresholds, explanation: Explanation
+) -> LabelledPrediction:
     """Find segments, risk bands and reasons of customers."""
     features = snapshot.features
     named = label_segments(

@@ -96,7 +96,13 @@ def _finite(values: Floats | None) -> Floats:
 
 
 def label_segments(
-    thresholds: SegmentThresholds, *, p: Floats, value: Floats, frequency: Floats, days_since_last: Floats, gap_days: Floats
+    thresholds: SegmentThresholds,
+    *,
+    p: Floats,
+    value: Floats,
+    frequency: Floats,
+    days_since_last: Floats,
+    gap_days: Floats,
 ) -> SegmentLabels:
     """Name each customer's segment, risk band and action.
 
@@ -109,7 +115,9 @@ def label_segments(
     risk = 1.0 - p
     once = frequency == 0
     silent = days_since_last > np.where(
-        once, thresholds.second_purchase_days, thresholds.late_from * _purchase_rhythm_days(thresholds, frequency, gap_days)
+        once,
+        thresholds.second_purchase_days,
+        thresholds.late_from * _purchase_rhythm_days(thresholds, frequency, gap_days),
     )
     high_value = value >= thresholds.high_value
     segment = np.select(

@@ -128,9 +128,15 @@ class TransformedColumn:
 
 def _transformed_column(name: str, values: Floats) -> TransformedColumn:
     index = _whole_number_codes(values)
-    transformed = transform_feature(name, values if index is None else np.append(np.nan, np.arange(index.max(initial=1))))
+    transformed = transform_feature(
+        name, values if index is None else np.append(np.nan, np.arange(index.max(initial=1)))
+    )
     missing = np.isnan(transformed)
-    return TransformedColumn(np.fmax(transformed, -np.inf), missing.astype(np.float64), index) if missing.any() else TransformedColumn(transformed, None, index)
+    return (
+        TransformedColumn(np.fmax(transformed, -np.inf), missing.astype(np.float64), index)
+        if missing.any()
+        else TransformedColumn(transformed, None, index)
+    )
 
 
 def _whole_number_codes(values: Floats) -> IndexArray | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,8 @@ _MIN_FURTHER_DAYS = 1e-6
 _MAX_LOG_RATIO = 7.0
 """Bound of the correction: a factor of a thousand either way."""
 _MAX_OFFSET_EFFECT, _MAX_SEASON_EFFECT = 0.4, 0.9
-"""By how much, on the scale of logarithms, the calibration offset and the season may change how often buyers come. A greater
-offset means that learned probabilities and BTYD's do not agree, not that buyers come more often."""
+"""By how much, on the scale of logarithms, the calibration offset and the season may change how often buyers come. A
+greater offset means that learned probabilities and BTYD's do not agree, not that buyers come more often."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ class PurchaseDaysModel(JsonDataclass):
         return np.asarray(np.minimum(1.0 + further, horizon_days))
 
 
-
 def fit_purchase_days(
     design: FeatureMatrix, purchase_days: Floats, btyd_days: Floats, weight: Floats
 ) -> PurchaseDaysModel | None:
@@ -54,7 +52,9 @@ def fit_purchase_days(
 
 def pace_factor(level: float, season: float) -> float:
     """Factor by which purchases come faster than in the training windows."""
-    held = np.clip(level, -_MAX_OFFSET_EFFECT, _MAX_OFFSET_EFFECT) + np.clip(season, -_MAX_SEASON_EFFECT, _MAX_SEASON_EFFECT)
+    held = np.clip(level, -_MAX_OFFSET_EFFECT, _MAX_OFFSET_EFFECT) + np.clip(
+        season, -_MAX_SEASON_EFFECT, _MAX_SEASON_EFFECT
+    )
     return float(np.exp(held))
 
 
@@ -104,7 +104,6 @@ class SpendSpread(JsonDataclass):
 
         log_ratios = _DEFAULT_LOG_SIGMA * ndtri(np.array(QUANTILE_LEVELS)) - _DEFAULT_LOG_SIGMA**2 / 2.0
         return cls(ConditionalQuantiles((0.0,), (tuple(map(float, log_ratios)),)), drift_odds=0.0, drift_spend=0.0)
-
 
 
 def fit_spread(windows: Sequence[ObservedWindow]) -> SpendSpread:
@@ -169,7 +168,6 @@ class SpendModel(JsonDataclass):
     def if_bought(self, design: FeatureMatrix) -> Floats:
         """Expected money, given that there is a purchase."""
         return np.asarray(np.exp(self.a + self.b * np.clip(self.curves.total(design), self.low, self.high)))
-
 
 
 def fit_spend(design: FeatureMatrix, spend: Floats, weight: Floats) -> SpendModel | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,6 @@ class WaitModel(JsonDataclass):
         """Days by which a share of a customer's possible futures has seen the purchase, given that there is one."""
         middle_of_day = np.exp(log_days + self.scatter.quantile(log_days, level))
         return np.clip(np.ceil(middle_of_day), 1.0, self.horizon_days)
-
 
 
 def fit_wait_model(features: FeatureMatrix, wait_days: Floats, *, horizon_days: int) -> WaitModel | None:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaln, psi, zeta
 
-from repurchase.i18n.messages import message
 from repurchase.features.history import Floats
+from repurchase.i18n.messages import message
 from repurchase.models.btyd.model import FAMILIES, BtydModel, Family, GammaGamma, count_equal_rows
 
 _MAX_STEPS = 100
@@ -256,7 +256,7 @@ _TYPICAL_PARAMETERS = (0.5, 0.8, 2.5)
 """r, a and b of many a shop: where the search begins, and what the prior holds to; alpha follows from the mean rate."""
 _OTHER_STARTS = ((0.2, 0.1, 1.0), (3.0, 0.1, 10.0), (1.0, 3.0, 3.0))
 _PRIOR_SPREAD = 3.0
-"""Of each logarithm: one standard deviation is a factor of 20. It matters only where the customers contain less information."""
+"""Of each logarithm: one standard deviation is a factor of 20. It matters only where customers say less."""
 _MAX_P = 1e3
 _MIN_Q = 1.05
 

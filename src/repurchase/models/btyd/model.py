@@ -1,4 +1,4 @@
-"""Fitted buy-till-you-die models: probabilities and expectations per customer, computed once per distinct (frequency, age).
+"""Fitted buy-till-you-die models: probabilities and expectations, computed once per distinct (frequency, age).
 
 References
 ----------
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import hyp2f1
 
-from repurchase.i18n.messages import Message
 from repurchase.features.history import Floats, Ints
+from repurchase.i18n.messages import Message
 
 _MAX_KEY = 2**62
 
