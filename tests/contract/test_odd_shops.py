@@ -210,7 +210,7 @@ class TestAfterAClosing:
 
     def test_the_reader_is_told_and_reads_true_dates(self, reopened: Answer) -> None:
         noted = [note for note in map(render, reopened.model.notes_) if "closed" in note]
-        assert [note.split(",")[0] for note in noted] == ["no order from 2022-12-19 to 2023-02-16"]
+        assert [note.split(",")[0] for note in noted] == ["no order from 19 December 2022 to 16 February 2023"]
         known = rfm_table(reopened.shop.orders, as_of=reopened.shop.as_of)
         assert reopened.scores.select(known.columns).equals(known)
         silent = reopened.scores.filter(pl.col("reason_1").str.contains("one purchase only, .* days ago"))

@@ -247,7 +247,7 @@ class TestCustomerList:
 
         assert "2 customers scored" in outcome.out
         assert "1 without history" in outcome.out
-        assert "1 ids stood in the list more than once" in outcome.out
+        assert "more than once; each is scored once." in outcome.out
 
     def test_scores_can_be_the_list_of_the_next_run_and_the_one_after(self, score, asked, tmp_path):
         first = score(tmp_path / "first.csv", "--customers", asked[2])

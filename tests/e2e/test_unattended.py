@@ -264,7 +264,7 @@ class TestDrift:
         )
 
         assert outcome.code == 0
-        assert "The orders are like the orders up to 1998-06-30" in outcome.out
+        assert "The orders are like the orders up to 30 June 1998" in outcome.out
         drift = json.loads((tmp_path / "s.run.json").read_text())["drift"]
         assert drift["psi_max"] == 0
 
@@ -297,7 +297,7 @@ class TestMonitor:
 
         assert outcome.code == 0, outcome.out + outcome.err
         assert "Keep the model: what it promised for 30, 90 days came" in outcome.out
-        assert "the model has seen orders up to 1998-06-30, later than 1998-01-31: this is no test of it" in outcome.out
+        assert "the model has seen orders up to 30 June 1998, later than 31 January 1998: these scores are no test of it" in outcome.out
         record = json.loads(own.with_suffix(".monitor.json").read_text())
         assert record["mlflow"]["run_id"]
         assert [row["passed"] for row in record["horizons"]] == [True, True]

@@ -107,7 +107,7 @@ def test_no_other_campaign_and_no_other_file_is_written_over(
     other = measure(tmp_path / "june", log, "--out", tmp_path / "may")
     assert "is the measurement of another campaign" in other.line
     plain = measure(tmp_path / "june", log, "--out", tmp_path / "may" / "campaign.json")
-    assert "Say --out" in plain.line
+    assert "Use --out" in plain.line
     assert both(tmp_path / "may") == before
 
 

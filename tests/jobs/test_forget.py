@@ -234,7 +234,9 @@ def test_a_record_of_other_scores_stays_one(tmp_path):
     forgotten(tmp_path, "17")
 
     assert pl.read_parquet(out)["customer_id"].to_list() == ["9", "8"]
-    assert "belongs to other scores" in str(read_run_record(out)[1])
+    why = read_run_record(out)[1]
+    assert why is not None
+    assert why["key"] == "record.other_scores"
 
 
 def test_lists_in_the_home_lose_them_and_lists_elsewhere_are_named(tmp_path):
