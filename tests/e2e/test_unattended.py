@@ -297,7 +297,10 @@ class TestMonitor:
 
         assert outcome.code == 0, outcome.out + outcome.err
         assert "Keep the model: what it promised for 30, 90 days came" in outcome.out
-        assert "the model has seen orders up to 30 June 1998, later than 31 January 1998: these scores are no test of it" in outcome.out
+        assert (
+            "the model has seen orders up to 30 June 1998, later than 31 January 1998: this is no test of it"
+            in outcome.out
+        )
         record = json.loads(own.with_suffix(".monitor.json").read_text())
         assert record["mlflow"]["run_id"]
         assert [row["passed"] for row in record["horizons"]] == [True, True]
