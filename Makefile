@@ -64,14 +64,21 @@ mlflow: $(STAMP) ## serve the MLflow pages of the runs on http://127.0.0.1:5000
 	@home="$$(cd $(home) && pwd)" && MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 		$(BIN)/mlflow server --host 127.0.0.1 --workers 1 --backend-store-uri "sqlite:///$$home/mlruns/mlflow.db"
 
+FAST_TESTS := $(addprefix tests/,features models evaluation marketing storage test_schemas.py test_validation.py test_vocabulary.py)
+
 .PHONY: notebooks
 notebooks: $(STAMP) ## run the notebooks as tests
 	@$(BIN)/python -m pytest --quiet --nbmake --nbmake-timeout=600 notebooks
 
 .PHONY: test
-test: $(STAMP) ## run the tests and the notebooks
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --hypothesis-profile=ci -n 2 --dist loadfile --ignore=tests/faults --ignore=tests/spark
+test: $(STAMP) ## run the tests and the notebooks; COVERAGE=1 measures the lines they reach and holds them to the floor
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --hypothesis-profile=ci -n 2 --dist loadfile --ignore=tests/faults --ignore=tests/spark \
+		$(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 	@$(MAKE) --no-print-directory notebooks
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## run the quick tests of single modules, in under a minute
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --hypothesis-profile=ci -n 2 --dist loadfile -o addopts="--import-mode=importlib -ra --strict-markers" $(FAST_TESTS)
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## run the tests that kill jobs, fill disks and start a Spark cluster
