@@ -69,6 +69,10 @@ class OrdersError(InputError):
     """The rows cannot be used as orders."""
 
 
+class NoRowsError(OrdersError):
+    """A table has no rows."""
+
+
 class InsufficientHistory(InputError):  # noqa: N818 - the name says what is wrong, as in pandas' EmptyDataError
     """Too few customers, or too short a history, for the request."""
 

@@ -132,7 +132,7 @@ def test_the_control_group_follows_from_the_effect() -> None:
 
 def test_scenarios_end_in_what_is_expected() -> None:
     facts = planned().facts
-    assert [row["name"] for row in facts["scenarios"]] == ["nobody is moved", "half of it", "as assumed"]
+    assert [row["name"] for row in facts["scenarios"]] == ["no effect", "half of it", "as assumed"]
     assert facts["scenarios"][-1]["profit"]["value"] == pytest.approx(facts["expected"]["profit"]["value"])
     assert facts["scenarios"][0]["profit"]["value"] == pytest.approx(-facts["expected"]["cost"]["value"])
 

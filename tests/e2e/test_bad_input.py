@@ -165,7 +165,7 @@ UNUSABLE: dict[str, tuple[Arrange, str]] = {
 TOO_FEW: dict[str, tuple[Arrange, str]] = {
     "one_customer": (
         lambda desk: desk.log([f"a,{day},2023-01-{day + 1:02d},5" for day in range(28)]),
-        r"1 customer, required: at least 100",
+        r"1 customer with a purchase, not only returns, required: at least 100",
     ),
     "all_one_time_buyers": (
         lambda desk: desk.log(lines(customers=400, orders=1)),

@@ -85,7 +85,8 @@ class TestTraining:
 
         for said, version in ((first, 1), (second, 2)):
             assert said.strip().startswith("Grade ")
-            assert all(rule in said for rule in RULES)
+            assert all(rule in said for rule in ("days since last order", "own past rate"))
+            assert not any(rule in said for rule in RULES)
             assert f"Version {version} is the champion." in said
 
     def test_a_second_training_makes_version_2_and_score_uses_it(self, repurchase, trained, tmp_path):

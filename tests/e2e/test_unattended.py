@@ -296,7 +296,7 @@ class TestMonitor:
         outcome = repurchase("monitor", own, trained.orders, "--home", trained.home, "--fail-on-drift")
 
         assert outcome.code == 0, outcome.out + outcome.err
-        assert "Keep the model: what it promised for 30, 90 days came" in outcome.out
+        assert "Keep the model: its probabilities for 30, 90 days were right" in outcome.out
         assert (
             "the model has seen orders up to 30 June 1998, later than 31 January 1998: this is no test of it"
             in outcome.out

@@ -45,7 +45,7 @@ def test_a_good_model_gets_an_a_in_one_sentence_with_its_figures() -> None:
     assert grade_of(GOOD).letter == "A"
     assert text_of(grade_of(GOOD).message) == (
         "The model explains 12% more of who buys than the best rule (the customer's own past rate), "
-        "and its probabilities are off by 0.015 on average, 0.014 beyond chance."
+        "and its probabilities are off by 0.015 on average, 0.014 more than random variation explains."
     )
 
 
@@ -92,7 +92,9 @@ def test_a_model_that_loses_names_the_rule_to_use() -> None:
 
 def test_a_c_says_what_is_missing() -> None:
     words = text_of(grade_of(replace(GOOD, ece=0.08, model_loss=0.318)).message)
-    assert words.endswith("but its probabilities are off by 0.080 beyond chance and its lead is below 5%.")
+    assert words.endswith(
+        "but its probabilities are off by 0.080 more than random variation explains and its lead is below 5%."
+    )
 
 
 def test_too_few_outcomes_say_how_many_and_which() -> None:
@@ -133,7 +135,7 @@ def test_the_rule_is_written_with_the_thresholds_that_are_used() -> None:
     rule = text_of(grading_rule())
     for level in GRADE_REQUIREMENTS:
         assert f"at least {level.better:.0%}" in rule
-        assert f"within {level.ece}" in rule
+        assert f"at most {level.ece}" in rule
         assert f"{level.explained:.0%} of it" in rule or f"{level.explained:.0%}." in rule
 
 

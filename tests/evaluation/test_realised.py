@@ -111,7 +111,9 @@ def test_a_shop_that_keeps_to_its_scores_keeps_its_model(kept) -> None:
     advice = retraining_advice(judged(kept), drift=STEADY, age_days=60, primary_horizon_days=90)
 
     assert not advice["retrain"]
-    assert render(advice["words"]).startswith("Keep the model: what it promised for 30, 90, 180 days came")
+    assert render(advice["words"]).startswith(
+        "Keep the model: its probabilities for 30, 90, 180 days were right: off by at most"
+    )
 
 
 def test_halved_rates_are_named(halved) -> None:
@@ -155,6 +157,13 @@ def test_drift_and_age_are_reasons_too() -> None:
         "Train again: the orders have drifted from the orders up to 1 January 2024 that the model learned from: fewer; "
         "the model is 200 days old; 180 are allowed."
     )
+
+
+@pytest.mark.parametrize("age_days", [0, -3])
+def test_a_model_of_the_newest_orders_has_no_age(age_days: int) -> None:
+    advice = retraining_advice([], drift={"known": False, "drifted": False}, age_days=age_days)
+
+    assert render(advice["words"]) == "Keep the model: it was trained on the newest orders."
 
 
 def test_a_window_that_is_not_over_is_not_judged() -> None:

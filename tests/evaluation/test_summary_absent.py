@@ -70,6 +70,9 @@ def test_is_shown_as_absent(evaluation: dict[str, Any]) -> None:
     verdict = judge_evaluation(evaluation)
     record = {"version": "1", "verdict": verdict.to_dict(), "evaluation": evaluation}
     lines = training_lines(record, Path("models/1"))
+    table = next(line for line in lines if "predictor" in line)
+    assert "Rule: own past rate" in table
+    assert "past_rate" not in table
     require_plain("\n".join(lines))
     require_plain(card_of(evaluation))
     require_plain(json.dumps([evaluation_rows(evaluation), grade_section(evaluation)], ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ def test_a_campaign_that_worked(
     assert planned.code == 0, planned.err
     assert "ASSUMED, not known" in planned.out
     assert "randomly assigned to the control group" in planned.out
+    assert "95% interval" in planned.out
+    assert not re.search(r"\d\s%", planned.out)
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o640}
     record = json.loads((out / "campaign.json").read_text())
     assert "c00001" not in (out / "campaign.json").read_text()

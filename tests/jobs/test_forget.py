@@ -469,6 +469,27 @@ def test_a_csv_that_cannot_be_read_is_named(tmp_path):
     assert forgotten_in_part(tmp_path, "17")[0] == "odd.csv: cannot be read; check whether it names them."
 
 
+def test_lists_without_rows_name_nobody(tmp_path):
+    """A segment without customers is a list with a heading only."""
+    ours = write_lists(tmp_path / "lists")
+    names = ("4-first-time-buyers.csv", "repair.csv", "nothing.csv")
+    for name in names:
+        ours.with_name(name).write_bytes(b"" if name == "nothing.csv" else b"\xef\xbb\xbfcustomer_id,email\r\n")
+    record = json.loads(ours.with_name("lists.json").read_text())
+    record["files"] += [{"name": name, "rows": 0, "id_column": "customer_id", "sha256": "0"} for name in names]
+    ours.with_name("lists.json").write_text(json.dumps(record))
+    before = [ours.with_name(name).read_bytes() for name in names]
+
+    lines = forgotten(tmp_path, "anna@shop.example", "8")
+
+    assert lines == [
+        "anna@shop.example: the e-mail address of customer 17, =9.",
+        "lists/all.csv: 3 rows removed.",
+        SOURCES_NOTE,
+    ]
+    assert [ours.with_name(name).read_bytes() for name in names] == before
+
+
 @pytest.mark.parametrize("heading", ["customer_id,email", "Kunde-ID,E-post", "customer_id,Email Address"])
 def test_an_address_in_lists_stands_for_its_customers(tmp_path, heading):
     out = write_output(tmp_path / "outputs")

@@ -53,8 +53,9 @@ def test_a_good_log_passes(simulate_orders: Callable[..., pl.DataFrame]) -> None
 def test_one_customer() -> None:
     orders = log(*(("a", day) for day in range(0, 180, 5)))
     assert refusal(orders) == (
-        "Not enough orders: 1 customer, required: at least 100; 1 customer who bought on a second day, required: at "
-        "least 30. Send a longer export, or lower min_customers in repurchase.toml."
+        "Not enough orders: 1 customer with a purchase, not only returns, required: at least 100; 1 customer "
+        "who bought on a second day, required: at least 30. Send a longer export, or lower min_customers in "
+        "repurchase.toml."
     )
 
 
@@ -95,6 +96,12 @@ def test_orders_after_the_last_known_day_do_not_count() -> None:
 def test_a_day_whose_sales_were_returned_is_no_purchase_day() -> None:
     returned = pl.concat([log(*many(150, 0, 20)), log(*many(150, 20), amount=-10.0)])
     assert "no customer who bought on a second day" in refusal(returned)
+
+
+def test_a_customer_with_a_return_only_is_left_out_and_the_text_says_so() -> None:
+    returned = pl.concat([log(*many(150, 0, 20)), log(("z", 5), amount=-10.0)])
+    customers = next(rule for rule in rules_of(returned, AS_OF) if rule.name == "customers")
+    assert customers.found == "150 customers with a purchase, not only returns"
 
 
 def test_a_log_without_money_is_enough() -> None:

@@ -30,7 +30,7 @@ def test_data_grade_and_limits_are_said(make_evaluation) -> None:
     )
     assert "- 23,570 customers and 69,659 orders.\n- First order 1997-01-01, last order 1998-06-30." in text
     assert "69,000 of 69,659 rows were used; why" in text
-    assert "- 90 days: log loss 0.3100, 6.1 % better than the best rule." in text
+    assert "- 90 days: log loss 0.3100, 6.1% better than the best rule." in text
     assert "- It saves log loss at every cut-off." in text
     assert "- One winter only." in text
 
@@ -39,5 +39,5 @@ def test_a_loss_and_a_horizon_without_judgement_are_said(make_evaluation) -> Non
     evaluation = make_evaluation(0.34, 0.33)
     evaluation["horizons"].append({"horizon_days": 365, "judged": False, "why_not_judged": "The history is short."})
     text = card(evaluation=evaluation)
-    assert "3.0 % worse than the best rule" in text
+    assert "3.0% worse than the best rule" in text
     assert "365 days: not judged. The history is short." in text

@@ -30,7 +30,7 @@ def test_rules_tell_the_thresholds() -> None:
     rules = {name: rule.replace("\u00a0", " ") for name, rule in told.by_segment.items()}
     assert set(rules) == {*LISTED_SEGMENTS, LOST, NO_HISTORY}
     assert "bought once, more than 60 days ago" in told.intro
-    assert "more than 2.00 times the own rhythm" in told.intro
+    assert "more than 2.00 times their usual time between purchases" in told.intro
     assert "(a quarter within 14 days, half within 30 days)" in rules["first-time buyer"]
     assert "from NOK 100" in rules["valuable and slipping"]
     assert "at least 4 purchase days, risk below 70%" in rules["best and most loyal"]

@@ -156,7 +156,8 @@ def test_a_record_that_was_changed_by_hand_is_refused_or_shown(value: Any) -> No
 def test_lines_for_people() -> None:
     expected = """
 Scores of 2024-12-31 by version 4, beside orders up to 2025-05-01: 290 customers compared, 10 no longer in the orders.
-90 days ahead: 41% promised to buy, 39% came; calibration error 0.020 (0.011 in training), 0.010 beyond chance;\
+90 days ahead: 41% predicted to buy, 39% bought; calibration error 0.020 (0.011 in training), 0.010 more than random\
+ variation explains;\
  log loss 0.3512, best rule 0.4000; AUC 0.810; grade B (A in training).
   111 purchase days of 120 expected; spend £4,321 of £5,000 expected.
   The tenth of customers ranked first by expected spend brought £2,000 (46%), by value at risk £900 (21%),\

@@ -296,7 +296,7 @@ def _scenarios(assumption: UpliftAssumption) -> list[tuple[str, float]]:
     if assumption.low is not None and assumption.high is not None:
         low, high = max(assumption.low, 0.0), assumption.high
         return [("low end of what was measured", low), ("as measured", assumption.uplift), ("high end", high)]
-    return [("nobody is moved", 0.0), ("half of it", assumption.uplift / 2), ("as assumed", assumption.uplift)]
+    return [("no effect", 0.0), ("half of it", assumption.uplift / 2), ("as assumed", assumption.uplift)]
 
 
 def _outcome_record(outcome: ExpectedOutcome, money: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from repurchase.i18n.messages import Message, first_items, message
 from repurchase.orders.ids import id_hash
 
 MAX_SAMPLE_CUSTOMERS = 20_000
-"""Largest number of customers whose features are compared: a share is then right within a point."""
+"""Largest number of customers whose features are compared: a share is then off by at most a point."""
 _WEEKS = 52
 _WINDOW_DAYS = 28
 """Newcomers are counted among the buyers of four weeks: whole weeks, so that no weekend is missing."""

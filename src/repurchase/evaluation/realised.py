@@ -19,7 +19,7 @@ from repurchase.i18n.messages import Message, message
 from repurchase.models.snapshots import Snapshots
 
 _MAX_CALIBRATION_ERROR = 0.04
-"""Calibration error beyond chance from which a model is to be trained again: what grade B allows."""
+"""Calibration error less random variation from which a model is to be trained again: what grade B allows."""
 MAX_AGE_DAYS = 180
 _GRADE_ORDER = "ABCD"
 _BEST_GRADE_AT_ONE_CUTOFF = "B"
@@ -46,8 +46,8 @@ def retraining_advice(
 ) -> dict[str, Any]:
     """Say whether to train again.
 
-    Reasons are: probabilities that were off by more than 0.04 beyond chance at a horizon that has passed; a grade that
-    fell by more than chance at the horizon the model is graded on; drifted orders; and age.
+    Reasons are: probabilities that were off by 0.04 more than random variation explains at a horizon that has passed;
+    a grade that fell by more than chance at the horizon the model is graded on; drifted orders; and age.
     """
     passed = [row for row in horizons if row["passed"]]
     reasons = [
@@ -117,7 +117,7 @@ def _reasons_to_keep(
         reasons.append(message("advice_keep.not_passed", first=min(row["ends"] for row in horizons)))
     if drift.get("known"):
         reasons.append(message("advice_keep.steady"))
-    return [*reasons, message("advice_keep.age", days=age_days)]
+    return [*reasons, message("advice_keep.age", days=age_days) if age_days > 0 else message("advice_keep.newest")]
 
 
 _NEXT_ORDER_DAYS = 365

@@ -17,7 +17,7 @@ from repurchase.campaigns.planning import CONTROL, TREATMENT, plan_campaign
 from repurchase.campaigns.targeting import UpliftModel, evaluate_targeting, fit_uplift, group_weights
 from repurchase.errors import InputError, first_few
 from repurchase.evaluation.summary import to_json_values
-from repurchase.i18n.formatting import format_money, format_share
+from repurchase.i18n.formatting import format_money, format_percent, format_share
 from repurchase.i18n.messages import format_quantity
 from repurchase.jobs.campaign_files import (
     CAMPAIGN_SCHEMA,
@@ -137,7 +137,7 @@ def _try_uplift_model(outcomes: Sequence[pl.DataFrame]) -> tuple[str, UpliftMode
         f"against {one.rival} {one.difference:+.0f} buyers ({one.low:+.0f} to {one.high:+.0f})"
         for one in trial.comparisons
     )
-    words = f"Learned targeting at {100 * _TARGETED_SHARE:.0f} % of past customers it had not seen: {comparisons}"
+    words = f"Learned targeting at {format_percent(_TARGETED_SHARE)} of past customers it had not seen: {comparisons}"
     if not trial.beats_all:
         return f"{words}. It does not beat all of them, so it is not used: {fallback}.", None
     return f"{words}. It is used.", fit_uplift(x, treated, bought, weight=weight)
@@ -326,7 +326,7 @@ def planned_lines(record: CampaignRecord, path: Path) -> list[str]:
         (
             f"{format_quantity(candidates['asked'], 'customer')} considered, {candidates['worth_reaching']:,} expected "
             f"to bring more than they cost, {candidates['chosen']:,} chosen: {arms[TREATMENT]:,} to contact, "
-            f"{arms[CONTROL]:,} randomly assigned to the control group ({_format_percent(arms['control_share'])})."
+            f"{arms[CONTROL]:,} randomly assigned to the control group ({format_percent(arms['control_share'])})."
         ),
         *_power_lines(record),
         _assumption_line(record),
@@ -342,15 +342,15 @@ def _power_lines(record: CampaignRecord) -> list[str]:
     if not record["arms"][CONTROL]:
         return ["NO CONTROL GROUP: the effect of this campaign cannot be measured."]
     effect, base = f"{power['effect_points']:.3g} points", format_share(power["base_share"])
-    target, reached = _format_percent(power["power"]), _format_percent(power["reached_power"])
-    unadjusted = _format_percent(without_scores["reached_power"])
+    target, reached = format_percent(power["power"]), format_percent(power["reached_power"])
+    unadjusted = format_percent(without_scores["reached_power"])
     if power["enough"]:
         needed = without_scores["needed_control"]
         larger = "no control group of this list is enough" if needed is None else f"it must hold {needed:,}"
         return [
             (
                 f"About {base} of the control group should buy anyway. Adjusted for the scores, an uplift of {effect} "
-                f"is detected with a probability of {reached} (false alarms {_format_percent(power['alpha'])}): the "
+                f"is detected with a probability of {reached} (false alarms {format_percent(power['alpha'])}): the "
                 f"scores are expected to explain {format_share(power['explained_by_scores'])} of who buys."
             ),
             f"Without the scores: {unadjusted}" + ("." if without_scores["enough"] else f"; for {target}, {larger}."),
@@ -393,7 +393,7 @@ def _expected_lines(record: CampaignRecord) -> list[str]:
         *lines,
         (
             f"Sales {format_range(expected['sales'], currency)}, profit after margin and costs "
-            f"{format_range(expected['profit'], currency)} (95 % by chance, if the uplift is as assumed)."
+            f"{format_range(expected['profit'], currency)} (95% interval, if the uplift is as assumed)."
         ),
         *(f"  {row['name']}: profit {format_money(row['profit']['value'], currency)}" for row in record["scenarios"]),
         "It pays at no uplift." if pays is None else f"It pays from an uplift of {pays:.2f} points.",
@@ -404,7 +404,3 @@ def format_range(interval: CampaignRecord, currency: str | None) -> str:
     """Write an amount of money with its range."""
     value, low, high = (format_money(interval[name], currency) for name in ("value", "low", "high"))
     return value if interval["low"] == interval["high"] else f"{value} ({low} to {high})"
-
-
-def _format_percent(value: float) -> str:
-    return f"{100 * value:.0f} %"

@@ -10,7 +10,7 @@ import polars as pl
 from repurchase import __version__
 from repurchase.errors import InputError
 from repurchase.evaluation.summary import to_json_values
-from repurchase.i18n.formatting import format_money
+from repurchase.i18n.formatting import format_money, format_percent, significant_places
 from repurchase.jobs.campaign_planning import choose_horizon
 from repurchase.jobs.outputs import JobResult, economics_outputs, load_scores, scores_inputs, stage_record
 from repurchase.marketing.economics import (
@@ -103,10 +103,11 @@ def calculate_economics(
 def economics_lines(record: Mapping[str, Any], path: Path | None) -> list[str]:
     """Say it in lines."""
     told, currency = record["told"], record["currency"]
+    margin = format_percent(told["margin"], significant_places(100 * told["margin"]))
     lines = [
         (
             f"{record['scores']['customers']:,} customers as of {record['scores']['as_of']}; purchases within "
-            f"{record['horizon_days']} days; margin {100 * told['margin']:.3g} %."
+            f"{record['horizon_days']} days; margin {margin}."
         ),
         (
             f"ASSUMED: contacts would raise the share of buyers by {format_points(told['uplift_points'])}, "
@@ -208,11 +209,11 @@ def _uncertainty_lines(record: Mapping[str, Any]) -> str:
         "how far expected sales were off is not known, so ranges are too narrow"
         if not off
         else (
-            f"expected sales were off by {100 * float(np.min(off)):+.0f} to {100 * float(np.max(off)):+.0f} % "
+            f"expected sales were off by {100 * float(np.min(off)):+.0f} to {100 * float(np.max(off)):+.0f}% "
             "when judged"
         )
     )
-    return f"Ranges: 95 % by chance, and {judged}."
+    return f"Ranges: 95% intervals, and {judged}."
 
 
 def _format_figure(row: dict[str, Any], currency: str | None) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from repurchase.errors import DeliveryError, InputError
+from repurchase.errors import DeliveryError, InputError, NoRowsError
 from repurchase.jobs.customer_lists import id_column
 from repurchase.marketing.csv_export import unescape_formulas
 from repurchase.orders.ids import clean_ids
@@ -139,9 +139,12 @@ def _parquet_without(
 
 
 def read_list(path: Path) -> pl.DataFrame:
-    """Read a list of ours."""
+    """Read a list of ours; one without rows is a table without columns."""
     with _readable(path):
-        return read_table(path)
+        try:
+            return read_table(path)
+        except NoRowsError:
+            return pl.DataFrame()
 
 
 @dataclass(frozen=True)

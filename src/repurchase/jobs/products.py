@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from repurchase.errors import InputError
+from repurchase.i18n.formatting import format_percent
 from repurchase.jobs.customer_lists import Pseudonymizer
 from repurchase.marketing.products import (
     MIN_DUE_PROBABILITY,
@@ -201,7 +202,7 @@ def find_refills(
             "rule": (
                 f"bought on at least {MIN_DUE_PURCHASES} days, runs out within {within_days} days, and is "
                 "bought again in "
-                f"these days with a chance of at least {100 * MIN_DUE_PROBABILITY:g} %; the likeliest "
+                f"these days with a chance of at least {format_percent(MIN_DUE_PROBABILITY)}; the likeliest "
                 "product of a customer"
             ),
             "goes_with": (

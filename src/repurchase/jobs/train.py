@@ -14,7 +14,7 @@ from repurchase.evaluation.backtest import backtest, backtest_days
 from repurchase.evaluation.drift import InputSummary
 from repurchase.evaluation.summary import summarise_evaluation
 from repurchase.features.ledger import Ledger
-from repurchase.i18n.messages import Message, message, render, translate
+from repurchase.i18n.messages import Message, message, predictor_name, render, translate
 from repurchase.jobs.monitor import training_profile
 from repurchase.jobs.order_intake import Intake, LogSteps, OrderEngine, Steps, load_orders, workspace
 from repurchase.jobs.outputs import JobResult, require_access
@@ -57,9 +57,9 @@ def _next_step_line(version: str, numbers: Mapping[str, float]) -> str:
 
 
 def _backtest_table(evaluation: dict[str, Any]) -> str:
-    lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<16}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
+    lines = [f"{'days':>5} {'cut-off':<11}{'customers':>10} {'predictor':<28}{'log loss':>9}{'AUC':>8}{'ECE':>8}"]
     lines.extend(
-        f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {row['predictor']:<16}"
+        f"{row['horizon_days']:>5} {row['cutoff']:<11}{row['n_customers']:>10,} {predictor_name(row['predictor']):<28}"
         f"{_format_metric(row.get('log_loss')):>9}{_format_metric(row.get('auc')):>8}{_format_metric(row.get('ece')):>8}"
         for row in evaluation["backtest"]
         if row["predictor"] in {"model", "days_since_last", "past_rate"}

@@ -88,7 +88,7 @@ def log_odds_shift(p: _Floats, uplift: float) -> _Floats:
         return np.zeros(0)
     if not uplift < 1 - p.mean():
         raise InputError(
-            f"An uplift of {100 * uplift:.3g} points is impossible: {100 * p.mean():.1f} % of customers buy anyway."
+            f"An uplift of {100 * uplift:.3g} points is impossible: {p.mean():.1%} of customers buy anyway."
         )
     shift = lowest_where(
         lambda by: bool(probability_gain(p, by).mean() >= uplift), 0.0, _MAX_LOG_ODDS_SHIFT, steps=_UPLIFT_STEPS

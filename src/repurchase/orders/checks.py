@@ -264,7 +264,7 @@ def sufficiency(extent: HistoryExtent, *, settings: Settings) -> tuple[Sufficien
         ),
         SufficiencyRule(
             name="customers",
-            found=counted(extent.customers, "customer"),
+            found=f"{counted(extent.customers, 'customer')} with a purchase, not only returns",
             needed=f"at least {settings.min_customers:,}",
             holds=extent.customers >= settings.min_customers,
             advice="Send a longer export, or lower min_customers in repurchase.toml.",

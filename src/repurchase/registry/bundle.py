@@ -9,6 +9,7 @@ from typing import Any
 
 import repurchase
 from repurchase.errors import BundleError, first_few
+from repurchase.i18n.formatting import format_percent
 from repurchase.i18n.messages import render
 from repurchase.settings import Settings
 from repurchase.storage.atomic_files import locked_folder, remove_partial_siblings, write_folder
@@ -374,7 +375,8 @@ def _gains_section(evaluation: Mapping[str, Any]) -> list[str]:
         if horizon.get("judged") and gain is not None and model.get("log_loss") is not None:
             better = "better" if gain > 0 else "worse"
             lines.append(
-                f"{days} days: log loss {model['log_loss']:.4f}, {abs(gain) * 100:.1f} % {better} than the best rule."
+                f"{days} days: log loss {model['log_loss']:.4f}, "
+                f"{format_percent(abs(gain), 1)} {better} than the best rule."
             )
         elif horizon.get("why_not_judged"):
             lines.append(f"{days} days: not judged. {horizon['why_not_judged']}")

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from repurchase.errors import InputError, OrdersError, RepurchaseError, first_few
+from repurchase.errors import InputError, NoRowsError, OrdersError, RepurchaseError, first_few
 from repurchase.i18n.messages import message
 from repurchase.settings import Settings
 from repurchase.sources.locations import DatabaseSource, Server, retry
@@ -297,7 +297,7 @@ def _spool_batches(source: DatabaseSource, batches: Iterator[_Batch], folder: Pa
         spool.add(rows)
     table = spool.table()
     if table.n_rows == 0:
-        raise OrdersError(f"{source}: no rows. Found the columns {first_few(table.schema, shown=12)}.")
+        raise NoRowsError(f"{source}: no rows. Found the columns {first_few(table.schema, shown=12)}.")
     return OpenedFile(table, sha256=digest.hexdigest(list(table.schema)))
 
 

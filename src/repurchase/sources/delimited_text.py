@@ -13,7 +13,7 @@ from typing import NoReturn
 import numpy as np
 import polars as pl
 
-from repurchase.errors import LayoutError, OrdersError, first_few
+from repurchase.errors import LayoutError, NoRowsError, OrdersError, first_few
 from repurchase.i18n.messages import Message, message
 from repurchase.sources.dialects import (
     Dialect,
@@ -314,11 +314,11 @@ class _RowCollector:
         """The rows, in a spool or where they lie."""
         if self._n_rows == 0:
             found = first_few(self._format.names, shown=12)
-            raise OrdersError(
-                f"{text.shown}: a heading but no rows below it. Found the columns {found}."
-                if self.long_lines.count == 0
-                else f"{text.shown}: every line has more columns than the heading: {found}. Export it again."
-            )
+            if self.long_lines.count:
+                raise OrdersError(
+                    f"{text.shown}: every line has more columns than the heading: {found}. Export it again."
+                )
+            raise NoRowsError(f"{text.shown}: a heading but no rows below it. Found the columns {found}.")
         schema = {name: pl.String() for name in self._format.names if name not in self._empty}
         if self._spool is not None:
             return replace(self._spool.table(), schema=schema)
@@ -357,7 +357,7 @@ def _refuse_long_line(shown: str, number: int, fields: list[str], most_fields: i
 
 
 def _refuse_empty(shown: str) -> NoReturn:
-    raise OrdersError(f"{shown}: the file is empty. Expected a heading line and one line per order.")
+    raise NoRowsError(f"{shown}: the file is empty. Expected a heading line and one line per order.")
 
 
 def _line_ends(head: bytes) -> list[str]:

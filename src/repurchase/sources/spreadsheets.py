@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from repurchase.errors import OrdersError, first_few
+from repurchase.errors import NoRowsError, OrdersError, first_few
 from repurchase.i18n.messages import Message, first_items, message
 from repurchase.sources.dialects import Dialect, RowFormat, count_footers, left_out_notes, locate_table
 from repurchase.sources.folders import require_bounded_size
@@ -77,7 +77,7 @@ def open_spreadsheet(path: Path, *, shown: str, spool: Path, options: FileOption
     columns = _SheetColumns(table)
     if not columns.n_rows:
         found = first_few(table.dialect.heading, shown=12)
-        raise OrdersError(f"{shown}: a heading but no rows below it. Found the columns {found}.")
+        raise NoRowsError(f"{shown}: a heading but no rows below it. Found the columns {found}.")
     spooled = Spool(spool, shown=shown)
     for frame in columns.frames():
         spooled.add(frame)
