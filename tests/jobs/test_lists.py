@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from repurchase.cli.app import app
 from repurchase.errors import DeliveryError, InputError
 from repurchase.i18n.formatting import format_day
+from repurchase.i18n.messages import render
 from repurchase.jobs.customer_lists import read_customers
 from repurchase.jobs.forget import forget_customers
 from repurchase.jobs.lists import ListOptions, list_lines, write_lists
@@ -121,7 +122,10 @@ def test_every_customer_stands_in_one_segments_list(scores: Path) -> None:
     lines = list_lines(made.record, made.path)
     assert list(told) != made.record["rules"]["tried"]
     assert set(told) <= set(made.record["rules"]["tried"])
-    assert all("\u00a0" not in segment["rule"] for segment in made.record["segments"])
+    record = json.loads((made.path / "lists.json").read_text())
+    texts = [record["assumptions"]["words"], record["rules"]["words"], *(row["rule"] for row in record["segments"])]
+    assert all(set(text) == {"key", "params"} for text in texts)
+    assert all(render(text, locale="en") != text["key"] for text in texts)
     assert any("margin 30% × value at risk × effect 5%" in line for line in lines)
 
 

@@ -135,9 +135,14 @@ def format_horizon(days: int) -> str:
     return translate("time.year") if days in _YEAR_DAYS else format_quantity(days, "day")
 
 
+def within_message(days: int) -> Message:
+    """Within so many days, as a message."""
+    return message("time.within_year") if days in _YEAR_DAYS else message("time.within_days", n=days)
+
+
 def format_within(days: int) -> str:
     """Within so many days."""
-    return translate("time.within_year") if days in _YEAR_DAYS else translate("time.within_days", n=days)
+    return render(within_message(days))
 
 
 def predictor_name(predictor: str) -> str:

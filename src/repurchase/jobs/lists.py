@@ -10,8 +10,7 @@ import polars as pl
 
 from repurchase.errors import InputError, first_few
 from repurchase.i18n.catalogues import use_locale
-from repurchase.i18n.formatting import NO_BREAK_SPACE
-from repurchase.i18n.messages import message, translate, translate_text
+from repurchase.i18n.messages import Message, message, translate, translate_text
 from repurchase.jobs.customer_lists import Pseudonymizer, id_column
 from repurchase.jobs.order_intake import workspace
 from repurchase.jobs.outputs import (
@@ -49,7 +48,7 @@ from repurchase.marketing.lists import (
 from repurchase.marketing.segments import FILE_NAMES, LISTED_SEGMENTS, NO_HISTORY, REFILL
 from repurchase.models.segments import LOST
 from repurchase.orders.log import read_table
-from repurchase.report.customer_sections import SegmentRuleTexts, segment_rule_texts
+from repurchase.report.customer_sections import segment_rule_texts
 from repurchase.report.record_texts import render_list_rows, translate_contact_faults, translate_headings
 from repurchase.schemas import scores_table
 from repurchase.settings import Settings
@@ -99,7 +98,7 @@ def _record_of(
     """Tell what was listed by which rules, and what was left out."""
     scored, rows = made.scored, made.rows
     tiers = scored.run.get("tiers")
-    told = _rules_in_english(tiers, scored)
+    rule_texts = segment_rule_texts(tiers, has_money=scored.has_money, currency=scored.currency)
     return {
         **record_header("lists", LISTS_SCHEMA),
         "as_of": str(scored.as_of),
@@ -111,9 +110,9 @@ def _record_of(
         "id_column": rules.names.get("customer_id", "customer_id"),
         "thresholds": tiers,
         "assumptions": rules.assumptions(),
-        "rules": {"words": told.intro, "tried": list(told.by_segment)},
+        "rules": {"words": rule_texts.intro, "tried": list(rule_texts.by_segment)},
         "segments": [
-            _segment_record(rows, segment, told.by_segment)
+            _segment_record(rows, segment, rule_texts.by_segment)
             for segment in (*LISTED_SEGMENTS, LOST, NO_HISTORY)
             if _is_listed_segment(segment, made)
         ],
@@ -130,24 +129,16 @@ def _record_of(
     }
 
 
-def _rules_in_english(tiers: Mapping[str, Any] | None, scored: ScoredRun) -> SegmentRuleTexts:
-    """The rules in plain English, as a record is in whatever language the lists are."""
-    with use_locale("en"):
-        told = segment_rule_texts(tiers, has_money=scored.has_money, currency=scored.currency)
-    plain = {segment: rule.replace(NO_BREAK_SPACE, " ") for segment, rule in told.by_segment.items()}
-    return SegmentRuleTexts(told.intro.replace(NO_BREAK_SPACE, " "), plain)
-
-
 def _is_listed_segment(segment: str, made: _ListedCustomers) -> bool:
     return segment != REFILL or made.refills is not None
 
 
-def _segment_record(rows: pl.DataFrame, segment: str, words: Mapping[str, str]) -> dict[str, Any]:
+def _segment_record(rows: pl.DataFrame, segment: str, rule_texts: Mapping[str, Message]) -> dict[str, Any]:
     own = rows.filter(pl.col("segment") == segment)
     listed = own.filter(pl.col("left_out").is_null()) if segment != NO_HISTORY else own.clear()
     return {
         "segment": segment,
-        "rule": words[segment],
+        "rule": rule_texts[segment],
         "customers": own.height,
         "listed": listed.height,
         "value_at_risk": _sum(own["value_at_risk"]),

@@ -5,8 +5,17 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from repurchase.i18n.formatting import format_count, format_decimal, format_money, format_share, join_list
-from repurchase.i18n.messages import format_horizon, format_quantity, format_within, translate
+from repurchase.i18n.formatting import format_count, format_money, format_share, join_list
+from repurchase.i18n.messages import (
+    Message,
+    format_horizon,
+    format_quantity,
+    format_within,
+    message,
+    render,
+    translate,
+    within_message,
+)
 from repurchase.marketing.segments import NO_HISTORY, REFILL
 from repurchase.models.segments import (
     BEST,
@@ -36,10 +45,10 @@ RULE_ORDER: Mapping[str, str] = {
 
 
 class SegmentRuleTexts(NamedTuple):
-    """The rules in words."""
+    """The rules as messages."""
 
-    intro: str
-    by_segment: dict[str, str]
+    intro: Message
+    by_segment: dict[str, Message]
 
 
 def segment_rule_texts(
@@ -47,34 +56,34 @@ def segment_rule_texts(
 ) -> SegmentRuleTexts:
     """State the rules of the segments with the thresholds that a shop's model learned."""
     if not tiers:
-        unknown = translate("rule.unknown")
+        unknown = message("rule.unknown")
         return SegmentRuleTexts(unknown, dict.fromkeys(RULE_ORDER, unknown))
     own = SegmentThresholds.from_dict(dict(tiers))
-    second = format_quantity(round(own.second_purchase_days), "day")
 
-    def worth(value: float) -> str:
-        return format_money(value, currency) if has_money else translate("rule.orders", value=format_decimal(value, 2))
+    def worth(value: float) -> float | Message:
+        return value if has_money else message("rule.orders", value=value)
 
-    filled = {
-        "second": second,
-        "within": format_within(own.risk_horizon_days),
-        "p": format_share(own.worth_winning),
+    params = {
+        "second": round(own.second_purchase_days),
+        "within": within_message(own.risk_horizon_days),
+        "p": own.worth_winning,
         "low": worth(own.worth_value),
         "high": worth(own.high_value),
+        "currency": currency,
         "loyal": own.loyal_purchases,
-        "risk": format_share(HIGH_RISK),
-        "when": _second_purchase_text(own),
+        "risk": HIGH_RISK,
+        "when": _second_purchase_message(own),
     }
-    rules = {segment: translate(f"rule.{key}", **filled) for segment, key in RULE_ORDER.items()}
-    return SegmentRuleTexts(translate("rule.intro", second=second, late=format_decimal(own.late_from, 2)), rules)
+    rules = {segment: message(f"rule.{key}", **params) for segment, key in RULE_ORDER.items()}
+    return SegmentRuleTexts(message("rule.intro", second=params["second"], late=own.late_from), rules)
 
 
-def _second_purchase_text(own: SegmentThresholds) -> str:
+def _second_purchase_message(own: SegmentThresholds) -> Message:
     days = (own.second_purchase_from_days, own.second_purchase_median_days)
     if None in days:
-        return translate("rule.second")
-    quarter, half = (format_within(round(day)) for day in days if day is not None)
-    return translate("rule.second_by_part", quarter=quarter, half=half)
+        return message("rule.second")
+    quarter, half = (within_message(round(day)) for day in days if day is not None)
+    return message("rule.second_by_part", quarter=quarter, half=half)
 
 
 _Row = dict[str, Any]
@@ -200,7 +209,8 @@ def segment_rule_rows(facts: ScoredRun) -> _Row | None:
     if not facts.run.get("tiers"):
         return None
     told = segment_rule_texts(facts.run["tiers"], has_money=facts.has_money, currency=facts.currency)
-    return {"intro": told.intro, "rules": [(segment_name(name), rule) for name, rule in told.by_segment.items()]}
+    rules = [(segment_name(name), render(rule)) for name, rule in told.by_segment.items()]
+    return {"intro": render(told.intro), "rules": rules}
 
 
 def horizon_texts(facts: ScoredRun) -> str:
