@@ -141,6 +141,26 @@ def test_columns_that_are_not_used_although_they_could_matter_are_shown() -> Non
     assert detect_layout(rows).columns["cancelled"] == "test order"
 
 
+def test_columns_with_few_texts_are_shown_in_a_line_where_no_column_says_which_orders_are_sales() -> None:
+    rows = pl.DataFrame(
+        {
+            "order_id": [str(number) for number in range(40)],
+            "customer": [f"c{number % 15}" for number in range(40)],
+            "date": [f"2024-01-{number % 28 + 1:02d}" for number in range(40)],
+            "total": ["12.50"] * 40,
+            "Olek": ["täidetud", "tühistatud"] * 20,
+            "Piirkond": ["põhi", "lõuna", "lääs", "ida"] * 10,
+            "Note": [f"note {number}" for number in range(40)],
+            "Floor": ["1", "2"] * 20,
+        }
+    )
+    lines = " ".join(" ".join(detect_layout(rows).decision.lines()).split())
+    assert "Not used 'Olek', 'Piirkond' with few different values; if one says" in lines
+    assert lines.endswith("--columns status=Olek")
+    named = detect_layout(rows, named={"status": "Olek"})
+    assert not named.decision.ignored
+
+
 def test_a_log_without_money_is_allowed_and_says_so() -> None:
     layout = detect_layout(export(ORDERS, customer_id="customer", order_date="day", shelf="x"))
     assert layout.amount_rule == "none"

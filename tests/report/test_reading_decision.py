@@ -112,4 +112,17 @@ def test_every_language_has_words_for_every_fact_and_role() -> None:
                 assert shown["roles"][0]["name"] != key
 
 
-PARAMS = ("column", "quantity", "count", "share", "orders", "rows", "total", "value", "statuses", "types", "currencies")
+PARAMS = (
+    "column",
+    "option",
+    "quantity",
+    "count",
+    "share",
+    "orders",
+    "rows",
+    "total",
+    "value",
+    "statuses",
+    "types",
+    "currencies",
+)

@@ -140,6 +140,8 @@ def _shared_numbers(orders: pl.Series, customers: pl.Series) -> float | None:
     return None if several.sum() < _MIN_SHARED or share(several) < _MIN_SHARED_SHARE else share(several)
 
 
+_ROLES_OF_SALES = frozenset({*STATUS_ROLES, "record_type", "cancelled_at", "cancelled", "paid"})
+"""Roles of columns that say which orders are sales."""
 _CONCERNS = (
     ("refund", "unused_refund"),
     ("cancelled", "unused_cancelled"),
@@ -151,9 +153,12 @@ _CONCERNS = (
 def _unused_columns(free: Sequence[ColumnProfile], decisions: Sequence[RoleDecision]) -> tuple[tuple[str, Fact], ...]:
     """Find columns that may say which orders count, but have no role."""
     shown = {column for decision in decisions for column, _ in decision.rejected}
-    found = ((profile, _concern(profile)) for profile in free if profile.n_filled and profile.text not in shown)
-    kept = [(profile.text, Fact(concern)) for profile, concern in found if concern]
-    return tuple(kept[:_SHOWN_COLUMNS])
+    rest = [profile for profile in free if profile.n_filled and profile.text not in shown]
+    found = {profile.text: Fact(concern) for profile in rest if (concern := _concern(profile))}
+    if not any(decision.role in _ROLES_OF_SALES for decision in decisions):
+        few = [profile.text for profile in rest if profile.text not in found and profile.has_few_texts]
+        found |= {column: Fact("unused_few_values", {"option": f"--columns status={few[0]}"}) for column in few}
+    return tuple(found.items())[:_SHOWN_COLUMNS]
 
 
 def _concern(profile: ColumnProfile) -> str | None:

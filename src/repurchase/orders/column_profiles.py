@@ -15,6 +15,7 @@ from repurchase.sources.statuses import FALSE_WORDS, TRUE_WORDS, classify_status
 from repurchase.sources.vocabulary import NOT_FOR, ColumnName, fold, parse_name
 
 _FEW_VALUES = 40
+_FEW_TEXTS = 12
 _MOST_VALUES = 0.8
 _DATES_TRIED = 300
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
@@ -61,6 +62,13 @@ class ColumnProfile:
         if not 0 < self.n_distinct <= _FEW_VALUES:
             return {}
         return dict(self.ids.drop_nulls().value_counts(sort=True).rows())
+
+    @cached_property
+    def has_few_texts(self) -> bool:
+        """Whether all values are among a few texts, as statuses are."""
+        texts = [*self.few_values]
+        is_text = self.values.dtype == pl.String and all(any(map(str.isalpha, text)) for text in texts)
+        return is_text and 2 <= len(texts) <= _FEW_TEXTS and self.n_filled >= 2 * len(texts)
 
     @cached_property
     def numbers(self) -> pl.Series:

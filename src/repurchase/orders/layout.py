@@ -91,7 +91,10 @@ class ReadingDecision:
         titles = [role_title(decision.role) for decision in self.roles]
         titles += [role_title("ignored")] if self.ignored else []
         width = max(map(len, titles), default=0) + 2
-        ignored = [f"'{column}' {why}" for column, why in self.ignored]
+        columns_of: dict[str, list[str]] = {}
+        for column, why in self.ignored:
+            columns_of.setdefault(str(why), []).append(f"'{column}'")
+        ignored = [f"{', '.join(columns)} {why}" for why, columns in columns_of.items()]
         paragraphs = [*(_sentences(decision) for decision in self.roles), *([ignored] if ignored else [])]
         return [
             line
