@@ -29,7 +29,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def said() -> list[str]:
+def reasons() -> list[str]:
     """Every reason of customers with all kinds of figures, money below and above 100."""
     rng = np.random.default_rng(5)
     n = 4000
@@ -54,14 +54,14 @@ def said() -> list[str]:
     return sorted(told)
 
 
-def test_every_reason_is_recognised_and_english_says_it_again(said: list[str]) -> None:
-    assert len(said) > 500
-    for reason in said:
+def test_every_reason_is_recognised_and_english_says_it_again(reasons: list[str]) -> None:
+    assert len(reasons) > 500
+    for reason in reasons:
         assert re.sub(r"(?<=\d),(?=\d{3})", "", translate_reason(reason)) == reason
 
 
 @pytest.mark.parametrize("locale", OTHERS)
-def test_every_reason_is_said_in_every_language(said: list[str], locale: str) -> None:
+def test_every_reason_is_said_in_every_language(reasons: list[str], locale: str) -> None:
     english = {
         "risk",
         "order",
@@ -79,7 +79,7 @@ def test_every_reason_is_said_in_every_language(said: list[str], locale: str) ->
         "here",
     }
     with use_locale(locale):
-        for reason in said:
+        for reason in reasons:
             told = translate_reason(reason)
             assert not set(re.findall(r"[a-zA-Z]+", told)) & english, told
             digits = [re.sub(r"\D", "", number) for number in re.findall(r"\d[\d.]*", reason)]
@@ -87,9 +87,9 @@ def test_every_reason_is_said_in_every_language(said: list[str], locale: str) ->
             assert all(number in left for number in digits), (reason, told)
 
 
-def test_every_template_is_met(said: list[str]) -> None:
+def test_every_template_is_met(reasons: list[str]) -> None:
     with use_locale("ru"):
-        told = " | ".join(translate_reason(reason) for reason in said)
+        told = " | ".join(translate_reason(reason) for reason in reasons)
     for key, text in load_catalogue("ru").messages.items():
         if key.startswith("reason.") and key != "reason.nothing":
             for part in re.split(r"\{\w+\}", str(text)):

@@ -89,7 +89,9 @@ def test_text_scored_there_is_text_scored_here(
     record = record_of(tmp_path / "there.parquet")
     reading = [record_of(tmp_path / f"{name}.parquet")["orders"]["reading"] for name in ("here", "there")]
     assert reading[1] == reading[0]
-    assert sum("1 of 2 files write" in note for note in record["cleaning"]["notes"]) == 2
+    notes = {note["key"]: note["params"] for note in record["cleaning"]["notes"]}
+    for kind in ("dates", "numbers"):
+        assert notes[f"format_note.files_{kind}"] == {"files": 1, "of": 2}
     assert record["engine"]["master"] == cluster.master
     assert record["engine"]["engine"] == "spark"
     assert record["partitions"]["count"] == 5
