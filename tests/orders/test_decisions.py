@@ -42,7 +42,7 @@ def test_a_role_is_a_line_and_its_details_stand_below() -> None:
     date_ = RoleDecision("order_date", "Day", Fact("dates"), (Fact("by_name"), Fact("day_first")))
     lines = ReadingDecision((customer, date_, status), (("Refund reason", Fact("unused_refund")),)).lines()
     assert lines == [
-        "Customer  'Email': customers are told apart by e-mail address",
+        "Customer  'Email': customers are identified by e-mail address",
         "          also considered: 'Name'",
         "          'Customer ID' was not used: '0' on 1,234 of 5,678 rows stands for no customer",
         "Date      'Day': day before month",
@@ -65,7 +65,7 @@ def test_a_log_names_columns_and_no_values() -> None:
     assert log_line(RoleDecision("order_id", None, Fact("no_order_id"))).startswith("Order: no column with order")
     refused = (("Nr", Fact("placeholder", {"value": "anna@shop.no", "rows": 1, "total": 2})),)
     line = log_line(RoleDecision("customer_id", "E-post", Fact("customer_email"), (), refused))
-    assert line == "Customer: 'E-post': customers are told apart by e-mail address"
+    assert line == "Customer: 'E-post': customers are identified by e-mail address"
 
 
 def test_customers_stand_below_the_totals() -> None:

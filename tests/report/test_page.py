@@ -155,7 +155,7 @@ def test_headline_and_totals_follow_the_scores(scored: pl.DataFrame, run: dict[s
     assert f"{first} – £{slipping['value_at_risk'].sum():,.0f} of what they are expected to spend is at risk." in page
     assert f"Of 300 customers, {high.height} are at high risk of not buying again within a year" in page
     at_risk, everything = high["value_at_risk"].sum(), scored["value_at_risk"].sum()
-    assert f"£{at_risk:,.0f} of the £{everything:,.0f} of money at risk is theirs" in page
+    assert f"£{at_risk:,.0f} of the £{everything:,.0f} of value at risk is theirs" in page
     assert "The predictions for 90 days earned grade A on later orders." in page
     fewer = Outline(build_report(scored.filter(pl.col("risk_band") != "high"), run)).words
     assert f"Of {300 - high.height} customers, 0 are at high risk" in fewer

@@ -132,9 +132,9 @@ def _draw_sample(ledger: Ledger) -> tuple[_Hashes, Ledger, int]:
     drawn = _smallest_hashes(hashes)
     chosen = np.flatnonzero(hashes <= drawn[-1:].max(initial=0))
     chosen = chosen[np.argsort(hashes[chosen], kind="stable")]
-    asked = np.zeros(len(ledger.ids), dtype=np.bool_)
-    asked[codes[chosen]] = True
-    entries = ledger.entries.filter(pl.Series(asked[customer]))
+    sampled = np.zeros(len(ledger.ids), dtype=np.bool_)
+    sampled[codes[chosen]] = True
+    entries = ledger.entries.filter(pl.Series(sampled[customer]))
     index = np.zeros(len(ledger.ids), dtype=np.uint32)
     index[codes[chosen]] = np.arange(len(chosen), dtype=np.uint32)
     renamed = entries.with_columns(pl.Series("customer", index[entries["customer"].to_numpy()]))

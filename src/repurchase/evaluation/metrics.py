@@ -256,11 +256,11 @@ def total_bias(actual: npt.ArrayLike, expected: npt.ArrayLike) -> float:
 
 def poisson_deviance(counts: npt.ArrayLike, expected: npt.ArrayLike) -> float:
     """Mean Poisson deviance of expected counts: what is smallest, on average, for the true expectation."""
-    came, told = (np.asarray(values, dtype=np.float64) for values in (counts, expected))
-    if not len(came) or np.any((came > 0) & (told <= 0)):
+    came, predicted = (np.asarray(values, dtype=np.float64) for values in (counts, expected))
+    if not len(came) or np.any((came > 0) & (predicted <= 0)):
         return math.nan
-    ratio = np.divide(came, told, out=np.ones_like(told), where=came > 0)
-    return exact_mean(2.0 * (came * np.log(ratio) - (came - told)))
+    ratio = np.divide(came, predicted, out=np.ones_like(predicted), where=came > 0)
+    return exact_mean(2.0 * (came * np.log(ratio) - (came - predicted)))
 
 
 def _gini(values: npt.ArrayLike, score: npt.ArrayLike) -> float:

@@ -72,7 +72,7 @@ _LIMITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ListOptions:
-    """What lists are asked for, beside the rules."""
+    """Options of a run of lists, besides the rules."""
 
     contacts: Path | None = None
     contacted: Path | None = None
@@ -193,7 +193,7 @@ def _contact_counts(made: _ListedCustomers) -> dict[str, Any] | None:
 def _record_notes(made: _ListedCustomers, options: ListOptions, rules: ListSettings) -> list[str]:
     notes = [
         "all.csv holds everyone to be reached; the lost stand in a list of their own, so that no money goes there.",
-        "A customer who is left out is counted under the first reason that holds, in the order told.",
+        "A customer who is left out is counted under the first reason that holds, in the order given.",
         "Cells that would run as a formula begin with an apostrophe; numbers are as they are.",
     ]
     if made.contacts is None:
@@ -211,9 +211,9 @@ def list_lines(record: Mapping[str, Any], out: Path) -> list[str]:
     """Say who was listed and who was not."""
     worth = record["worth"]
     lines = [f"{'segment':<24}{'customers':>10}{'listed':>9}{'value at risk':>16}"]
-    for told in record["segments"]:
-        at_risk = "" if told["value_at_risk"] is None else f"{told['value_at_risk']:,.0f}"
-        lines.append(f"{told['segment']:<24}{told['customers']:>10,}{told['listed']:>9,}{at_risk:>16}")
+    for row in record["segments"]:
+        at_risk = "" if row["value_at_risk"] is None else f"{row['value_at_risk']:,.0f}"
+        lines.append(f"{row['segment']:<24}{row['customers']:>10,}{row['listed']:>9,}{at_risk:>16}")
     left = [
         message("line.count_of", n=number, what=message(f"left_out.{why}"))
         for why, number in record["left_out"].items()

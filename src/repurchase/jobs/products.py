@@ -73,7 +73,7 @@ class ProductPartition:
     """Of some customers: on which days they bought which product, and what products were called and when."""
 
     days: pl.DataFrame
-    told: pl.DataFrame
+    product_facts: pl.DataFrame
 
     @classmethod
     def of(cls, lines: CleanedRows, as_of: date) -> "ProductPartition":
@@ -122,8 +122,8 @@ class ProductHistory:
     @cached_property
     def products(self) -> pl.DataFrame:
         """``product_id``, ``name``, ``category``, ``brand`` as last seen; null where the log does not say."""
-        told = pl.concat(part.told for part in self.parts).sort("product_id", "kind", "seen", "value")
-        last = told.unique(["product_id", "kind"], keep="last", maintain_order=True)
+        product_facts = pl.concat(part.product_facts for part in self.parts).sort("product_id", "kind", "seen", "value")
+        last = product_facts.unique(["product_id", "kind"], keep="last", maintain_order=True)
         products = self.gaps.select("product_id").unique().sort("product_id")
         for kind in _PRODUCT_COLUMNS:
             of_kind = last.filter(pl.col("kind") == kind).select("product_id", pl.col("value").alias(kind))
@@ -181,7 +181,7 @@ def find_refills(
     log = open_orders(source, settings=settings, spool=spool)
     if "product_id" not in log.layout.columns:
         raise InputError(
-            f"{log.source}: no column of products, so no refill can be told. Say which it is: --columns product_id=..."
+            f"{log.source}: no column of products, so no refill can be predicted. Name it: --columns product_id=..."
         )
     log = pseudonymizer.orders(log) if pseudonymizer else log
     _, lines = clean_log(log, settings=settings, folder=folder / "rows")

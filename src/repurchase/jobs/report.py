@@ -132,7 +132,7 @@ def _with_scoring_settings(settings: Settings, facts: ScoredRun) -> Settings:
 
 
 def _open_log(orders: str | DatabaseSource, settings: Settings, facts: ScoredRun, folder: Path) -> OrderLog:
-    """Open the log; columns that nobody told and no name gives away are those of the run."""
+    """Open the log; columns neither given nor recognised are those of the run."""
     spool = folder / "spool"
     spool.mkdir(parents=True)
     try:
@@ -185,10 +185,10 @@ def _purchases_of(
         return bought
     due = most_likely_due(shelf.due_soon).filter(pl.col("customer_id").is_in(wanted))
     goes_with = shelf.companions(pl.concat([shelf.rhythm["product_id"], due["product_id"]]).unique())
-    told = goes_with.with_columns(_product_names(shelf, "goes_with")).select("product_id", *_COMPANION_COLUMNS)
+    companions = goes_with.with_columns(_product_names(shelf, "goes_with")).select("product_id", *_COMPANION_COLUMNS)
 
     def named(rows: pl.DataFrame) -> pl.DataFrame:
-        joined = rows.join(told, on="product_id", how="left", maintain_order="left")
+        joined = rows.join(companions, on="product_id", how="left", maintain_order="left")
         return joined.with_columns(_product_names(shelf, "product_id").alias("name"))
 
     return replace(bought, products=named(shelf.rhythm), due=named(due))

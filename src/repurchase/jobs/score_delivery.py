@@ -229,7 +229,7 @@ _LONGEST_NAME = 63
 _STAGING = "repurchase_staging"
 _KEY_COLUMNS = ("customer_id", "as_of", "model_version")
 _HORIZON = re.compile(rf"^(?:{'|'.join(column.name.removesuffix('_1d') for column in horizon_columns(1))})_\d+d$")
-_TABLE_COMMENT = "Scores of repurchase: one row per customer asked for, last day observed and model version."
+_TABLE_COMMENT = "Scores of repurchase: one row per requested customer, last day observed and model version."
 _TYPES = {
     pl.Boolean: "boolean",
     pl.Int8: "smallint",
@@ -357,15 +357,15 @@ def _columns_to_add(there: dict[str, str] | None, ours: dict[str, str], table: S
     ]
     lacking = [name for name in missing if not _HORIZON.match(name)]
     unknown = [name for name in there if name not in ours and not _HORIZON.match(name)]
-    said = [
+    mismatches = [
         f"it lacks {first_few(lacking)}" if lacking else "",
         f"it also has {first_few(unknown)}" if unknown else "",
         first_few(differing),
     ]
-    if any(said):
+    if any(mismatches):
         raise DeliveryError(
             f"--out {table.shown}: the table there has other columns than these scores: "
-            f"{'; '.join(words for words in said if words)}. Nothing was changed. Name another table."
+            f"{'; '.join(words for words in mismatches if words)}. Nothing was changed. Name another table."
         )
     return missing
 
@@ -382,18 +382,18 @@ def _require_short_names(names: Iterable[str], table: ScoresTable) -> None:
 
 def _require_rights(connection: "Connection", table: ScoresTable, *, is_new: bool) -> None:
     if not is_new:
-        asked = (
+        statement = (
             "SELECT has_table_privilege(to_regclass(%s), 'INSERT') AND has_table_privilege(to_regclass(%s), 'DELETE')"
         )
-        may = execute_statement(connection, asked, (quote_identifier(table.name),) * 2).fetchone()[0]
+        may = execute_statement(connection, statement, (quote_identifier(table.name),) * 2).fetchone()[0]
         lacking = "write to that table. Ask for the rights INSERT, DELETE and SELECT on it"
     else:
         schema = table.name[0] if len(table.name) > 1 else None
-        asked = (
+        statement = (
             "SELECT bool_or(has_schema_privilege(oid, 'CREATE')) FROM pg_namespace "
             "WHERE nspname = coalesce(%s::text, current_schema())"
         )
-        may = execute_statement(connection, asked, (schema,)).fetchone()[0]
+        may = execute_statement(connection, statement, (schema,)).fetchone()[0]
         if may is None:
             raise DeliveryError(f"--out {table.shown}: there is no schema {schema or ''}. Make it, or name another.")
         lacking = "make a table there. Ask for the right CREATE on the schema, or for the table to be made"

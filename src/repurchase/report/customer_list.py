@@ -77,17 +77,17 @@ def _due_data(bought: PurchaseDetails, at: Mapping[str, int], as_of: date) -> _R
     if bought.due is None:
         return {"due": [], "goods": []}
     goods: dict[str, int] = {}
-    told: list[list[str]] = []
+    products: list[list[str]] = []
     rows: list[list[int]] = []
     for row in bought.due.iter_rows(named=True):
         if row["customer_id"] not in at:
             continue
         if row["product_id"] not in goods:
-            goods[row["product_id"]] = len(told)
-            told.append([row["name"], _goes_with_sentence(row)])
+            goods[row["product_id"]] = len(products)
+            products.append([row["name"], _goes_with_sentence(row)])
         days = ((row[f"refill_{end}"] - as_of).days for end in ("on", "low", "high"))
         rows.append([at[row["customer_id"]], goods[row["product_id"]], *days])
-    return {"due": rows, "goods": told}
+    return {"due": rows, "goods": products}
 
 
 def _relation_text(name: str | None) -> str:
@@ -214,17 +214,18 @@ def _reason_texts(reasons: list[str]) -> list[str]:
     """Name each direction once, the one of the strongest reason first."""
     facts: dict[str, list[str]] = {}
     for reason in reasons:
-        side, told = split_reason(reason)
-        facts.setdefault(side, []).append(told)
+        side, fact = split_reason(reason)
+        facts.setdefault(side, []).append(fact)
     return [
-        translate(f"reason.{side}", told="; ".join(told)) if side else "; ".join(told) for side, told in facts.items()
+        translate(f"reason.{side}", fact="; ".join(texts)) if side else "; ".join(texts)
+        for side, texts in facts.items()
     ]
 
 
 def list_data(facts: ScoredRun, listed: pl.DataFrame, bought: PurchaseDetails | None = None) -> str:
     """Pack the list for the page's script."""
     as_of = facts.as_of or date.min
-    reasons, told, rhythm = _encode_reasons(listed)
+    reasons, reason_facts, rhythm = _encode_reasons(listed)
     segments, segment = _encode_column(listed["segment"], segment_name)
     known = listed["segment"].drop_nulls().unique(maintain_order=True).to_list()
     actions, action = _encode_column(listed["action"], action_name)
@@ -241,7 +242,7 @@ def list_data(facts: ScoredRun, listed: pl.DataFrame, bought: PurchaseDetails | 
         "days": (listed["frequency"] + 1).to_list(),
         "p": (listed[f"p_repurchase_{facts.primary_days}d"] * 10_000).round().cast(pl.Int64).to_list(),
         **{name: (listed[column] - as_of).dt.total_days().to_list() for name, column in day_of.items()},
-        "reasons": told,
+        "reasons": reason_facts,
     }
     if facts.has_money:
         money_of = {"clv": "clv", "risk": "value_at_risk", "spent": "spend_total"}
@@ -281,8 +282,8 @@ def _encode_reasons(listed: pl.DataFrame) -> tuple[list[str], list[list[int]], l
     for reason in (
         pl.concat([listed[name].alias("reason") for name in _REASON_COLUMNS]).drop_nulls().unique(maintain_order=True)
     ):
-        side, told = split_reason(reason)
-        code[reason] = 3 * places.setdefault(told, len(places)) + ("", "raises", "lowers").index(side)
+        side, fact = split_reason(reason)
+        code[reason] = 3 * places.setdefault(fact, len(places)) + ("", "raises", "lowers").index(side)
     rows = listed.select(_REASON_COLUMNS).iter_rows()
     rhythm = sorted({code[reason] // 3 for reason in code if _is_rhythm_reason(reason)})
     return list(places), [[code[reason] for reason in row if reason] for row in rows], rhythm

@@ -108,18 +108,18 @@ def summary(facts: ScoredRun) -> str:
     """Say in two sentences how all customers stand, and how far to trust that."""
     if not facts.scored.height:
         return ""
-    told = [f"{_at_high_risk(facts)}."] if SLIPPING in facts.scored["segment"] else []
+    sentences = [f"{_at_high_risk(facts)}."] if SLIPPING in facts.scored["segment"] else []
     mark, days = facts.evaluation.get("grade"), facts.evaluation.get("primary_horizon_days")
     if not mark or mark == "-":
-        told.append(translate("headline.not_judged"))
+        sentences.append(translate("headline.not_judged"))
     elif days:
-        told.append(translate("headline.graded_for", mark=mark, horizon=format_horizon(days)))
+        sentences.append(translate("headline.graded_for", mark=mark, horizon=format_horizon(days)))
     else:
-        told.append(translate("headline.graded", mark=mark))
+        sentences.append(translate("headline.graded", mark=mark))
     unchecked = {row.get("horizon_days") for row in facts.evaluation.get("horizons") or [] if not row.get("judged")}
     if facts.risk_days and facts.risk_days in unchecked:
-        told.append(translate("headline.unchecked", horizon=format_horizon(facts.risk_days)))
-    return " ".join(told)
+        sentences.append(translate("headline.unchecked", horizon=format_horizon(facts.risk_days)))
+    return " ".join(sentences)
 
 
 def _at_high_risk(facts: ScoredRun) -> str:
@@ -208,9 +208,9 @@ def segment_rule_rows(facts: ScoredRun) -> _Row | None:
     """State the rules of the segments with the thresholds that this shop's model learned."""
     if not facts.run.get("tiers"):
         return None
-    told = segment_rule_texts(facts.run["tiers"], has_money=facts.has_money, currency=facts.currency)
-    rules = [(segment_name(name), render(rule)) for name, rule in told.by_segment.items()]
-    return {"intro": render(told.intro), "rules": rules}
+    texts = segment_rule_texts(facts.run["tiers"], has_money=facts.has_money, currency=facts.currency)
+    rules = [(segment_name(name), render(rule)) for name, rule in texts.by_segment.items()]
+    return {"intro": render(texts.intro), "rules": rules}
 
 
 def horizon_texts(facts: ScoredRun) -> str:

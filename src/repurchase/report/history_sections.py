@@ -185,8 +185,8 @@ def _periods(m: Mapping[str, Any]) -> _Periods:
     return until(n), until(n - _PERIOD_MONTHS), until(n - _YEAR_MONTHS)
 
 
-def _measure_row(key: str, now: str, formula: str, told: Sequence[str] = (), **name: str) -> _Row:
-    return {"key": key, "now": now, "formula": formula, "periods": list(told), **name}
+def _measure_row(key: str, now: str, formula: str, periods_text: Sequence[str] = (), **name: str) -> _Row:
+    return {"key": key, "now": now, "formula": formula, "periods": list(periods_text), **name}
 
 
 def _at_end(periods: _Periods, key: str, *, rest: bool = False) -> list[str]:
@@ -246,9 +246,11 @@ def _shares(m: Mapping[str, Any], periods: _Periods) -> list[_Row]:
                 )
             )
     if m.get("reorder_rate") is not None:
-        told = _ratio(periods, "reorders", "orders")
+        periods_text = _ratio(periods, "reorders", "orders")
         rows.append(
-            _measure_row("reorder_rate", format_share(m["reorder_rate"]), translate("formula.reorder_rate"), told)
+            _measure_row(
+                "reorder_rate", format_share(m["reorder_rate"]), translate("formula.reorder_rate"), periods_text
+            )
         )
     return rows
 
@@ -269,8 +271,8 @@ def _money_rows(m: Mapping[str, Any], currency: str | None) -> list[_Row]:
     rows = []
     if m.get("returning_sales_share") is not None:
         how = translate("formula.returning_sales", sales=format_money(m.get("sales_total"), currency))
-        told = _ratio(_periods(m), "returning_sales", "sales")
-        rows.append(_measure_row("returning_sales", format_share(m["returning_sales_share"]), how, told))
+        periods_text = _ratio(_periods(m), "returning_sales", "sales")
+        rows.append(_measure_row("returning_sales", format_share(m["returning_sales_share"]), how, periods_text))
     for name in ("returning", "once"):
         group = (m.get("spenders") or {}).get(name) or {}
         if group.get("sales_per_customer") is not None:
@@ -299,8 +301,10 @@ def _size_rows(m: Mapping[str, Any], periods: _Periods, currency: str | None) ->
         ),
     ]
     if m.get("sales_total") is not None:
-        told = _period_texts(periods, lambda value: format_money(value, currency), "sales")
-        rows.append(_measure_row("sales", format_money(m["sales_total"], currency), translate("formula.sales"), told))
+        periods_text = _period_texts(periods, lambda value: format_money(value, currency), "sales")
+        rows.append(
+            _measure_row("sales", format_money(m["sales_total"], currency), translate("formula.sales"), periods_text)
+        )
     return rows
 
 

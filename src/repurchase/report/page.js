@@ -68,7 +68,7 @@ function reasons(row) {
     const fact = data.facts[Math.floor(code / 3)];
     told.set(side, told.has(side) ? `${told.get(side)}; ${fact}` : fact);
   }
-  const lines = [...told].map(([side, fact]) => (side ? say(`reason.${side}`, { told: fact }) : fact));
+  const lines = [...told].map(([side, fact]) => (side ? say(`reason.${side}`, { fact }) : fact));
   const all = [...beyond(row), ...lines];
   return all.length ? all : [say("reason.nothing")];
 }

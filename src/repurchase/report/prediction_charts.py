@@ -305,7 +305,7 @@ def _rfm_finding(cells: pl.DataFrame, across: list[str], down: list[str], horizo
 
 
 def risk_chart(scored: pl.DataFrame, *, currency: str | None = None) -> Chart | None:
-    """Draw customers and money at risk by risk band, the most valuable fifth set apart."""
+    """Draw customers and value at risk by risk band, the most valuable fifth set apart."""
     known = scored.filter(pl.col("risk_band").is_not_null())
     if known.is_empty():
         return None
@@ -329,11 +329,11 @@ def risk_chart(scored: pl.DataFrame, *, currency: str | None = None) -> Chart | 
             add_legend(figure, handles, labels, columns=2)
     finding = _risk_finding(parts, has_money=has_money, currency=currency)
     sizes = dict(known.group_by("risk_band").len().iter_rows())
-    told = (
+    band_texts = (
         translate("figure.band_customers", band=band_name(band), customers=format_quantity(sizes[band], "customer"))
         for band in bands
     )
-    return Chart("risk-and-worth", finding, translate("figure.by_band", bands="; ".join(told)), figure)
+    return Chart("risk-and-worth", finding, translate("figure.by_band", bands="; ".join(band_texts)), figure)
 
 
 def _band_bars(axes: "Axes", bands: list[str], parts: dict[Any, Any], which: int, write: Any) -> None:

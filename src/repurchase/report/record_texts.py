@@ -66,23 +66,23 @@ _NOT_REASON_FACTS = ("raises", "lowers", "nothing")
 def translate_reason(reason: str) -> str:
     """Translate one reason."""
     side, fact = split_reason(reason)
-    return translate(f"reason.{side}", told=fact) if side else fact
+    return translate(f"reason.{side}", fact=fact) if side else fact
 
 
 def split_reason(reason: str) -> tuple[str, str]:
     """Say one reason, its direction apart."""
     english = load_catalogue("en").messages
     for side in ("raises", "lowers"):
-        start = str(english[f"reason.{side}"]).removesuffix("{told}")
+        start = str(english[f"reason.{side}"]).removesuffix("{fact}")
         if reason.startswith(start):
-            told = reason.removeprefix(start)
-            return side, _translate_reason_fact(told) or told
+            fact = reason.removeprefix(start)
+            return side, _translate_reason_fact(fact) or fact
     return "", reason
 
 
-def _translate_reason_fact(told: str) -> str | None:
+def _translate_reason_fact(fact: str) -> str | None:
     for key, pattern in _reason_patterns().items():
-        found = pattern.fullmatch(told)
+        found = pattern.fullmatch(fact)
         if found:
             return translate(key, **{slot: _translate_reason_param(slot, found[slot]) for slot in pattern.groupindex})
     return None

@@ -92,12 +92,12 @@ class _ClusterLedgers(LedgerPartitions):
             raise IndexError(number)
         from pyspark.sql import functions
 
-        rows = _collect_notes(self.told(*LEDGER_KINDS).filter(functions.col("part") == number))
+        rows = _collect_notes(self.of_kinds(*LEDGER_KINDS).filter(functions.col("part") == number))
         return self._book(rows) or self._empty()
 
     def __iter__(self) -> Iterator[Ledger]:
         rows: list[Row] = []
-        for row in _iterate_notes(self.told(*LEDGER_KINDS)):
+        for row in _iterate_notes(self.of_kinds(*LEDGER_KINDS)):
             if rows and row["part"] != rows[-1]["part"]:
                 yield self._book(rows) or self._empty()
                 rows = []
@@ -110,7 +110,7 @@ class _ClusterLedgers(LedgerPartitions):
         """The last day observed, and whether the whole log has money."""
         return LedgerContext(self.as_of, self.has_amounts)
 
-    def told(self, *kinds: str) -> "DataFrame":
+    def of_kinds(self, *kinds: str) -> "DataFrame":
         """Choose notes."""
         if self.notes is None:
             raise ValueError("these ledgers are on no cluster")
@@ -263,9 +263,9 @@ class Cluster:
     ) -> ClusterScores:
         """Score every customer on the cluster, and fetch the scores part by part."""
         ledgers, as_of = _cluster_ledgers(intake), intake.as_of
-        asked = ScoringTask(state, ledgers.day, customers)
+        task = ScoringTask(state, ledgers.day, customers)
         with computed_on_cluster(
-            ledgers.told(*LEDGER_KINDS).mapInArrow(partial(score_partition, asked=asked), NOTE_SCHEMA)
+            ledgers.of_kinds(*LEDGER_KINDS).mapInArrow(partial(score_partition, task=task), NOTE_SCHEMA)
         ) as made:
             counts = sum(_iterate_values(_notes_of_kind(made, "counts")), PurchaseCounts.none(as_of))
             summaries = _iterate_values(_notes_of_kind(made, "input_summary"))
@@ -291,7 +291,7 @@ class Cluster:
         if counts.n_corrupt:
             raise OrdersError(
                 f"{log.source}: {counts.n_corrupt:,} lines have more or fewer columns than the heading. Leave --engine "
-                "spark out to be told which, or export again."
+                "spark out to see which, or export again."
             )
         if not counts.rows:
             raise _no_orders(log)
@@ -374,9 +374,9 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(master: str | None, told: Mapping[str, str], folder: Path) -> Iterator[Cluster]:
+def open_cluster(master: str | None, options: Mapping[str, str], folder: Path) -> Iterator[Cluster]:
     """Work on a Spark cluster."""
-    with spark_session(master, told, folder) as session:
+    with spark_session(master, options, folder) as session:
         yield Cluster(session)
 
 
@@ -418,7 +418,7 @@ def _collect_training_data(cluster: Cluster, intake: Intake, *, most: int) -> Cl
     ledger = _draw_sample(intake, most=most)
     ledgers = _cluster_ledgers(intake)
     closing = ledger.find_closing()
-    gathered = ledgers.told(*LEDGER_KINDS).mapInArrow(
+    gathered = ledgers.of_kinds(*LEDGER_KINDS).mapInArrow(
         partial(count_btyd_rows, day=ledgers.day, closing=closing), NOTE_SCHEMA
     )
     with computed_on_cluster(gathered) as made:
@@ -456,7 +456,9 @@ def _draw_sample(intake: Intake, *, most: int) -> Ledger:
     everyone = intake.report.n_customers
     share = min(1.0, (most + _SAMPLE_MARGIN_SD * sqrt(most)) / max(everyone, 1))
     below = min(ceil(share * _HASH_COUNT), _HASH_COUNT) - 1
-    drawn = ledgers.told(*LEDGER_KINDS).mapInArrow(partial(draw_customers, day=ledgers.day, below=below), NOTE_SCHEMA)
+    drawn = ledgers.of_kinds(*LEDGER_KINDS).mapInArrow(
+        partial(draw_customers, day=ledgers.day, below=below), NOTE_SCHEMA
+    )
     parts: dict[int, list[tuple[str, bytes]]] = {}
     for row in _collect_notes(drawn):
         parts.setdefault(row["part"], []).append((row["kind"], bytes(row["content"])))

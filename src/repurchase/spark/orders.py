@@ -142,17 +142,17 @@ def _parquet(session: "SparkSession", source: str) -> "DataFrame":
 
 def _heading(session: "SparkSession", path: str) -> tuple[list[str], str]:
     lines = [row[0] for row in translate_spark_errors(lambda: session.read.text(path).limit(_HEAD_LINES).collect())]
-    said = [line for line in lines if line.strip()]
-    if not said:
+    filled = [line for line in lines if line.strip()]
+    if not filled:
         raise OrdersError(f"{path}: the file is empty. Expected a heading line and one line per order.")
-    delimiter = delimiter_of(said)
-    if delimiter == " " or said[0].lower().startswith("sep="):
+    delimiter = delimiter_of(filled)
+    if delimiter == " " or filled[0].lower().startswith("sep="):
         raise LayoutError(f"{path}: columns are separated by blanks, or a line 'sep=' comes first. {_LOCAL} for it.")
-    heading = next(csv.reader([said[0]], delimiter=delimiter))
+    heading = next(csv.reader([filled[0]], delimiter=delimiter))
     if not any(letter.isalpha() for name in heading for letter in name):
         words = first_few(heading)
         raise LayoutError(f"{path}: the first line is data, not a heading: {words}.", withheld=words)
-    if len(set(heading)) < len(heading) or "\ufffd" in said[0] or "\0" in said[0]:
+    if len(set(heading)) < len(heading) or "\ufffd" in filled[0] or "\0" in filled[0]:
         raise LayoutError(f"{path}: two columns of one name, or a heading that is not UTF-8. {_LOCAL} for it.")
     return heading, delimiter
 
@@ -196,7 +196,7 @@ def _polars_schema(table: "DataFrame") -> dict[str, pl.DataType]:
 
 
 def _polars_type(name: str) -> pl.DataType:
-    """Tell text, days and times from numbers: that is all that is asked of a type before rows are read."""
+    """Tell text, days and times from numbers, which is all that is needed before rows are read."""
     if re.match(r"(string|char|varchar)", name):
         return pl.String()
     if name.startswith("timestamp"):

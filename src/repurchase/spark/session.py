@@ -60,7 +60,7 @@ Answer = TypeVar("Answer")
 
 
 def parse_spark_settings(words: Sequence[str]) -> dict[str, str]:
-    """Read settings of Spark as they are told on the command line."""
+    """Read settings of Spark as given on the command line."""
     parts = [word.partition("=") for word in words]
     for word, (name, sign, _) in zip(words, parts, strict=True):
         if not (sign and name.startswith("spark.")):
@@ -69,11 +69,11 @@ def parse_spark_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def spark_session(master: str | None, told: Mapping[str, str], folder: Path) -> Iterator["SparkSession"]:
+def spark_session(master: str | None, options: Mapping[str, str], folder: Path) -> Iterator["SparkSession"]:
     """Hold a session with a cluster."""
     _require_java()
     with _silence_loggers():
-        session = _start_session(master, told, folder)
+        session = _start_session(master, options, folder)
         try:
             _require_worker(session, master)
             yield session
@@ -100,8 +100,8 @@ def _known_failure(words: str) -> RepurchaseError | None:
     ours = _OWN_ERROR.search(words)
     if ours:
         kind = getattr(errors, ours[1], InputError)
-        told = re.split(r"\n\s*(?:at |\n|Driver stacktrace|Caused by)", ours[2], maxsplit=1)[0]
-        return kind(" ".join(told.split())) if issubclass(kind, RepurchaseError) else None
+        cause = re.split(r"\n\s*(?:at |\n|Driver stacktrace|Caused by)", ours[2], maxsplit=1)[0]
+        return kind(" ".join(cause.split())) if issubclass(kind, RepurchaseError) else None
     missing = _MISSING_MODULE.search(words)
     if missing:
         return InputError(
@@ -111,8 +111,8 @@ def _known_failure(words: str) -> RepurchaseError | None:
     if "Python worker" in words and "Traceback" in words:
         return None
     causes = _JAVA_CAUSE.findall(words)
-    said = causes[-1] if causes else words.strip().splitlines()[0]
-    return InputError(f"Spark: {' '.join(said.split())[:400]}")
+    cause = causes[-1] if causes else words.strip().splitlines()[0]
+    return InputError(f"Spark: {' '.join(cause.split())[:400]}")
 
 
 def _require_java() -> None:
@@ -135,18 +135,18 @@ def _silence_loggers() -> Iterator[None]:
         yield
 
 
-def _start_session(master: str | None, told: Mapping[str, str], folder: Path) -> "SparkSession":
+def _start_session(master: str | None, options: Mapping[str, str], folder: Path) -> "SparkSession":
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
-    _require_master(master or told.get("spark.master"))
+    _require_master(master or options.get("spark.master"))
     folder.mkdir(parents=True, exist_ok=True)
     log4j, log = folder / "log4j2.properties", folder / "spark.log"
     log4j.write_text(_LOG4J, encoding="utf-8")
-    os.environ.setdefault("PYSPARK_PYTHON", told.get("spark.pyspark.python", sys.executable))
-    java = f"-Dlog4j2.configurationFile={log4j.absolute().as_uri()} {told.get('spark.driver.extraJavaOptions', '')}"
-    settings: dict[str, Any] = {**_DEFAULTS, **told, "spark.driver.extraJavaOptions": java.strip()}
+    os.environ.setdefault("PYSPARK_PYTHON", options.get("spark.pyspark.python", sys.executable))
+    java = f"-Dlog4j2.configurationFile={log4j.absolute().as_uri()} {options.get('spark.driver.extraJavaOptions', '')}"
+    settings: dict[str, Any] = {**_DEFAULTS, **options, "spark.driver.extraJavaOptions": java.strip()}
     builder = SparkSession.builder.config(map=settings)
     if master:
         builder = builder.master(master)
@@ -163,8 +163,8 @@ def _start_failure(fault: Exception, log: Path) -> str:
     if "All masters are unresponsive" in logged:
         return "something answers there, but not as a Spark master of this version; the port may be that of a web page"
     causes = [*_JAVA_CAUSE.findall(str(fault)), *_JAVA_CAUSE.findall(logged)]
-    said = causes[0] if causes else str(fault).strip().splitlines()[0]
-    return " ".join(said.split()).rstrip(".")[:300]
+    cause = causes[0] if causes else str(fault).strip().splitlines()[0]
+    return " ".join(cause.split()).rstrip(".")[:300]
 
 
 def _require_master(master: str | None) -> None:
@@ -202,7 +202,7 @@ def _require_worker(session: "SparkSession", master: str | None) -> None:
             raise
         raise InputError(
             f"--master {master}: no worker took a task within {_WORKER_SECONDS:.0f} seconds. See whether workers are "
-            "there, and whether they have the memory and cores asked for (spark.executor.memory, spark.executor.cores)."
+            "there, and whether they have the memory and cores requested (spark.executor.memory, spark.executor.cores)."
         ) from fault
     finally:
         timer.cancel()

@@ -272,7 +272,7 @@ class LedgerContext:
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """What is to be said of every customer."""
+    """What a worker needs to score one partition."""
 
     state: Mapping[str, Any]
     day: LedgerContext
@@ -290,20 +290,18 @@ class BtydCounts:
     input_summary: InputSummary
 
 
-def score_partition(batches: _Batches, asked: ScoringTask) -> _Batches:
+def score_partition(batches: _Batches, task: ScoringTask) -> _Batches:
     """Score the customers of a ledger, and count and look at what is needed of all."""
-    for ledger, number in _partition_ledgers(batches, asked.day):
+    for ledger, number in _partition_ledgers(batches, task.day):
         wanted = None
-        if asked.customers is not None:
-            wanted = asked.customers.filter(
-                asked.customers.is_in(ledger.customers(asked.day.as_of).implode())
-            ).to_list()
-        scores = RepurchaseModel.from_state(asked.state).predict_ledger(ledger, asked.day.as_of, wanted)
+        if task.customers is not None:
+            wanted = task.customers.filter(task.customers.is_in(ledger.customers(task.day.as_of).implode())).to_list()
+        scores = RepurchaseModel.from_state(task.state).predict_ledger(ledger, task.day.as_of, wanted)
         yield from _table_notes("scores", scores, number)
-        yield _note("counts", count_purchases(ledger, as_of=asked.day.as_of), number)
+        yield _note("counts", count_purchases(ledger, as_of=task.day.as_of), number)
         yield _note(
             "input_summary",
-            summarise_input(ledger, as_of=asked.day.as_of, closing=_closing_from_state(asked.state)),
+            summarise_input(ledger, as_of=task.day.as_of, closing=_closing_from_state(task.state)),
             number,
         )
 

@@ -310,7 +310,7 @@ class ScoredRun:
 
     @cached_property
     def has_money(self) -> bool:
-        """Whether any customer has money at risk or a lifetime value."""
+        """Whether any customer has value at risk or a lifetime value."""
         return any(bool(self.scored[name].is_not_null().any()) for name in ("clv", "value_at_risk"))
 
     @property

@@ -141,7 +141,7 @@ def test_saving(visit: Any, shop: pl.DataFrame, tmp_path: Path) -> None:
     for row in rows[:20]:
         its = known[row["Customer"].removeprefix("'")]
         assert row["Last bought"] == its["last_order_date"].isoformat()
-        assert float(row["Money at risk"]) == round(its["value_at_risk"])
+        assert float(row["Value at risk"]) == round(its["value_at_risk"])
         assert float(row["Chance to buy, within 90 days"]) == pytest.approx(its["p_repurchase_90d"], abs=1e-4)
 
 
