@@ -132,7 +132,7 @@ def _scan_partition(part: pl.DataFrame | Path) -> pl.LazyFrame:
     return pl.scan_parquet(part, glob=False, hive_partitioning=False)  # the folder's name may hold any signs
 
 
-class _PartitionStore:
+class _ScorePartitions:
     """Finished parts of a run, each with its digest."""
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -190,9 +190,9 @@ class _PartitionStore:
         sync_folder(self._folder)  # the names of the parts before it, too
 
 
-def open_partition_store(folder: Path, about: Mapping[str, Any]) -> _PartitionStore:
+def open_partition_store(folder: Path, about: Mapping[str, Any]) -> _ScorePartitions:
     """Find the parts that an earlier run finished, if it was about the very same; else begin anew."""
-    parts = _PartitionStore(folder, sha256_of(json.dumps(about, sort_keys=True, default=str).encode()))
+    parts = _ScorePartitions(folder, sha256_of(json.dumps(about, sort_keys=True, default=str).encode()))
     if not parts.is_same:
         parts.restart()
     parts.clear_partial()
@@ -200,7 +200,7 @@ def open_partition_store(folder: Path, about: Mapping[str, Any]) -> _PartitionSt
 
 
 def score_partitions(
-    ledgers: LedgerPartitions, predict: _Predict, parts: _PartitionStore | None, *, on_progress: _Progress
+    ledgers: LedgerPartitions, predict: _Predict, parts: _ScorePartitions | None, *, on_progress: _Progress
 ) -> PartitionedScores:
     """Score every customer, one partition after the other."""
     if parts is None:
