@@ -223,7 +223,7 @@ def test_a_shop_of_one_month_a_year(
 
     assert trained.code == 0, trained.err
     table = [line.split() for line in trained.out.splitlines()]
-    assert {line[5] for line in table if line[3:4] == ["model"]} > {"-"}
+    assert {line[6] for line in table if line[3:5] == ["This", "model"]} > {"-"}
     assert not {"nan", "None"} & set(trained.out.split())
     scored(repurchase, known, out, date(2025, 1, 15))
     seen = repurchase("monitor", out, *known.words, "--as-of", known.day)
