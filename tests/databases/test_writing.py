@@ -147,7 +147,7 @@ class TestTable:
 
         assert columns == [(name, kinds[one.dtype], one.meaning, not one.nullable) for name, one in contract.items()]
         ((comment,),) = shop.ask("SELECT obj_description('scores'::regclass)")
-        assert comment.startswith("Scores of repurchase: one row per customer")
+        assert comment.startswith("Scores of repurchase: one row per requested customer")
 
     def test_holds_a_customer_once_a_night_and_model_and_finds_it(self, shop):
         write(shop, night(customers=20))
