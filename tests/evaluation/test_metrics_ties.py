@@ -16,7 +16,7 @@ from repurchase.evaluation.metrics import (
     group_edges,
     group_sums,
     mean_ranks,
-    sort_sharing_ties,
+    sort_with_tied_means,
 )
 
 SCORES = hnp.arrays(np.float64, st.integers(1, 40), elements=st.sampled_from([-1.0, 0.0, 0.25, 0.5, 3.0]))
@@ -31,7 +31,7 @@ def test_the_sum_is_exact_where_numpy_is_not() -> None:
 def test_values_of_a_tie_are_shared_whatever_the_row_order(score: np.ndarray, random) -> None:
     values = np.random.default_rng(len(score)).normal(size=len(score))
     order = np.array(random.sample(range(len(score)), len(score)))
-    first, second = sort_sharing_ties(score, values), sort_sharing_ties(score[order], values[order])
+    first, second = sort_with_tied_means(score, values), sort_with_tied_means(score[order], values[order])
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     for level in np.unique(score):

@@ -246,13 +246,13 @@ def test_scores_of_another_version_are_refused_as_lists_refuse_them(
 @pytest.mark.parametrize(
     ("command", "words"), [(("campaign", "plan"), "--effect"), (("economics",), "--margin")], ids=["plan", "economics"]
 )
-def test_nothing_is_assumed_that_was_not_told(
+def test_assumptions_must_be_given(
     scores: Path, tmp_path: Path, command: tuple[str, ...], words: str, repurchase: Command
 ) -> None:
     told = ("--out", tmp_path / "x.json", *(MONEY if "plan" in command else ()))
     refused = repurchase(*command, scores, *told)
     assert refused.code == 2
-    assert f"Say {words}" in refused.err
+    assert f"{words} is missing: " in refused.err
 
 
 def test_scores_that_are_none_are_refused(scores: Path, tmp_path: Path, plan: Command) -> None:
@@ -355,7 +355,7 @@ def test_economics_of_the_shop(scores: Path, tmp_path: Path, repurchase: Command
         (("--new-customer-cost", -1), "--new-customer-cost must be 0 or more"),
         (("--reach", N + 1), "--reach must be 1 to 2,400"),
         (("--uplift", 0), "--uplift must be above 0"),
-        (("--uplift", 51), "at most 50 points: twice of it is counted too"),
+        (("--uplift", 51), "at most 50 points, because twice the uplift is calculated too"),
         (("--contact-cost", "1e308"), "--contact-cost must be 0 or more, and at most a trillion"),
         (("--new-customer-cost", "inf"), "--new-customer-cost must be 0 or more, and at most a trillion"),
         (("--horizon", 0), "--horizon 0: these scores look 30 days ahead"),

@@ -32,8 +32,8 @@ def _tie_counts(bought: npt.ArrayLike, score: npt.ArrayLike) -> tuple[_WholeNumb
     return buyers, _group_sizes(starts, len(scores))
 
 
-def sort_sharing_ties(score: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Sort by score, each value replaced by the mean of its tie."""
+def sort_with_tied_means(score: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Sort by score; customers with equal scores get the mean of their values."""
     keys, beside = np.asarray(score, dtype=np.float64), np.asarray(values)
     order = np.argsort(keys)
     starts = _group_starts(keys[order])
@@ -48,7 +48,7 @@ def sort_sharing_ties(score: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Floa
 
 def cumulative_total(values: npt.ArrayLike, score: npt.ArrayLike) -> Floats:
     """Add up what the customers with the highest scores bring."""
-    _, shared = sort_sharing_ties(-np.asarray(score, dtype=np.float64), values)
+    _, shared = sort_with_tied_means(-np.asarray(score, dtype=np.float64), values)
     return np.concatenate([[0.0], np.cumsum(shared)])
 
 
@@ -158,7 +158,7 @@ def average_precision(bought: npt.ArrayLike, score: npt.ArrayLike) -> float:
 
 def calibration_bins(bought: npt.ArrayLike, p: npt.ArrayLike, *, groups: int = _GROUPS) -> _Bins:
     """Predicted against observed share of buyers, in groups of equal count."""
-    score, outcome = sort_sharing_ties(p, bought)
+    score, outcome = sort_with_tied_means(p, bought)
     edges = group_edges(len(score), groups)
     size = np.diff(edges)
     return _Bins(predicted=group_sums(score, edges) / size, observed=group_sums(outcome, edges) / size, size=size)
@@ -236,7 +236,7 @@ def decile_error(spend: npt.ArrayLike, expected: npt.ArrayLike, *, groups: int =
 
     Five deciles of ten: below them totals are small and a relative error is mostly luck.
     """
-    score, actual = sort_sharing_ties(expected, spend)
+    score, actual = sort_with_tied_means(expected, spend)
     edges = group_edges(len(score), groups)
     half = (len(edges) - 1) // 2
     came, predicted = (group_sums(values, edges)[half:] for values in (actual, score))

@@ -193,18 +193,11 @@ def prepare_campaign(
     p, spend = rows[f"p_repurchase_{horizon}d"], rows[f"spend_expected_{horizon}d"]
     has_money = not spend.null_count()
     if has_money and margin is None:
-        raise InputError("Say --margin: the share of sales that is left after the goods are paid, such as 0.3.")
+        raise InputError("--margin is missing: the share of sales that is left after the goods are paid, such as 0.3.")
     terms = replace(terms, margin=1.0 if margin is None else margin)
     past = read_past_campaigns(options.past, horizon_days=horizon) if options.past else None
     assumption = past.assumption if past else _uplift_assumption(options)
-    design = CampaignDesign(
-        campaign=options.name or f"campaign-{scored.as_of}",
-        effect=assumption.uplift if options.effect_points is None else options.effect_points / 100,
-        power=options.power,
-        alpha=options.alpha,
-        control_share=options.control_share,
-        seed=options.seed,
-    )
+    design = _design(options, assumption, default_name=f"campaign-{scored.as_of}")
     day = _start_day(options, scored, horizon)
     planned = plan_campaign(
         rows["customer_id"],
@@ -238,6 +231,17 @@ def prepare_campaign(
         delivery.publish()
     track_plan(settings.home, record, seconds=settings.tracking_seconds)
     return JobResult(path, record, tuple(planned_lines(record, path)))
+
+
+def _design(options: CampaignOptions, assumption: UpliftAssumption, *, default_name: str) -> CampaignDesign:
+    return CampaignDesign(
+        campaign=options.name or default_name,
+        effect=assumption.uplift if options.effect_points is None else options.effect_points / 100,
+        power=options.power,
+        alpha=options.alpha,
+        control_share=options.control_share,
+        seed=options.seed,
+    )
 
 
 def choose_horizon(scored: ScoredRun, days: int | None) -> int:
@@ -283,8 +287,8 @@ def _uplift_assumption(options: CampaignOptions) -> UpliftAssumption:
     points = options.effect_points if options.uplift_points is None else options.uplift_points
     if points is None:
         raise InputError(
-            "Say --effect: by how many percentage points contacted customers should buy more often for the campaign to "
-            "be worth its cost (2 for two in a hundred); or give measured campaigns with --past."
+            "--effect is missing: by how many percentage points contacted customers should buy more often for the "
+            "campaign to be worth its cost (2 for two in a hundred); or give measured campaigns with --past."
         )
     if not 0 < points < 100:
         name = "--effect" if options.uplift_points is None else "--uplift"

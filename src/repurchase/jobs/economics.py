@@ -50,15 +50,7 @@ def calculate_economics(
         require_distinct_paths(economics_outputs(out), scores_inputs(scores))
         require_replaceable({out: economics_outputs(out)[out]})
     terms = _contact_terms(margin, contact_cost, offer_cost)
-    if not 0 < uplift_points <= _MAX_POINTS:
-        raise InputError(
-            f"--uplift must be above 0 and at most {_MAX_POINTS} points: twice of it is counted too. Got "
-            f"{uplift_points:g} instead."
-        )
-    if new_customer_cost is not None:
-        _require_money("--new-customer-cost", new_customer_cost)
-    if reach is not None and reach < 1:
-        raise InputError(f"--reach must be 1 or more customers. Got {reach:,} instead.")
+    _require_options(uplift_points=uplift_points, new_customer_cost=new_customer_cost, reach=reach)
     scored = load_scores(scores)
     usual = max((days for days in scored.horizons if days <= _MAX_DEFAULT_DAYS), default=scored.horizons[0])
     horizon = choose_horizon(scored, usual if horizon_days is None else horizon_days)
@@ -78,7 +70,7 @@ def calculate_economics(
             "scores": {"path": scores.name, "as_of": str(scored.as_of), "customers": len(who.p)},
             "horizon_days": horizon,
             "currency": scored.currency,
-            "told": {
+            "assumptions": {
                 "margin": terms.margin,
                 "contact_cost": contact_cost,
                 "offer_cost": offer_cost,
@@ -100,17 +92,29 @@ def calculate_economics(
     return JobResult(out, record, tuple(economics_lines(record, out)))
 
 
+def _require_options(*, uplift_points: float, new_customer_cost: float | None, reach: int | None) -> None:
+    if not 0 < uplift_points <= _MAX_POINTS:
+        raise InputError(
+            f"--uplift must be above 0 and at most {_MAX_POINTS} points, because twice the uplift is calculated too. "
+            f"Got {uplift_points:g} instead."
+        )
+    if new_customer_cost is not None:
+        _require_money("--new-customer-cost", new_customer_cost)
+    if reach is not None and reach < 1:
+        raise InputError(f"--reach must be 1 or more customers. Got {reach:,} instead.")
+
+
 def economics_lines(record: Mapping[str, Any], path: Path | None) -> list[str]:
     """Say it in lines."""
-    told, currency = record["told"], record["currency"]
-    margin = format_percent(told["margin"], significant_places(100 * told["margin"]))
+    assumptions, currency = record["assumptions"], record["currency"]
+    margin = format_percent(assumptions["margin"], significant_places(100 * assumptions["margin"]))
     lines = [
         (
             f"{record['scores']['customers']:,} customers as of {record['scores']['as_of']}; purchases within "
             f"{record['horizon_days']} days; margin {margin}."
         ),
         (
-            f"ASSUMED: contacts would raise the share of buyers by {format_points(told['uplift_points'])}, "
+            f"ASSUMED: contacts would raise the share of buyers by {format_points(assumptions['uplift_points'])}, "
             "were all reached"
             f"{_targeting_note(record)}. Only a measured campaign can tell (`repurchase campaign`)."
         ),
@@ -131,8 +135,8 @@ def economics_lines(record: Mapping[str, Any], path: Path | None) -> list[str]:
     )
     half, middle, twice = record["keeping_one_costs"]
     if middle is not None:
-        won = told["new_customer_cost"]
-        beside = "" if won is None else f" Winning a new one costs {format_money(won, currency)}, as told."
+        won = assumptions["new_customer_cost"]
+        beside = "" if won is None else f" Winning a new one costs {format_money(won, currency)}."
         lines.append(
             f"Keeping one customer costs {_format_money(middle, currency)} "
             f"({_format_money(twice, currency)} at twice the uplift, "
@@ -150,7 +154,7 @@ def _targeting_note(record: Mapping[str, Any]) -> str:
 
 def _contact_terms(margin: float | None, contact_cost: float, offer_cost: float) -> CampaignTerms:
     if margin is None:
-        raise InputError("Say --margin: the share of sales that is left after the goods are paid, such as 0.3.")
+        raise InputError("--margin is missing: the share of sales that is left after the goods are paid, such as 0.3.")
     _require_money("--contact-cost", contact_cost)
     _require_money("--offer-cost", offer_cost)
     return CampaignTerms(margin=margin, cost_per_contact=contact_cost, offer_cost=offer_cost)
@@ -186,7 +190,7 @@ def _write_outputs(out: Path, record: dict[str, Any], curve: ReachCurve) -> None
     with staged_delivery(out, formats=(".json",), kinds=economics_outputs(out)) as delivery:
         picture = reach_chart(
             curve,
-            uplift_points=record["told"]["uplift_points"],
+            uplift_points=record["assumptions"]["uplift_points"],
             horizon_days=record["horizon_days"],
             currency=record["currency"],
         )

@@ -93,17 +93,17 @@ class _ClusterLedgers(LedgerPartitions):
         from pyspark.sql import functions
 
         rows = _collect_notes(self.of_kinds(*LEDGER_KINDS).filter(functions.col("part") == number))
-        return self._book(rows) or self._empty()
+        return self._ledger_from_rows(rows) or self._empty()
 
     def __iter__(self) -> Iterator[Ledger]:
         rows: list[Row] = []
         for row in _iterate_notes(self.of_kinds(*LEDGER_KINDS)):
             if rows and row["part"] != rows[-1]["part"]:
-                yield self._book(rows) or self._empty()
+                yield self._ledger_from_rows(rows) or self._empty()
                 rows = []
             rows.append(row)
         if rows:
-            yield self._book(rows) or self._empty()
+            yield self._ledger_from_rows(rows) or self._empty()
 
     @property
     def day(self) -> LedgerContext:
@@ -116,7 +116,7 @@ class _ClusterLedgers(LedgerPartitions):
             raise ValueError("these ledgers are on no cluster")
         return _notes_of_kind(self.notes, *kinds)
 
-    def _book(self, rows: "list[Row]") -> Ledger | None:
+    def _ledger_from_rows(self, rows: "list[Row]") -> Ledger | None:
         pairs = ((row["kind"], bytes(row["content"])) for row in rows)
         return ledger_from_notes(pairs, as_of=self.as_of, has_amounts=self.has_amounts)
 
