@@ -298,12 +298,12 @@ class TestTheWholeWay:
         [
             (
                 pl.col("customer_id") < "c00060",
-                "60 customers with a purchase, not only returns, required: at least 100",
+                "60 customers with a purchase that was kept (required: at least 100",
             ),
-            (pl.col("customer_id").is_first_distinct(), "no customer who bought on a second day, required: at least"),
+            (pl.col("customer_id").is_first_distinct(), "no customer who bought on a second day (required: at least"),
             (
                 pl.col("order_date") - pl.col("order_date").min() < timedelta(days=40),
-                "40 days of history, required: at least 45",
+                "40 days of history (required: at least 45",
             ),
         ],
         ids=["few customers", "one-time buyers only", "forty days"],

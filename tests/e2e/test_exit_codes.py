@@ -79,5 +79,5 @@ def test_findings_are_printed_before_the_reason_why_it_is_not_enough(repurchase,
 
     assert outcome.code == 2
     assert "2 rows came in" in outcome.out
-    assert "MISSING  1 customer with a purchase, not only returns (needed: at least 100)" in outcome.out
+    assert "MISSING  1 customer with a purchase that was kept (needed: at least 100)" in outcome.out
     assert outcome.err.startswith("repurchase: Not enough orders: 1 customer")

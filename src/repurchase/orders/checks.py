@@ -264,7 +264,7 @@ def sufficiency(extent: HistoryExtent, *, settings: Settings) -> tuple[Sufficien
         ),
         SufficiencyRule(
             name="customers",
-            found=f"{counted(extent.customers, 'customer')} with a purchase, not only returns",
+            found=f"{counted(extent.customers, 'customer')} with a purchase that was kept",
             needed=f"at least {settings.min_customers:,}",
             holds=extent.customers >= settings.min_customers,
             advice="Send a longer export, or lower min_customers in repurchase.toml.",
@@ -297,7 +297,7 @@ def require_sufficient(rules: Iterable[SufficiencyRule]) -> None:
     """Stop where a rule fails."""
     failed = [rule for rule in rules if not rule.holds]
     if failed:
-        named = "; ".join(f"{rule.found}, required: {rule.needed}" for rule in failed)
+        named = "; ".join(f"{rule.found} (required: {rule.needed})" for rule in failed)
         raise InsufficientHistory(f"Not enough orders: {named}. {failed[0].advice}")
 
 
