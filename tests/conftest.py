@@ -86,7 +86,7 @@ def cdnow_file() -> Path:
 
 @pytest.fixture(scope="session")
 def cdnow_orders(cdnow_file: Path) -> pl.DataFrame:
-    """The full CDNOW log as clean orders (see ``tables.ORDERS``): 69,659 rows, read by hand, not by our own reader."""
+    """The full CDNOW log as clean orders (see ``schemas.ORDERS``): 69,659 rows, read by hand, not by our own reader."""
     rows = [line.split() for line in cdnow_file.read_text().splitlines()[1:]]
     return pl.DataFrame(
         {

@@ -219,6 +219,28 @@ def test_a_missing_description_is_noticed() -> None:
     assert undocumented(tree.body[0]) == ["b", "what it returns"]
 
 
+def test_references_in_docstrings_lead_somewhere() -> None:
+    packages = "|".join(LAYERS)
+    pattern = re.compile(rf"`((?:{packages})\.\w+)(?:\.(\w+))?`")
+    found = [(name_of(path), match) for path in MODULES for match in pattern.finditer(path.read_text(encoding="utf-8"))]
+    assert len(found) > 10
+    lost = []
+    for name, match in found:
+        package, _, inner = match[1].partition(".")
+        module = import_module(f"repurchase.{package}")
+        target = getattr(module, inner, None) or import_module_or_none(f"repurchase.{match[1]}")
+        if target is None or (match[2] and not hasattr(target, match[2])):
+            lost.append((name, match[0]))
+    assert lost == []
+
+
+def import_module_or_none(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        return None
+
+
 def test_every_module_has_a_docstring() -> None:
     assert [name_of(path) for path in MODULES if not ast.get_docstring(tree_of(path))] == []
 

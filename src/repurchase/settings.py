@@ -33,7 +33,7 @@
     min_customers = 100
     min_repeat_buyers = 30
 
-    [lists]                         # see marketing.list_rules
+    [lists]                         # see marketing.lists
     margin = 0.30                   # of a sale, after the cost of goods
     effect = 0.05                   # of the value at risk, what one contact is assumed to keep
     locale = "nb"
@@ -122,9 +122,9 @@ class Settings:
     tracking_seconds : int
         How long scoring may take to log its run to MLflow once the scores are delivered; 0 for not at all.
     pseudonyms : bool
-        Whether customer ids in outputs are keyed hashes (see ``orders.pseudonyms``).
+        Whether customer ids in outputs are keyed hashes (see ``orders.ids``).
     lists : mapping
-        How lists are made (see ``marketing.list_rules``, which checks it).
+        How lists are made (see ``marketing.lists``, which checks it).
     spark_sample : int
         Customers that boosting learns from, at most, where training runs on a Spark cluster.
 

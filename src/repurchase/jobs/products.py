@@ -105,12 +105,12 @@ class ProductHistory:
 
     @cached_property
     def gaps(self) -> pl.DataFrame:
-        """One row per customer and product (see ``refill.product_gaps``)."""
+        """One row per customer and product (see ``marketing.products.product_gaps``)."""
         return pl.concat(product_gaps(part.days, as_of=self.as_of) for part in self.parts)
 
     @cached_property
     def due_soon(self) -> pl.DataFrame:
-        """What runs out within these days (see ``refill.due_soon``)."""
+        """What runs out within these days (see ``marketing.products.due_soon``)."""
         chances = due_products(self.gaps, refill_rates(self.gaps), as_of=self.as_of, within_days=self.within_days)
         return due_soon(chances, as_of=self.as_of, within_days=self.within_days)
 

@@ -145,7 +145,7 @@ def product_rhythm(gaps: pl.DataFrame, *, due: pl.DataFrame | None = None, most:
         it: (last - first) / (purchase days - 1). The k-th smallest of n values, k = ceil(n q). Whoever has not bought
         it again yet is not in it, so it is shorter than how long one must wait.
     ``due``
-        Customers for whom it runs out soon (see ``refill.due_soon``); null where that was not asked.
+        Customers for whom it runs out soon (see ``marketing.products.due_soon``); null where that was not requested.
     """
     mean_gap = (pl.col("last") - pl.col("first")).dt.total_days() / (pl.col("purchases") - 1)
     gap = mean_gap.filter(pl.col("purchases") > 1).sort()

@@ -1,8 +1,8 @@
 """How segments are contacted: action, channel and time.
 
-The segment itself stands in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a
-customer's segment depends on no other customer. Here what to do follows from the scores alone; ``report.segment_rules``
-puts the rules into words.
+The segment itself is in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a customer's
+segment depends on no other customer. What to do follows from the scores alone; ``report.customer_sections`` puts the
+rules into words.
 """
 
 from collections.abc import Mapping

@@ -201,7 +201,7 @@ class RepurchaseModel:
         Parameters
         ----------
         orders : DataFrame of shape (n_rows, >=4)
-            Clean orders (see ``tables.ORDERS``); those after ``as_of`` are not read.
+            Clean orders (see ``schemas.ORDERS``); those after ``as_of`` are not read.
         as_of : date, optional
             Last day observed, inclusive; without it the day of the last order.
 
@@ -213,7 +213,7 @@ class RepurchaseModel:
         Raises
         ------
         InsufficientHistory
-            If a horizon that was asked for is longer than the history, or no one has bought yet.
+            If a requested horizon is longer than the history, or no one has bought yet.
         InputError
             If it is not a table of orders, or there is none up to ``as_of``.
         """
@@ -273,7 +273,7 @@ class RepurchaseModel:
         Parameters
         ----------
         orders : DataFrame of shape (n_rows, >=4)
-            Clean orders (see ``tables.ORDERS``); those after ``as_of`` are not read.
+            Clean orders (see ``schemas.ORDERS``); those after ``as_of`` are not read.
         as_of : date, optional
             Last day observed, inclusive; without it the day of the last order.
         customers : sequence of str, optional
@@ -282,7 +282,7 @@ class RepurchaseModel:
         Returns
         -------
         DataFrame
-            See ``tables.scores_table(horizons_)``, sorted by id, or in the order of ``customers``.
+            See ``schemas.scores_table(horizons_)``, sorted by id, or in the order of ``customers``.
 
         Raises
         ------

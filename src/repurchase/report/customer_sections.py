@@ -41,7 +41,7 @@ RULE_ORDER: Mapping[str, str] = {
     REFILL: "refill",
     REGULAR: "regular",
 }
-"""As they are tried: in ``tiers.label``, and then in `marketing.lists.list_rows`."""
+"""Message keys, in the order of the rules in ``models.segments.label_segments`` and ``marketing.lists.list_rows``."""
 
 
 class SegmentRuleTexts(NamedTuple):
