@@ -1,7 +1,7 @@
 """How segments are contacted: action, channel and time.
 
-The segment itself is in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a customer's
-segment depends on no other customer. What to do follows from the scores alone; ``report.customer_sections`` puts the
+The segment itself is in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a
+customer's segment depends on no other customer. What to do follows from the scores alone; ``report.customer_sections`` puts the
 rules into words.
 """
 
