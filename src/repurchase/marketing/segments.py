@@ -1,8 +1,8 @@
 """How segments are contacted: action, channel and time.
 
 The segment itself is in the scores: its thresholds were learned in `fit` (see ``models.segments``), so that a
-customer's segment depends on no other customer. What to do follows from the scores alone; ``report.customer_sections`` puts the
-rules into words.
+customer's segment depends on no other customer. What to do follows from the scores alone; the rules are put into
+words by ``report.customer_sections``.
 """
 
 from collections.abc import Mapping
