@@ -1,4 +1,4 @@
-"""Measures on the page: now, beside earlier periods and yardsticks, each with its formula; and campaigns."""
+"""Measures on the page: now, beside earlier periods and benchmarks, each with its formula; and campaigns."""
 
 import copy
 import json
@@ -59,19 +59,19 @@ def test_a_year_earlier_is_the_same_months(scored: pl.DataFrame, run: dict[str, 
     assert "January 2024 to March 2024" in found["lead"]
 
 
-def test_every_measure_has_a_formula_and_yardsticks_stand_apart(part: dict[str, Any]) -> None:
+def test_every_measure_has_a_formula_and_benchmarks_stand_apart(part: dict[str, Any]) -> None:
     keys = {row["key"] for row in part["rows"]}
     assert keys >= {
         "repeat_purchase_rate", "repeat_within", "time_to_second", "retention", "lost", "reorder_rate", "rhythm",
         "returning_sales", "spend_returning", "spend_once",
     }  # fmt: skip
     assert all(row["formula"] for row in part["rows"])
-    assert {row["key"] for row in part["rows"] if row["yardstick"]} <= {
+    assert {row["key"] for row in part["rows"] if row["benchmark"]} <= {
         "repeat_purchase_rate",
         "returning_sales",
         "lost_year",
     }
-    assert all(stick["source"] and stick["caveat"] for stick in part["yardsticks"])
+    assert all(stick["source"] and stick["caveat"] for stick in part["benchmarks"])
 
 
 def test_records_of_earlier_versions_are_shown_as_far_as_they_go(scored: pl.DataFrame, run: dict[str, Any]) -> None:

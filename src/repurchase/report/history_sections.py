@@ -141,7 +141,7 @@ _Month = Mapping[str, Any]
 _Periods = tuple[Sequence[_Month], ...]
 
 
-def measure_section(facts: ScoredRun, yardsticks: Sequence[Benchmark]) -> _Row | None:
+def measure_section(facts: ScoredRun, benchmarks: Sequence[Benchmark]) -> _Row | None:
     """Lay out the measures."""
     m = facts.measures
     if not m:
@@ -155,7 +155,7 @@ def measure_section(facts: ScoredRun, yardsticks: Sequence[Benchmark]) -> _Row |
             day=format_day(m["as_of"]),
             **{"from": format_month(recent[0]["month"]), "to": format_month(recent[-1]["month"])},
         )
-    of = {stick.measure: stick for stick in yardsticks}
+    of = {benchmark.measure: benchmark for benchmark in benchmarks}
     rows = [
         *_shares(m, periods),
         *_rhythm_row(m),
@@ -163,15 +163,15 @@ def measure_section(facts: ScoredRun, yardsticks: Sequence[Benchmark]) -> _Row |
         *_size_rows(m, periods, facts.currency),
     ]
     for row in rows:
-        stick = of.get(row["key"])
-        row["yardstick"] = _benchmark_range_text(stick) if stick else ""
+        benchmark = of.get(row["key"])
+        row["benchmark"] = _benchmark_range_text(benchmark) if benchmark else ""
         if "name" not in row:
             row["name"] = translate(f"measure.{row['key']}")
         row["periods"] = row.get("periods") or ["", "", ""]
         row.setdefault("is_long", False)
         row.setdefault("note", "")
     shown = [of[row["key"]] for row in rows if row["key"] in of]
-    return {"lead": lead, "rows": rows, "yardsticks": [_benchmark_texts(stick) for stick in shown]}
+    return {"lead": lead, "rows": rows, "benchmarks": [_benchmark_texts(benchmark) for benchmark in shown]}
 
 
 def _periods(m: Mapping[str, Any]) -> _Periods:
@@ -308,16 +308,16 @@ def _size_rows(m: Mapping[str, Any], periods: _Periods, currency: str | None) ->
     return rows
 
 
-def _benchmark_range_text(stick: Benchmark) -> str:
-    low, high = format_share(stick.low), format_share(stick.high)
+def _benchmark_range_text(benchmark: Benchmark) -> str:
+    low, high = format_share(benchmark.low), format_share(benchmark.high)
     return low if low == high else translate("risk.range_words", low=low, high=high)
 
 
-def _benchmark_texts(stick: Benchmark) -> _Row:
+def _benchmark_texts(benchmark: Benchmark) -> _Row:
     return {
-        "name": translate(f"measure.{stick.measure}"),
-        "range": _benchmark_range_text(stick),
-        "source": translate_text(stick.source, "benchmark."),
-        "address": stick.address,
-        "caveat": translate_text(stick.caveat_in(active_locale()), "benchmark."),
+        "name": translate(f"measure.{benchmark.measure}"),
+        "range": _benchmark_range_text(benchmark),
+        "source": translate_text(benchmark.source, "benchmark."),
+        "address": benchmark.address,
+        "caveat": translate_text(benchmark.caveat_in(active_locale()), "benchmark."),
     }

@@ -40,11 +40,11 @@ _PAGE_SCRIPTS = ("page.js", "story.js")
 
 @dataclass(frozen=True)
 class _PageInputs:
-    """What lies beside scores: what came since, campaigns, yardsticks of one's own, and from where the page is made."""
+    """What lies beside scores: what came since, campaigns, benchmarks of one's own, and from where the page is made."""
 
     monitored: Mapping[str, Any] = field(default_factory=dict)
     campaigns: Sequence[dict[str, Any]] = ()
-    yardsticks: Path | None = None
+    benchmarks: Path | None = None
     made_from: str = ""
     bought: PurchaseDetails | None = None
 
@@ -72,7 +72,7 @@ def write_report(
         beside = _PageInputs(
             monitored=monitored,
             campaigns=read_campaigns(Path(campaigns or source.parent), must_be=campaigns is not None),
-            yardsticks=find_benchmarks(source),
+            benchmarks=find_benchmarks(source),
             made_from=_relative_scores_path(target.parent, source),
             bought=bought,
         )
@@ -144,7 +144,7 @@ def _render_page(facts: ScoredRun, notices: Sequence[str], beside: _PageInputs) 
         least_chance=MIN_DUE_PROBABILITY,
         least_support=MIN_SUPPORT,
         least_lift=format_decimal(MIN_LIFT, 1),
-        measures=measure_section(facts, read_benchmarks(beside.yardsticks)),
+        measures=measure_section(facts, read_benchmarks(beside.benchmarks)),
         campaigns=campaign_rows(list(beside.campaigns)),
         **_page_tables(facts),
     )
